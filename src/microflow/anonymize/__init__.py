@@ -1,0 +1,1 @@
+"""k-anonymity, local differential privacy and tokenization on one contract."""

@@ -1,0 +1,165 @@
+"""One contract for every method: what an anonymizer sees, what it may keep, what it must count.
+
+A method's `Scope` says how much of the data it must see before the first row may leave:
+
+========== ==================================== ===========================================
+scope      interface                            methods
+========== ==================================== ===========================================
+record     `RecordAnonymizer`                   tokenization, local differential privacy
+microflow  `BatchAnonymizer`                    k-anonymity inside each microflow
+dataset    `DatasetAnonymizer` (two passes)     k-anonymity over the whole data set
+stream     `StreamAnonymizer` (bounded delay)   k-anonymity by CASTLE
+========== ==================================== ===========================================
+
+All work on memory only: no file, socket or clock is touched here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.schema import Record
+
+__all__ = [
+    "Anonymizer",
+    "BatchAnonymizer",
+    "DatasetAnonymizer",
+    "Method",
+    "MethodSettings",
+    "RecordAnonymizer",
+    "Released",
+    "Scope",
+    "StreamAnonymizer",
+]
+
+
+class Method(StrEnum):
+    """The three methods of RQ-2, and the identity that measures what an engine costs without any (NEXMark q0)."""
+
+    K_ANONYMITY = "k_anonymity"
+    DIFFERENTIAL_PRIVACY = "differential_privacy"
+    TOKENIZATION = "tokenization"
+    IDENTITY = "identity"
+
+
+class Scope(StrEnum):
+    """How much of the data an anonymizer must see before a row may leave."""
+
+    RECORD = "record"
+    MICROFLOW = "microflow"
+    DATASET = "dataset"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSettings:
+    """Which method, with which parameters. A key is never part of it; ``seed=None`` asks for secure randomness."""
+
+    method: Method
+    k: int = 5
+    epsilon: float = 1.0
+    key_bits: int = 256
+    seed: int | None = None
+    scope: Scope | None = None
+    """The scope of k-anonymity; ``None`` lets the pipeline choose (data set for batch, stream for stream)."""
+    strict: bool = False
+    """Strict Mondrian (equal values stay together) instead of relaxed."""
+    l_diversity: int = 1
+    t_closeness: float = 1.0
+    delta: int = 1_000
+    """CASTLE's delay bound, in records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What leaves: ``rows``, and ``kept``, the positions (int64, ascending) of the input rows they came from.
+
+    Suppressed rows are those missing from ``kept``; their number is ``seen - len(kept)``.
+    """
+
+    rows: pa.RecordBatch
+    kept: npt.NDArray[np.int64]
+    seen: int
+
+
+class Anonymizer(Protocol):
+    """What all methods share."""
+
+    @property
+    def scope(self) -> Scope:
+        """How much must be seen before a row may leave."""
+        ...
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """The Arrow schema of released rows: the input's columns in the input's order, some with another type."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Method, parameters, privacy unit and the guarantee claimed; JSON-ready, without any secret."""
+        ...
+
+
+@runtime_checkable
+class BatchAnonymizer(Anonymizer, Protocol):
+    """A method that releases a microflow by itself (scopes record and microflow)."""
+
+    def anonymize(self, rows: pa.RecordBatch) -> Released:
+        """Release one microflow."""
+        ...
+
+
+@runtime_checkable
+class RecordAnonymizer(BatchAnonymizer, Protocol):
+    """A method that releases each record by itself; both forms give equal rows."""
+
+    def anonymize_record(self, record: Record) -> Record:
+        """Release one record as a new dict, fields in the schema's order."""
+        ...
+
+
+@runtime_checkable
+class DatasetAnonymizer(BatchAnonymizer, Protocol):
+    """A method that must observe every row (`observe` … `freeze`) before `anonymize` may be called."""
+
+    def observe(self, rows: pa.RecordBatch) -> None:
+        """Count one microflow; memory grows with the quasi-identifiers' domain, not with the rows."""
+        ...
+
+    def merge(self, counts: pa.RecordBatch) -> None:
+        """Add counts that another worker observed."""
+        ...
+
+    @property
+    def counts(self) -> pa.RecordBatch:
+        """What has been observed, for `merge`."""
+        ...
+
+    def freeze(self) -> None:
+        """Decide the equivalence classes; verifies k over everything observed."""
+        ...
+
+
+@runtime_checkable
+class StreamAnonymizer(Anonymizer, Protocol):
+    """A method that holds records back for a bounded delay. Ordinals name records from push to release."""
+
+    def push(self, ordinal: int, record: Record) -> list[tuple[int, Record]]:
+        """Take one record; return those that must leave now, with their ordinals, in order of release."""
+        ...
+
+    def flush(self) -> list[tuple[int, Record]]:
+        """End of stream: release everything that can be released safely."""
+        ...
+
+    @property
+    def suppressed(self) -> Iterable[int]:
+        """Ordinals of the records that could not be released."""
+        ...

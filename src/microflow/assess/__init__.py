@@ -1,0 +1,1 @@
+"""What a release achieved: privacy measured by attack, utility measured by use."""

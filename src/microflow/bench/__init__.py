@@ -1,0 +1,1 @@
+"""Every speed we claim, measured beside its reference in one run."""

@@ -1,0 +1,136 @@
+"""How a speed is measured: beside its reference, in one process, interleaved, over several rounds.
+
+A `Case` returns how much it processed; the harness times it. Every round runs all cases in a fresh random order
+(randomised complete blocks), so that a drift of the machine falls on all of them alike; a ratio is the median of the
+rounds' paired ratios, its interval a bootstrap over the rounds (Kalibera and Jones 2013).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+#: From here on a value is printed without decimals.
+MANY = 1_000
+
+__all__ = ["Case", "Line", "bootstrap_interval", "fixed", "measure", "render", "save"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something to time. ``work`` does it once and returns how many ``unit`` it processed.
+
+    ``reference`` names another case of the same call; ``goal`` is the ratio to it (or, with ``absolute``, the rate per
+    second) that must be reached. ``repeat`` calls make one sample, for work too short to time.
+    """
+
+    name: str
+    work: Callable[[], float]
+    unit: str = "records/s"
+    reference: str | None = None
+    goal: float | None = None
+    absolute: bool = False
+    repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One result: the median rate, the ratio to the reference with its 95 % interval, and whether the goal holds."""
+
+    name: str
+    value: float
+    unit: str
+    reference: str | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    goal: str | None = None
+    holds: bool | None = None
+
+
+def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
+    """Time all cases side by side; one `Line` a case, in the order given."""
+    rng = np.random.default_rng(seed)
+    rates: dict[str, list[float]] = {case.name: [] for case in cases}
+    for turn in range(-warmups, rounds):
+        for index in rng.permutation(len(cases)):
+            rate = _rate(cases[index])
+            if turn >= 0:
+                rates[cases[index].name].append(rate)
+    samples = {name: np.asarray(values) for name, values in rates.items()}
+    return [_line(case, samples) for case in cases]
+
+
+def _rate(case: Case) -> float:
+    start = time.perf_counter_ns()
+    done = sum(case.work() for _ in range(case.repeat))
+    return done / (time.perf_counter_ns() - start) * 1e9
+
+
+def _line(case: Case, samples: dict[str, npt.NDArray[np.float64]]) -> Line:
+    own = samples[case.name]
+    value = float(np.median(own))
+    ratio = low = high = None
+    if case.reference is not None:
+        ratios = own / samples[case.reference]
+        ratio = float(np.median(ratios))
+        low, high = bootstrap_interval(ratios)
+    reached = value if case.absolute else ratio
+    holds = None if case.goal is None or reached is None else reached >= case.goal
+    goal = None if case.goal is None else f"≥ {case.goal:,g} {case.unit if case.absolute else '×'}"
+    return Line(case.name, value, case.unit, case.reference, ratio, low, high, goal, holds)
+
+
+def bootstrap_interval(sample: npt.NDArray[np.float64], *, draws: int = 2_000, seed: int = 1) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the sample's median."""
+    rng = np.random.default_rng(seed)
+    medians = np.median(rng.choice(sample, (draws, len(sample))), axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def fixed(name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> Line:
+    """A line that is a measured quantity rather than a rate: an overhead, a score, a count."""
+    if at_least is not None:
+        return Line(name, value, unit, goal=f"≥ {at_least:g} {unit}", holds=value >= at_least)
+    if at_most is not None:
+        return Line(name, value, unit, goal=f"≤ {at_most:g} {unit}", holds=value <= at_most)
+    return Line(name, value, unit)
+
+
+def render(lines: Sequence[Line]) -> str:
+    """The lines as a table for a terminal."""
+    head = ("", "value", "ratio", "95 % interval", "beside", "goal", "")
+    rows = [head, *(_cells(line) for line in lines)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join(_align(row, widths) for row in rows)
+
+
+def _align(row: tuple[str, ...], widths: list[int]) -> str:
+    numbers = range(1, 4)
+    cells = zip(row, widths, strict=True)
+    return "  ".join(cell.rjust(w) if i in numbers else cell.ljust(w) for i, (cell, w) in enumerate(cells)).rstrip()
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    interval = "" if line.low is None or line.high is None else f"[{line.low:.3g}, {line.high:.3g}]"
+    return (
+        line.name,
+        f"{line.value:,.{0 if line.value >= MANY else 3}{'f' if line.value >= MANY else 'g'}} {line.unit}",
+        "" if line.ratio is None else f"{line.ratio:.3g}×",
+        interval,
+        line.reference or "",
+        line.goal or "",
+        {True: "holds", False: "MISSED", None: ""}[line.holds],
+    )
+
+
+def save(lines: Sequence[Line], path: Path) -> None:
+    """Write the lines as the JSON list that other tools read."""
+    path.write_text(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,1 @@
+"""Seeded synthetic data with ground truth, for the four data types."""

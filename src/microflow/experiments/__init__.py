@@ -1,0 +1,1 @@
+"""The matrix as data, the runner, and the research questions."""

@@ -1,0 +1,1 @@
+"""Print-ready plots and tables, drawn from the database only."""

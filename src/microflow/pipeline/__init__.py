@@ -1,0 +1,1 @@
+"""A job from file to file and database: phases, checkpoints, recovery."""

@@ -1,0 +1,1 @@
+"""Batch, stream and hybrid engines on one contract."""

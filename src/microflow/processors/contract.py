@@ -1,0 +1,69 @@
+"""What every engine is given and gives back; the engines differ in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.contract import MethodSettings
+from microflow.compliance.findings import Findings
+from microflow.compliance.policy import Policy
+from microflow.microflows import Microflow
+from microflow.schema import DatasetSchema
+from microflow.settings import MICROFLOW_ROWS
+from microflow.timing.clock import PhaseClock
+
+__all__ = ["Processed", "ProcessingSpec", "Processor"]
+
+
+@dataclass(frozen=True)
+class ProcessingSpec:
+    """The work, independent of the engine: what the columns mean, what is forbidden, how to anonymize.
+
+    ``key`` is secret material for tokenization; it is left out of ``repr`` and of everything stored.
+    """
+
+    schema: DatasetSchema
+    policy: Policy
+    method: MethodSettings
+    microflow_rows: int = MICROFLOW_ROWS
+    key: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """One microflow after the pure phase.
+
+    ``released`` are the rows that may leave and ``ordinals`` (int64) name them; with a stream method they may belong to
+    earlier microflows. ``suppressed`` (int64) names the rows that never will. ``findings`` are the violations of *this*
+    microflow's input, counted before any remedy. Over a job: released + suppressed = rows of the source.
+    """
+
+    number: int
+    first_row: int
+    rows_in: int
+    released: pa.RecordBatch
+    ordinals: npt.NDArray[np.int64]
+    suppressed: npt.NDArray[np.int64]
+    findings: Findings
+    pure_ns: int
+
+
+class Processor(Protocol):
+    """An engine. It reads microflows, keeps the clock, and yields results; it never writes and never prints."""
+
+    pipeline_type: str
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """The Arrow schema of every ``released`` batch."""
+        ...
+
+    def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
+        """Process the source in order, in bounded memory, with ``clock.pure()`` around the pure phase only."""
+        ...

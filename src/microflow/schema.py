@@ -1,0 +1,193 @@
+"""What a data set's columns mean: the one description every room of the house reads.
+
+A *descriptor* is a YAML file (``microflow/descriptors/*.yaml`` ships five). It maps column names to a `Column`: the
+role decides what happens to it, the kind tells policies what it holds, the rest is the public domain that
+anonymizers may rely on. Values travel as Arrow columns; dates travel as ISO 8601 strings (``YYYY``, ``YYYY-MM`` or
+``YYYY-MM-DD``), because a remedy may shorten one and text order is date order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import pyarrow as pa
+
+from microflow.errors import SchemaError
+
+__all__ = [
+    "ISO_DATE",
+    "KINDS",
+    "Column",
+    "DatasetSchema",
+    "Dtype",
+    "Hierarchy",
+    "Record",
+    "Role",
+    "SourceFormat",
+    "Value",
+]
+
+#: What one field of one record may hold, after ingest.
+Value = str | int | float | bool | None
+#: One record of a stream: column name to a value of its column's type, or ``None``.
+Record = dict[str, Value]
+
+#: What a column can hold, for policies to name: the identifiers of 45 CFR 164.514(b)(2)(i)(A)-(R), what payment cards
+#: add, and what the rules on consent, retention, location and transfer read. ``code`` is a random key that says
+#: nothing about the person (164.514(c)).
+KINDS = frozenset(
+    {
+        *("name", "street_address", "city", "zip", "date", "age", "phone", "fax", "email", "ssn", "mrn"),
+        *("health_plan_id", "account", "license", "vehicle", "device", "url", "ip", "biometric", "photo", "unique_id"),
+        *("code", "pan", "cvv", "latitude", "longitude", "country", "amount", "urgency"),
+        *("consent_status", "consent_expires", "retain_until", "collected_on"),
+        *("legal_basis", "special_category", "transfer_country", "transfer_basis"),
+    }
+)
+
+
+class Role(StrEnum):
+    """What a column is to a person's privacy (ISO/IEC 20889, section 3)."""
+
+    RECORD_ID = "record_id"
+    """Names the record, not the person; passes through and is never released as an identifier of anybody."""
+    IDENTIFIER = "identifier"
+    """Singles a person out on its own: removed or tokenized by every method."""
+    QUASI_IDENTIFIER = "quasi_identifier"
+    """Singles a person out together with others: generalised or perturbed."""
+    SENSITIVE = "sensitive"
+    """What an attacker wants to learn."""
+    CONSENT = "consent"
+    RETENTION = "retention"
+    FREE_TEXT = "free_text"
+    """Prose in which identifiers may hide."""
+    ATTRIBUTE = "attribute"
+    """Anything else: passes through unless a rule names its kind."""
+
+
+class Dtype(StrEnum):
+    """How a column's values are written and held."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The Arrow type of a column of this kind."""
+        return _ARROW[self]
+
+
+_ARROW = {
+    Dtype.STRING: pa.string(),
+    Dtype.INTEGER: pa.int64(),
+    Dtype.NUMBER: pa.float64(),
+    Dtype.BOOLEAN: pa.bool_(),
+    Dtype.DATE: pa.string(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """How a value is generalised: exactly one of the two is set.
+
+    ``prefix``: lengths of text kept, finest first, e.g. ``(5, 3, 0)`` for ZIP codes.
+    ``parents``: child label to parent label, up to one root that has no parent.
+    """
+
+    prefix: tuple[int, ...] = ()
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. ``low``/``high`` and ``categories`` are *public* bounds: differential privacy may use no others."""
+
+    name: str
+    role: Role = Role.ATTRIBUTE
+    dtype: Dtype = Dtype.STRING
+    kind: str | None = None
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    ordered: bool = False
+    hierarchy: Hierarchy | None = None
+    required: bool = False
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether values have a distance (integers and numbers)."""
+        return self.dtype in (Dtype.INTEGER, Dtype.NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """How delimited text of this data set is written; ``missing`` spells an absent value besides the empty field."""
+
+    delimiter: str = ","
+    header: bool = True
+    trim: bool = False
+    missing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class DatasetSchema:
+    """A described data set: its columns in file order, and the policy it is checked against by default."""
+
+    name: str
+    columns: tuple[Column, ...]
+    policy: str
+    title: str = ""
+    source: SourceFormat = field(default_factory=SourceFormat)
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise SchemaError(f"schema {self.name!r}: column {doubled[0]!r} is described twice")
+        if len(self.with_role(Role.RECORD_ID)) > 1:
+            raise SchemaError(f"schema {self.name!r}: more than one column has the role record_id")
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema of every microflow of this data set."""
+        return pa.schema([pa.field(column.name, column.dtype.arrow) for column in self.columns])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in file order."""
+        return tuple(column.name for column in self.columns)
+
+    def with_role(self, *roles: Role) -> tuple[Column, ...]:
+        """The columns that have one of these roles, in file order."""
+        return tuple(column for column in self.columns if column.role in roles)
+
+    def with_kind(self, *kinds: str) -> tuple[Column, ...]:
+        """The columns that hold one of these kinds, in file order."""
+        return tuple(column for column in self.columns if column.kind in kinds)
+
+    @property
+    def quasi_identifiers(self) -> tuple[Column, ...]:
+        """The columns an attacker may know, in file order."""
+        return self.with_role(Role.QUASI_IDENTIFIER)
+
+    @property
+    def record_id(self) -> str | None:
+        """The column that names a record; without one a record is named by its ordinal in the input."""
+        found = self.with_role(Role.RECORD_ID)
+        return found[0].name if found else None
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise SchemaError(f"schema {self.name!r} has no column {name!r}", hint=f"columns are: {', '.join(self.names)}")
+
+
+#: What ``Dtype.DATE`` accepts; ASCII digits only, so that both compiled checks and every reader agree.
+ISO_DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?", re.ASCII)

@@ -1,0 +1,53 @@
+"""What the environment decides, read once per call and frozen.
+
+Nothing here is read at import: a test, a notebook or a worker can change the environment and ask again.
+Keys are not settings: `microflow.anonymize.keys` reads them at the moment they are used and keeps no copy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MICROFLOW_ROWS", "Settings"]
+
+#: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
+MICROFLOW_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where this machine's servers are, and where Microflow may keep its own files.
+
+    >>> Settings.read({"DATABASE_URL": "postgresql://db/one"}).database_url
+    'postgresql://db/one'
+    """
+
+    database_url: str | None
+    spark_master: str
+    kafka_bootstrap_servers: str | None
+    state_folder: Path
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read ``DATABASE_URL``, ``SPARK_MASTER``, ``KAFKA_BOOTSTRAP_SERVERS`` and ``MICROFLOW_STATE``.
+
+        ``MICROFLOW_STATE`` is the folder of what outlives a process (the embedded server, caches); by default
+        ``$XDG_STATE_HOME/microflow`` or ``~/.local/state/microflow``, never the repository.
+        """
+        env = os.environ if environ is None else environ
+        return cls(
+            database_url=env.get("DATABASE_URL") or None,
+            spark_master=env.get("SPARK_MASTER") or "local[*]",
+            kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
+            state_folder=_state_folder(env),
+        )
+
+
+def _state_folder(env: Mapping[str, str]) -> Path:
+    if chosen := env.get("MICROFLOW_STATE"):
+        return Path(chosen)
+    base = env.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "microflow"

@@ -1,0 +1,1 @@
+"""PostgreSQL: models, bulk load, the embedded server."""

@@ -1,0 +1,1 @@
+"""The stream topology on Apache Storm, by Flux and multilang."""

@@ -1,0 +1,1 @@
+"""The clock, the purity guard, latency and the statistics of trials."""

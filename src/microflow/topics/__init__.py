@@ -1,0 +1,1 @@
+"""Ordered streams of records: in memory by default, Kafka when asked."""
