@@ -1,0 +1,98 @@
+# Microflow. `make` alone lists the targets; any of them works on a fresh clone, because each first makes the environment.
+#
+#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores, or what a paper needs)
+#   PYTHON=python3.12     the interpreter the environment is made with (3.11 or newer)
+#   FORCE=1               run experiments again although the database holds them
+#   DATABASE_URL, SPARK_MASTER, KAFKA_BOOTSTRAP_SERVERS   your own servers instead of the embedded ones
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# Wherever make is called from, paths are those of the repository.
+ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+
+PYTHON ?= python3
+PROFILE ?= quick
+ROWS ?= 100000
+VENV := $(ROOT)/.venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# An activated conda environment made from environment.yml is used as it is.
+ifeq ($(CONDA_DEFAULT_ENV),microflow)
+BIN := $(CONDA_PREFIX)/bin
+READY := $(CONDA_PREFIX)/.microflow-ready
+endif
+MICROFLOW := cd $(ROOT) && $(BIN)/microflow
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(ROOT)/Makefile
+	@echo
+	@echo "  The main job:  make experiments        (PROFILE=$(PROFILE), then look into figures/)"
+
+.PHONY: env
+env: $(READY) ## Make the Python environment, once; find Java or install it
+
+$(VENV)/.ready: $(ROOT)/requirements.lock $(ROOT)/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: Python 3.11 or newer is needed; say which with  make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "Making the environment in .venv (once, a few minutes) ..."
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)/requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
+	@$(VENV)/bin/python -m microflow.processors.java
+	@touch $@
+
+$(CONDA_PREFIX)/.microflow-ready: $(ROOT)/environment.yml $(ROOT)/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e $(ROOT)
+	@touch $@
+
+.PHONY: experiments
+experiments: $(READY) ## Run the research questions by Papermill, end with the figures (PROFILE=quick or paper, FORCE=1)
+	@$(MICROFLOW) experiments run --profile $(PROFILE) $(if $(FORCE),--force)
+
+.PHONY: figures
+figures: $(READY) ## Draw the figures and tables again, from the database only
+	@$(MICROFLOW) figures
+
+.PHONY: lab
+lab: $(READY) ## Open JupyterLab on the notebooks
+	@cd $(ROOT) && $(BIN)/jupyter lab notebooks
+
+.PHONY: test
+test: $(READY) ## Run the tests and the notebooks (pytest and nbval)
+	@cd $(ROOT) && $(BIN)/python -m pytest
+	@cd $(ROOT) && $(BIN)/python -m pytest --nbval-lax notebooks
+
+.PHONY: faults
+faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses and duplicates
+	@cd $(ROOT) && $(BIN)/python -m tests.faults
+
+.PHONY: lint
+lint: $(READY) ## ruff, formatting, mypy --strict
+	@cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+
+.PHONY: data
+data: $(READY) ## Generate the four data sets into data/ (ROWS=100000)
+	@for type in healthcare financial ecommerce iot; do \
+	  ( $(MICROFLOW) generate $$type data/$$type.csv --rows $(ROWS) --seed 1 --truth data/$$type.truth.csv ) || exit 1; \
+	done
+
+.PHONY: db-start
+db-start: $(READY) ## Start the embedded PostgreSQL and print its address
+	@$(MICROFLOW) db start
+
+.PHONY: db-stop
+db-stop: $(READY) ## Stop the embedded PostgreSQL
+	@$(MICROFLOW) db stop
+
+.PHONY: lock
+lock: $(READY) ## Resolve pyproject.toml again into requirements.lock and environment.yml
+	@cd $(ROOT) && $(BIN)/python .ci/lock.py
+
+.PHONY: clean
+clean: ## Remove what the targets made, but neither the environment nor the database
+	@rm -rf $(ROOT)/notebooks/executed $(ROOT)/build $(ROOT)/spark-warehouse $(ROOT)/.pytest_cache $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache
+	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md -delete

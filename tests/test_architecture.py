@@ -1,0 +1,80 @@
+"""The house's rules, held by a machine: which way imports run, how large a room may be, what nobody writes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parent.parent / "src" / "microflow"
+MODULES = sorted(SRC.rglob("*.py"))
+
+FOUNDATION = {"errors", "settings", "schema", "microflows", "descriptors"}
+#: Room to the rooms it may import besides itself and the foundation.
+MAY_IMPORT: dict[str, set[str]] = {
+    **{room: set() for room in FOUNDATION},
+    "ingest": set(),
+    "datasets": {"ingest"},
+    "compliance": set(),
+    "anonymize": set(),
+    "assess": {"anonymize"},
+    "timing": set(),
+    "topics": set(),
+    "store": {"timing"},
+    "processors": {"compliance", "anonymize", "timing", "topics", "ingest"},
+    "storm": {"processors", "topics", "compliance", "anonymize", "ingest", "timing"},
+    "pipeline": {"processors", "ingest", "store", "timing", "compliance", "anonymize", "topics"},
+}
+MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
+#: The top floor reads the whole house, and nothing below reads it.
+TOP = {"bench", "figures", "explore", "cli", "__main__"}
+MAY_IMPORT |= {room: {*MAY_IMPORT, "experiments", *TOP} for room in TOP}
+
+IO_MODULES = {"socket", "subprocess", "requests", "sqlalchemy", "psycopg2", "shutil", "tempfile", "urllib"}
+
+
+def room_of(module: Path) -> str:
+    return module.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> set[str]:
+    """Full names of everything a module imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_imports_run_one_way(module: Path) -> None:
+    """No room imports one that stands above or beside it."""
+    room = room_of(module)
+    if room == "__init__":
+        return
+    assert room in MAY_IMPORT, f"room {room!r} has no place on the map: add it to MAY_IMPORT"
+    rooms = {name.split(".")[1] for name in imported(module) if name.startswith("microflow.")}
+    forbidden = rooms - MAY_IMPORT[room] - FOUNDATION - {room, "__version__"}
+    assert not forbidden, f"{room} may not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize("room", ["compliance", "anonymize"])
+def test_the_pure_rooms_do_no_io(room: str) -> None:
+    """Nothing that is timed as pure processing can reach a file, a socket or a database by import."""
+    for module in (SRC / room).rglob("*.py"):
+        reached = {name.split(".")[0] for name in imported(module)} & IO_MODULES
+        assert not reached, f"{module.name} imports {sorted(reached)}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_nobody_writes_what_the_bar_forbids(module: Path) -> None:
+    """No eval, no unsafe YAML, no wall clock for durations, no broad except, no room too large to read."""
+    text = module.read_text("utf-8")
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    assert not calls & {"eval", "exec", "yaml.load", "time.time", "print"}
+    handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+    assert all(node.type is not None for node in handlers), "a bare except"
+    assert len(text.splitlines()) <= 300, "a module of more than 300 lines wants to be two"
