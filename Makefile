@@ -42,7 +42,7 @@ $(VENV)/.ready: $(ROOT)/requirements.lock $(ROOT)/pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)/requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
-	@$(VENV)/bin/python -m microflow.processors.java
+	@$(VENV)/bin/python -m microflow.jvm.java
 	@touch $@
 
 $(CONDA_PREFIX)/.microflow-ready: $(ROOT)/environment.yml $(ROOT)/pyproject.toml

@@ -1,0 +1,1 @@
+"""What runs on a Java virtual machine: finding one, and fetching jars by Maven into a cache."""
