@@ -74,6 +74,11 @@ faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses 
 lint: $(READY) ## ruff, formatting, mypy --strict
 	@cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
+.PHONY: audit
+audit: $(READY) ## Look the locked packages up in the vulnerability database, where it can be reached
+	@cd $(ROOT) && $(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock --progress-spinner off | \
+	  { grep -v "could not be audited" || true; }
+
 .PHONY: data
 data: $(READY) ## Generate the four data sets into data/ (ROWS=100000)
 	@for type in healthcare financial ecommerce iot; do \
