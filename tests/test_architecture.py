@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).resolve().parent.parent / "src" / "microflow"
 MODULES = sorted(SRC.rglob("*.py"))
 
-FOUNDATION = {"errors", "settings", "schema", "microflows", "descriptors", "jvm"}
+FOUNDATION = {"errors", "settings", "schema", "microflows", "descriptors", "records", "jvm"}
 #: Room to the rooms it may import besides itself and the foundation.
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in FOUNDATION},

@@ -1,1 +1,23 @@
 """Policies as data, compiled to one pass over a batch and to one callable a record."""
+
+from microflow.compliance.api import detailed_compliance_check, is_compliant
+from microflow.compliance.findings import Findings, Violation
+from microflow.compliance.policy import Policy, Rule, load_policy, policy_names
+from microflow.compliance.remedy import BatchRemedy, RecordRemedy
+from microflow.compliance.scalar import RecordChecker
+from microflow.compliance.vector import BatchChecker
+
+__all__ = [
+    "BatchChecker",
+    "BatchRemedy",
+    "Findings",
+    "Policy",
+    "RecordChecker",
+    "RecordRemedy",
+    "Rule",
+    "Violation",
+    "detailed_compliance_check",
+    "is_compliant",
+    "load_policy",
+    "policy_names",
+]
