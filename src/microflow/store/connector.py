@@ -1,0 +1,167 @@
+"""`PostgreSQLConnector`: one connection, whole batches, all rows or none, and a server that may vanish meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the driver's own classes are in lower case
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from microflow.settings import Settings
+from microflow.store.addresses import driver_dsn
+from microflow.store.bulk import copy_table, reserve_ids
+from microflow.store.migrate import ensure_schema
+from microflow.store.records import original_columns, record_columns, violation_columns
+from microflow.store.retry import Retries, describe, is_worth_retrying
+from microflow.store.server import ensure_server
+from microflow.timing.database import GuardedConnection
+from microflow.timing.refusal import refuse_if_pure
+
+__all__ = ["PostgreSQLConnector"]
+
+T = TypeVar("T")
+Work = Callable[[Cursor], T]
+
+#: Notices a server that went away without a word after about half a minute instead of the kernel's two hours.
+_KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "connect_timeout": 10,
+}
+
+
+class PostgreSQLConnector:
+    """A connection to the results database that loads in bulk and survives the loss of its server.
+
+    While a `PhaseClock` runs with a guard, every call is refused: database work belongs outside of the pure phase.
+
+    Args:
+        url: Where to connect; by default ``DATABASE_URL``, else the embedded server, which is started (and started
+            again if it dies). TLS settings are part of the address (``?sslmode=verify-full&sslrootcert=...``).
+        retries: How long to wait for a lost server before giving up.
+
+    Raises:
+        StoreError: PostgreSQL refused, or was lost for longer than the retries last. Never holds a value of a row.
+    """
+
+    def __init__(self, url: str | None = None, *, retries: Retries | None = None) -> None:
+        self._given_url = url or Settings.read().database_url
+        self._retries = retries or Retries()
+        self._connection: Connection | None = None
+        self.on_connect: Work[None] | None = None
+        self.reconnections = 0
+        self.url = self._given_url or ""
+
+    def __enter__(self) -> Self:
+        self._persist(self._connect, "connecting")
+        ensure_schema(self.url)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._disconnect()
+
+    def transaction(self, work: Work[T], *, doing: str = "working", done: Work[bool] | None = None) -> T | None:
+        """Run ``work(cursor)`` in one transaction: everything it does, or nothing.
+
+        A lost connection is made again and the work repeated. If it was lost while committing, nobody knows whether
+        the server had finished; ``done(cursor)`` then says so, and the work is not repeated (the result is ``None``).
+        """
+        repeated = False
+
+        def attempt() -> T | None:
+            nonlocal repeated
+            again, repeated = repeated, True
+            connection = self._connection or self._connect()
+            with connection, connection.cursor() as cursor:
+                if again and done is not None and done(cursor):
+                    return None
+                return work(cursor)
+
+        return self._persist(attempt, doing)
+
+    def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one parameterised statement."""
+
+        def work(cursor: Cursor) -> list[tuple[Any, ...]]:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+        return self.transaction(work, doing="reading") or []
+
+    def batch_insert_records(self, records: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert all records or none, and return their ids in the records' order.
+
+        Keys: ``job_id`` (required), ``record_id``, ``ordinal``, ``original_data``, ``processed_data``,
+        ``compliance_status``, ``violation_count``, ``violation_types``, ``processing_time``,
+        ``anonymization_applied``, ``released``. ``original_data`` goes to a table of its own, which the writer's role
+        cannot read back.
+        """
+        return self._insert("data_records", records, record_columns, {"original_records": original_columns})
+
+    def batch_insert_violations(self, violations: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert all violations or none, and return their ids in order.
+
+        Keys: ``job_id``, ``rule``, ``field`` (required), ``record_id``, ``ordinal``, ``severity``, ``regulation``,
+        ``article``, ``start``, ``end``.
+        """
+        return self._insert("violations", violations, violation_columns, {})
+
+    def _insert(
+        self,
+        table: str,
+        rows: Sequence[Mapping[str, Any]],
+        columns: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], Any],
+        beside: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Any]],
+    ) -> list[int]:
+        if not rows:
+            return []
+        # Ids are drawn in a transaction of their own: known before the load, they tell afterwards whether it happened.
+        ids = self.transaction(lambda cursor: reserve_ids(cursor, table, len(rows)), doing="numbering rows") or []
+        loads = {table: columns(rows, ids)} | {name: build(rows) for name, build in beside.items()}
+
+        def load(cursor: Cursor) -> None:
+            for name, content in loads.items():
+                if content.num_rows:
+                    copy_table(cursor, name, content)
+
+        def loaded(cursor: Cursor) -> bool:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s", (ids[0],))  # noqa: S608 - a name of ours
+            return cursor.fetchone() is not None
+
+        self.transaction(load, doing=f"loading {table}", done=loaded)
+        return ids
+
+    def _connect(self) -> Connection:
+        refuse_if_pure("connecting to PostgreSQL")
+        self.url = self._given_url or ensure_server()
+        connection: Connection = psycopg2.connect(
+            driver_dsn(self.url), connection_factory=GuardedConnection, **_KEEPALIVE
+        )
+        if self.on_connect is not None:
+            with connection, connection.cursor() as cursor:
+                self.on_connect(cursor)
+        self._connection = connection
+        return connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _persist(self, attempt: Callable[[], T], doing: str) -> T:
+        for pause in (*self._retries.pauses, None):
+            try:
+                return attempt()
+            except psycopg2.Error as error:
+                if pause is None or not is_worth_retrying(error):
+                    raise describe(error, doing) from error
+            self._disconnect()
+            self.reconnections += 1
+            self._retries.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")

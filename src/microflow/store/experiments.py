@@ -1,0 +1,182 @@
+"""`ExperimentStore`: every trial with its raw samples, machine and versions; read back as pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
+from sqlalchemy import Engine, Select, create_engine, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from microflow.errors import StoreError
+from microflow.settings import Settings
+from microflow.store.addresses import engine_url
+from microflow.store.bulk import copy_table, document
+from microflow.store.migrate import ensure_schema
+from microflow.store.models import Experiment, Sample, Trial
+from microflow.store.server import ensure_server
+
+__all__ = ["ExperimentStore"]
+
+Query = Select[*tuple[Any, ...]]
+Samples = Mapping[str, Sequence[float] | npt.NDArray[np.float64]]
+
+
+class ExperimentStore:
+    """Trials of experiments in PostgreSQL; a context manager that closes its connections.
+
+    At most one trial per experiment and configuration hash is *current*: recording it again supersedes the old one,
+    which stays in the database. Everything here reads current trials only.
+
+    Args:
+        url: By default ``DATABASE_URL``, else the embedded server.
+
+    Raises:
+        StoreError: PostgreSQL cannot be reached or refuses.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.url = url or Settings.read().database_url or ensure_server()
+        ensure_schema(self.url)
+        self._engine: Engine = create_engine(engine_url(self.url), pool_pre_ping=True, json_serializer=document)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def record_trial(
+        self,
+        experiment: str,
+        *,
+        config: Mapping[str, Any],
+        config_hash: str,
+        samples: Samples,
+        metrics: Mapping[str, Any],
+        machine: Mapping[str, Any],
+        seed: int,
+        git: str,
+        versions: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Record one finished trial in one transaction and return its id; a trial half recorded cannot exist.
+
+        Args:
+            experiment: Its name; made when it is new.
+            config: The cell of the matrix, JSON-ready.
+            config_hash: Names the configuration; see `completed`.
+            samples: Raw values by series, in the order they were measured (put the unit into the name).
+            metrics: Results derived from the samples, JSON-ready.
+            machine: What it ran on.
+            seed: The seed of everything random in it.
+            git: The commit of the code that ran.
+            versions: Versions of the libraries that matter.
+        """
+        with self._session() as session:
+            experiment_id = self._experiment_id(session, experiment)
+            current = (Trial.experiment_id == experiment_id, Trial.config_hash == config_hash, _IS_CURRENT)
+            session.execute(update(Trial).where(*current).values(superseded_at=func.now()))
+            trial = Trial(
+                experiment_id=experiment_id,
+                config_hash=config_hash,
+                config=dict(config),
+                metrics=dict(metrics),
+                machine=dict(machine),
+                versions=dict(versions or {}),
+                git=git,
+                seed=seed,
+            )
+            session.add(trial)
+            session.flush()
+            self._copy_samples(session, trial.id, samples)
+            return trial.id
+
+    def completed(self, experiment: str, config_hash: str) -> bool:
+        """Whether a current trial of this configuration exists."""
+        wanted = select(Trial.id).join(Experiment).where(Experiment.name == experiment, _IS_CURRENT)
+        with self._session() as session:
+            return session.scalar(wanted.where(Trial.config_hash == config_hash)) is not None
+
+    def experiments(self) -> list[str]:
+        """Names of all experiments, sorted."""
+        with self._session() as session:
+            return list(session.scalars(select(Experiment.name).order_by(Experiment.name)))
+
+    def trials(self, experiment: str) -> pd.DataFrame:
+        """One row a current trial, in order of recording.
+
+        Columns: ``trial_id``, ``config_hash``, ``seed``, ``git``, ``created_at``, ``config``, ``metrics``,
+        ``machine``, ``versions`` (the last four as dicts).
+        """
+        columns = (
+            Trial.id.label("trial_id"), Trial.config_hash, Trial.seed, Trial.git, Trial.created_at, Trial.config,
+            Trial.metrics, Trial.machine, Trial.versions,
+        )  # fmt: skip
+        return self._frame(_current(select(*columns), experiment).order_by(Trial.id))
+
+    def samples(self, experiment: str, name: str | None = None) -> pd.DataFrame:
+        """Raw samples of the current trials, of one series or of all, in order.
+
+        Columns: ``trial_id``, ``config_hash``, ``name``, ``ordinal``, ``value``.
+        """
+        columns = (Sample.trial_id, Trial.config_hash, Sample.name, Sample.ordinal, Sample.value)
+        query = _current(select(*columns).join(Sample, Sample.trial_id == Trial.id), experiment)
+        if name is not None:
+            query = query.where(Sample.name == name)
+        return self._frame(query.order_by(Sample.trial_id, Sample.name, Sample.ordinal))
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        try:
+            with Session(self._engine) as session, session.begin():
+                yield session
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
+            raise StoreError(f"PostgreSQL failed on an experiment: {reason}") from error
+
+    def _frame(self, query: Query) -> pd.DataFrame:
+        with self._session() as session:
+            return pd.read_sql(query, session.connection())
+
+    @staticmethod
+    def _experiment_id(session: Session, name: str) -> int:
+        session.execute(insert(Experiment).values(name=name).on_conflict_do_nothing())
+        # The lock makes two processes that record the same trial take turns instead of failing.
+        found = select(Experiment.id).where(Experiment.name == name).with_for_update()
+        return session.execute(found).scalar_one()
+
+    @staticmethod
+    def _copy_samples(session: Session, trial_id: int, samples: Samples) -> None:
+        cursor = cast("Cursor", session.connection().connection.cursor())
+        for name, values in samples.items():
+            if len(values) == 0:
+                continue
+            column = pa.array(np.asarray(values, np.float64))
+            same = [pa.repeat(pa.scalar(value), len(column)) for value in (trial_id, name)]
+            ordinals = pa.array(np.arange(len(column), dtype=np.int32))
+            columns = dict(zip(("trial_id", "name", "ordinal", "value"), (*same, ordinals, column), strict=True))
+            copy_table(cursor, "samples", pa.table(columns))
+
+
+_IS_CURRENT = Trial.superseded_at.is_(None)
+
+
+def _current(query: Query, experiment: str) -> Query:
+    return query.join(Experiment, Experiment.id == Trial.experiment_id).where(
+        Experiment.name == experiment, _IS_CURRENT
+    )

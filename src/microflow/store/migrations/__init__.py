@@ -1,0 +1,1 @@
+"""Alembic migrations; `microflow.store.migrate` runs them."""

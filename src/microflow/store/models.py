@@ -1,0 +1,207 @@
+"""The tables, as SQLAlchemy 2 models; `microflow.store.migrations` builds the same, and a test compares the two.
+
+Three groups: experiments → trials → samples hold measurements; jobs → checkpoints say how far a job has come;
+data_records, violations and original_records say what happened to each row. No table holds a personal value unless a
+job was started with ``store_records`` set to ``processed`` or ``original``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = [
+    "Base",
+    "Checkpoint",
+    "DataRecord",
+    "Experiment",
+    "Job",
+    "JobStatus",
+    "OriginalRecord",
+    "Sample",
+    "Trial",
+    "ViolationRow",
+]
+
+
+class JobStatus(StrEnum):
+    """The states of a job; `Job.status` holds the value."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Base(DeclarativeBase):
+    """Times carry their zone; documents are JSONB; identities are PostgreSQL's own."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own interface
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        float: Double,
+        int: BigInteger,
+        str: Text,
+    }
+
+
+class Experiment(Base):
+    """A question: RQ-1, RQ-2, timing separation, ..."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Trial(Base):
+    """One cell of an experiment's matrix, run once to the end.
+
+    A trial that was run again is kept: ``superseded_at`` says when it stopped being the current one.
+    """
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        # At most one current trial per configuration, however many processes try.
+        Index("trials_current", "experiment_id", "config_hash", unique=True, postgresql_where="superseded_at IS NULL"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"))
+    config_hash: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    machine: Mapped[dict[str, Any]]
+    versions: Mapped[dict[str, Any]]
+    git: Mapped[str]
+    seed: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    superseded_at: Mapped[datetime | None]
+
+
+class Sample(Base):
+    """One raw measurement of a trial: value number ``ordinal`` of the series ``name``."""
+
+    __tablename__ = "samples"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    value: Mapped[float]
+
+
+class Job(Base):
+    """One run from input to output, and how far it has come. Counts are of rows unless they say otherwise."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    pipeline: Mapped[str]
+    engine: Mapped[str]
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    spec: Mapped[dict[str, Any]]
+    spec_hash: Mapped[str]
+    input_sha256: Mapped[str]
+    total_rows: Mapped[int | None]
+    microflows: Mapped[int] = mapped_column(Integer, server_default="0")
+    rows_read: Mapped[int] = mapped_column(server_default="0")
+    rows_released: Mapped[int] = mapped_column(server_default="0")
+    rows_suppressed: Mapped[int] = mapped_column(server_default="0")
+    rows_quarantined: Mapped[int] = mapped_column(server_default="0")
+    violations: Mapped[int] = mapped_column(server_default="0")
+    cancel_requested: Mapped[bool] = mapped_column(server_default="false")
+    error: Mapped[str | None]
+    metrics: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+
+
+class Checkpoint(Base):
+    """One committed microflow. ``output_bytes`` is the length of the output once its commit group was on disk."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    microflow: Mapped[int] = mapped_column(Integer, primary_key=True)
+    first_row: Mapped[int]
+    rows_in: Mapped[int] = mapped_column(Integer)
+    released: Mapped[int] = mapped_column(Integer)
+    suppressed: Mapped[int] = mapped_column(Integer)
+    violations: Mapped[int] = mapped_column(Integer)
+    pure_ns: Mapped[int]
+    output_bytes: Mapped[int]
+    committed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DataRecord(Base):
+    """What happened to one row of a job's input.
+
+    There is no foreign key to the job: it would fire a trigger per row, more than the load itself costs. A BRIN index
+    finds a job's rows, which lie together on disk, for almost nothing.
+    """
+
+    __tablename__ = "data_records"
+    __table_args__ = (Index("data_records_job", "job_id", "ordinal", postgresql_using="brin"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(64))
+    ordinal: Mapped[int | None]
+    record_id: Mapped[str | None]
+    released: Mapped[bool]
+    compliance_status: Mapped[bool]
+    violation_count: Mapped[int] = mapped_column(SmallInteger)
+    violation_types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    anonymization_applied: Mapped[bool]
+    processing_time: Mapped[datetime]
+    processed_data: Mapped[dict[str, Any] | None]
+
+
+class OriginalRecord(Base):
+    """The row as it was read, kept only where a job was told to; the writer's role may add to it but not read it."""
+
+    __tablename__ = "original_records"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(64), index=True)
+    ordinal: Mapped[int | None]
+    record_id: Mapped[str | None]
+    original_data: Mapped[dict[str, Any]]
+
+
+class ViolationRow(Base):
+    """One broken rule in one field of one row; the span is -1 to -1 where the whole field is meant."""
+
+    __tablename__ = "violations"
+    __table_args__ = (Index("violations_job", "job_id", "ordinal", postgresql_using="brin"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(64))
+    ordinal: Mapped[int | None]
+    record_id: Mapped[str | None]
+    rule: Mapped[str]
+    field: Mapped[str]
+    severity: Mapped[str]
+    regulation: Mapped[str]
+    article: Mapped[str]
+    span_start: Mapped[int] = mapped_column(Integer)
+    span_end: Mapped[int] = mapped_column(Integer)
