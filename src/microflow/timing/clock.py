@@ -1,16 +1,34 @@
-"""The phase clock: pre-processing, pure processing and post-processing, never two at once."""
+"""The phase clock: pre-processing, pure processing and post-processing, never two at once.
+
+    clock = PhaseClock(guard=PurityGuard())
+    for flow in clock.reading(source):          # each read is a pre-processing span
+        with clock.pure():
+            result = work(flow)                 # memory only: the guard refuses anything else
+        with clock.post():
+            write(result)
+    clock.report()
+
+Between spans the clock stands still: nothing done there can touch a measurement. Such time is not lost either: phases
+and residual add up to wall time by construction, and the residual is published.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
+from typing import TypeVar
 
 from microflow.errors import MicroflowError
+from microflow.timing.guard import PurityGuard
 
-__all__ = ["Phase", "PhaseClock", "PhaseReport"]
+__all__ = ["Phase", "PhaseClock", "PhaseReport", "Span"]
+
+T = TypeVar("T")
+_now = time.perf_counter_ns
 
 
 class Phase(StrEnum):
@@ -23,58 +41,160 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PhaseReport:
-    """Nanoseconds by phase. ``residual_ns`` is wall time that no phase claims: it is published, never hidden."""
+    """Nanoseconds by phase. ``residual_ns`` is wall time that no phase claims: it is published, never hidden.
+
+    ``pure_ns`` is work: the sum over all workers. ``overlap_ns`` is how much of it ran beside the busiest worker, so
+    that ``pre + (pure - overlap) + post + residual = wall`` exactly; with one worker it is 0. ``paused_ns`` was taken
+    out of ``wall_ns``.
+    """
 
     pre_ns: int
     pure_ns: int
     post_ns: int
     wall_ns: int
+    overlap_ns: int = 0
+    paused_ns: int = 0
 
     @property
     def residual_ns(self) -> int:
         """Wall time outside the three phases."""
-        return self.wall_ns - self.pre_ns - self.pure_ns - self.post_ns
+        return self.wall_ns - self.pre_ns - (self.pure_ns - self.overlap_ns) - self.post_ns
+
+    @property
+    def residual_share(self) -> float:
+        """The residual as a part of wall time, 0 to 1."""
+        return self.residual_ns / self.wall_ns if self.wall_ns else 0.0
+
+
+class Span:
+    """One kind of span of one clock, used again and again: making no object per span is what keeps it cheap.
+
+    A pure span keeps its length, and its guard watches from just before its start to just after its end.
+    """
+
+    __slots__ = ("_clock", "_guard", "_lengths", "_name", "_start", "total_ns")
+
+    def __init__(
+        self, clock: PhaseClock, name: str, lengths: array[int] | None = None, guard: PurityGuard | None = None
+    ) -> None:
+        self._clock = clock
+        self._name = name
+        self._lengths = lengths
+        self._guard = guard
+        self._start = 0
+        self.total_ns = 0
+
+    def __enter__(self) -> None:
+        clock = self._clock
+        if clock.running is not None:
+            raise MicroflowError(f"{self} cannot start inside {clock.running}", hint="leave the first span before")
+        if self._guard is not None:
+            self._guard.enter()
+        clock.running = self
+        self._start = _now()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        length = _now() - self._start
+        self._clock.running = None
+        self.total_ns += length
+        if self._lengths is not None:
+            self._lengths.append(length)
+        if self._guard is not None:
+            self._guard.leave(failed=kind is not None)
+
+    def __str__(self) -> str:
+        return self._name
 
 
 class PhaseClock:
-    """Adds up spans of each phase from creation to `report`; a phase inside another is refused."""
+    """Adds up spans of each phase from creation to `report`; a span inside another is refused.
 
-    def __init__(self) -> None:
-        self._started = time.perf_counter_ns()
-        self._totals = dict.fromkeys(Phase, 0)
-        self._running: Phase | None = None
+    One clock belongs to one thread. A span costs less than a microsecond, and 8 bytes where it is pure: take one per
+    microflow (or chunk of records), not one per record.
 
-    def pre(self) -> AbstractContextManager[None]:
+    Args:
+        guard: Watches every pure span; see `PurityGuard` for what it refuses.
+
+    >>> clock = PhaseClock()
+    >>> with clock.pure():
+    ...     total = sum(range(1000))
+    >>> report = clock.report()
+    >>> report.pre_ns + report.pure_ns + report.post_ns + report.residual_ns == report.wall_ns
+    True
+    """
+
+    def __init__(self, guard: PurityGuard | None = None) -> None:
+        self.guard = guard
+        self.running: Span | None = None
+        self._lengths = array("q")
+        self._workers: dict[str, int] = {}
+        self._pre = Span(self, Phase.PRE)
+        self._pure = Span(self, Phase.PURE, self._lengths, guard)
+        self._post = Span(self, Phase.POST)
+        self._pause = Span(self, "a pause")
+        self._started = _now()
+
+    def pre(self) -> Span:
         """Reading, validating, connecting."""
-        return self._span(Phase.PRE)
+        return self._pre
 
-    def pure(self) -> AbstractContextManager[None]:
-        """Memory only: compliance check and anonymization."""
-        return self._span(Phase.PURE)
+    def pure(self) -> Span:
+        """Memory only: compliance check and anonymization.
 
-    def post(self) -> AbstractContextManager[None]:
+        Raises:
+            TimingContaminationError: (with a guard) something other than memory was touched inside.
+        """
+        return self._pure
+
+    def post(self) -> Span:
         """Writing, COPY, checkpoints, progress."""
-        return self._span(Phase.POST)
+        return self._post
+
+    def pause(self) -> Span:
+        """Time that is nobody's: taken out of wall time, published as ``paused_ns``."""
+        return self._pause
+
+    def reading(self, source: Iterable[T]) -> Iterator[T]:
+        """The source's items, each fetched inside a pre-processing span."""
+        items = iter(source)
+        while True:
+            with self._pre:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    def add_pure(self, ns: int, worker: str = "") -> None:
+        """Add one pure span that a worker process measured by its own clock.
+
+        ``worker`` names the process (host and process id): spans of one worker follow each other, spans of different
+        workers may overlap. Lengths are added, instants never compared, so workers may be on other machines.
+        """
+        self._lengths.append(ns)
+        self._workers[worker] = self._workers.get(worker, 0) + ns
 
     @property
     def pure_ns(self) -> int:
-        """Nanoseconds of pure processing so far."""
-        return self._totals[Phase.PURE]
+        """Nanoseconds of pure processing so far, over all workers."""
+        return self._pure.total_ns + sum(self._workers.values())
+
+    @property
+    def pure_spans(self) -> array[int]:
+        """The length of each pure span in nanoseconds, in order: the raw samples."""
+        return self._lengths
 
     def report(self) -> PhaseReport:
         """The totals up to now."""
-        totals = self._totals
-        wall = time.perf_counter_ns() - self._started
-        return PhaseReport(totals[Phase.PRE], totals[Phase.PURE], totals[Phase.POST], wall)
-
-    @contextmanager
-    def _span(self, phase: Phase) -> Iterator[None]:
-        if self._running is not None:
-            raise MicroflowError(f"{phase} cannot start inside {self._running}")
-        self._running = phase
-        start = time.perf_counter_ns()
-        try:
-            yield
-        finally:
-            self._totals[phase] += time.perf_counter_ns() - start
-            self._running = None
+        wall = _now() - self._started - self._pause.total_ns
+        side_by_side = sum(self._workers.values()) - max(self._workers.values(), default=0)
+        return PhaseReport(
+            pre_ns=self._pre.total_ns,
+            pure_ns=self.pure_ns,
+            post_ns=self._post.total_ns,
+            wall_ns=wall,
+            overlap_ns=side_by_side,
+            paused_ns=self._pause.total_ns,
+        )

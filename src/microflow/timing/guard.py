@@ -1,0 +1,152 @@
+"""The purity guard: while the clock runs, nothing but memory is touched, and there is evidence of it.
+
+Three nets, each behind the other:
+
+1. *Refusal by audit hook* (PEP 578): opening files, sockets, processes, SQLite databases; changing directories.
+2. *Refusal by gate* (`microflow.timing.gates`): what raises no audit event, above all database drivers in C.
+3. *Evidence by the kernel* (`microflow.timing.kernel`): reads and writes on files already open, by whatever language.
+
+What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted, and
+`PurityEvidence.is_pure` is false. The guard acts just outside the timed span; inside, memory work costs nothing more.
+Limits: a mapped file read as memory, ``send`` by foreign C code and a ``time.sleep`` imported by name before the first
+guard pass the nets; voluntary context switches, part of the evidence, give away whatever waits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from threading import get_ident
+
+from microflow.errors import TimingContaminationError
+from microflow.timing.gates import close_gates
+from microflow.timing.kernel import KernelCounters, Reading
+from microflow.timing.refusal import contamination, refuse_if_pure, start_watching, stop_watching
+
+__all__ = ["PurityEvidence", "PurityGuard", "refuse_if_pure"]
+
+#: Audit events before the dot: https://docs.python.org/3/library/audit_events.html
+_FAMILIES = frozenset({"fcntl", "mmap", "open", "os", "pty", "socket", "sqlite3", "subprocess", "syslog", "time"})
+_EVENTS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread", "builtins.input", "ctypes.dlopen"})
+_hooked: list[int] = []
+
+
+@dataclass(slots=True)
+class PurityEvidence:
+    """Counters over all pure spans so far. Calls and bytes are the timed thread's, as the kernel counted them.
+
+    ``kernel_counters`` is false where the kernel keeps none (not Linux): then only refusals are evidence.
+    """
+
+    kernel_counters: bool
+    spans: int = 0
+    refused: int = 0
+    read_calls: int = 0
+    write_calls: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    elsewhere_calls: int = 0
+    elsewhere_events: int = 0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether nothing but memory was touched, by this thread or by another of the process."""
+        touched = self.refused + self.read_calls + self.write_calls + self.elsewhere_calls + self.elsewhere_events
+        return touched == 0
+
+
+class PurityGuard:
+    """Watches the pure spans of one `PhaseClock`, in the thread that runs it.
+
+    >>> from microflow.timing.clock import PhaseClock
+    >>> clock = PhaseClock(guard=PurityGuard())
+    >>> with clock.pure():
+    ...     total = sum(range(1000))
+    >>> clock.guard.evidence.is_pure
+    True
+    """
+
+    def __init__(self) -> None:
+        if not _hooked:
+            sys.addaudithook(_audit)
+            _hooked.append(os.getpid())
+        self._place: tuple[int, int] | None = None
+        self._counters: KernelCounters | None = None
+        self._start: Reading | None = None
+        self._first_error: TimingContaminationError | None = None
+        self.evidence = PurityEvidence(kernel_counters=self._settle())
+
+    def enter(self) -> None:
+        """The clock is about to start in this thread."""
+        close_gates()
+        if self._place != (os.getpid(), get_ident()):
+            self._settle()
+        self._first_error = None
+        if self._counters is not None:
+            self._start = self._counters.before()
+        start_watching(self)
+
+    def leave(self, *, failed: bool) -> None:
+        """The clock has stopped. ``failed``: an exception is already on its way, and stays the one that is seen.
+
+        Raises:
+            TimingContaminationError: a refusal was swallowed inside, or the kernel counted reads or writes.
+        """
+        stop_watching()
+        self.evidence.spans += 1
+        kernel_error = self._kernel_error()
+        error = self._first_error or kernel_error
+        if error is not None and not failed:
+            raise error
+
+    def refused(self, error: TimingContaminationError) -> None:
+        """Remember a refusal: code that catches it does not get away with it."""
+        self.evidence.refused += 1
+        self._first_error = self._first_error or error
+
+    def elsewhere(self, what: str) -> None:  # noqa: ARG002 - counted, not listed
+        """Another thread touched something while the clock ran."""
+        self.evidence.elsewhere_events += 1
+
+    def close(self) -> None:
+        """Give the kernel's descriptors back; a guard may be used again afterwards."""
+        if self._counters is not None:
+            self._counters.close()
+        self._counters, self._place = None, None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _settle(self) -> bool:
+        """Open the counters of the thread we are in (a thread or a forked child sees others than its parent)."""
+        self.close()
+        self._place = (os.getpid(), get_ident())
+        try:
+            self._counters = KernelCounters()
+        except OSError:
+            return False
+        return True
+
+    def _kernel_error(self) -> TimingContaminationError | None:
+        if self._counters is None or self._start is None:
+            return None
+        traffic, evidence = self._counters.since(self._start), self.evidence
+        evidence.read_calls += traffic.read_calls
+        evidence.write_calls += traffic.write_calls
+        evidence.read_bytes += traffic.read_bytes
+        evidence.written_bytes += traffic.written_bytes
+        evidence.elsewhere_calls += traffic.elsewhere_calls
+        evidence.voluntary_switches += traffic.voluntary_switches
+        evidence.involuntary_switches += traffic.involuntary_switches
+        if traffic.read_calls == traffic.write_calls == 0:
+            return None
+        calls = f"{traffic.read_calls} read and {traffic.write_calls} write calls"
+        return contamination(f"the kernel counted {calls} on open files")
+
+
+def _audit(event: str, _: tuple[object, ...]) -> None:
+    if event in _EVENTS or event.partition(".")[0] in _FAMILIES:
+        refuse_if_pure(event)

@@ -1,0 +1,92 @@
+"""What the kernel saw: system calls that read or wrote, and context switches, by thread and by process.
+
+Linux counts every ``read`` and ``write`` family call, whoever made it (Python, Arrow's C++, Polars' Rust), in
+``/proc/<pid>/io``; see proc_pid_io(5). Sockets used through ``send``/``recv`` are not in it. Elsewhere than on Linux
+there is nothing to read, and evidence says so.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["KernelCounters", "Reading", "Traffic"]
+
+_LONGEST = 512
+
+
+class Reading(NamedTuple):
+    """The counters at one instant, unparsed: parsing can wait until the clock has stopped."""
+
+    process: bytes
+    thread: bytes
+    voluntary: int
+    involuntary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What happened between two readings: calls and bytes of this thread, calls of all other threads, switches."""
+
+    read_calls: int
+    write_calls: int
+    read_bytes: int
+    written_bytes: int
+    elsewhere_calls: int
+    voluntary_switches: int
+    involuntary_switches: int
+
+
+class KernelCounters:
+    """Reads the calling thread's counters; about 5 µs a reading. One object belongs to one thread.
+
+    Raises:
+        OSError: this kernel keeps no such counters.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._thread = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._process)
+            raise
+
+    def before(self) -> Reading:
+        """A reading to start from: the process first, the thread last."""
+        process = os.pread(self._process, _LONGEST, 0)
+        thread = os.pread(self._thread, _LONGEST, 0)
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        return Reading(process, thread, usage.ru_nvcsw, usage.ru_nivcsw)
+
+    def since(self, start: Reading) -> Traffic:
+        """The traffic since ``start``, without the calls that the readings themselves made."""
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        thread = os.pread(self._thread, _LONGEST, 0)
+        process = os.pread(self._process, _LONGEST, 0)
+        reads, writes, read_bytes, written = _difference(start.thread, thread)
+        all_reads, all_writes, _, _ = _difference(start.process, process)
+        # A call is counted when it returns: the thread has seen its own first reading, the process three of ours.
+        return Traffic(
+            read_calls=reads - 1,
+            write_calls=writes,
+            read_bytes=read_bytes - len(start.thread),
+            written_bytes=written,
+            elsewhere_calls=(all_reads - 3 - (reads - 1)) + (all_writes - writes),
+            voluntary_switches=usage.ru_nvcsw - start.voluntary,
+            involuntary_switches=usage.ru_nivcsw - start.involuntary,
+        )
+
+    def close(self) -> None:
+        """Give the two descriptors back."""
+        os.close(self._process)
+        os.close(self._thread)
+
+
+def _difference(before: bytes, after: bytes) -> tuple[int, int, int, int]:
+    """Read calls, write calls, bytes read, bytes written."""
+    old, new = before.split(None, 8), after.split(None, 8)
+    read_bytes, written, reads, writes = (int(new[at]) - int(old[at]) for at in (1, 3, 5, 7))
+    return reads, writes, read_bytes, written
