@@ -72,6 +72,8 @@ class MethodSettings:
     strict: bool = False
     """Strict Mondrian (equal values stay together) instead of relaxed."""
     l_diversity: int = 1
+    l_entropy: bool = False
+    """Entropy l-diversity instead of distinct."""
     t_closeness: float = 1.0
     delta: int = 1_000
     """CASTLE's delay bound, in records."""

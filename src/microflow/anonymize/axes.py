@@ -1,0 +1,154 @@
+"""The order of a quasi-identifier's values, what a group of them loses, and how it is written.
+
+The observed values of a column are numbered 0 … size-1, its *ranks*, so that a group is a run of ranks; a missing
+value has rank 0 and the others follow. *Loss* is the normalised certainty penalty of one column (Xu et al., KDD 2006):
+0 for a single value, 1 for the whole domain. Three kinds of axis:
+
+- `Scale`: numbers and ordered text. A run from low to high loses its share of the whole length.
+- `Ladder`: a hierarchy of prefixes or named groups. A run is written as its lowest common ancestor and loses that
+  node's share of the leaves.
+- `Bag`: categories without order. A group is written as the set of its values and loses the share it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.anonymize.generalise import exact_label, prefix_label, set_label
+from microflow.schema import Hierarchy
+
+__all__ = ["Axis", "Bag", "Ladder", "Scale", "prefix_paths", "tree_paths"]
+
+Ranks = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float64]
+
+
+class Axis(Protocol):
+    """One quasi-identifier, as the partitioner sees it."""
+
+    size: int
+    """How many ranks there are, that of the missing value included."""
+    counted: bool
+    """Whether a loss depends on how many different ranks a group has, rather than on its lowest and highest."""
+
+    def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:
+        """The loss in [0, 1] of groups with these lowest and highest ranks and numbers of different ranks."""
+        ...
+
+    def label(self, ranks: Sequence[int]) -> str | None:
+        """The text that covers the group: its lowest and highest rank, or for a counted axis all of them, ascending.
+
+        Rank 0 stands first where a value is missing; a group of missing values only is ``None``.
+        """
+        ...
+
+
+class Scale:
+    """Values on a line: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null."""
+
+    counted = False
+
+    def __init__(self, lower: Floats, upper: Floats, write: Callable[[int, int], str]) -> None:
+        self.size = len(lower) + 1
+        self._lower = np.concatenate([[0.0], lower])
+        self._upper = np.concatenate([[0.0], upper])
+        self._length = max(float(upper[-1] - lower[0]), np.finfo(float).tiny) if len(lower) else 1.0
+        self._write = write
+
+    def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
+        length = (self._upper[high] - self._lower[low]) / self._length
+        # A label that also covers a missing value says nearly nothing; pricing it as the whole keeps nulls apart.
+        return np.where(low > 0, length, np.where(high > 0, 1.0, 0.0))
+
+    def label(self, ranks: Sequence[int]) -> str | None:
+        return _label_with_missing(ranks, self._write)
+
+
+class Ladder:
+    """A hierarchy: ``paths`` from the root to each value's label, sorted so that each node's leaves are neighbours."""
+
+    counted = False
+
+    def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
+        self.size = len(paths) + 1
+        self._paths = paths
+        depth = max((len(path) for path in paths), default=1)
+        self._nodes = [self._nodes_at(level) for level in range(depth)]
+        others = max(1, len(paths) - 1)
+        self._shares = [(np.bincount(nodes)[nodes] - 1) / others for nodes in self._nodes]
+
+    def _nodes_at(self, level: int) -> Ranks:
+        """For each rank the number of the node it is under at a level; the null is under none of the others'."""
+        known: dict[tuple[str, ...], int] = {}
+        nodes = [known.setdefault(path[: level + 1], len(known) + 1) for path in self._paths]
+        return np.asarray([0, *nodes], np.int32)
+
+    def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
+        lost = np.ones(len(low))
+        for nodes, share in zip(self._nodes, self._shares, strict=True):  # the root first, so that the lowest stays
+            np.copyto(lost, share[low], where=nodes[low] == nodes[high])
+        return lost
+
+    def label(self, ranks: Sequence[int]) -> str | None:
+        return _label_with_missing(ranks, self._common)
+
+    def _common(self, low: int, high: int) -> str:
+        first, last = self._paths[low - 1], self._paths[high - 1]
+        shared = [a for a, b in zip(first, last, strict=False) if a == b]
+        return shared[-1]
+
+
+class Bag:
+    """Categories without order; ``values`` by rank, the null (rank 0) left out."""
+
+    counted = True
+
+    def __init__(self, values: Sequence[str]) -> None:
+        self.size = len(values) + 1
+        self._values = values
+
+    def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
+        return (count - 1) / max(1, self.size - 2)
+
+    def label(self, ranks: Sequence[int]) -> str | None:
+        names = sorted(self._values[rank - 1] for rank in ranks if rank > 0)
+        return set_label(map(exact_label, names), missing=ranks[0] == 0) if names else None
+
+
+def _label_with_missing(ranks: Sequence[int], write: Callable[[int, int], str]) -> str | None:
+    known = [rank for rank in ranks if rank > 0]
+    return set_label([write(known[0], known[-1])], missing=ranks[0] == 0) if known else None
+
+
+def prefix_paths(values: Sequence[str], lengths: tuple[int, ...]) -> list[tuple[str, ...]]:
+    """For each value its prefixes of the given lengths as labels, shortest first, then the value; a root for all.
+
+    >>> prefix_paths(["94110", "941"], (5, 3))
+    [('*****', '941**', '94110'), ('*****', '941**', '941')]
+    """
+    longest = max(lengths, default=0)
+    kept = sorted({0, *lengths})
+    # A shorter value than others ("941" beside "94110") is also the prefix that covers them both: "941**".
+    return [
+        (*(prefix_label(value[:n], longest) for n in kept if n <= min(len(value), longest - 1)), exact_label(value))
+        for value in values
+    ]
+
+
+def tree_paths(values: Sequence[str], hierarchy: Hierarchy) -> list[tuple[str, ...]]:
+    """For each value its ancestors from ``*`` downward, then itself. A value the tree does not know hangs on ``*``.
+
+    >>> tree_paths(["FR"], Hierarchy(parents={"FR": "West", "West": "EU"}))
+    [('*', 'EU', 'West', 'FR')]
+    """
+    paths = []
+    for value in values:
+        path = [value]
+        while (parent := hierarchy.parents.get(path[-1])) is not None and parent not in path:
+            path.append(parent)
+        paths.append(("*", *(exact_label(node) for node in reversed(path))))
+    return paths

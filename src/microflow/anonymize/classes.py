@@ -1,0 +1,176 @@
+"""From counted cells to equivalence classes with labels, verified before anybody may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.axes import Axis
+from microflow.anonymize.contract import MethodSettings
+from microflow.anonymize.cube import Cells
+from microflow.anonymize.diversity import Diversity, Sensitive
+from microflow.anonymize.encode import Coder, Codes
+from microflow.anonymize.mondrian import partition
+from microflow.anonymize.segments import Index, Tuples
+from microflow.errors import MicroflowError
+
+__all__ = ["Classes", "Decision", "decide"]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Labels by class: class ``c`` is written ``labels[q][label_of[q][c]]`` in quasi-identifier ``q``.
+
+    ``k`` is the fewest rows that share a combination of labels (0 without any class), ``rows`` how many were placed.
+    """
+
+    labels: tuple[pa.Array, ...]
+    label_of: tuple[Codes, ...]
+    k: int
+    count: int
+    rows: int
+
+    def columns(self, classes: Codes) -> list[pa.Array]:
+        """The label of each row in each quasi-identifier, for rows of these classes."""
+        return [labels.take(pa.array(of[classes])) for labels, of in zip(self.labels, self.label_of, strict=True)]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The distinct tuples of quasi-identifier codes, the class of each (-1: suppressed), and the classes."""
+
+    tuples: list[Codes]
+    class_of: Codes
+    classes: Classes
+
+
+def decide(
+    cells: Cells, coders: Sequence[Coder], sensitive: Sequence[tuple[Coder, bool]], settings: MethodSettings
+) -> Decision:
+    """Partition counted cells, whose last ``len(sensitive)`` columns are sensitive codes, and label the classes.
+
+    Each sensitive coder comes with whether its values have an order.
+
+    Raises:
+        MicroflowError: the result is not what was asked for; nothing may be released then.
+    """
+    codes, counts = cells
+    owner, tuples = _tuples_of(codes[: len(coders)])
+    weights = np.bincount(owner, counts, len(tuples[0])).astype(np.int64)
+    axes, ranks = _ranked(coders, tuples, weights)
+    constraint = _constraint(owner, counts, codes[len(coders) :], sensitive, settings)
+    class_of = partition(Tuples(ranks, weights), axes, settings.k, strict=settings.strict, constraint=constraint)
+    labelled = [_labels(axis, column, class_of) for axis, column in zip(axes, ranks, strict=True)]
+    placed = class_of >= 0
+    same = _same_labels([of for _, of in labelled], int(class_of.max(initial=-1)) + 1)
+    rows = np.bincount(same[class_of[placed]], weights[placed]).astype(np.int64)
+    _verify(rows, same, class_of, constraint, settings)
+    classes = Classes(
+        labels=tuple(labels for labels, _ in labelled),
+        label_of=tuple(of for _, of in labelled),
+        k=int(rows.min(initial=np.iinfo(np.int64).max)) if len(rows) else 0,
+        count=len(rows),
+        rows=int(rows.sum()),
+    )
+    return Decision(tuples, class_of, classes)
+
+
+def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:
+    """The tuple each cell belongs to, and the tuples; cells of one tuple stand together."""
+    first = np.ones(len(codes[0]), np.bool_)
+    if len(first):
+        first[1:] = np.any([column[1:] != column[:-1] for column in codes], axis=0)
+    return np.cumsum(first) - 1, [column[first] for column in codes]
+
+
+def _ranked(coders: Sequence[Coder], tuples: list[Codes], weights: Index) -> tuple[list[Axis], list[Codes]]:
+    axes, ranks = [], []
+    for coder, codes in zip(coders, tuples, strict=True):
+        axis, rank_of = coder.axis(np.bincount(codes, weights, coder.size).astype(np.int64))
+        axes.append(axis)
+        ranks.append(rank_of[codes])
+    return axes, ranks
+
+
+def _constraint(
+    owner: Index,
+    counts: Index,
+    codes: Sequence[Codes],
+    sensitive: Sequence[tuple[Coder, bool]],
+    settings: MethodSettings,
+) -> Diversity | None:
+    if not sensitive:
+        return None
+    columns = []
+    for (coder, ordered), column in zip(sensitive, codes, strict=True):
+        _, rank_of = coder.axis(np.bincount(column, counts, coder.size).astype(np.int64))
+        # Numbered again without the missing value where none is missing: it would lengthen the ordered distance.
+        present, ranks = np.unique(rank_of[column], return_inverse=True)
+        columns.append(Sensitive(ranks.astype(np.int32), len(present), ordered))
+    return Diversity(
+        owner,
+        counts,
+        columns,
+        l_diversity=settings.l_diversity,
+        entropy=settings.l_entropy,
+        t_closeness=settings.t_closeness,
+    )
+
+
+def _labels(axis: Axis, ranks: Codes, class_of: Codes) -> tuple[pa.Array, Codes]:
+    """The different labels of one column, and which of them each class has."""
+    placed = np.flatnonzero(class_of >= 0)
+    pairs = np.unique(class_of[placed].astype(np.int64) * axis.size + ranks[placed])
+    owner, rank = pairs // axis.size, pairs % axis.size
+    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]])) if len(owner) else owner
+    ends = np.append(starts[1:], len(pairs)) if len(owner) else owner
+    groups = _groups(rank, starts, ends) if axis.counted else _runs(rank, starts, ends, axis.size)
+    known: dict[str | None, int] = {}
+    written = [known.setdefault(axis.label(group), len(known)) for group in groups[0]]
+    return pa.array(known, pa.string()), np.asarray(written, np.int32)[groups[1]]
+
+
+_Groups = tuple[list[tuple[int, ...]], npt.NDArray[np.int64]]
+
+
+def _runs(rank: Index, starts: Index, ends: Index, size: int) -> _Groups:
+    """The different (missing, lowest, highest) of all classes, and which each class has."""
+    if not len(starts):
+        return [], starts
+    missing = rank[starts] == 0
+    low = rank[np.minimum(starts + missing, ends - 1)]
+    runs, which = np.unique((missing * size + low) * size + rank[ends - 1], return_inverse=True)
+    groups = [(0,) * bool(run // size**2) + (int(run // size % size), int(run % size)) for run in runs]
+    return groups, which
+
+
+def _groups(rank: Index, starts: Index, ends: Index) -> _Groups:
+    """The different sets of ranks of all classes, and which each class has."""
+    known: dict[tuple[int, ...], int] = {}
+    ranks = rank.tolist()
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+    which = [known.setdefault(tuple(ranks[start:end]), len(known)) for start, end in bounds]
+    return list(known), np.asarray(which, np.int64)
+
+
+def _same_labels(label_of: Sequence[Codes], count: int) -> npt.NDArray[np.int64]:
+    """A number for each class, the same for classes that are written alike: to a reader they are one."""
+    same = np.zeros(count, np.int64)
+    for labels in label_of:
+        same = np.unique(same * (int(labels.max(initial=0)) + 1) + labels, return_inverse=True)[1]
+    return same
+
+
+def _verify(rows: Index, same: Index, class_of: Codes, constraint: Diversity | None, settings: MethodSettings) -> None:
+    """Hold the result against the claim, by a count of its own over what readers will see."""
+    if len(rows) and rows.min() < settings.k:
+        raise MicroflowError(f"a class of fewer than {settings.k} rows was formed; nothing is released")
+    if constraint is None or not len(rows):
+        return
+    placed = np.flatnonzero(class_of >= 0)
+    if not constraint.allows(placed, same[class_of[placed]], len(rows)).all():
+        raise MicroflowError("a class without the diversity asked for was formed; nothing is released")

@@ -1,0 +1,104 @@
+"""What a class must hold besides k rows: l-diversity and t-closeness of every sensitive column.
+
+- *Distinct* l-diversity: at least l different values. *Entropy* l-diversity (Machanavajjhala et al., TKDD 2007): the
+  entropy of the values is at least log(l).
+- *t-closeness* (Li, Li and Venkatasubramanian, ICDE 2007): the earth mover's distance between the class's distribution
+  and everybody's is at most t, with equal ground distance (half the L1 distance), or with ordered distance where the
+  descriptor calls the categories ordered.
+
+A missing sensitive value counts as a value. Numeric sensitive columns are left out: 1,000 and 1,001 are two values and
+one secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.anonymize.segments import Index
+
+__all__ = ["Diversity", "Sensitive"]
+
+#: Rounding of sums of floats must not turn a class away that satisfies the bound exactly.
+_SLACK = 1e-9
+
+Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sensitive:
+    """One sensitive column: the rank of each cell's value, how many ranks there are, and whether they have an order."""
+
+    ranks: npt.NDArray[np.int32]
+    size: int
+    ordered: bool
+
+
+class Diversity:
+    """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``."""
+
+    def __init__(
+        self,
+        owner: Index,
+        weights: Counts,
+        columns: Sequence[Sensitive],
+        *,
+        l_diversity: int = 1,
+        entropy: bool = False,
+        t_closeness: float = 1.0,
+    ) -> None:
+        self._owner = owner
+        self._weights = weights
+        self._columns = columns
+        self._l = l_diversity
+        self._entropy = entropy
+        self._t = t_closeness
+        self._tuples = int(owner[-1]) + 1 if len(owner) else 0
+
+    def allows(self, members: Index, groups: Index, count: int) -> Flags:
+        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        group_of = np.full(self._tuples, -1, np.int64)
+        group_of[members] = groups
+        group = group_of[self._owner]
+        inside = group >= 0
+        allowed = np.ones(count, np.bool_)
+        for column in self._columns:
+            keys, place = np.unique(group[inside] * column.size + column.ranks[inside], return_inverse=True)
+            rows = np.bincount(place, self._weights[inside], len(keys)).astype(np.float64)
+            allowed &= self._fits(column, keys // column.size, keys % column.size, rows, count)
+        return allowed
+
+    def _fits(self, column: Sensitive, group: Index, rank: Index, rows: npt.NDArray[np.float64], count: int) -> Flags:
+        """Each (group, rank) that occurs comes once, with its rows."""
+        share = rows / np.bincount(group, rows, count)[group]
+        fits = np.ones(count, np.bool_)
+        if self._entropy:
+            fits &= np.bincount(group, -share * np.log(share), count) >= np.log(self._l) - _SLACK
+        else:
+            fits &= np.bincount(group, minlength=count) >= self._l
+        if self._t < 1:
+            everybody = np.bincount(column.ranks, self._weights, column.size) / self._weights.sum()
+            distance = _ordered_distance if column.ordered else _equal_distance
+            fits &= distance(everybody, group, rank, share, count) <= self._t + _SLACK
+        return fits
+
+
+def _equal_distance(
+    everybody: npt.NDArray[np.float64], group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
+    """Half the L1 distance, which is the sum of the surpluses."""
+    return np.bincount(group, np.maximum(share - everybody[rank], 0.0), count).astype(np.float64)
+
+
+def _ordered_distance(
+    everybody: npt.NDArray[np.float64], group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
+    """The mean absolute difference of the cumulative distributions."""
+    own = np.zeros((count, len(everybody)))
+    own[group, rank] = share
+    apart = np.abs(np.cumsum(own - everybody, axis=1)).sum(axis=1)
+    return np.asarray(apart / max(1, len(everybody) - 1))

@@ -1,0 +1,236 @@
+"""Quasi-identifiers as small integers: one coder a column, learning the values it meets.
+
+Code 0 is the missing value, codes 1 … size-1 are values or cells, and ``size`` itself stands for a value that was never
+learned. A numeric column with public bounds is a grid: one cell per integer where at most `CELLS` fit, else cells of a
+round width, and one cell each for everything below and above. Every other column is a dictionary that grows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from microflow.anonymize.axes import Axis, Bag, Ladder, Scale, prefix_paths, tree_paths
+from microflow.anonymize.generalise import number_label, text_range_label
+from microflow.schema import Column, Dtype
+
+__all__ = ["CELLS", "Coder", "Codes", "DictionaryCoder", "GridCoder", "coder_for"]
+
+Codes = npt.NDArray[np.int32]
+
+#: The most cells a numeric column is cut into between its public bounds.
+CELLS = 1_000
+#: Up to here Arrow's hash of the whole dictionary is rebuilt faster than Python looks up a microflow's values.
+_SMALL = 4_096
+
+
+class Coder(Protocol):
+    """One column's codes."""
+
+    @property
+    def size(self) -> int:
+        """Codes in use, the missing value's included."""
+        ...
+
+    def learn(self, values: pa.Array) -> Codes:
+        """The codes of some values; new ones are given the next codes."""
+        ...
+
+    def find(self, values: pa.Array) -> Codes:
+        """The codes of some values; ``size`` where a value is unknown."""
+        ...
+
+    def examples(self, codes: Codes) -> pa.Array:
+        """For each code a value that has it, as another worker's coder would meet it."""
+        ...
+
+    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+        """The axis of all codes with a weight (rows by code), and the rank of each code (-1 for one without)."""
+        ...
+
+
+def coder_for(column: Column) -> Coder:
+    """The coder that fits a described column."""
+    if column.is_numeric and column.low is not None and column.high is not None:
+        return GridCoder(column)
+    return DictionaryCoder(column)
+
+
+class GridCoder:
+    """A number with public bounds: codes are 1 for below, then the cells upward, then one for above."""
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._whole = column.dtype is Dtype.INTEGER
+        self._step, self._edges = _grid(column)
+        self.size = len(self._edges) + 2
+
+    def learn(self, values: pa.Array) -> Codes:
+        return self.find(values)
+
+    def find(self, values: pa.Array) -> Codes:
+        missing = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+        numbers = (values.fill_null(0) if values.null_count else values).to_numpy()
+        if not self._whole:
+            absent = np.isnan(numbers)
+            missing = absent if missing is None else missing | absent
+        codes = self._cells(numbers)
+        if missing is not None:
+            codes[missing] = 0
+        return codes
+
+    def _cells(self, numbers: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> Codes:
+        if not self._whole:
+            return (np.searchsorted(self._edges, numbers, side="right") + 1).astype(np.int32)
+        first, last, step = int(self._edges[0]), int(self._edges[-1]), int(self._step)
+        # Clipped before the subtraction, so that no 64-bit value can overflow it.
+        inside = np.minimum(np.maximum(numbers, first - step), last)
+        return np.asarray((inside - (first - 2 * step)) // step, np.int32)
+
+    def examples(self, codes: Codes) -> pa.Array:
+        ends = np.concatenate([[0, self._edges[0] - self._step], self._edges])
+        return pa.array(ends[codes], mask=codes == 0).cast(self._column.dtype.arrow)
+
+    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+        present = np.flatnonzero(weights[1:]) + 1
+        top = self._edges - 1 if self._whole else self._edges
+        lower = np.concatenate([[np.nan, -np.inf], self._edges])[present]
+        upper = np.concatenate([[np.nan], top, [np.inf]])[present]
+        first, last = self._edges[0], self._edges[-1]
+        scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower, upper))
+        return scale, _ranks(present, self.size)
+
+
+def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
+    """Width and edges of the cells; the last edge lies above the upper bound."""
+    assert column.low is not None
+    assert column.high is not None
+    low, high = column.low, column.high
+    if column.dtype is Dtype.INTEGER:
+        low, high = math.ceil(low), math.floor(high)
+        step = 1.0 if high - low < CELLS else max(1.0, _round_up((high - low) / CELLS))
+    else:
+        step = _round_up((high - low) / CELLS) if high > low else 1.0
+    count = math.floor((high - low) / step) + 2
+    digits = max(0, 1 - math.floor(math.log10(step)))
+    return step, np.round(low + step * np.arange(count), digits)
+
+
+def _round_up(width: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(float(f"{factor * power:.12g}") for factor in (1, 2, 5, 10) if factor * power >= width * (1 - 1e-9))
+
+
+class DictionaryCoder:
+    """Any other column: values are numbered in the order they are met, declared categories before."""
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._type = pa.string() if column.dtype is Dtype.BOOLEAN else column.dtype.arrow
+        self._codes: dict[str | float | None, int] = {None: 0}
+        self._extend(column.categories if not column.is_numeric else ())
+
+    @property
+    def size(self) -> int:
+        """Codes given so far, the missing value's included."""
+        return len(self._codes)
+
+    def _extend(self, values: tuple[str, ...] | list[str | float]) -> None:
+        for value in values:
+            self._codes.setdefault(value, len(self._codes))
+        self._known = pa.array(self._codes, self._type)
+
+    def learn(self, values: pa.Array) -> Codes:
+        codes = self.find(values)
+        unknown = codes == self.size
+        if not unknown.any():
+            return codes
+        self._extend(self._plain(values).filter(pa.array(unknown)).unique().to_pylist())
+        return self.find(values)
+
+    def find(self, values: pa.Array) -> Codes:
+        plain = self._plain(values)
+        if self.size <= _SMALL:
+            found = pc.index_in(plain, value_set=self._known)
+            return _filled(found, self.size)
+        encoded = plain.dictionary_encode()
+        unknown = self.size
+        codes = [self._codes.get(value, unknown) for value in encoded.dictionary.to_pylist()]
+        return np.asarray([*codes, 0], np.int32)[_filled(encoded.indices, -1)]
+
+    def _plain(self, values: pa.Array) -> pa.Array:
+        """Text for booleans, and a missing value for what is not a number."""
+        if self._column.dtype is Dtype.BOOLEAN:
+            return values.cast(pa.string())
+        if self._column.dtype is Dtype.NUMBER:
+            return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+        return values
+
+    def examples(self, codes: Codes) -> pa.Array:
+        return self._known.take(pa.array(codes)).cast(self._column.dtype.arrow)
+
+    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+        known = list(self._codes)
+        present = [int(code) for code in np.flatnonzero(weights[1:]) + 1]
+        if self._column.is_numeric:
+            present.sort(key=known.__getitem__)  # type: ignore[arg-type]  # only numbers are known
+            numbers = np.asarray([known[code] for code in present], np.float64)
+            return Scale(numbers, numbers, _NumberWriter(numbers, numbers)), _ranks(present, self.size)
+        texts = {code: str(known[code]) for code in present}
+        axis, order = self._text_axis(texts, weights)
+        return axis, _ranks(order, self.size)
+
+    def _text_axis(self, texts: dict[int, str], weights: npt.NDArray[np.int64]) -> tuple[Axis, list[int]]:
+        column = self._column
+        if column.dtype is Dtype.DATE or column.ordered:
+            place = {name: i for i, name in enumerate(column.categories)}
+            order = sorted(texts, key=lambda code: (place.get(texts[code], len(place)), texts[code]))
+            steps = np.arange(len(order), dtype=np.float64)
+            return Scale(steps, steps, _TextWriter([texts[code] for code in order])), order
+        if column.hierarchy is not None:
+            values = list(texts.values())
+            tree, lengths = column.hierarchy, column.hierarchy.prefix
+            paths = prefix_paths(values, lengths) if lengths else tree_paths(values, tree)
+            ordered = sorted(zip(paths, texts, strict=True))
+            return Ladder([path for path, _ in ordered]), [code for _, code in ordered]
+        # Frequent first: a cut between neighbours then tends to part the common from the rare.
+        order = sorted(texts, key=lambda code: (-int(weights[code]), texts[code]))
+        return Bag([texts[code] for code in order]), order
+
+
+class _NumberWriter:
+    """Writes a run of ranks as numbers; a class and not a closure, so that frozen anonymizers can be pickled."""
+
+    def __init__(self, lower: npt.NDArray[np.float64], upper: npt.NDArray[np.float64]) -> None:
+        self._lower, self._upper = lower, upper
+
+    def __call__(self, low: int, high: int) -> str:
+        return number_label(float(self._lower[low - 1]), float(self._upper[high - 1]))
+
+
+class _TextWriter:
+    """Writes a run of ranks as ordered text."""
+
+    def __init__(self, values: list[str]) -> None:
+        self._values = values
+
+    def __call__(self, low: int, high: int) -> str:
+        return text_range_label(self._values[low - 1], self._values[high - 1])
+
+
+def _ranks(order: npt.NDArray[np.int64] | list[int], size: int) -> Codes:
+    ranks = np.full(size + 1, -1, np.int32)
+    ranks[0] = 0
+    ranks[np.asarray(order, np.int64)] = np.arange(1, len(order) + 1, dtype=np.int32)
+    return ranks
+
+
+def _filled(indices: pa.Array, filler: int) -> Codes:
+    filled = indices.fill_null(filler) if indices.null_count else indices
+    return np.asarray(filled.to_numpy(), np.int32)

@@ -1,0 +1,172 @@
+r"""The text of a generalised value, written and read in one place.
+
+============ ============================ ==========================================================
+label        written                      covers
+============ ============================ ==========================================================
+exact        ``37``, ``Divorced``         that value, or every value below that node of the hierarchy
+range        ``[30-39]``, ``[0.5-inf]``   numbers from low to high, both included
+text range   ``[9th..12th]``              text in the column's order (dates; categories as declared)
+prefix       ``941**``                    text that begins so; ``*`` alone covers everything
+set          ``{F,M}``, ``{null,[1-5]}``  whatever one of its parts covers; ``null`` is a missing value
+============ ============================ ==========================================================
+
+A class in which every value is missing stays null in Arrow. Inside a value the characters ``\ , { } [ ] *`` are
+preceded by a backslash, as is the first letter of a value that reads ``null``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from microflow.schema import Column, Value
+
+__all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_range_label"]
+
+_MISSING = "null"
+_SPECIAL = re.compile(r"([\\,{}\[\]*])")
+_NUMBERS = re.compile(r"\[(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))-(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))\]")
+
+
+def exact_label(value: str) -> str:
+    r"""One value, quoted.
+
+    >>> exact_label("Divorced"), exact_label("a,b")
+    ('Divorced', 'a\\,b')
+    """
+    return "\\" + value if value == _MISSING else _SPECIAL.sub(r"\\\1", value)
+
+
+def number_label(low: float, high: float) -> str:
+    """A number, or a range of numbers with both ends included.
+
+    >>> number_label(37.0, 37.0), number_label(30.0, 39.5)
+    ('37', '[30-39.5]')
+    """
+    return _number(low) if low == high else f"[{_number(low)}-{_number(high)}]"
+
+
+def _number(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
+
+
+def text_range_label(low: str, high: str) -> str:
+    """A range in the column's own order, both ends included.
+
+    >>> text_range_label("2020-01", "2021-12")
+    '[2020-01..2021-12]'
+    """
+    if low == high:
+        return exact_label(low)
+    first, last = (exact_label(end).replace(".", "\\.") for end in (low, high))
+    return f"[{first}..{last}]"
+
+
+def prefix_label(prefix: str, length: int) -> str:
+    """Text of which only ``prefix`` is told, filled with stars to ``length``; at least one star.
+
+    >>> prefix_label("941", 5), prefix_label("", 0)
+    ('941**', '*')
+    """
+    return exact_label(prefix) + "*" * max(1, length - len(prefix))
+
+
+def set_label(parts: Iterable[str], *, missing: bool = False) -> str:
+    """Any of some labels, or a missing value; a single part stands alone.
+
+    >>> set_label(["F", "M"]), set_label(["[1-5]"], missing=True), set_label(["F"])
+    ('{F,M}', '{null,[1-5]}', 'F')
+    """
+    listed = ([_MISSING] if missing else []) + list(parts)
+    return listed[0] if len(listed) == 1 and not missing else "{" + ",".join(listed) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label read back. Exactly one of ``exact``, ``prefix``, ``low``/``high`` and ``parts`` is set, or ``missing``.
+
+    ``low`` and ``high`` are floats in a numeric column and text elsewhere.
+    """
+
+    column: Column
+    exact: str | None = None
+    prefix: str | None = None
+    low: float | str | None = None
+    high: float | str | None = None
+    parts: tuple[Label, ...] = ()
+    missing: bool = False
+
+    def covers(self, value: Value) -> bool:
+        """Whether the original ``value`` may hide behind this label.
+
+        >>> parse("{null,[1-5]}", Column("n")).covers(None)
+        True
+        """
+        if self.parts:
+            return any(part.covers(value) for part in self.parts)
+        if value is None or self.missing:
+            return self.missing and value is None
+        if self.prefix is not None:
+            return _text(value).startswith(self.prefix)
+        if self.exact is not None:
+            return self.exact in _ancestors(value, self.column) or _equal_number(value, self.exact)
+        return self._in_range(value)
+
+    def _in_range(self, value: Value) -> bool:
+        low, high = self.low, self.high
+        if isinstance(low, float) and isinstance(high, float):
+            return isinstance(value, int | float) and low <= value <= high
+        position = {name: place for place, name in enumerate(self.column.categories)}
+        # Categories stand in declared order and everything undeclared behind them, in text order.
+        first, own, last = ((position.get(text, len(position)), text) for text in (str(low), _text(value), str(high)))
+        return first <= own <= last
+
+
+def parse(text: str | None, column: Column) -> Label:
+    r"""Read a released value of ``column``; the inverse of the functions that write one.
+
+    >>> zip_code = Column("zip")
+    >>> parse("941**", zip_code).covers("94110"), parse(r"a\,b", zip_code).exact
+    (True, 'a,b')
+    """
+    if text is None or text == _MISSING:
+        return Label(column, missing=True)
+    if text.startswith("{"):
+        return Label(column, parts=tuple(parse(part, column) for part in _split(text[1:-1])))
+    if numbers := _NUMBERS.fullmatch(text):
+        return Label(column, low=float(numbers[1]), high=float(numbers[2]))
+    if text.startswith("["):
+        low, high = re.split(r"(?<!\\)\.\.", text[1:-1], maxsplit=1)
+        return Label(column, low=_unquote(low), high=_unquote(high))
+    if text.endswith("*") and not text.endswith("\\*"):
+        return Label(column, prefix=_unquote(text.rstrip("*")))
+    return Label(column, exact=_unquote(text))
+
+
+def _split(text: str) -> Iterator[str]:
+    """The parts between commas that no backslash precedes."""
+    yield from (match[0] for match in re.finditer(r"(?:\\.|[^,\\])+|(?<=,)(?=,)|^(?=,)|(?<=,)$", text, re.DOTALL))
+
+
+def _unquote(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _ancestors(value: Value, column: Column) -> Iterator[str]:
+    """The value itself and every node above it."""
+    parents = column.hierarchy.parents if column.hierarchy else {}
+    node: str | None = _text(value)
+    seen: set[str] = set()
+    while node is not None and node not in seen:
+        yield node
+        seen.add(node)
+        node = parents.get(node)
+
+
+def _equal_number(value: Value, text: str) -> bool:
+    return isinstance(value, int | float) and _number(value) == text

@@ -1,0 +1,246 @@
+"""k-anonymity by generalisation: over the whole data set in two passes, or inside each microflow.
+
+The data set is counted into a cube of quasi-identifier tuples (`observe`), Mondrian partitions the tuples (`freeze`),
+and each row's labels follow from its tuple (`anonymize`): no row is kept in memory, rows may come in any order and on
+any worker, and equal rows are always released alike.
+
+Identifiers are released as missing values and quasi-identifiers as labels (`microflow.anonymize.generalise`); every
+other column passes. Rows that no class can take (fewer than k in all, or too little diversity) are suppressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from microflow.anonymize.classes import Classes, decide
+from microflow.anonymize.contract import MethodSettings, Released, Scope
+from microflow.anonymize.cube import CellIndex, Cube, Packing
+from microflow.anonymize.encode import Coder, Codes, coder_for
+from microflow.errors import MicroflowError
+from microflow.schema import Column, DatasetSchema, Role
+
+__all__ = ["KAnonymity", "MicroflowKAnonymity", "released_schema"]
+
+#: Rows that wait in Arrow before they are counted: encoding many at once costs a fraction of encoding each microflow.
+_WAITING_ROWS = 65_536
+_COUNT = "__count__"
+
+
+def released_schema(schema: DatasetSchema) -> pa.Schema:
+    """The Arrow schema of k-anonymous rows: quasi-identifiers are text, everything else keeps its type."""
+    labels = {column.name for column in schema.quasi_identifiers}
+    return pa.schema([pa.field(f.name, pa.string() if f.name in labels else f.type) for f in schema.arrow])
+
+
+class _Columns:
+    """What both scopes share: the columns that are coded, and how rows are put together again."""
+
+    def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
+        self.settings = settings
+        self.schema = schema
+        self.output_schema = released_schema(schema)
+        self.quasi = [coder_for(column) for column in schema.quasi_identifiers]
+        sensitive = _sensitive_columns(settings, schema)
+        self.sensitive = [(coder_for(column), column.ordered) for column in sensitive]
+        self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive)]
+        self._labelled = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
+        self._blank = {column.name for column in schema.with_role(Role.IDENTIFIER)}
+
+    @property
+    def coders(self) -> list[Coder]:
+        return [*self.quasi, *(coder for coder, _ in self.sensitive)]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [coder.size for coder in self.coders]
+
+    def learn(self, columns: Sequence[pa.Array]) -> list[Codes]:
+        return [coder.learn(column) for coder, column in zip(self.coders, columns, strict=True)]
+
+    def release(self, rows: pa.RecordBatch, classes: Classes, class_of: Codes) -> Released:
+        """The rows that have a class, with labels for quasi-identifiers and without identifiers."""
+        kept = np.flatnonzero(class_of >= 0)
+        seen = rows.num_rows
+        if len(kept) < seen:
+            rows, class_of = rows.take(pa.array(kept)), class_of[kept]
+        labels = classes.columns(class_of)
+        columns = [
+            pa.nulls(len(kept), field.type)
+            if field.name in self._blank
+            else labels[self._labelled[field.name]]
+            if field.name in self._labelled
+            else rows.column(field.name)
+            for field in self.output_schema
+        ]
+        return Released(pa.RecordBatch.from_arrays(columns, schema=self.output_schema), kept, seen)
+
+    def describe(self, scope: Scope, unit: str) -> dict[str, object]:
+        settings = self.settings
+        claim: dict[str, object] = {
+            "method": settings.method.value,
+            "scope": scope.value,
+            "k": settings.k,
+            "cuts": "strict" if settings.strict else "relaxed",
+            "quasi_identifiers": [column.name for column in self.schema.quasi_identifiers],
+            "guarantee": f"each released row shares its quasi-identifiers with at least {settings.k - 1} others {unit}",
+        }
+        if settings.l_diversity > 1:
+            claim["l_diversity"] = settings.l_diversity
+            claim["l_kind"] = "entropy" if settings.l_entropy else "distinct"
+        if settings.t_closeness < 1:
+            claim["t_closeness"] = settings.t_closeness
+        return claim
+
+
+def _sensitive_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Column]:
+    """The columns that must be diverse; none where no diversity is asked for."""
+    if settings.k <= 1:
+        raise MicroflowError(f"k must be at least 2, not {settings.k}")
+    if not schema.quasi_identifiers:
+        raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
+    if settings.l_diversity <= 1 and settings.t_closeness >= 1:
+        return []
+    columns = [column for column in schema.with_role(Role.SENSITIVE) if not column.is_numeric]
+    if not columns:
+        raise MicroflowError(
+            f"schema {schema.name!r} has no sensitive column that l-diversity or t-closeness could be held in",
+            hint="give a column that is not a number the role 'sensitive'",
+        )
+    return columns
+
+
+class KAnonymity:
+    """k-anonymity over a whole data set: `observe` every microflow, `freeze`, then `anonymize` every microflow.
+
+    Memory grows with the distinct tuples of quasi-identifiers. A frozen anonymizer is small, can be pickled, and may
+    be used by many workers at once; a row whose tuple was never observed is suppressed.
+    """
+
+    scope = Scope.DATASET
+
+    def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
+        self._columns = _Columns(settings, schema)
+        self._cube: Cube | None = Cube(self._columns.sizes)
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._observed = 0
+        self._index: CellIndex | None = None
+        self._classes: Classes | None = None
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """Quasi-identifiers as text, everything else as it came."""
+        return self._columns.output_schema
+
+    def observe(self, rows: pa.RecordBatch) -> None:
+        """Count one microflow."""
+        self._counting()
+        self._waiting.append(rows.select(self._columns.names))
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= _WAITING_ROWS:
+            self._count_waiting()
+
+    def _counting(self) -> Cube:
+        if self._cube is None:
+            raise MicroflowError("the equivalence classes are decided; nothing more can be observed")
+        return self._cube
+
+    def _count_waiting(self) -> Cube:
+        cube = self._counting()
+        if self._waiting_rows:
+            table = pa.Table.from_batches(self._waiting)
+            codes = self._columns.learn([column.combine_chunks() for column in table.columns])
+            cube.add(codes, self._columns.sizes)
+            self._observed += self._waiting_rows
+        self._waiting, self._waiting_rows = [], 0
+        return cube
+
+    @property
+    def counts(self) -> pa.RecordBatch:
+        """Distinct tuples, one example value a column, and how many rows had each."""
+        codes, weights = self._count_waiting().cells()
+        columns = [coder.examples(column) for coder, column in zip(self._columns.coders, codes, strict=True)]
+        return pa.RecordBatch.from_arrays([*columns, pa.array(weights)], names=[*self._columns.names, _COUNT])
+
+    def merge(self, counts: pa.RecordBatch) -> None:
+        """Add the `counts` of another anonymizer with the same settings and schema."""
+        cube = self._counting()
+        codes = self._columns.learn([counts.column(name) for name in self._columns.names])
+        weights = counts.column(_COUNT).to_numpy()
+        cube.add(codes, self._columns.sizes, weights)
+        self._observed += int(weights.sum())
+
+    def freeze(self) -> None:
+        """Decide the equivalence classes.
+
+        Raises:
+            MicroflowError: already frozen, or a class broke the claim (which would be a fault of ours).
+        """
+        columns = self._columns
+        decision = decide(self._count_waiting().cells(), columns.quasi, columns.sensitive, columns.settings)
+        sizes = [coder.size for coder in columns.quasi]
+        self._index = CellIndex(sizes, decision.tuples, decision.class_of)
+        self._classes = decision.classes
+        self._cube = None
+
+    def anonymize(self, rows: pa.RecordBatch) -> Released:
+        """Release one microflow of what was observed.
+
+        Raises:
+            MicroflowError: called before `freeze`.
+        """
+        if self._index is None or self._classes is None:
+            raise MicroflowError("no equivalence classes yet", hint="observe every microflow, then freeze")
+        quasi = self._columns.quasi
+        codes = [coder.find(rows.column(name)) for coder, name in zip(quasi, self._columns.names, strict=False)]
+        return self._columns.release(rows, self._classes, self._index.find(codes))
+
+    def describe(self) -> dict[str, object]:
+        """The claim, and once frozen what was achieved."""
+        claim = self._columns.describe(self.scope, "of the data set")
+        if self._classes is not None:
+            claim["achieved_k"] = self._classes.k
+            claim["classes"] = self._classes.count
+            claim["rows_observed"] = self._observed
+            claim["rows_suppressed"] = self._observed - self._classes.rows
+        return claim
+
+
+class MicroflowKAnonymity:
+    """k-anonymity inside each microflow: no state, and labels as wide as a thousand rows need.
+
+    Two microflows may be written differently for equal rows. The union of k-anonymous microflows is k-anonymous.
+    """
+
+    scope = Scope.MICROFLOW
+
+    def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
+        self._columns = _Columns(settings, schema)
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """Quasi-identifiers as text, everything else as it came."""
+        return self._columns.output_schema
+
+    def anonymize(self, rows: pa.RecordBatch) -> Released:
+        """Release one microflow; all of it is suppressed where it has fewer than k rows."""
+        columns = self._columns
+        codes = columns.learn([rows.column(name) for name in columns.names])
+        packing = Packing(columns.sizes)
+        keys, cell_of, counts = np.unique(packing.pack(codes), return_inverse=True, return_counts=True)
+        cells = packing.unpack(keys)
+        decision = decide((cells, counts), columns.quasi, columns.sensitive, columns.settings)
+        return columns.release(rows, decision.classes, decision.class_of[self._tuple_of(cells)][cell_of])
+
+    def _tuple_of(self, cells: list[Codes]) -> Codes:
+        """The tuple of each cell: cells differ in sensitive values too."""
+        quasi = np.stack(cells[: len(self._columns.quasi)])
+        changed = np.any(quasi[:, 1:] != quasi[:, :-1], axis=0)
+        return np.concatenate([[0], np.cumsum(changed)]).astype(np.int32) if quasi.size else quasi[0]
+
+    def describe(self) -> dict[str, object]:
+        """The claim."""
+        return self._columns.describe(self.scope, "of its microflow")

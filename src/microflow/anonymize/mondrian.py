@@ -1,0 +1,175 @@
+"""Multidimensional k-anonymity by Mondrian (LeFevre, DeWitt and Ramakrishnan, ICDE 2006) on weighted tuples.
+
+Two phases, both for all partitions of a level at once (`microflow.anonymize.segments`):
+
+1. *Halving*: as published: the column with the widest normalised span is cut at the value boundary nearest to the
+   median, for as long as a partition holds more than `NEAR` · k rows.
+2. *Weighing*: near the leaves, where the loss is decided, every cut of every column is priced by the loss (normalised
+   certainty penalty) of both sides, and the cheapest is taken.
+
+Rows with equal quasi-identifiers never part, so that a row's class follows from its values alone, in any order, on any
+worker. *Strict* cuts also keep equal values of the cut column together; *relaxed* ones may part tuples that are equal
+there and differ elsewhere (phase 2 only: parting a popular value among large partitions makes both of them wide).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.anonymize.axes import Axis
+from microflow.anonymize.prices import price_cuts
+from microflow.anonymize.segments import Index, Segments, Tuples
+
+__all__ = ["Constraint", "partition"]
+
+#: Partitions of at most this many times k rows are cut by weighing all cuts.
+NEAR = 16
+
+Floats = npt.NDArray[np.float64]
+
+
+class Constraint(Protocol):
+    """What a class must satisfy besides its size (l-diversity, t-closeness)."""
+
+    def allows(self, members: Index, groups: Index, count: int) -> npt.NDArray[np.bool_]:
+        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """The best cut of every segment: column, place, and whether there is one at all."""
+
+    columns: Index
+    places: Index
+    found: npt.NDArray[np.bool_]
+
+
+def partition(
+    tuples: Tuples, axes: Sequence[Axis], k: int, *, strict: bool, constraint: Constraint | None = None
+) -> npt.NDArray[np.int32]:
+    """The class of each tuple (0, 1, …), such that every class holds at least ``k`` rows and obeys the constraint.
+
+    All classes are -1 where not even the whole can be one class.
+    """
+    classes = np.full(len(tuples), -1, np.int32)
+    search = _Search(tuples, axes, k, strict, constraint)
+    done = 0
+    for finished in search.run():
+        classes[finished.orders[0]] = finished.owner + done
+        done += len(finished)
+    return classes
+
+
+class _Search:
+    def __init__(
+        self, tuples: Tuples, axes: Sequence[Axis], k: int, strict: bool, constraint: Constraint | None
+    ) -> None:
+        self._tuples = tuples
+        self._axes = axes
+        self._k = k
+        self._strict = strict
+        self._constraint = constraint
+
+    def run(self) -> Iterator[Segments]:
+        """Finished segments, level by level."""
+        if not len(self._tuples) or int(self._tuples.weights.sum()) < self._k:
+            return
+        whole = Segments.whole(self._tuples)
+        if self._constraint is not None and not self._constraint.allows(whole.orders[0], whole.owner, 1)[0]:
+            return
+        segments = Segments.joined(self._tuples, self._halve(whole))
+        while len(segments):
+            large = segments.totals >= 2 * self._k
+            yield segments.select(~large)
+            segments = segments.select(large)
+            cuts = self._choose(segments, [self._cheapest(segments, c) for c in range(len(self._axes))])
+            yield segments.select(~cuts.found)
+            segments = _apply(segments, cuts)
+
+    def _halve(self, segments: Segments) -> list[Segments]:
+        """Cut until every part is near the leaves or has no boundary left that both sides can afford."""
+        near: list[Segments] = []
+        while len(segments):
+            far = segments.totals > NEAR * self._k
+            near.append(segments.select(~far))
+            segments = segments.select(far)
+            if not len(segments):
+                break
+            cuts = self._choose(segments, [self._median(segments, c) for c in range(len(self._axes))])
+            near.append(segments.select(~cuts.found))
+            segments = _apply(segments, cuts)
+        return near
+
+    def _choose(self, segments: Segments, offers: Sequence[tuple[Index, Floats]]) -> _Cuts:
+        """The cheapest offer of all columns that the constraint allows."""
+        places = np.stack([place for place, _ in offers])
+        prices = np.stack([price for _, price in offers])
+        if self._constraint is not None:
+            for column, place in enumerate(places):
+                prices[column][~self._both_allowed(segments, column, place)] = np.inf
+        columns = np.argmin(prices, axis=0)
+        each = np.arange(len(segments))
+        return _Cuts(columns, places[columns, each], np.isfinite(prices[columns, each]))
+
+    def _both_allowed(self, segments: Segments, column: int, places: Index) -> npt.NDArray[np.bool_]:
+        assert self._constraint is not None
+        right = np.arange(len(segments.owner)) >= segments.per_position(places)
+        allowed = self._constraint.allows(segments.orders[column], 2 * segments.owner + right, 2 * len(segments))
+        return allowed[::2] & allowed[1::2]
+
+    def _median(self, segments: Segments, column: int) -> tuple[Index, Floats]:
+        """Phase 1: per segment the boundary nearest to half its rows, priced so that the widest column is cheapest."""
+        boundary = np.flatnonzero(segments.run_starts(column))
+        before = segments.before(column)
+        rows = np.concatenate([[0], before])[boundary]  # rows of the segment left of each boundary
+        owner = segments.owner[boundary]
+        rows[np.searchsorted(owner, np.arange(len(segments)))] = 0
+        far_off = np.abs(2 * rows - segments.totals[owner]).astype(np.float64)
+        smaller_side = np.minimum(rows, segments.totals[owner] - rows)
+        far_off[smaller_side < self._k] = np.inf
+        place, distance = _first_lowest(far_off, owner, len(segments))
+        ranks = self._tuples.ranks[column][segments.orders[column]]
+        low, high = ranks[segments.starts[:-1]], ranks[segments.starts[1:] - 1]
+        span = self._axes[column].loss(low, high, np.bincount(owner, minlength=len(segments)).astype(np.int32))
+        return boundary[place], np.where(np.isfinite(distance), -span, np.inf)
+
+    def _cheapest(self, segments: Segments, column: int) -> tuple[Index, Floats]:
+        """Phase 2: per segment the cut with the least loss of both sides."""
+        left = segments.before(column)
+        right = segments.per_position(segments.totals) - left
+        legal = (left >= self._k) & (right >= self._k)
+        if self._strict:
+            legal[:-1] &= segments.run_starts(column)[1:]
+        last_left = np.flatnonzero(legal)
+        owner = segments.owner[last_left]
+        loss_left, loss_right = price_cuts(segments, self._axes, column, last_left)
+        prices = left[last_left] * loss_left + right[last_left] * loss_right
+        place, price = _first_lowest(prices, owner, len(segments))
+        return (last_left[place] if len(last_left) else place) + 1, price
+
+
+def _apply(segments: Segments, cuts: _Cuts) -> Segments:
+    found = cuts.found
+    chosen = segments.select(found)
+    shift = chosen.starts[:-1] - segments.starts[:-1][found]
+    return chosen.cut(cuts.columns[found], cuts.places[found] + shift)
+
+
+def _first_lowest(prices: Floats, owner: Index, count: int) -> tuple[Index, Floats]:
+    """Per segment the index of its first lowest price and that price; 0 and infinity where it has none."""
+    index, lowest = np.zeros(count, np.int64), np.full(count, np.inf)
+    if not len(prices):
+        return index, lowest
+    heads = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    present = owner[heads]
+    lowest[present] = np.minimum.reduceat(prices, heads)
+    hits = np.flatnonzero(prices == lowest[owner])
+    firsts, where = np.unique(owner[hits], return_index=True)
+    index[firsts] = hits[where]
+    return index, lowest

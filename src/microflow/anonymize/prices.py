@@ -1,0 +1,71 @@
+"""What each possible cut would lose: the normalised certainty penalty of both of its sides.
+
+For a column's order, a cut after position ``i`` leaves the segment's tuples up to ``i`` on the left and the others on
+the right. Lowest and highest rank of both sides come from running extremes, numbers of different ranks from the first
+and last position at which each rank occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.anonymize.axes import Axis
+from microflow.anonymize.segments import Index, Segments
+
+__all__ = ["price_cuts"]
+
+Floats = npt.NDArray[np.float64]
+Ranks = npt.NDArray[np.integer]
+
+
+def price_cuts(segments: Segments, axes: Sequence[Axis], column: int, last_left: Index) -> tuple[Floats, Floats]:
+    """Loss of the left and of the right side, summed over the columns, for cuts after some positions of an order."""
+    left, right = np.zeros(len(last_left)), np.zeros(len(last_left))
+    for other, axis in enumerate(axes):
+        sides = _counts if axis.counted else _extremes
+        before, behind = sides(segments, axis, column, other, last_left)
+        left += axis.loss(*before)
+        right += axis.loss(*behind)
+    return left, right
+
+
+_Sides = tuple[tuple[Ranks, Ranks, Ranks], tuple[Ranks, Ranks, Ranks]]
+
+
+def _extremes(segments: Segments, axis: Axis, column: int, other: int, last_left: Index) -> _Sides:
+    """Lowest and highest rank of ``other`` on both sides."""
+    ranks = segments.tuples.ranks[other][segments.orders[column]]
+    starts, ends = segments.starts[:-1], segments.starts[1:] - 1
+    if column == other:
+        owner = segments.owner[last_left]
+        before = ranks[starts][owner], ranks[last_left]
+        behind = ranks[last_left + 1], ranks[ends][owner]
+        return (*before, before[0]), (*behind, behind[0])
+    # Segment s is lifted by s · size, so that a running maximum starts anew in each.
+    lift = segments.owner * axis.size
+    first = last_left + 1
+    low = lift[last_left] - np.maximum.accumulate(lift - ranks)[last_left]
+    high = np.maximum.accumulate(lift + ranks)[last_left] - lift[last_left]
+    low_behind = np.minimum.accumulate((lift + ranks)[::-1])[::-1][first] - lift[first]
+    high_behind = lift[first] - np.minimum.accumulate((lift - ranks)[::-1])[::-1][first]
+    return (low, high, low), (low_behind, high_behind, low_behind)
+
+
+def _counts(segments: Segments, axis: Axis, column: int, other: int, last_left: Index) -> _Sides:  # noqa: ARG001
+    """How many different ranks of ``other`` are on both sides."""
+    order = segments.orders[column]
+    place = np.empty(len(segments.tuples), np.int64)
+    place[order] = np.arange(len(order))
+    runs = np.flatnonzero(segments.run_starts(other))
+    places = place[segments.orders[other]]
+    entered = np.cumsum(np.bincount(np.minimum.reduceat(places, runs), minlength=len(order)))
+    left_behind = np.cumsum(np.bincount(np.maximum.reduceat(places, runs), minlength=len(order)))
+    owner = segments.owner[last_left]
+    begin = np.concatenate([[0], entered])[segments.starts[:-1]][owner]
+    end = entered[segments.starts[1:] - 1][owner]
+    before = (entered[last_left] - begin).astype(np.int32)
+    behind = (end - left_behind[last_left]).astype(np.int32)
+    return (before, before, before), (behind, behind, behind)
