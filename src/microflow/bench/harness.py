@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from microflow.timing.statistics import bootstrap_interval
+
 #: From here on a value is printed without decimals.
 MANY = 1_000
 
-__all__ = ["Case", "Line", "bootstrap_interval", "fixed", "measure", "render", "save"]
+__all__ = ["Case", "Line", "fixed", "measure", "render", "save"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,6 @@ def _line(case: Case, samples: dict[str, npt.NDArray[np.float64]]) -> Line:
     holds = None if case.goal is None or reached is None else reached >= case.goal
     goal = None if case.goal is None else f"≥ {case.goal:,g} {case.unit if case.absolute else '×'}"
     return Line(case.name, value, case.unit, case.reference, ratio, low, high, goal, holds)
-
-
-def bootstrap_interval(sample: npt.NDArray[np.float64], *, draws: int = 2_000, seed: int = 1) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the sample's median."""
-    rng = np.random.default_rng(seed)
-    medians = np.median(rng.choice(sample, (draws, len(sample))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def fixed(name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> Line:

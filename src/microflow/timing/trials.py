@@ -1,0 +1,125 @@
+"""Trials in randomised complete blocks: every arm once in each block, in random order, each in a fresh process.
+
+    arms = [batch, stream, hybrid, again(batch)]
+    for trial in run_trials(plan(arms, blocks=8, seed=1)):
+        store(trial)
+    analysis = compare(gather(trials), reference="batch", noise="batch again")
+
+An arm is data: a target function and its configuration. The target returns a JSON object. By convention ``samples``
+holds its positive measurements in order, warm-up included; ``data_checksum`` says what it read, and
+``output_checksum``, where all arms must compute the same, what it computed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.errors import MicroflowError
+from microflow.timing.launch import Launch, launch
+from microflow.timing.machine import refuse_unlike
+from microflow.timing.warmup import find_warm_up
+
+__all__ = ["Arm", "Planned", "Trial", "again", "gather", "plan", "run_trials"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing to measure: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it)."""
+
+    name: str
+    target: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An arm's turn: ``position`` in its block's order; ``seed`` is the block's, so that all arms see equal data."""
+
+    arm: Arm
+    block: int
+    position: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A turn taken, with its raw result and the conditions it ran under."""
+
+    planned: Planned
+    run: Launch
+
+
+def again(arm: Arm) -> Arm:
+    """The A/A arm: the same work under another name. What differs between the two is noise.
+
+    >>> again(Arm("batch", "module:function", {})).name
+    'batch again'
+    """
+    return replace(arm, name=f"{arm.name} again")
+
+
+def plan(arms: Sequence[Arm], blocks: int, seed: int) -> list[Planned]:
+    """All turns, block after block; the same seed gives the same plan.
+
+    Raises:
+        MicroflowError: two arms share a name.
+    """
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        raise MicroflowError("two arms have the same name", hint=f"arms are: {', '.join(names)}")
+    turns = []
+    for block in range(blocks):
+        rng = np.random.default_rng((seed, block))
+        block_seed = int(rng.integers(2**31))
+        order = rng.permutation(len(arms))
+        turns += [Planned(arms[index], block, position, block_seed) for position, index in enumerate(order)]
+    return turns
+
+
+def run_trials(
+    turns: Iterable[Planned], *, done: Collection[tuple[str, int]] = (), timeout_s: float = 600
+) -> Iterator[Trial]:
+    """Take the turns in order, each in a fresh process, and hand over each trial as soon as it is there.
+
+    The target's configuration gets the block's ``seed``. ``done`` lists (arm name, block) that a store already holds.
+    """
+    for turn in turns:
+        if (turn.arm.name, turn.block) not in done:
+            yield Trial(turn, launch(turn.arm.target, turn.arm.config | {"seed": turn.seed}, timeout_s=timeout_s))
+
+
+def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
+    """Steady-state samples by arm, one array per block, ready for `statistics.compare`.
+
+    Raises:
+        MicroflowError: unlike machines, different data or outputs within a block, or an incomplete block.
+    """
+    found = sorted(trials, key=lambda trial: trial.planned.block)
+    refuse_unlike(trial.run.machine for trial in found)
+    for checksum in ("data_checksum", "output_checksum"):
+        _refuse_unequal(found, checksum)
+    samples: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
+    blocks: dict[str, list[int]] = defaultdict(list)
+    for trial in found:
+        values = np.asarray(trial.run.result[key], np.float64)
+        samples[trial.planned.arm.name].append(values[find_warm_up(values).cut :])
+        blocks[trial.planned.arm.name].append(trial.planned.block)
+    if len({tuple(numbers) for numbers in blocks.values()}) > 1:
+        raise MicroflowError("a block is incomplete: not every arm ran in it", hint="resume the experiment first")
+    return dict(samples)
+
+
+def _refuse_unequal(trials: Iterable[Trial], key: str) -> None:
+    """Speeds of different answers, or on different data, are not comparable."""
+    checksums: dict[int, set[str]] = defaultdict(set)
+    for trial in trials:
+        if (checksum := trial.run.result.get(key)) is not None:
+            checksums[trial.planned.block].add(checksum)
+    if unequal := [block for block, seen in checksums.items() if len(seen) > 1]:
+        raise MicroflowError(f"arms of block {unequal[0]} differ in {key}", hint="make them agree, then time them")
