@@ -110,11 +110,15 @@ class Sample(Base):
 
 
 class Job(Base):
-    """One run from input to output, and how far it has come. Counts are of rows unless they say otherwise."""
+    """One run from input to output, and how far it has come. Counts are of rows unless they say otherwise.
+
+    Whoever works on a job holds the advisory lock ``lock_key``; a running job without it has been interrupted.
+    """
 
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    lock_key: Mapped[int]
     pipeline: Mapped[str]
     engine: Mapped[str]
     status: Mapped[str] = mapped_column(String(16), index=True)

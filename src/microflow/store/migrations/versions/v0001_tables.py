@@ -38,6 +38,7 @@ CREATE TABLE samples (
 );
 CREATE TABLE jobs (
     id                varchar(64) PRIMARY KEY,
+    lock_key          bigint NOT NULL,
     pipeline          text NOT NULL,
     engine            text NOT NULL,
     status            varchar(16) NOT NULL,

@@ -1,0 +1,244 @@
+"""Jobs and their checkpoints: what is committed together, who may work on a job, and where to resume it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
+
+from microflow.errors import CheckpointError, JobConflictError, StoreError
+from microflow.store.bulk import copy_table, document
+from microflow.store.connector import PostgreSQLConnector
+from microflow.store.models import JobStatus
+
+__all__ = ["CommitGroup", "JobStore", "JobView", "Progress"]
+
+#: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
+LOCK_SECONDS = 5.0
+LOCK_POLL_SECONDS = 0.05
+#: What `JobView.status` says besides the words of `JobStatus`.
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has come: everything before ``microflows`` is committed. Totals since its beginning."""
+
+    microflows: int = 0
+    rows_read: int = 0
+    rows_released: int = 0
+    rows_suppressed: int = 0
+    violations: int = 0
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGroup:
+    """Microflows that are committed in one transaction, as columns of the tables of the same names.
+
+    ``progress`` counts everything up to and including this group.
+    """
+
+    checkpoints: pa.Table
+    data_records: pa.Table
+    violations: pa.Table
+    original_records: pa.Table | None
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as another process sees it. ``status`` is ``interrupted`` where the process that ran it is gone."""
+
+    id: str
+    pipeline: str
+    engine: str
+    status: str
+    spec: dict[str, Any]
+    spec_hash: str
+    input_sha256: str
+    total_rows: int | None
+    microflows: int
+    rows_read: int
+    rows_released: int
+    rows_suppressed: int
+    rows_quarantined: int
+    violations: int
+    cancel_requested: bool
+    error: str | None
+    metrics: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+_COLUMNS = ", ".join(
+    f"CASE WHEN status = '{JobStatus.RUNNING}' AND NOT held THEN '{INTERRUPTED}' ELSE status END"
+    if name == "status"
+    else name
+    for name in JobView.__dataclass_fields__
+)
+_VIEW = f"""
+WITH locks AS (
+    SELECT (classid::bigint << 32) | objid::bigint AS key
+    FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1 AND granted
+), seen AS (
+    SELECT jobs.*, lock_key IN (SELECT key FROM locks) AS held FROM jobs
+)
+SELECT {_COLUMNS} FROM seen
+"""  # noqa: S608 - names of ours
+
+
+class JobStore:
+    """The jobs of one database. A process that works on a job holds its lock; see `lock`."""
+
+    def __init__(self, connector: PostgreSQLConnector) -> None:
+        self._connector = connector
+
+    def create(
+        self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str, input_sha256: str
+    ) -> None:
+        """Enter a new job as pending.
+
+        Raises:
+            StoreError: a job of this name exists already.
+        """
+        created = self._connector.query(
+            "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
+            (job_id, lock_key(job_id), pipeline, engine, JobStatus.PENDING, document(spec), spec_hash, input_sha256),
+        )
+        if not created:
+            raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
+
+    def load(self, job_id: str) -> JobView:
+        """One job as it is now.
+
+        Raises:
+            StoreError: there is no such job.
+        """
+        found = self._connector.query(f"{_VIEW} WHERE id = %s", (job_id,))
+        if not found:
+            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+        return JobView(*found[0])
+
+    def newest(self, limit: int = 20) -> list[JobView]:
+        """The newest jobs, newest first."""
+        return [JobView(*row) for row in self._connector.query(f"{_VIEW} ORDER BY created_at DESC LIMIT %s", (limit,))]
+
+    def lock(self, job_id: str) -> None:
+        """Take the job for this process until its connection closes, and again after each reconnection.
+
+        Raises:
+            JobConflictError: another process is working on it.
+        """
+        key = lock_key(job_id)
+
+        def acquire(cursor: Cursor) -> None:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while True:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", (key,))
+                if cursor.fetchone() == (True,):
+                    return
+                if time.monotonic() > deadline:
+                    raise JobConflictError(
+                        f"another process is working on job {job_id}", hint=f"see microflow job {job_id}"
+                    )
+                time.sleep(LOCK_POLL_SECONDS)
+
+        self._connector.transaction(acquire, doing="locking a job")
+        self._connector.on_connect = acquire
+
+    def unlock(self, job_id: str) -> None:
+        """Give the job back while the connection stays open."""
+        self._connector.on_connect = None
+        self._connector.query("SELECT pg_advisory_unlock(%s)", (lock_key(job_id),))
+
+    def progress(self, job_id: str) -> Progress:
+        """What has been committed; call it while holding the lock.
+
+        Raises:
+            CheckpointError: microflows are missing between the first and the last committed one.
+        """
+        ((count, last, *totals),) = self._connector.query(
+            "SELECT count(*), coalesce(max(microflow) + 1, 0), coalesce(sum(rows_in), 0)::bigint,"
+            " coalesce(sum(released), 0)::bigint, coalesce(sum(suppressed), 0)::bigint,"
+            " coalesce(sum(violations), 0)::bigint, coalesce(max(output_bytes), 0)"
+            " FROM checkpoints WHERE job_id = %s",
+            (job_id,),
+        )
+        if count != last:
+            raise CheckpointError(f"job {job_id} lacks {last - count} of its first {last} checkpoints")
+        return Progress(last, *totals)
+
+    def commit(self, job_id: str, group: CommitGroup) -> bool:
+        """Store rows, violations, checkpoints and progress together; true if somebody asked to cancel the job.
+
+        A group is stored once, whatever happens to the connection meanwhile: a second time would break the key
+        (job, microflow).
+        """
+        progress = group.progress
+
+        def store(cursor: Cursor) -> bool:
+            for name in ("checkpoints", "data_records", "violations", "original_records"):
+                table: pa.Table | None = getattr(group, name)
+                if table is not None and table.num_rows:
+                    copy_table(cursor, name, table)
+            cursor.execute(
+                "UPDATE jobs SET microflows = %s, rows_read = %s, rows_released = %s, rows_suppressed = %s,"
+                " violations = %s, updated_at = now() WHERE id = %s RETURNING cancel_requested",
+                (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
+                 progress.violations, job_id),
+            )  # fmt: skip
+            return cursor.fetchone() == (True,)
+
+        def stored(cursor: Cursor) -> bool:
+            last = progress.microflows - 1
+            cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
+            return cursor.fetchone() is not None
+
+        return bool(self._connector.transaction(store, doing="committing microflows", done=stored))
+
+    def start(self, job_id: str) -> None:
+        """The job runs (again)."""
+        self._set(job_id, "status = %s, error = NULL, cancel_requested = false, finished_at = NULL", JobStatus.RUNNING)
+
+    def complete(self, job_id: str, *, rows_quarantined: int, metrics: Mapping[str, Any]) -> None:
+        """The job is done: its output is in place."""
+        self._set(
+            job_id,
+            "status = %s, total_rows = rows_read, rows_quarantined = %s, metrics = %s, finished_at = now()",
+            *(JobStatus.COMPLETED, rows_quarantined, document(metrics)),
+        )
+
+    def fail(self, job_id: str, status: JobStatus, error: str) -> None:
+        """The job stopped early and may be resumed; ``error`` holds no personal data."""
+        self._set(job_id, "status = %s, error = %s, finished_at = now()", status, error)
+
+    def request_cancel(self, job_id: str) -> JobView:
+        """Ask whoever runs the job to stop after the microflows it is working on.
+
+        Raises:
+            StoreError: there is no such job.
+        """
+        self._set(job_id, "cancel_requested = true")
+        return self.load(job_id)
+
+    def _set(self, job_id: str, assignments: str, *values: object) -> None:
+        def update(cursor: Cursor) -> None:
+            statement = f"UPDATE jobs SET {assignments}, updated_at = now() WHERE id = %s"  # noqa: S608 - ours
+            cursor.execute(statement, (*values, job_id))
+
+        self._connector.transaction(update, doing="updating a job")
+
+
+def lock_key(job_id: str) -> int:
+    """The number of a job's advisory lock: 63 bits of SHA-256, so that two jobs never share one by chance."""
+    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") >> 1
