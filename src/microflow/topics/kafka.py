@@ -19,8 +19,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from microflow.errors import SetupError, StoreError
+from microflow.topics.contract import Received
 
-__all__ = ["KafkaReader", "KafkaWriter", "Received", "TopicSettings", "create_topic"]
+__all__ = ["KafkaReader", "KafkaWriter", "TopicSettings", "create_topic"]
 
 #: How long a lost broker is waited for, in seconds, before the caller is told.
 PATIENCE_S = 60
@@ -33,16 +34,6 @@ class TopicSettings:
     partitions: int = 1
     replication: int = 1
     retention_ms: int = 7 * 24 * 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One record with its place; ``key`` and ``value`` are the producer's bytes."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes
 
 
 def create_topic(address: str, name: str, settings: TopicSettings | None = None) -> None:
@@ -141,7 +132,7 @@ class KafkaReader:
         starts = [TopicPartition(topic, one, self.offsets.get(one, OFFSET_BEGINNING)) for one in partitions]
         self._consumer.assign(starts)
 
-    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
+    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received[bytes]]:
         """Up to ``most`` records in partition order; empty when nothing came in time. A lost broker is waited for."""
         received = []
         for message in self._consumer.consume(most, timeout_s):
