@@ -1,0 +1,229 @@
+"""k-anonymity of a stream within a bounded delay: CASTLE (Cao, Carminati, Ferrari and Tan, IEEE TDSC 2011).
+
+Records wait in at most β open clusters. When the oldest has waited for δ records, its cluster leaves: whole where it
+holds at least k records (cut into several from 2k on); else the record is written as an earlier released cluster that
+covers it; else the cluster is merged with its nearest until k are together. Every label is therefore shared by at least
+k records of different ordinals.
+
+Where this differs from the paper:
+- centres and reused clusters are chosen by age and loss instead of at random, so that a run can be repeated;
+- the paper releases an outlier (in a small cluster while most are larger) fully generalised; here it is merged like any
+  other, because a row of stars is a class of its own, and suppressed only where fewer than k records are held;
+- at most `REUSED` released clusters are remembered, the latest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from microflow.anonymize.contract import MethodSettings, Scope
+from microflow.anonymize.k_anonymity import released_schema
+from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
+from microflow.anonymize.stream_columns import Bag, Line, Paths, Summary
+from microflow.errors import MicroflowError
+from microflow.schema import DatasetSchema, Record, Role, Value
+
+__all__ = ["BETA", "REUSED", "StreamKAnonymity"]
+
+#: β: the most open clusters.
+BETA = 50
+#: μ: the released clusters whose mean loss decides what is a good cluster.
+_MU = 100
+#: The most released clusters that later records may be written as.
+REUSED = 500
+
+Left = list[tuple[int, Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A cluster that has left, as later records may reuse it."""
+
+    summaries: tuple[Summary, ...]
+    labels: tuple[str | None, ...]
+    loss: float
+
+
+class StreamKAnonymity:
+    """Takes records one at a time and releases each within ``settings.delta`` further records.
+
+    ``seconds`` bounds the delay in time as well, on the clock ``now`` (seconds, monotonic) that the caller brings; it
+    is looked at on every `push` and on `release_due`. A record must not be pushed twice.
+
+    Raises:
+        MicroflowError: k below 2, δ below k, no quasi-identifier, ``seconds`` without ``now``, or a demand for
+            diversity, which this method does not offer.
+    """
+
+    scope = Scope.STREAM
+
+    def __init__(
+        self,
+        settings: MethodSettings,
+        schema: DatasetSchema,
+        *,
+        beta: int = BETA,
+        seconds: float | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        _check(settings, schema, beta, timed=seconds is not None and now is None)
+        self.output_schema: pa.Schema = released_schema(schema)
+        self._settings = settings
+        self._k, self._delta = settings.k, settings.delta
+        self._seconds = seconds
+        self._now = now or _no_clock
+        self._quasi = [column.name for column in schema.quasi_identifiers]
+        self._fields = schema.names
+        self._blank = dict.fromkeys(column.name for column in schema.with_role(Role.IDENTIFIER))
+        self._clusters = Clusters(schema.quasi_identifiers, beta)
+        self._held: dict[int, Held] = {}
+        self._arrivals: deque[Held] = deque()  # in order of arrival; those that have left are skipped
+        self._pushed = 0
+        self._written: deque[_Written] = deque(maxlen=REUSED)
+        self._losses: deque[float] = deque(maxlen=_MU)
+        self._mean_loss = 0.0
+        self._suppressed: list[int] = []
+
+    @property
+    def suppressed(self) -> Sequence[int]:
+        """Ordinals of the records that could not be released, in order of arrival."""
+        return self._suppressed
+
+    def describe(self) -> dict[str, object]:
+        """The claim, with both bounds of the delay."""
+        return {
+            "method": self._settings.method.value,
+            "scope": self.scope.value,
+            "k": self._k,
+            "delta_records": self._delta,
+            "delta_seconds": self._seconds,
+            "beta": self._clusters.limit,
+            "quasi_identifiers": list(self._quasi),
+            "guarantee": f"each released record shares its quasi-identifiers with at least {self._k - 1} others "
+            "of the whole stream",
+            "records_suppressed": len(self._suppressed),
+        }
+
+    def push(self, ordinal: int, record: Record) -> Left:
+        """Take one record; return those that must leave now, with their ordinals, in order of release."""
+        if ordinal in self._held:
+            raise MicroflowError(f"record {ordinal} was pushed twice")
+        values = [record[name] for name in self._quasi]
+        held = Held(ordinal, record, values, self._clusters.point(values), self._pushed, self._now())
+        self._place(held)
+        self._held[ordinal] = held
+        self._arrivals.append(held)
+        self._pushed += 1
+        return self._release_while(self._is_due)
+
+    def release_due(self) -> Left:
+        """Release what has waited long enough by the clock, when no record comes."""
+        return self._release_while(self._is_due)
+
+    def flush(self) -> Left:
+        """End of stream: release everything that can be released safely, and suppress the rest."""
+        return self._release_while(lambda _held: True)
+
+    def _place(self, held: Held) -> None:
+        """Best selection: the smallest of the nearest clusters whose loss stays below the mean, else a new one."""
+        nearest = self._clusters.nearest(held.point)
+        good = [(cluster, added) for cluster, added in nearest if cluster.loss + added <= self._mean_loss]
+        if not good and len(self._clusters) < self._clusters.limit:
+            self._clusters.open(held)
+            return
+        cluster, added = min(good or nearest, key=lambda choice: len(choice[0].members))
+        self._clusters.join(cluster, held, added)
+
+    def _is_due(self, held: Held) -> bool:
+        if self._pushed - held.number > self._delta:
+            return True
+        return self._seconds is not None and self._now() - held.arrived >= self._seconds
+
+    def _release_while(self, due: Callable[[Held], bool]) -> Left:
+        out: Left = []
+        while self._arrivals:
+            oldest = self._arrivals[0]
+            if oldest.ordinal in self._held:
+                if not due(oldest):
+                    break
+                self._let_go(oldest, out)
+            self._arrivals.popleft()
+        return out
+
+    def _let_go(self, held: Held, out: Left) -> None:
+        """The delay constraint: the record leaves now, with its cluster, as part of an earlier one, or not at all."""
+        cluster = held.cluster
+        if len(cluster.members) < self._k and (earlier := self._covering(held)) is not None:
+            self._leave(held, earlier.labels, out)
+            del cluster.members[held.ordinal]
+            if not cluster.members:
+                self._clusters.close(cluster)
+            return
+        while len(cluster.members) < self._k:
+            larger = self._clusters.absorb(cluster)
+            if larger is None:
+                self._suppress(cluster)
+                return
+            cluster = larger
+        for group in self._clusters.groups(cluster, self._k):
+            self._release(group, out)
+        self._clusters.close(cluster)
+
+    def _covering(self, held: Held) -> _Written | None:
+        """The released cluster with the least loss whose label covers the record."""
+        columns = self._clusters.columns
+        covering = (written for written in self._written if all(map(_covers, columns, written.summaries, held.values)))
+        return min(covering, key=lambda written: written.loss, default=None)
+
+    def _release(self, group: list[Held], out: Left) -> None:
+        """Write a cluster, and remember it where it is as good as the mean."""
+        columns = self._clusters.columns
+        by_column = zip(*(held.values for held in group), strict=True)
+        summaries = tuple(column.summarise(values) for column, values in zip(columns, by_column, strict=True))
+        labels = tuple(column.label(summary) for column, summary in zip(columns, summaries, strict=True))
+        loss = sum(column.loss(summary) for column, summary in zip(columns, summaries, strict=True))
+        self._losses.append(loss)
+        self._mean_loss = sum(self._losses) / len(self._losses)
+        if loss <= self._mean_loss:
+            self._written.append(_Written(summaries, labels, loss))
+        for held in group:
+            self._leave(held, labels, out)
+
+    def _leave(self, held: Held, labels: tuple[str | None, ...], out: Left) -> None:
+        del self._held[held.ordinal]
+        out.append((held.ordinal, held.record | self._blank | dict(zip(self._quasi, labels, strict=True))))
+
+    def _suppress(self, cluster: Cluster) -> None:
+        for ordinal in cluster.members:
+            del self._held[ordinal]
+            self._suppressed.append(ordinal)
+        self._clusters.close(cluster)
+
+
+def _covers(column: Line | Bag | Paths, summary: Summary, value: Value) -> bool:
+    return column.covers(summary, value)
+
+
+def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bool) -> None:
+    if settings.k <= 1:
+        raise MicroflowError(f"k must be at least 2, not {settings.k}")
+    if not schema.quasi_identifiers:
+        raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
+    if settings.delta < settings.k:
+        raise MicroflowError(f"a delay of {settings.delta} records cannot gather {settings.k}", hint="raise delta")
+    if beta < 1:
+        raise MicroflowError(f"beta must be at least 1, not {beta}")
+    if timed:
+        raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
+    if settings.l_diversity > 1 or settings.t_closeness < 1:
+        raise MicroflowError(
+            "a stream is released without l-diversity and t-closeness", hint="use the scope 'dataset' or 'microflow'"
+        )
+
+
+def _no_clock() -> float:
+    return 0.0
