@@ -1,0 +1,68 @@
+"""A quiet Spark session on ``SPARK_MASTER``, made for moving microflows."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+import microflow
+from microflow.jvm.java import java_environment
+from microflow.settings import Settings
+
+__all__ = ["ship_package", "spark_session"]
+
+
+def spark_session(master: str | None = None) -> SparkSession:
+    """The active session, or a new one on ``master`` (by default ``SPARK_MASTER``, else ``local[*]``).
+
+    Raises:
+        SetupError: there is no Java 17 or newer.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    os.environ["JAVA_HOME"] = java_environment()["JAVA_HOME"]
+    chosen = master or Settings.read().spark_master
+    builder = SparkSession.builder.appName("microflow").master(chosen)
+    for name, value in _SETTINGS.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    if not chosen.startswith("local"):
+        ship_package(session)
+    return session
+
+
+def ship_package(session: SparkSession) -> None:
+    """Send this package to workers that lack it, as a zip on their path."""
+    root = Path(microflow.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "microflow.zip")
+        with zipfile.ZipFile(archive, "w") as zipped:
+            for file in sorted(root.rglob("*")):
+                if file.suffix in {".py", ".yaml"}:
+                    zipped.write(file, file.relative_to(root.parent))
+        session.sparkContext.addPyFile(str(archive))
+
+
+_SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.ui.showConsoleProgress": "false",
+    # A row is a whole microflow here: a few of them make an Arrow batch.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "8",
+    # Opening a file "costs" as much as a partition may hold: so each staged file is a partition of its own.
+    "spark.sql.files.maxPartitionBytes": str(2**30),
+    "spark.sql.files.openCostInBytes": str(2**30),
+    "spark.sql.parquet.compression.codec": "lz4",
+    "spark.driver.memory": "1g",
+    # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+}
