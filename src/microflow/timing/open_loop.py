@@ -1,0 +1,163 @@
+"""The open-loop driver: records come when they come, and each one's latency counts from when it was due.
+
+    loop = OpenLoop(poisson(5_000, seconds=4, seed=1), Batching(at_least=1, at_most=1))
+    run = loop.run(lambda due: [processor.process_record(records[i]) for i in due] and due)
+    run.summary(warm_up_s=1).p99_ns
+
+The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
+that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
+How records are handed over is the only difference between the kinds of system: `STREAM` one at a time, `MICROFLOW` in
+full thousands, `ADAPTIVE` whatever has come.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.settings import MICROFLOW_ROWS
+from microflow.timing.feeds import Feed, LiveFeed, SimulatedFeed
+from microflow.timing.latency import LatencyRecorder, LatencySummary
+from microflow.timing.schedules import Schedule
+
+__all__ = ["ADAPTIVE", "MICROFLOW", "STREAM", "Batching", "Flush", "OpenLoop", "OpenLoopRun", "Serve"]
+
+#: Takes the indices of records that are due (a range, in order of arrival), does the work, and returns the indices
+#: whose result is there now: the same range, or others when records are held back. A suppressed record is done when
+#: that is decided. An index never returned counts as not served.
+Serve = Callable[[range], Sequence[int]]
+#: Called once after the last record: returns the indices that were still held back.
+Flush = Callable[[], Sequence[int]]
+
+_GRID = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How many due records the system is given at once; ``linger_s`` after its arrival a record waits no longer."""
+
+    at_least: int = 1
+    at_most: int = 1
+    linger_s: float = math.inf
+
+
+STREAM = Batching()
+MICROFLOW = Batching(MICROFLOW_ROWS, MICROFLOW_ROWS)
+ADAPTIVE = Batching(1, MICROFLOW_ROWS)
+
+
+@dataclass(frozen=True)
+class OpenLoopRun:
+    """The raw samples of one run, by record (int64 nanoseconds after its start).
+
+    ``completed_ns`` is -1 for a record that was not served before the run was given up. ``generator_lag_ns`` is how
+    late arrivals were announced: latencies include it, so it is published; empty in simulated time.
+    """
+
+    intended_ns: npt.NDArray[np.int64]
+    completed_ns: npt.NDArray[np.int64]
+    generator_lag_ns: npt.NDArray[np.int64]
+
+    @property
+    def unserved(self) -> int:
+        """Records without a result."""
+        return int((self.completed_ns < 0).sum())
+
+    def latencies_ns(self, warm_up_s: float = 0.0) -> npt.NDArray[np.int64]:
+        """From intended arrival to result, of the served records that were due after the warm-up."""
+        counted = (self.completed_ns >= 0) & (self.intended_ns >= warm_up_s * 1e9)
+        latencies: npt.NDArray[np.int64] = (self.completed_ns - self.intended_ns)[counted]
+        return latencies
+
+    def recorder(self, warm_up_s: float = 0.0) -> LatencyRecorder:
+        """The latencies as a histogram, to merge or to store."""
+        recorder = LatencyRecorder()
+        recorder.record_many(self.latencies_ns(warm_up_s))
+        return recorder
+
+    def summary(self, warm_up_s: float = 0.0) -> LatencySummary:
+        """p50, p90, p99, p99.9 and maximum."""
+        return self.recorder(warm_up_s).summary()
+
+    def backlog_slope(self, warm_up_s: float = 0.0) -> float:
+        """By which part of the offered load the backlog grew: 0 when all is served as it comes, 1 when nothing is.
+
+        The least-squares slope of (arrived - completed) over the arrival time after the warm-up, over the mean rate.
+        """
+        first, last = warm_up_s * 1e9, float(self.intended_ns[-1])
+        offered = self.intended_ns[self.intended_ns >= first]
+        if last <= first or len(offered) == 0:
+            return 0.0
+        instants = np.linspace(first, last, _GRID)
+        completed = np.sort(self.completed_ns[self.completed_ns >= 0])
+        backlog = np.searchsorted(self.intended_ns, instants, "right") - np.searchsorted(completed, instants, "right")
+        growth_per_ns = np.polyfit(instants - first, backlog, 1)[0]
+        return float(growth_per_ns / (len(offered) / (last - first)))
+
+
+class OpenLoop:
+    """Offers one schedule to a system under test.
+
+    Args:
+        schedule: When records are due (`microflow.timing.schedules`).
+        batching: How due records are handed over.
+        give_up_s: A system that is this much behind the last arrival is not waited for.
+    """
+
+    def __init__(self, schedule: Schedule, batching: Batching = STREAM, *, give_up_s: float = 5.0) -> None:
+        if len(schedule) == 0:
+            raise ValueError("a schedule without arrivals measures nothing")
+        self._schedule = schedule
+        self._batching = batching
+        self._give_up_ns = int(schedule[-1]) + round(give_up_s * 1e9)
+
+    def run(self, serve: Serve, flush: Flush | None = None) -> OpenLoopRun:
+        """Real time: the system is called in this process, the load comes from another."""
+        with LiveFeed(self._schedule) as feed:
+            completed = self._drive(feed, serve, flush)
+            return OpenLoopRun(self._schedule, completed, feed.lags())
+
+    def simulate(
+        self, serve: Serve, flush: Flush | None = None, *, service_ns: Callable[[range], int] | None = None
+    ) -> OpenLoopRun:
+        """Simulated time: arrivals cost nothing to wait for, and the machine's other work cannot disturb.
+
+        Service times are measured by calling ``serve``, or, with ``service_ns``, computed: then the run is the same on
+        every machine.
+        """
+        feed = SimulatedFeed(self._schedule)
+
+        def timed(due: range) -> Sequence[int]:
+            start = time.perf_counter_ns()
+            done = serve(due)
+            feed.work(time.perf_counter_ns() - start if service_ns is None else service_ns(due))
+            return done
+
+        return OpenLoopRun(self._schedule, self._drive(feed, timed, flush), np.empty(0, np.int64))
+
+    def _drive(self, feed: Feed, serve: Serve, flush: Flush | None) -> npt.NDArray[np.int64]:
+        schedule, batching = self._schedule, self._batching
+        total, linger_ns = len(schedule), batching.linger_s * 1e9
+        completed = np.full(total, -1, np.int64)
+        taken = 0
+        while taken < total and feed.now() < self._give_up_ns:
+            least, most = min(taken + batching.at_least, total), min(taken + batching.at_most, total)
+            arrived = feed.wait(least, most, float(schedule[taken]) + linger_ns)
+            due = range(taken, min(arrived, most))
+            taken = due.stop
+            _note(completed, serve(due), feed.now())
+        if flush is not None and taken == total:
+            _note(completed, flush(), feed.now())
+        return completed
+
+
+def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> None:
+    if isinstance(done, range) and done.step == 1:
+        completed[done.start : done.stop] = now
+    else:
+        completed[list(done)] = now
