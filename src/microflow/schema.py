@@ -119,6 +119,8 @@ class Column:
     ordered: bool = False
     hierarchy: Hierarchy | None = None
     required: bool = False
+    share: float = 1.0
+    """Its part of a record's privacy budget, relative to the other perturbed columns."""
 
     @property
     def is_numeric(self) -> bool:

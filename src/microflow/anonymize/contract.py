@@ -66,6 +66,8 @@ class MethodSettings:
     k: int = 5
     epsilon: float = 1.0
     key_bits: int = 256
+    reversible: bool = False
+    """Tokens the key holder may turn back (AES-SIV) instead of one-way ones."""
     seed: int | None = None
     scope: Scope | None = None
     """The scope of k-anonymity; ``None`` lets the pipeline choose (data set for batch, stream for stream)."""

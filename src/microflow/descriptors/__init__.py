@@ -21,6 +21,7 @@ __all__ = ["load_schema", "schema_names"]
 _TOP = {"name", "title", "policy", "source", "columns"}
 _COLUMN = {
     "role", "type", "kind", "low", "high", "categories", "ordered", "hierarchy", "required",
+    "share",
 }  # fmt: skip
 _SOURCE = {"delimiter", "header", "trim", "missing"}
 
@@ -109,6 +110,7 @@ class _Reader:
             ordered=bool(spec.get("ordered", False)),
             hierarchy=self._hierarchy(name, spec.get("hierarchy")),
             required=bool(spec.get("required", False)),
+            share=self._share(name, spec.get("share")),
         )
         if column.low is not None and column.high is not None and column.low > column.high:
             raise self._error("low is above high", name)
@@ -145,6 +147,12 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._error(f"{what} must be a number", name)
         return float(value)
+
+    def _share(self, name: str, value: object) -> float:
+        share = self._bound(name, "share", value)
+        if share is not None and share <= 0:
+            raise self._error("share must be above 0", name)
+        return 1.0 if share is None else share
 
     def _word(self, name: str, what: str, word: object, allowed: Iterable[str]) -> str:
         words = [str(item) for item in allowed]
