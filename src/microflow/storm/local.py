@@ -1,0 +1,120 @@
+"""A topology in one JVM: Storm's ``LocalCluster``, watched and started again when a component was killed.
+
+Storm ends a worker whose shell component died, and on a cluster its supervisor starts the worker again. Here that is
+this module's part. What the sink has written stays; the spout emits the rest: nothing lost, nothing doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from microflow.errors import SetupError
+from microflow.jvm.java import find_java
+from microflow.jvm.maven import jars
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.topology import STREAM_TOPOLOGY, Topology
+from microflow.schema import Record
+from microflow.storm.flux import flux
+
+__all__ = ["StormRun", "prepare", "run_local"]
+
+#: Starts of the JVM before a job is given up.
+MOST_STARTS = 5
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class StormRun:
+    """What a run took: seconds from the first result to the last, and how often the JVM was started."""
+
+    records: int
+    seconds: float
+    starts: int
+
+    @property
+    def tuples_per_second(self) -> float:
+        """Records through the whole topology a second, start-up not counted."""
+        return self.records / self.seconds if self.seconds else 0.0
+
+
+def prepare(
+    folder: Path, spec: ProcessingSpec, schema: str, policy: str, records: Iterable[tuple[int, Record]]
+) -> Path:
+    """Write the source and the job file that every component reads; returns the job file. The key is not in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source, results, job = folder / "source.jsonl", folder / "results.jsonl", folder / "job.json"
+    with source.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"ordinal": n, "record": record}) + "\n" for n, record in records)
+    described = {"schema": schema, "policy": policy, "method": asdict(spec.method)}
+    job.write_text(json.dumps(described | {"source": str(source), "results": str(results)}), "utf-8")
+    return job
+
+
+def run_local(
+    job: Path,
+    expected: int,
+    topology: Topology = STREAM_TOPOLOGY,
+    *,
+    patience_s: float = 120,
+    meanwhile: Callable[[int], None] | None = None,
+) -> StormRun:
+    """Run until the sink holds ``expected`` records.
+
+    ``meanwhile`` is called now and then with the number of records done: tests use it to kill things.
+
+    Raises:
+        SetupError: no Java, no jars, or the topology made no progress; the hint names Storm's log.
+    """
+    folder = job.parent
+    yaml_file = folder / "topology.yaml"
+    yaml_file.write_text(flux(topology, job), "utf-8")
+    results = folder / "results.jsonl"
+    starts, first, done = 0, 0.0, 0
+    deadline = time.monotonic() + patience_s
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        while done < expected:
+            if process is None or process.poll() is not None:
+                starts += 1
+                if starts > MOST_STARTS:
+                    raise SetupError("the Storm topology kept dying", hint=f"see {folder / 'storm.log'}")
+                process = _start(yaml_file, folder)
+            time.sleep(_POLL_S)
+            done = _lines(results)
+            first = first or (time.monotonic() if done else 0.0)
+            if meanwhile is not None:
+                meanwhile(done)
+            if time.monotonic() > deadline:
+                raise SetupError("the Storm topology made no progress", hint=f"see {folder / 'storm.log'}")
+        return StormRun(expected, time.monotonic() - first, starts)
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _start(yaml_file: Path, folder: Path) -> subprocess.Popen[bytes]:
+    libraries = jars("storm")
+    flux_jar = next(jar for jar in libraries if jar.name.startswith("flux-core"))
+    # StormSubmitter insists on a jar to upload, also where nothing is uploaded.
+    options = ["-Xmx512m", f"-Dstorm.jar={flux_jar}", "-Dstorm.local.sleeptime=86400"]
+    mains = ["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux", str(yaml_file)]
+    classpath = os.pathsep.join(str(jar) for jar in libraries)
+    with (folder / "storm.log").open("ab") as log:
+        return subprocess.Popen(
+            [str(find_java()), *options, "-cp", classpath, *mains],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+        )
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
