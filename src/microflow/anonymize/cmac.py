@@ -1,140 +1,109 @@
-"""AES-CMAC of many short texts at once: NIST SP 800-38B, RFC 4493.
+"""AES-CMAC of many messages at once (NIST SP 800-38B, RFC 4493).
 
-``tag = AES(...AES(AES(B₁) ⊕ B₂)... ⊕ Bₙ ⊕ K₁ or K₂)``. The chain is serial within a text but not between texts: block
-after block, the texts of a microflow go through the AES unit side by side, in one call for all its columns.
-
-Domain separation: the text of field ``f`` is authenticated as ``P(f) ‖ 0x01 ‖ text``, where ``P`` is the length of the
-name (two bytes), the name, and zeros up to a whole number of blocks. Its chain value is the same for a whole column.
+CMAC is CBC over 16-byte blocks, so block ``i`` of one message waits for block ``i - 1`` of the same message but not for
+any other message. All messages advance together, one ECB call a block position; where every message begins with one
+of a few known prefixes, the chain over the prefix is computed once. A short value then costs one AES block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-__all__ = ["ColumnCmac", "domain"]
+from microflow.anonymize.text_spans import BLOCK_BYTES, TextSpans
 
-BLOCK = 16
-Bytes = npt.NDArray[np.uint8]
+__all__ = ["ManyCmac"]
 
-
-def domain(field: str) -> bytes:
-    """The blocks that say which field a text stands in."""
-    name = field.encode()
-    prefix = len(name).to_bytes(2, "big") + name
-    return prefix + bytes(-len(prefix) % BLOCK)
+#: A block, as two words; XOR and AND do not care about byte order.
+_Blocks = npt.NDArray[np.uint64]
+_BLOCK = np.dtype((np.void, BLOCK_BYTES))
+_R128 = 0x87
+"""The constant by which SP 800-38B reduces a doubled subkey."""
 
 
-class ColumnCmac:
-    """AES-CMAC under one key (16, 24 or 32 bytes) for the named fields."""
+class ManyCmac:
+    """CMAC under one key of messages ``prefixes[lane] + value``.
 
-    def __init__(self, key: bytes, fields: tuple[str, ...]) -> None:
-        self._encrypt = Cipher(AES(key), ECB()).encryptor().update  # noqa: S305 - CMAC is built from single blocks
-        zero = self._encrypt(bytes(BLOCK))
-        self._k1 = _doubled(zero)
-        self._k2 = _doubled(self._k1)
-        self._chains = {field: self._chain(domain(field)) for field in fields}
-        self._k1_array, self._k2_array = (np.frombuffer(k, np.uint8) for k in (self._k1, self._k2))
-        self._chain_arrays = {field: np.frombuffer(chain, np.uint8) for field, chain in self._chains.items()}
-        self._k1_int, self._k2_int = int.from_bytes(self._k1, "big"), int.from_bytes(self._k2, "big")
+    ``key`` has 16, 24 or 32 bytes; each prefix has whole blocks (or none).
+    """
 
-    def tag(self, field: str, text: bytes) -> bytes:
-        """The 16-byte tag of one text in one field."""
-        message = b"\x01" + text
-        state = self._chains[field]
-        while len(message) > BLOCK:
-            state = self._encrypt(_xor(state, message[:BLOCK]))
-            message = message[BLOCK:]
-        if len(message) == BLOCK:
-            last, key = int.from_bytes(message, "big"), self._k1_int
-        else:
-            last, key = int.from_bytes(message + _PADS[BLOCK - len(message)], "big"), self._k2_int
-        return self._encrypt((last ^ key ^ int.from_bytes(state, "big")).to_bytes(BLOCK, "big"))
+    def __init__(self, key: bytes, prefixes: Sequence[bytes]) -> None:
+        # ECB is the bare block cipher, which a mode of operation is made of; nothing is enciphered by ECB alone.
+        self._encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+        whole = _double(self._encryptor.update(bytes(BLOCK_BYTES)))
+        self._last_tails = _last_tails(whole, _double(whole))
+        self._states = np.concatenate([self._chain(prefix) for prefix in prefixes])
+        # Row (lane, n) finishes a value of n < 16 bytes, or 16, that is alone behind its prefix.
+        self._first_tails = self._states[:, None, :] ^ self._last_tails
+        for lane, prefix in enumerate(prefixes):
+            if prefix:  # an empty value leaves the prefix's own last block as the message's last
+                last = self._chain(prefix[:-BLOCK_BYTES]) ^ _words(prefix[-BLOCK_BYTES:])
+                self._first_tails[lane, 0] = (last ^ _words(whole))[0]
 
-    def tags(self, columns: dict[str, pa.Array]) -> dict[str, Bytes]:
-        """For each column of text its tags, a (rows, 16) array; the rows of nulls are undefined."""
-        groups = [
-            _Group(field, rows, self._blocks(texts))
-            for field, column in columns.items()
-            for rows, texts in _by_length(column)
-        ]
-        tags = {field: np.empty((len(column), BLOCK), np.uint8) for field, column in columns.items()}
-        for count in {group.blocks.shape[1] for group in groups}:
-            alike = [group for group in groups if group.blocks.shape[1] == count]
-            state = np.concatenate([np.broadcast_to(self._chain_arrays[g.field], (len(g.rows), BLOCK)) for g in alike])
-            blocks = np.concatenate([group.blocks for group in alike])
-            for index in range(count):
-                mixed = (state ^ blocks[:, index]).tobytes()
-                state = np.frombuffer(self._encrypt(mixed), np.uint8).reshape(-1, BLOCK)
-            start = 0
-            for group in alike:
-                tags[group.field][group.rows] = state[start : start + len(group.rows)]
-                start += len(group.rows)
-        return tags
+    def tags(self, values: TextSpans) -> npt.NDArray[np.uint8]:
+        """The 16-byte tags, one row a value."""
+        blocks = np.maximum((values.lengths + (BLOCK_BYTES - 1)) // BLOCK_BYTES, 1)
+        tails = self._first_tails.reshape(-1, 2).view(_BLOCK)[:, 0]
+        in_last = values.lengths - (blocks - 1) * BLOCK_BYTES
+        closing = tails.take(values.lanes * (BLOCK_BYTES + 1) + in_last).view(np.uint64).reshape(-1, 2)
+        longer = np.flatnonzero(blocks > 1)
+        if len(longer):
+            closing[longer] = self._last_tails[in_last[longer]] ^ self._advance(values, longer, blocks[longer])
+        last = _blocks_at(values.data, values.starts + (blocks - 1) * BLOCK_BYTES)
+        last &= _MASKS.take(in_last).view(np.uint64).reshape(-1, 2)
+        last ^= closing
+        return self._encrypt(last).view(np.uint8).reshape(-1, BLOCK_BYTES)
 
-    def _blocks(self, texts: Bytes) -> Bytes:
-        """Texts of one length, a (rows, length) array, as padded and masked blocks: (rows, blocks, 16)."""
-        rows, length = texts.shape
-        count = (length + 1 + BLOCK - 1) // BLOCK
-        padded = np.zeros((rows, count * BLOCK), np.uint8)
-        padded[:, 0] = 1
-        padded[:, 1 : length + 1] = texts
-        if length + 1 == count * BLOCK:
-            padded[:, -BLOCK:] ^= self._k1_array
-        else:
-            padded[:, length + 1] = 0x80
-            padded[:, -BLOCK:] ^= self._k2_array
-        return padded.reshape(rows, count, BLOCK)
-
-    def _chain(self, prefix: bytes) -> bytes:
-        state = bytes(BLOCK)
-        for start in range(0, len(prefix), BLOCK):
-            state = self._encrypt(_xor(state, prefix[start : start + BLOCK]))
+    def _advance(self, values: TextSpans, rows: npt.NDArray[np.int64], blocks: npt.NDArray[np.int64]) -> _Blocks:
+        """The chain over all blocks but the last of the values at ``rows``."""
+        state = self._states[values.lanes[rows]]
+        for position in range(int(blocks.max()) - 1):
+            active = np.flatnonzero(blocks - 1 > position)
+            block = _blocks_at(values.data, values.starts[rows[active]] + position * BLOCK_BYTES)
+            state[active] = self._encrypt(state[active] ^ block)
         return state
 
+    def _chain(self, prefix: bytes) -> _Blocks:
+        """The state after a prefix of whole blocks."""
+        state = np.zeros((1, 2), np.uint64)
+        for start in range(0, len(prefix), BLOCK_BYTES):
+            state = self._encrypt(state ^ _words(prefix[start : start + BLOCK_BYTES]))
+        return state
 
-class _Group:
-    """Texts of one length in one field: which rows, and their blocks."""
-
-    __slots__ = ("blocks", "field", "rows")
-
-    def __init__(self, field: str, rows: npt.NDArray[np.int64] | slice, blocks: Bytes) -> None:
-        self.field = field
-        self.rows = np.arange(len(blocks)) if isinstance(rows, slice) else rows
-        self.blocks = blocks
-
-
-_PADS = tuple(b"\x80" + bytes(max(length - 1, 0)) for length in range(BLOCK + 1))
+    def _encrypt(self, blocks: _Blocks) -> _Blocks:
+        enciphered = self._encryptor.update(memoryview(blocks.reshape(-1).view(np.uint8)))
+        return np.frombuffer(enciphered, np.uint64).reshape(-1, 2)
 
 
-def _by_length(column: pa.Array) -> list[tuple[npt.NDArray[np.int64] | slice, Bytes]]:
-    """The texts that are not null, by length: their rows and a (rows, length) array of their UTF-8 bytes."""
-    _, offset_buffer, data_buffer = column.buffers()
-    first = column.offset
-    offsets = np.frombuffer(offset_buffer, np.int32)[first : first + len(column) + 1].astype(np.int64)
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8)
-    lengths = np.diff(offsets)
-    if not len(lengths):
-        return []
-    if column.null_count == 0 and (lengths == lengths[0]).all():
-        return [(slice(None), data[offsets[0] : offsets[-1]].reshape(len(column), lengths[0]))]
-    valid = np.asarray(column.is_valid())
-    groups: list[tuple[npt.NDArray[np.int64] | slice, Bytes]] = []
-    for length in np.unique(lengths[valid]):
-        rows = np.flatnonzero(valid & (lengths == length))
-        groups.append((rows, data[offsets[rows][:, None] + np.arange(length)]))
-    return groups
+def _words(block: bytes) -> _Blocks:
+    return np.frombuffer(block, np.uint64).reshape(1, 2)
 
 
-def _doubled(block: bytes) -> bytes:
-    """Multiplication by x in GF(2¹²⁸): the subkeys of SP 800-38B, section 6.1."""
+def _blocks_at(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> _Blocks:
+    """Sixteen bytes from each start, wherever it lies: a window over every position, of which some are taken."""
+    windows = np.ndarray((len(data) - BLOCK_BYTES + 1,), _BLOCK, data, strides=(1,))
+    return windows.take(starts).view(np.uint64).reshape(-1, 2)
+
+
+def _double(block: bytes) -> bytes:
+    """Doubling in GF(2^128), by which SP 800-38B derives subkeys."""
     number = int.from_bytes(block, "big") << 1
-    return ((number ^ 0x87) & (2**128 - 1) if number >> 128 else number).to_bytes(BLOCK, "big")
+    carry = number >> 128
+    return ((number & (1 << 128) - 1) ^ carry * _R128).to_bytes(BLOCK_BYTES, "big")
 
 
-def _xor(first: bytes, second: bytes) -> bytes:
-    return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).to_bytes(BLOCK, "big")
+def _last_tails(whole: bytes, padded: bytes) -> _Blocks:
+    """What is XORed to a last block of 0 to 16 bytes: padding and the subkey that belongs to it."""
+    tails = np.zeros((BLOCK_BYTES + 1, 2), np.uint64)
+    for length in range(BLOCK_BYTES):
+        padding = (bytes(length) + b"\x80").ljust(BLOCK_BYTES, b"\0")
+        tails[length] = (_words(padding) ^ _words(padded))[0]
+    tails[BLOCK_BYTES] = _words(whole)[0]
+    return tails
+
+
+#: Row n keeps the first n bytes of a block.
+_MASKS = np.frombuffer(b"".join(b"\xff" * n + bytes(BLOCK_BYTES - n) for n in range(BLOCK_BYTES + 1)), _BLOCK)

@@ -1,11 +1,12 @@
-"""Token keys: read where they are needed, kept nowhere else.
+"""Token keys: where they come from, and what makes one unfit.
 
-``MICROFLOW_TOKEN_KEY`` holds the key in hexadecimal, or ``MICROFLOW_TOKEN_KEY_FILE`` names a file that does and that nobody
-but its owner may read (mode 0600). There is no default key, and no message ever shows a part of one.
+A key is read at the moment it is needed, from ``MICROFLOW_TOKEN_KEY`` (hexadecimal) or from the file that
+``MICROFLOW_TOKEN_KEY_FILE`` names. Microflow never invents one: with a lost key every join between releases is lost.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import stat
 from collections.abc import Mapping
@@ -13,47 +14,84 @@ from pathlib import Path
 
 from microflow.errors import KeyMaterialError
 
-__all__ = ["KEY_BITS", "read_key"]
+__all__ = ["KEY_BITS", "KEY_FILE_VARIABLE", "KEY_VARIABLE", "key_id", "read_key", "require_bits"]
 
-#: Lengths a key may have: AES-128, AES-256, HMAC-SHA-512.
-KEY_BITS = (128, 256, 512)
+KEY_VARIABLE = "MICROFLOW_TOKEN_KEY"
+KEY_FILE_VARIABLE = "MICROFLOW_TOKEN_KEY_FILE"
+#: Key length in bits to the algorithm it selects.
+KEY_BITS = {128: "AES-128-CMAC", 256: "AES-256-CMAC", 512: "HMAC-SHA-512"}
+
+_ID_BYTES = 4
 
 
 def read_key(bits: int, environ: Mapping[str, str] | None = None) -> bytes:
-    """The token key of exactly ``bits`` bits.
+    """The token key of exactly ``bits`` bits; a longer one is cut to its first ``bits``.
 
     Raises:
-        KeyMaterialError: no key is set, it is not hexadecimal, it has another length, or others may read its file.
+        KeyMaterialError: no key is named, it is not hexadecimal, too short, or in a file that others may read. The
+            message never holds a part of the key.
 
-    >>> len(read_key(128, {"MICROFLOW_TOKEN_KEY": "00112233445566778899aabbccddeeff"}))
+    >>> len(read_key(128, {"MICROFLOW_TOKEN_KEY": "000102030405060708090a0b0c0d0e0f"}))
     16
     """
+    env = os.environ if environ is None else environ
+    if text := env.get(KEY_VARIABLE):
+        return require_bits(_from_hex(text, KEY_VARIABLE, bits), bits, KEY_VARIABLE)
+    if name := env.get(KEY_FILE_VARIABLE):
+        return require_bits(_from_hex(_read_private(Path(name), bits), name, bits), bits, name)
+    raise KeyMaterialError(
+        f"tokenization needs a {bits}-bit key, and neither {KEY_VARIABLE} nor {KEY_FILE_VARIABLE} is set",
+        hint=_remedy(bits),
+    )
+
+
+def require_bits(key: bytes, bits: int, source: str = "the token key") -> bytes:
+    """The first ``bits`` bits of ``key``.
+
+    Raises:
+        KeyMaterialError: ``bits`` is not a length we know an algorithm for, or the key has fewer.
+    """
     if bits not in KEY_BITS:
-        raise KeyMaterialError(f"a key has 128, 256 or 512 bits, not {bits}")
-    text = _key_text(os.environ if environ is None else environ, bits)
+        raise KeyMaterialError(
+            f"no algorithm for a {bits}-bit key", hint=f"allowed are: {', '.join(map(str, KEY_BITS))}"
+        )
+    if len(key) * 8 < bits:
+        raise KeyMaterialError(f"{source} holds {len(key) * 8} bits where {bits} are needed", hint=_remedy(bits))
+    return key[: bits // 8]
+
+
+def key_id(key: bytes) -> str:
+    """Eight hexadecimal digits that name a key without telling anything of it (a keyed hash of a fixed text).
+
+    >>> key_id(bytes(16))
+    'abd5c47c'
+    """
+    return hmac.digest(key, b"microflow token key id", "sha256")[:_ID_BYTES].hex()
+
+
+def _from_hex(text: str, source: str, bits: int) -> bytes:
     try:
-        key = bytes.fromhex(text.strip())
+        return bytes.fromhex(text.strip())
     except ValueError:
-        raise KeyMaterialError("the token key is not hexadecimal", hint=_remedy(bits)) from None
-    if len(key) * 8 != bits:
-        raise KeyMaterialError(f"the token key has {len(key) * 8} bits, {bits} are needed", hint=_remedy(bits))
-    return key
+        # Without the cause: its message would tell where in the key the odd character stands.
+        raise KeyMaterialError(f"{source} is not hexadecimal", hint=_remedy(bits)) from None
 
 
-def _key_text(env: Mapping[str, str], bits: int) -> str:
-    if text := env.get("MICROFLOW_TOKEN_KEY"):
-        return text
-    if not (name := env.get("MICROFLOW_TOKEN_KEY_FILE")):
-        raise KeyMaterialError("tokenization needs a key, and none is set", hint=_remedy(bits))
-    path = Path(name)
+def _read_private(path: Path, bits: int) -> str:
+    """The text of a file that only its owner may read.
+
+    The permissions are those of the opened file, so that they cannot change between the look and the read.
+    """
     try:
-        if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise KeyMaterialError("others may read the token key file", hint=f"chmod 600 {name}")
-        return path.read_text("ascii")
+        with path.open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise KeyMaterialError(f"{path} may be read by others (mode {mode:04o})", hint=f"chmod 600 {path}")
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyMaterialError("the token key file cannot be read", hint=_remedy(bits)) from error
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise KeyMaterialError(f"{path} cannot be read as a key: {reason}", hint=_remedy(bits)) from None
 
 
 def _remedy(bits: int) -> str:
-    make = f"python -c 'import secrets; print(secrets.token_hex({bits // 8}))'"
-    return f"make one with: {make}; keep it in a file with mode 0600 and name that in MICROFLOW_TOKEN_KEY_FILE"
+    return f'make one with: python -c "import secrets; print(secrets.token_hex({bits // 8}))"'

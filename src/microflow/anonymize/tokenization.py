@@ -1,154 +1,164 @@
-"""Tokenization: identifiers replaced by keyed, deterministic tokens.
+"""Tokenization: every identifier becomes a keyed code. Pseudonymisation (GDPR Art. 4(5)), not anonymisation.
 
-Equal values of a field get equal tokens, so that records stay linkable: this is pseudonymisation (GDPR Art. 4(5), EDPB
-Guidelines 01/2025), not anonymisation. Quasi-identifiers are left as they are, and whoever knows them finds the person.
+A one-way token of a value in a field is the first 128 bits of ``MAC(key, SHA-256(field)[:16] + value)``: AES-CMAC under
+keys of 128 and 256 bits, HMAC-SHA-512 under 512 bits. Equal values of a field give equal tokens, so that records can
+still be joined; the same value in another field gives another one. With ``reversible`` a token is the value enciphered
+by AES-SIV (RFC 5297) with the field as associated data, and the key holder can turn it back.
 
-======== ================================================ ==========================
-key      token                                            source
-======== ================================================ ==========================
-128 bit  AES-128-CMAC                                     NIST SP 800-38B, RFC 4493
-256 bit  AES-256-CMAC                                     NIST SP 800-38B
-512 bit  HMAC-SHA-512, first 128 bits                     RFC 2104, RFC 4231
-any      reversible: AES-SIV (keys of 256 or 512 bits)    RFC 5297
-======== ================================================ ==========================
+Quasi-identifiers are left as they are, so whoever knows them finds the record again: `microflow.assess` measures it.
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+import pyarrow.compute as pc
 
-from microflow.anonymize.cmac import ColumnCmac, domain
-from microflow.anonymize.contract import MethodSettings, Released, Scope
-from microflow.anonymize.keys import KEY_BITS
-from microflow.anonymize.tokens import TAG_BYTES, prefix, token_array
-from microflow.errors import KeyMaterialError, MicroflowError
-from microflow.schema import DatasetSchema, Record, Role
+from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
+from microflow.anonymize.keys import KEY_BITS, key_id, require_bits
+from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCodes
+from microflow.anonymize.token_text import REVERSIBLE, split
+from microflow.errors import InputError, KeyMaterialError
+from microflow.schema import Column, DatasetSchema, Record, Role, Value
 
-__all__ = ["Tokenizer", "detokenize"]
+__all__ = ["Detokenizer", "Tokenizer"]
 
+#: Key bits to the AES-SIV they make, which uses one half to authenticate and the other to encipher.
+_SIV_BITS = {256: "AES-128-SIV", 512: "AES-256-SIV"}
 _HMAC_BITS = 512
 
 
 class Tokenizer:
-    """Replaces every column of role identifier by tokens; nulls stay null, all other columns pass.
+    """Replaces identifiers by tokens; missing values stay missing and every other column passes.
 
-    Args:
-        settings: ``key_bits`` and ``reversible``.
-        schema: Which columns are identifiers.
-        key: ``key_bits`` of secret material.
+    Nothing is remembered between rows, so any number of workers with one key give the same tokens.
 
     Raises:
-        KeyMaterialError: the key has another length than ``key_bits``.
+        KeyMaterialError: the key has fewer than ``settings.key_bits`` bits, or no algorithm takes that many.
     """
 
+    scope = Scope.RECORD
+
     def __init__(self, settings: MethodSettings, schema: DatasetSchema, key: bytes) -> None:
-        if settings.key_bits not in KEY_BITS or len(key) * 8 != settings.key_bits:
-            raise KeyMaterialError(f"the token key has {len(key) * 8} bits, {settings.key_bits} are needed")
-        self._spec = (settings, schema, key)
-        self._schema = schema
-        self.fields = tuple(column.name for column in schema.with_role(Role.IDENTIFIER))
-        self._prefix = prefix(key, "R1" if settings.reversible else "T1")
-        self._places = [schema.names.index(field) for field in self.fields]
-        self._cmac = None if settings.reversible or settings.key_bits == _HMAC_BITS else ColumnCmac(key, self.fields)
-        self._payload = self._payloads(settings, key)
-        self.scope = Scope.RECORD
+        key = require_bits(key, settings.key_bits)
+        identifiers = schema.with_role(Role.IDENTIFIER)
+        self._settings = settings
+        self._key_id = key_id(key)
+        self._names = schema.names
+        self._identifiers = [(field, column.name, column) for field, column in enumerate(identifiers)]
+        self._codes = _codes(settings, key, [column.name for column in identifiers])
+        tokens = {column.name for column in identifiers}
         self.output_schema = pa.schema(
-            [pa.field(f.name, pa.string()) if f.name in self.fields else f for f in schema.arrow]
+            [pa.field(f.name, pa.string() if f.name in tokens else f.type) for f in schema.arrow]
         )
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[MethodSettings, DatasetSchema, bytes]]:
-        return type(self), self._spec
-
-    def describe(self) -> dict[str, object]:
-        """Method and guarantee; of the key only its length and its id."""
-        settings = self._spec[0]
-        return {
-            "method": settings.method.value,
-            "key_bits": settings.key_bits,
-            "key_id": self._prefix.split("-")[1],
-            "reversible": settings.reversible,
-            "fields": list(self.fields),
-            "guarantee": "pseudonymisation (GDPR Art. 4(5)): identifiers cannot be computed back without the key; "
-            "records stay linkable and quasi-identifiers are unchanged",
-        }
-
     def anonymize(self, rows: pa.RecordBatch) -> Released:
-        """Tokenize one microflow; every row is released."""
-        columns = list(rows.columns)
-        texts = {field: _as_text(columns[place]) for field, place in zip(self.fields, self._places, strict=True)}
-        if self._cmac is not None:
-            tags = self._cmac.tags({field: text for field, text in texts.items() if text.null_count < len(text)})
-            tokens = {field: token_array(tags[field], self._prefix, texts[field]) for field in tags}
-        else:
-            tokens = {field: self._one_by_one(field, text) for field, text in texts.items()}
-        for field, place in zip(self.fields, self._places, strict=True):
-            columns[place] = tokens.get(field, texts[field])
-        released = pa.RecordBatch.from_arrays(columns, schema=self.output_schema)
+        """Tokenize one microflow; every row is kept."""
+        columns = {name: rows.column(name) for name in self._names}
+        present = [_present(columns[name]) for _, name, _ in self._identifiers]
+        tokens = self._codes.columns(present)
+        for (_, name, _), made in zip(self._identifiers, tokens, strict=True):
+            columns[name] = _spread(made, columns[name])
+        released = pa.RecordBatch.from_arrays(list(columns.values()), schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
 
     def anonymize_record(self, record: Record) -> Record:
-        """Tokenize one record: the same tokens as `anonymize` gives."""
-        released = dict(record)
-        for field in self.fields:
-            value = record.get(field)
+        """Tokenize one record; equal to the row that `anonymize` gives."""
+        released = {name: record[name] for name in self._names}
+        one = self._codes.one
+        for field, name, column in self._identifiers:
+            value = released[name]
             if value is not None:
-                text = value if isinstance(value, str) else _text_of(value)
-                released[field] = f"{self._prefix}{self._payload(field, text.encode()).hex()}"
+                released[name] = one(field, value if isinstance(value, str) else _text(value, column))
         return released
 
-    def _one_by_one(self, field: str, texts: pa.Array) -> pa.Array:
-        payload, beginning = self._payload, self._prefix
-        tokens = [
-            None if text is None else f"{beginning}{payload(field, text.encode()).hex()}" for text in texts.to_pylist()
-        ]
-        return pa.array(tokens, pa.string())
+    def describe(self) -> dict[str, object]:
+        """Algorithm and key id, and that this is pseudonymisation."""
+        reversible = self._settings.reversible
+        bits = self._settings.key_bits
+        return {
+            "method": Method.TOKENIZATION.value,
+            "scope": self.scope.value,
+            "algorithm": (_SIV_BITS if reversible else KEY_BITS)[bits],
+            "key_bits": bits,
+            "key_id": self._key_id,
+            "reversible": reversible,
+            "tokenized": [name for _, name, _ in self._identifiers],
+            "privacy_unit": "value of one identifier",
+            "guarantee": "pseudonymisation (GDPR Art. 4(5)): nobody without the key can tell a value from its token; "
+            "quasi-identifiers are unchanged and records remain linkable",
+        }
 
-    def _payloads(self, settings: MethodSettings, key: bytes) -> Callable[[str, bytes], bytes]:
-        """Field and text to the bytes of a token."""
-        if settings.reversible:
-            encrypt = _siv(key).encrypt
-            return lambda field, text: encrypt(text or b"\x00", [domain(field)])
-        if self._cmac is not None:
-            return self._cmac.tag
-        domains = {field: domain(field) + b"\x01" for field in self.fields}
-        return lambda field, text: hmac.digest(key, domains[field] + text, "sha512")[:TAG_BYTES]
 
-
-def detokenize(token: str, field: str, key: bytes) -> str:
-    """The value behind a reversible token, for whoever holds the key.
+class Detokenizer:
+    """Turns reversible tokens back, for whoever holds the key.
 
     Raises:
-        MicroflowError: not a reversible token, made with another key or for another field, or altered.
+        KeyMaterialError: as `Tokenizer`.
     """
-    beginning = prefix(key, "R1")
-    if not token.startswith("R1-"):
-        raise MicroflowError("this is not a reversible token", hint="tokens are reversible if made with --reversible")
-    if not token.startswith(beginning):
-        raise MicroflowError("the token was made with another key")
-    try:
-        plain = _siv(key).decrypt(bytes.fromhex(token.removeprefix(beginning)), [domain(field)])
-    except (InvalidTag, ValueError):
-        raise MicroflowError("the token belongs to another field, or was altered") from None
-    return "" if plain == b"\x00" else plain.decode()
+
+    def __init__(self, schema: DatasetSchema, key: bytes, key_bits: int) -> None:
+        key = require_bits(key, key_bits)
+        self._key_id = key_id(key)
+        self._fields = {column.name: field for field, column in enumerate(schema.with_role(Role.IDENTIFIER))}
+        self._codes = _siv(key, list(self._fields))
+
+    def restore(self, name: str, token: str) -> str:
+        """The value behind a token of the identifier ``name``.
+
+        Raises:
+            InputError: not a reversible token, or one that was altered or made for another field.
+            KeyMaterialError: made with another key.
+        """
+        parts = split(token)
+        if parts is None or parts[0] != REVERSIBLE:
+            raise InputError(
+                "not a reversible token", column=name, hint="only tokens that begin with 'r1.' can be turned back"
+            )
+        if parts[1] != self._key_id:
+            raise KeyMaterialError(
+                f"the token was made with key {parts[1]}, and this is key {self._key_id}",
+                hint="give the key (and the key bits) the file was made with",
+            )
+        value = self._codes.restore(self._fields[name], parts[2])
+        if value is None:
+            raise InputError("the token was altered, or made for another field", column=name)
+        return value
 
 
-def _siv(key: bytes) -> AESSIV:
-    if len(key) * 8 not in {256, 512}:
-        raise KeyMaterialError("reversible tokens need a key of 256 or 512 bits (AES-SIV uses it as two keys)")
-    return AESSIV(key)
+def _codes(settings: MethodSettings, key: bytes, fields: list[str]) -> Codes:
+    if settings.reversible:
+        return _siv(key, fields)
+    return HmacCodes(key, fields) if settings.key_bits == _HMAC_BITS else CmacCodes(key, fields)
 
 
-def _as_text(column: pa.Array) -> pa.Array:
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+def _siv(key: bytes, fields: list[str]) -> SivCodes:
+    if len(key) * 8 not in _SIV_BITS:
+        raise KeyMaterialError(
+            f"reversible tokens cannot be made with a {len(key) * 8}-bit key",
+            hint=f"AES-SIV takes one of: {', '.join(map(str, _SIV_BITS))}",
+        )
+    return SivCodes(key, fields)
 
 
-def _text_of(value: Any) -> str:
-    """As Arrow writes it, so that both forms agree."""
-    return str(pa.scalar(value).cast(pa.string()).as_py())
+def _present(column: pa.Array) -> pa.Array:
+    """The values that are there, as text."""
+    if column.null_count:
+        column = column.drop_null()
+    return column if column.type == pa.string() else column.cast(pa.string())
+
+
+def _spread(tokens: pa.Array, column: pa.Array) -> pa.Array:
+    """Tokens of the values that are there, with nulls between them where ``column`` has them."""
+    if not column.null_count:
+        return tokens
+    if not len(tokens):
+        return pa.nulls(len(column), pa.string())
+    return pc.replace_with_mask(pa.nulls(len(column), pa.string()), column.is_valid(), tokens)
+
+
+def _text(value: Value, column: Column) -> str:
+    """A value that is not text as Arrow writes it, so that columns and single records give one token."""
+    text = pa.scalar(value, column.dtype.arrow).cast(pa.string()).as_py()
+    assert isinstance(text, str)
+    return text
