@@ -11,6 +11,7 @@ from pathlib import Path
 __all__ = [
     "CheckpointError",
     "InputError",
+    "JobCancelledError",
     "JobConflictError",
     "KeyMaterialError",
     "MicroflowError",
@@ -94,6 +95,10 @@ class StoreError(MicroflowError):
 
 class CheckpointError(MicroflowError):
     """A job cannot be resumed: its input, configuration or checkpoint is not the one it began with."""
+
+
+class JobCancelledError(MicroflowError):
+    """Somebody asked for the job to stop; what it had committed stays, and it can be resumed."""
 
 
 class JobConflictError(MicroflowError):

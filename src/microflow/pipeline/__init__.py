@@ -1,1 +1,7 @@
 """A job from file to file and database: phases, checkpoints, recovery."""
+
+from microflow.pipeline.attempt import CommitPolicy
+from microflow.pipeline.job import JobSpec, StoreRecords
+from microflow.pipeline.orchestrator import PipelineOrchestrator
+
+__all__ = ["CommitPolicy", "JobSpec", "PipelineOrchestrator", "StoreRecords"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,17 @@ class Progress:
     violations: int = 0
     output_bytes: int = 0
 
+    def after(self, *, rows_in: int, released: int, suppressed: int, violations: int) -> Progress:
+        """The totals with one more microflow."""
+        return replace(
+            self,
+            microflows=self.microflows + 1,
+            rows_read=self.rows_read + rows_in,
+            rows_released=self.rows_released + released,
+            rows_suppressed=self.rows_suppressed + suppressed,
+            violations=self.violations + violations,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CommitGroup:
@@ -54,7 +65,11 @@ class CommitGroup:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as another process sees it. ``status`` is ``interrupted`` where the process that ran it is gone."""
+    """A job as another process sees it.
+
+    ``status`` is ``interrupted`` where the process that ran it is gone. ``total_rows`` is known, and not ``None``, once
+    every row has been committed.
+    """
 
     id: str
     pipeline: str
@@ -210,13 +225,13 @@ class JobStore:
         """The job runs (again)."""
         self._set(job_id, "status = %s, error = NULL, cancel_requested = false, finished_at = NULL", JobStatus.RUNNING)
 
-    def complete(self, job_id: str, *, rows_quarantined: int, metrics: Mapping[str, Any]) -> None:
+    def finishing(self, job_id: str, *, rows_quarantined: int) -> None:
+        """Every row has been dealt with and committed; what remains is to put the output in its place."""
+        self._set(job_id, "total_rows = rows_read + %s, rows_quarantined = %s", rows_quarantined, rows_quarantined)
+
+    def complete(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         """The job is done: its output is in place."""
-        self._set(
-            job_id,
-            "status = %s, total_rows = rows_read, rows_quarantined = %s, metrics = %s, finished_at = now()",
-            *(JobStatus.COMPLETED, rows_quarantined, document(metrics)),
-        )
+        self._set(job_id, "status = %s, metrics = %s, finished_at = now()", JobStatus.COMPLETED, document(metrics))
 
     def fail(self, job_id: str, status: JobStatus, error: str) -> None:
         """The job stopped early and may be resumed; ``error`` holds no personal data."""

@@ -1,0 +1,134 @@
+"""A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from datetime import date
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any
+
+from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.errors import CheckpointError, InputError
+from microflow.processors import ProcessingSpec
+from microflow.settings import MICROFLOW_ROWS
+
+__all__ = ["JobSpec", "StoreRecords", "file_sha256", "work_hash"]
+
+
+class StoreRecords(StrEnum):
+    """Which values of rows go to the database. Only ``none`` keeps it free of personal data."""
+
+    NONE = "none"
+    """Ordinals, fates, counts and rule names."""
+    PROCESSED = "processed"
+    """Also the released rows."""
+    ORIGINAL = "original"
+    """Also the rows as they were read, in a table of their own."""
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """Everything that decides a run, and no secret: the token key comes from the environment when the job starts.
+
+    ``schema`` and ``policy`` are names of shipped ones or paths; ``policy=None`` is the schema's default.
+    ``quarantine`` is where unusable rows go; ``quarantine_raw`` puts their raw text there too.
+    """
+
+    input: Path
+    output: Path
+    schema: str
+    method: MethodSettings
+    policy: str | None = None
+    pipeline: str = "batch"
+    engine: str = "local"
+    microflow_rows: int = MICROFLOW_ROWS
+    quarantine: Path | None = None
+    quarantine_raw: bool = False
+    store_records: StoreRecords = StoreRecords.NONE
+    job_id: str | None = None
+    metrics: Path | None = None
+
+    def absolute(self) -> JobSpec:
+        """The same job whatever the working directory is when it is resumed."""
+
+        def settled(name: str | None) -> str | None:
+            return str(Path(name).absolute()) if name and Path(name).is_file() else name
+
+        return replace(
+            self,
+            input=self.input.absolute(),
+            output=self.output.absolute(),
+            quarantine=self.quarantine and self.quarantine.absolute(),
+            metrics=self.metrics and self.metrics.absolute(),
+            schema=settled(self.schema) or self.schema,
+            policy=settled(self.policy),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON-ready; `from_document` gives an equal spec back."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> JobSpec:
+        """Read what `to_document` wrote.
+
+        Raises:
+            CheckpointError: written by a version of this package that knew other fields.
+        """
+        try:
+            values = dict(document)
+            method = dict(values.pop("method"))
+            scope = method.pop("scope")
+            settings = MethodSettings(
+                **{**method, "method": Method(method["method"]), "scope": None if scope is None else Scope(scope)}
+            )
+            paths = {key: values[key] and Path(values[key]) for key in ("input", "output", "quarantine", "metrics")}
+            stored = StoreRecords(values["store_records"])
+            return cls(**{**values, **paths, "store_records": stored, "method": settings})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("the job was stored by another version of Microflow") from error
+
+
+def work_hash(job: JobSpec, work: ProcessingSpec) -> str:
+    """SHA-256 of all that decides the output besides the input: settings, schema and policy *as they are now*, key.
+
+    Of the key only a keyed hash of a fixed text is taken, from which it cannot be computed.
+    """
+    key_check = "" if work.key is None else hmac.new(work.key, b"microflow key check", "sha256").hexdigest()
+    decisive = (
+        job.output.suffixes, job.pipeline, job.engine, job.microflow_rows, job.store_records, job.quarantine_raw,
+        work.schema, work.policy, work.method, key_check,
+    )  # fmt: skip
+    return hashlib.sha256(json.dumps(_plain(decisive), sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The checksum by which a resumed job knows its input again.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON that is the same in every process: sets sorted, objects as their fields."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__name__, {field.name: _plain(getattr(value, field.name)) for field in fields(value)}]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(item) for item in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    plain = value.value if isinstance(value, Enum) else value
+    return str(plain) if isinstance(plain, Path | date) else plain
