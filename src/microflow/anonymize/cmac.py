@@ -74,7 +74,7 @@ class ManyCmac:
         return state
 
     def _encrypt(self, blocks: _Blocks) -> _Blocks:
-        enciphered = self._encryptor.update(memoryview(blocks.reshape(-1).view(np.uint8)))
+        enciphered = self._encryptor.update(blocks.reshape(-1).view(np.uint8).data)
         return np.frombuffer(enciphered, np.uint64).reshape(-1, 2)
 
 
