@@ -1,8 +1,8 @@
 """What Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
 
-``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`), ``source``
-(JSON Lines of ``{"ordinal": ..., "record": ...}``) and ``results`` (JSON Lines that the sink appends to). The token key is
-not in it: workers read it from their environment.
+``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
+``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``) and ``results`` (JSON Lines that the sink appends to).
+The token key is not in it: workers read it from their environment.
 
 The bolts are those of `microflow.processors.bolts`. The spout replays what fails; the sink lets every ordinal through
 once, also after it was killed: what it has written is what it remembers.
