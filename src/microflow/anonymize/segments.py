@@ -61,7 +61,8 @@ class Segments:
         """The rows of each segment."""
         if not len(self):
             return self.starts[:0]
-        return np.asarray(np.add.reduceat(self.tuples.weights[self.orders[0]], self.starts[:-1]), np.int64)
+        totals: Index = np.add.reduceat(self.tuples.weights[self.orders[0]], self.starts[:-1])
+        return totals
 
     def before(self, column: int) -> Index:
         """Rows of the same segment at or before each position of a column's order."""

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
 from microflow.anonymize.contract import MethodSettings, Scope
 from microflow.anonymize.k_anonymity import released_schema
+from microflow.anonymize.stream_archive import Archive
 from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
-from microflow.anonymize.stream_columns import Bag, Line, Paths, Summary
+from microflow.anonymize.stream_space import Space
 from microflow.errors import MicroflowError
-from microflow.schema import DatasetSchema, Record, Role, Value
+from microflow.schema import DatasetSchema, Record, Role
 
 __all__ = ["BETA", "REUSED", "StreamKAnonymity"]
 
@@ -37,15 +37,6 @@ _MU = 100
 REUSED = 500
 
 Left = list[tuple[int, Record]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A cluster that has left, as later records may reuse it."""
-
-    summaries: tuple[Summary, ...]
-    labels: tuple[str | None, ...]
-    loss: float
 
 
 class StreamKAnonymity:
@@ -79,11 +70,12 @@ class StreamKAnonymity:
         self._quasi = [column.name for column in schema.quasi_identifiers]
         self._fields = schema.names
         self._blank = dict.fromkeys(column.name for column in schema.with_role(Role.IDENTIFIER))
-        self._clusters = Clusters(schema.quasi_identifiers, beta)
+        self._space = Space(schema.quasi_identifiers, beta, REUSED)
+        self._clusters = Clusters(self._space, beta)
+        self._archive = Archive(self._space, REUSED)
         self._held: dict[int, Held] = {}
         self._arrivals: deque[Held] = deque()  # in order of arrival; those that have left are skipped
         self._pushed = 0
-        self._written: deque[_Written] = deque(maxlen=REUSED)
         self._losses: deque[float] = deque(maxlen=_MU)
         self._mean_loss = 0.0
         self._suppressed: list[int] = []
@@ -112,8 +104,8 @@ class StreamKAnonymity:
         """Take one record; return those that must leave now, with their ordinals, in order of release."""
         if ordinal in self._held:
             raise MicroflowError(f"record {ordinal} was pushed twice")
-        values = [record[name] for name in self._quasi]
-        held = Held(ordinal, record, values, self._clusters.point(values), self._pushed, self._now())
+        point = self._space.point([record[name] for name in self._quasi])
+        held = Held(ordinal, record, point, self._pushed, self._now())
         self._place(held)
         self._held[ordinal] = held
         self._arrivals.append(held)
@@ -157,7 +149,7 @@ class StreamKAnonymity:
     def _let_go(self, held: Held, out: Left) -> None:
         """The delay constraint: the record leaves now, with its cluster, as part of an earlier one, or not at all."""
         cluster = held.cluster
-        if len(cluster.members) < self._k and (earlier := self._covering(held)) is not None:
+        if len(cluster.members) < self._k and (earlier := self._archive.covering(held.point)) is not None:
             self._leave(held, earlier.labels, out)
             del cluster.members[held.ordinal]
             if not cluster.members:
@@ -173,27 +165,17 @@ class StreamKAnonymity:
             self._release(group, out)
         self._clusters.close(cluster)
 
-    def _covering(self, held: Held) -> _Written | None:
-        """The released cluster with the least loss whose label covers the record."""
-        columns = self._clusters.columns
-        covering = (written for written in self._written if all(map(_covers, columns, written.summaries, held.values)))
-        return min(covering, key=lambda written: written.loss, default=None)
-
-    def _release(self, group: list[Held], out: Left) -> None:
-        """Write a cluster, and remember it where it is as good as the mean."""
-        columns = self._clusters.columns
-        by_column = zip(*(held.values for held in group), strict=True)
-        summaries = tuple(column.summarise(values) for column, values in zip(columns, by_column, strict=True))
-        labels = tuple(column.label(summary) for column, summary in zip(columns, summaries, strict=True))
-        loss = sum(column.loss(summary) for column, summary in zip(columns, summaries, strict=True))
-        self._losses.append(loss)
+    def _release(self, group: Sequence[Held], out: Left) -> None:
+        """Write a cluster, and remember it where it is no worse than the mean."""
+        written = self._space.write([held.point for held in group])
+        self._losses.append(written.loss)
         self._mean_loss = sum(self._losses) / len(self._losses)
-        if loss <= self._mean_loss:
-            self._written.append(_Written(summaries, labels, loss))
+        if written.loss <= self._mean_loss:
+            self._archive.remember(written)
         for held in group:
-            self._leave(held, labels, out)
+            self._leave(held, written.labels, out)
 
-    def _leave(self, held: Held, labels: tuple[str | None, ...], out: Left) -> None:
+    def _leave(self, held: Held, labels: Sequence[str | None], out: Left) -> None:
         del self._held[held.ordinal]
         out.append((held.ordinal, held.record | self._blank | dict(zip(self._quasi, labels, strict=True))))
 
@@ -202,10 +184,6 @@ class StreamKAnonymity:
             del self._held[ordinal]
             self._suppressed.append(ordinal)
         self._clusters.close(cluster)
-
-
-def _covers(column: Line | Bag | Paths, summary: Summary, value: Value) -> bool:
-    return column.covers(summary, value)
 
 
 def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bool) -> None:
