@@ -1,1 +1,19 @@
-"""The matrix as data, the runner, and the research questions."""
+"""The questions as data: matrices of trials, run in fresh processes, kept in PostgreSQL, read back for answers.
+
+A trial's target is a function ``target(config) -> result``, both JSON. Of its result, lists of numbers are stored as
+raw sample series of that name, everything else as metrics. Every target keeps these conventions:
+
+=================== =================================================================================================
+``samples``         the positive measurements that arms are compared by, in order, warm-up included
+``data_checksum``   says what was read; equal for all arms of a block that share ``config["data_type"]``
+``output_checksum`` says what was computed, where arms must compute the same
+=================== =================================================================================================
+"""
+
+from __future__ import annotations
+
+from microflow.experiments.matrix import Matrix
+from microflow.experiments.results import Results
+from microflow.experiments.runner import Progress, run_matrix
+
+__all__ = ["Matrix", "Progress", "Results", "run_matrix"]
