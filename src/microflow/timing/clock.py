@@ -102,7 +102,7 @@ class Span:
         if self._lengths is not None:
             self._lengths.append(length)
         if self._guard is not None:
-            self._guard.leave(failed=kind is not None)
+            self._guard.leave(error)
 
     def __str__(self) -> str:
         return self._name

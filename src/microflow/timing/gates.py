@@ -46,10 +46,12 @@ def _gated(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _gate_sqlalchemy(module: Any) -> None:
     """Every statement of every engine, whatever the driver."""
 
-    def before_cursor_execute(*_: Any) -> None:
+    def refuse(*_: Any) -> None:
         refuse_if_pure("a SQL statement")
 
-    module.event.listen(module.engine.Engine, "before_cursor_execute", before_cursor_execute)
+    # The first comes before a cursor is made, the second is there for SQL text handed to the driver as it is.
+    for event in ("before_execute", "before_cursor_execute"):
+        module.event.listen(module.engine.Engine, event, refuse)
 
 
 def _gate_psycopg2(module: Any) -> None:

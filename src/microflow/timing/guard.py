@@ -89,18 +89,21 @@ class PurityGuard:
             self._start = self._counters.before()
         start_watching(self)
 
-    def leave(self, *, failed: bool) -> None:
-        """The clock has stopped. ``failed``: an exception is already on its way, and stays the one that is seen.
+    def leave(self, error: BaseException | None = None) -> None:
+        """The clock has stopped; ``error`` is the exception that ended the span, if one did.
 
         Raises:
-            TimingContaminationError: a refusal was swallowed inside, or the kernel counted reads or writes.
+            TimingContaminationError: a refusal was swallowed or wrapped inside, or, where the span has no other
+                error, the kernel counted reads or writes.
         """
         stop_watching()
         self.evidence.spans += 1
         kernel_error = self._kernel_error()
-        error = self._first_error or kernel_error
-        if error is not None and not failed:
-            raise error
+        if self._first_error is not None:
+            if error is not self._first_error:
+                raise self._first_error
+        elif kernel_error is not None and error is None:
+            raise kernel_error
 
     def refused(self, error: TimingContaminationError) -> None:
         """Remember a refusal: code that catches it does not get away with it."""

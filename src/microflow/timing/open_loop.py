@@ -35,6 +35,8 @@ Serve = Callable[[range], Sequence[int]]
 Flush = Callable[[], Sequence[int]]
 
 _GRID = 200
+#: Two points make a line.
+_FEWEST_ARRIVALS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class OpenLoopRun:
         """
         first, last = warm_up_s * 1e9, float(self.intended_ns[-1])
         offered = self.intended_ns[self.intended_ns >= first]
-        if last <= first or len(offered) == 0:
+        if last <= first or len(offered) < _FEWEST_ARRIVALS:
             return 0.0
         instants = np.linspace(first, last, _GRID)
         completed = np.sort(self.completed_ns[self.completed_ns >= 0])

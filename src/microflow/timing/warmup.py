@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +11,27 @@ import numpy.typing as npt
 __all__ = ["WarmUp", "find_warm_up"]
 
 _TOO_SHORT = 4
+#: How much worse than the best score a cut may be: in steady noise scores differ by chance, by less than this.
+_TOLERANCE = 1.5
+#: Two-sided 1 % of the normal distribution.
+_TREND_Z = 2.58
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """``cut`` leading samples are warm-up. ``steady`` is false where half the run did not suffice to settle."""
+    """``cut`` leading samples are warm-up. ``steady`` is false where what is left still has a trend."""
 
     cut: int
     steady: bool
 
 
 def find_warm_up(samples: npt.ArrayLike) -> WarmUp:
-    """Cut the start so that the mean of the rest is known best: MSER (White 1997).
+    """Cut the start so that the mean of the rest is known well: MSER (White 1997), made reluctant.
 
-    The cut ``d`` minimises ``sum((x - mean)²) / (n - d)²`` over ``x[d:]``, at most half of the samples: dropping a slow
-    start lowers the numerator, dropping good samples lowers the denominator. Fewer than four samples are kept whole.
+    A cut ``d`` scores ``sum((x - mean)²) / (n - d)²`` over ``x[d:]``: dropping a slow start lowers the numerator,
+    dropping good samples the denominator. The smallest cut, up to half of the samples, whose score is near the best is
+    taken; the best itself throws away good samples by chance. The rest is steady unless Mann's test (1945) sees a
+    trend in it. Fewer than four samples are kept whole.
 
     >>> find_warm_up([9.0, 5.0, 1.0, 1.1, 0.9, 1.0, 1.1, 1.0])
     WarmUp(cut=2, steady=True)
@@ -33,8 +40,13 @@ def find_warm_up(samples: npt.ArrayLike) -> WarmUp:
     count = len(values)
     if count < _TOO_SHORT:
         return WarmUp(0, steady=True)
-    cuts = range(count // 2 + 1)
-    scores = [values[cut:].var() / (count - cut) for cut in cuts]
-    best = int(np.argmin(scores))
-    # A minimum at the very edge says that it might be lower still beyond: the run has not settled.
-    return WarmUp(best, steady=best < count // 2 or count == _TOO_SHORT)
+    scores = np.array([values[cut:].var() / (count - cut) for cut in range(count // 2 + 1)])
+    cut = int(np.argmax(scores <= _TOLERANCE * scores.min()))
+    return WarmUp(cut, steady=not _has_trend(values[cut:]))
+
+
+def _has_trend(values: npt.NDArray[np.float64]) -> bool:
+    """Whether later samples are more often larger (or smaller) than earlier ones than chance would have it."""
+    count = len(values)
+    score = sum(int(np.sign(values[at + 1 :] - values[at]).sum()) for at in range(count - 1))
+    return abs(score) > _TREND_Z * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
