@@ -48,8 +48,10 @@ class Clusters:
         self._free = list(range(limit))[::-1]
         self._by_slot: list[Cluster | None] = [None] * limit
 
-    def __len__(self) -> int:
-        return self.limit - len(self._free)
+    @property
+    def full(self) -> bool:
+        """Whether no cluster can be opened."""
+        return not self._free
 
     def _added_loss(self, point: Point) -> Floats:
         """What the point would add to the loss of each slot's cluster; infinite for a free slot."""
@@ -63,7 +65,7 @@ class Clusters:
     def nearest(self, point: Point) -> list[tuple[Cluster, float]]:
         """The open clusters to which the point adds least, and how much that is."""
         added = self._added_loss(point)
-        least = float(added.min())
+        least = float(added[added.argmin()])
         slots = (added <= least + _EQUAL).nonzero()[0]
         return [(cluster, least) for slot in slots if (cluster := self._by_slot[slot]) is not None]
 

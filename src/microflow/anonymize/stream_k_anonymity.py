@@ -124,7 +124,7 @@ class StreamKAnonymity:
         """Best selection: the smallest of the nearest clusters whose loss stays below the mean, else a new one."""
         nearest = self._clusters.nearest(held.point)
         good = [(cluster, added) for cluster, added in nearest if cluster.loss + added <= self._mean_loss]
-        if not good and len(self._clusters) < self._clusters.limit:
+        if not good and not self._clusters.full:
             self._clusters.open(held)
             return
         cluster, added = min(good or nearest, key=lambda choice: len(choice[0].members))

@@ -57,18 +57,18 @@ class Line:
 
     def position(self, value: Value) -> float:
         """Where a value lies; NaN where it is missing, the nearest bound where it is outside the declared ones."""
-        if _is_missing(value):
+        if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
             return math.nan
-        place = self._place(value)
+        place = float(value) if self._numeric else self._place(value)  # type: ignore[arg-type]  # so says the schema
         if self.grows:
             self._low, self._high = min(self._low, place), max(self._high, place)
             self.weight = 1.0 / (self._high - self._low or 1.0)
             return place
-        return min(max(place, self._low), self._high)
+        if place < self._low:
+            return self._low
+        return place if place < self._high else self._high
 
     def _place(self, value: Value) -> float:
-        if self._numeric:
-            return float(value)  # type: ignore[arg-type]  # the schema says that it is a number
         if self._dated:
             return _date_position(str(value), self._name)
         return float(self._places.get(str(value), len(self._places)))
@@ -82,7 +82,8 @@ class Line:
     def summarise(self, values: Sequence[Value]) -> Summary:
         """The lowest and highest value."""
         known = [value for value in values if not _is_missing(value)]
-        shape = (min(known, key=self._key), max(known, key=self._key)) if known else None
+        key = None if self._numeric or self._dated else self._key
+        shape = (min(known, key=key), max(known, key=key)) if known else None  # type: ignore[type-var, arg-type]
         return Summary(shape, len(known) < len(values))
 
     def remember(self, place: int, summary: Summary) -> None:

@@ -54,6 +54,8 @@ class Space:
         self._table_at = [i for i, column in enumerate(columns) if not is_line(column)]
         self.lines = [Line(columns[i], remembered) for i in self._line_at]
         self.tables = [_table(columns[i], slots, remembered) for i in self._table_at]
+        self._positions = [(i, line.position) for i, line in zip(self._line_at, self.lines, strict=True)]
+        self._coded = list(zip(self._table_at, self.tables, strict=True))
         self._growing = [(n, line) for n, line in enumerate(self.lines) if line.grows]
         self.width = _WIDTH * len(self.lines) + 1  # the last entry is for the user to tell free slots by
         self._weights = np.ones(self.width)
@@ -70,12 +72,15 @@ class Space:
     def point(self, values: Sequence[Value]) -> Point:
         """Where a record with these quasi-identifiers lies."""
         row: list[float] = []
-        for i, line in zip(self._line_at, self.lines, strict=True):
-            place = line.position(values[i])
+        for i, position in self._positions:
+            place = position(values[i])
             known = place == place  # noqa: PLR0124 - only NaN differs from itself
             row += (place, -place, not known, known)
         row.append(0.0)
-        codes = [table.code(values[i]) for i, table in zip(self._table_at, self.tables, strict=True)]
+        codes = []
+        for i, table in self._coded:
+            code = table.codes.get(values[i])  # nearly always known: this is the busiest line of a stream
+            codes.append(table.code(values[i]) if code is None else code)
         return Point(values, np.array(row), codes)
 
     def distances(self, points: Sequence[Point]) -> Callable[[int, Index], Floats]:

@@ -33,7 +33,7 @@ class Table:
     """
 
     def __init__(self, slots: int, levels: int) -> None:
-        self._codes: dict[str | None, int] = {None: 0}
+        self.codes: dict[Value, int] = {None: 0}
         self._texts = [""]
         self.gain = np.zeros((_ROOM, slots))
         self.levels = np.zeros((_ROOM, levels), np.int64)
@@ -42,9 +42,9 @@ class Table:
     def code(self, value: Value) -> int:
         """The value's number; a new value is given the next."""
         text = value if value is None or isinstance(value, str) else str(value).lower()
-        code = self._codes.get(text)
+        code = self.codes.get(text)
         if code is None:
-            code = self._codes[text] = len(self._codes)
+            code = self.codes[text] = len(self.codes)
             self._texts.append(str(text))
             if code == len(self.gain):
                 self.gain = np.concatenate([self.gain, np.zeros_like(self.gain)])
@@ -67,7 +67,7 @@ class Bag(Table):
         self._learn(0)
 
     def _learn(self, code: int) -> None:
-        self.steps[0] = 1.0 / max(1, self._declared - 1, len(self._codes) - 2)
+        self.steps[0] = 1.0 / max(1, self._declared - 1, len(self.codes) - 2)
         self.gain[code] = self.steps[0]
         self.levels[code] = code
         if code == len(self._covered):
@@ -161,7 +161,7 @@ class Paths(Table):
 
     def _move(self, slot: int, node: Node) -> None:
         self._nodes[slot] = node
-        known = len(self._codes)
+        known = len(self.codes)
         self.gain[:known, slot] = self._added(node, self.levels[:known])
 
     def added_by(self, codes: list[int]) -> Floats:
