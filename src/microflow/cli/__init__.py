@@ -28,6 +28,8 @@ COMMANDS = {
     "experiments": "experiments",
     "figures": "figures",
     "db": "db",
+    "storm": "storm",
+    "kafka": "kafka",
     "doctor": "doctor",
     "completion": "completion",
 }
@@ -57,7 +59,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line, a hint and exit status 2, never in a traceback."""
     try:
-        cli(standalone_mode=False)
+        status = cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
@@ -68,3 +70,5 @@ def main() -> None:
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
         raise SystemExit(error.exit_status) from None
+    # Without standalone mode click returns the status that a command left with.
+    raise SystemExit(status if isinstance(status, int) else 0)

@@ -36,6 +36,8 @@ __all__ = [
     "JobStatus",
     "OriginalRecord",
     "Sample",
+    "TopicOffset",
+    "TopicResult",
     "Trial",
     "ViolationRow",
 ]
@@ -209,3 +211,27 @@ class ViolationRow(Base):
     article: Mapped[str]
     span_start: Mapped[int] = mapped_column(Integer)
     span_end: Mapped[int] = mapped_column(Integer)
+
+
+class TopicOffset(Base):
+    """How far a consumer has come in one partition of a topic; moves only together with the results before it."""
+
+    __tablename__ = "topic_offsets"
+
+    consumer: Mapped[str] = mapped_column(primary_key=True)
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    next_offset: Mapped[int]
+
+
+class TopicResult(Base):
+    """One record of a topic after processing; ``record`` is null where it may not be kept."""
+
+    __tablename__ = "topic_results"
+
+    consumer: Mapped[str] = mapped_column(primary_key=True)
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    offset: Mapped[int] = mapped_column(primary_key=True)
+    violation_count: Mapped[int] = mapped_column(SmallInteger)
+    record: Mapped[dict[str, Any] | None]

@@ -49,7 +49,8 @@ def create_topic(address: str, name: str, settings: TopicSettings | None = None)
         replication_factor=chosen.replication,
         config={"retention.ms": str(chosen.retention_ms)},
     )
-    future = AdminClient(_client(address)).create_topics([topic], operation_timeout=PATIENCE_S)[name]
+    admin = AdminClient(_client(address))  # it must outlive the future
+    future = admin.create_topics([topic], operation_timeout=PATIENCE_S)[name]
     try:
         future.result(timeout=PATIENCE_S)
     except (KafkaException, TimeoutError) as error:
