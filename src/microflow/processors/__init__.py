@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from microflow.errors import MicroflowError
 from microflow.processors.contract import Processed, ProcessingSpec, Processor
 
-__all__ = ["ENGINES", "PIPELINES", "Processed", "ProcessingSpec", "Processor", "build_processor"]
+if TYPE_CHECKING:
+    from microflow.processors.batch import SparkBatchProcessor
+    from microflow.processors.batch_local import LocalBatchProcessor
+    from microflow.processors.hybrid import HybridProcessor
+    from microflow.processors.stream import StormStreamProcessor
+
+__all__ = [
+    "ENGINES",
+    "PIPELINES",
+    "HybridProcessor",
+    "LocalBatchProcessor",
+    "Processed",
+    "ProcessingSpec",
+    "Processor",
+    "SparkBatchProcessor",
+    "StormStreamProcessor",
+    "build_processor",
+]
 
 PIPELINES = ("batch", "stream", "hybrid")
 ENGINES = ("local", "spark")
+#: Class to the module that holds it: an engine is imported only when it is asked for.
+_MODULES = {
+    "LocalBatchProcessor": "batch_local",
+    "SparkBatchProcessor": "batch",
+    "StormStreamProcessor": "stream",
+    "HybridProcessor": "hybrid",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def build_processor(spec: ProcessingSpec, pipeline: str = "batch", engine: str = "local") -> Processor:
@@ -21,14 +54,14 @@ def build_processor(spec: ProcessingSpec, pipeline: str = "batch", engine: str =
         raise MicroflowError(f"no pipeline {pipeline!r}", hint=f"pipelines are: {', '.join(PIPELINES)}")
     if engine not in ENGINES:
         raise MicroflowError(f"no engine {engine!r}", hint=f"engines are: {', '.join(ENGINES)}")
+    if engine == "spark" and pipeline != "batch":
+        raise MicroflowError(
+            f"Spark runs the batch pipeline, not {pipeline}", hint="use engine 'local', or pipeline 'batch'"
+        )
     if engine == "spark":
-        if pipeline != "batch":
-            raise MicroflowError(
-                f"Spark runs the batch pipeline, not {pipeline}", hint="use --engine local, or --pipeline batch"
-            )
-        from microflow.processors.batch_spark import SparkBatchEngine
+        from microflow.processors.batch import SparkBatchProcessor
 
-        return SparkBatchEngine(spec)
+        return SparkBatchProcessor(spec)
     if pipeline == "stream":
         from microflow.processors.stream import StormStreamProcessor
 

@@ -64,6 +64,10 @@ class Processor(Protocol):
         """The Arrow schema of every ``released`` batch."""
         ...
 
+    def describe(self) -> dict[str, object]:
+        """The method as this engine runs it (its scope may depend on the engine), JSON-ready, without any secret."""
+        ...
+
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory, with ``clock.pure()`` around the pure phase only."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +11,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Scope
-from microflow.compliance import RecordChecker, RecordRemedy
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import Processed, ProcessingSpec
-from microflow.processors.kernel import BatchKernel, FindingsBuilder, Screened, merge_findings, processed
+from microflow.processors.costs import LearnedCosts
+from microflow.processors.defaults import default_spec
+from microflow.processors.kernel import (
+    BatchKernel,
+    FindingsBuilder,
+    Screened,
+    merge_findings,
+    processed,
+    warm_up,
+    warmed,
+)
+from microflow.processors.router import Objectives
 from microflow.processors.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import to_batch
-from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["HybridProcessor"]
@@ -27,25 +36,36 @@ __all__ = ["HybridProcessor"]
 class HybridProcessor:
     """The hybrid engine. Both ways give the same rows, so routing is about time only.
 
-    From a file everything is at hand at once: only urgency sends a record the quick way, and it leaves before its
-    microflow does. Live, `microflow.processors.router` decides by load; `serve` runs a decision. k-anonymity works in
-    microflows (scope microflow unless told otherwise): a record alone cannot be hidden among others.
+    In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, and an urgent
+    one goes ahead of its microflow only where the microflow would take longer than ``objectives.urgent_ns``. Live,
+    `microflow.processors.live` serves by `microflow.processors.router`. k-anonymity works in microflows (scope
+    microflow): a record alone cannot be hidden among others.
+
+    Args:
+        spec: What to do; by default ``schema`` under its own policy, tokenized.
+        urgency: Which records cannot wait.
+        objectives: How long they may wait.
+        schema: The data type where no ``spec`` is given.
     """
 
     pipeline_type = "hybrid"
 
-    def __init__(self, spec: ProcessingSpec, urgency: tuple[UrgencyRule, ...] = DEFAULT_URGENCY) -> None:
-        self._spec = spec = _in_microflows(spec)
+    def __init__(
+        self,
+        spec: ProcessingSpec | None = None,
+        urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY,
+        objectives: Objectives | None = None,
+        *,
+        schema: str = "healthcare",
+    ) -> None:
+        self._spec = spec = _in_microflows(spec or default_spec(schema))
         self._kernel = BatchKernel(spec)
-        self._urgency = Urgency(spec.schema, urgency)
-        self._by_record = isinstance(self._kernel.anonymizer, RecordAnonymizer)
-        if self._by_record:
-            self._compliance = ComplianceBolt(
-                RecordChecker(spec.policy, spec.schema), RecordRemedy(spec.policy, spec.schema)
-            )
-            self._anonymize = AnonymizeBolt.of(spec)
+        self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
+        self._objectives = objectives or Objectives()
+        self._learned = LearnedCosts()
+        self._compliance = ComplianceBolt.of(spec)
         self._findings = FindingsBuilder(spec)
-        #: Records by the way they went and why.
+        #: Records by why they went the way they went.
         self.reasons: Counter[str] = Counter()
 
     @property
@@ -53,52 +73,67 @@ class HybridProcessor:
         """The Arrow schema of every released batch."""
         return self._kernel.anonymizer.output_schema
 
+    def describe(self) -> dict[str, object]:
+        """The method and what it guarantees, without any secret."""
+        return self._kernel.anonymizer.describe()
+
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""
-        for flow in clock.reading(source):
-            with clock.pre():
-                urgent = self._urgency.of_rows(flow.rows) if self._by_record else np.zeros(len(flow), np.bool_)
-                early, rest = np.flatnonzero(urgent), np.flatnonzero(~urgent)
-                records = flow.rows.take(pa.array(early)).to_pylist()
-                others = flow.rows.filter(pa.array(~urgent)) if len(early) else flow.rows
-            before = clock.pure_ns
-            with clock.pure():
-                passed = [self.serve_record(row, record) for row, record in zip(early.tolist(), records, strict=True)]
-                released, screened = self._kernel.run(others)
-            with clock.post():
-                self.reasons.update({"urgent": len(early), "microflow": len(rest)})
-                if len(early):
-                    released, screened = self._merged(len(flow), passed, rest, released, screened)
-                result = processed(flow, released, screened, clock.pure_ns - before)
-            yield result
+        self.reasons.clear()
+        self._kernel = BatchKernel(self._spec)
+        for flow in warmed(source, clock, lambda rows: warm_up(self._spec, rows)):
+            anonymizer = self._kernel.anonymizer
+            is_slow = self._learned.now.together(len(flow)) > self._objectives.urgent_ns
+            if is_slow and isinstance(anonymizer, RecordAnonymizer):
+                yield self._urgent_first(flow, AnonymizeBolt(anonymizer), clock)
+            else:
+                yield self._whole(flow, clock)
+
+    def _whole(self, flow: Microflow, clock: PhaseClock) -> Processed:
+        with clock.pure():
+            released, screened = self._kernel.run(flow.rows)
+        spent = clock.pure_spans[-1]
+        self._learned.observe(len(flow), spent, together=True)
+        self.reasons["microflow in time"] += len(flow)
+        return processed(flow, released, screened, spent)
+
+    def _urgent_first(self, flow: Microflow, anonymize: AnonymizeBolt, clock: PhaseClock) -> Processed:
+        """Urgent records by the bolts, then the others by the kernel."""
+        with clock.pure():
+            urgent = self._urgency.of_rows(flow.rows)
+            early, rest = np.flatnonzero(urgent), np.flatnonzero(~urgent)
+            others = flow.rows.filter(pa.array(~urgent)) if len(early) else flow.rows
+        routing = clock.pure_spans[-1]
+        with clock.pre():
+            records = flow.rows.take(pa.array(early)).to_pylist()
+        with clock.pure():
+            passed = [anonymize(self._compliance(row, one)) for row, one in zip(early.tolist(), records, strict=True)]
+        alone = clock.pure_spans[-1]
+        with clock.pure():
+            released, screened = self._kernel.run(others)
+        together = clock.pure_spans[-1]
+        with clock.post():
+            self._learned.observe(len(rest), together, together=True)
+            self.reasons.update({"urgent": len(early), "microflow": len(rest)})
+            if len(early):
+                released, screened = self._merged(len(flow), passed, rest, released, screened)
+            return processed(flow, released, screened, routing + alone + together)
 
     def _merged(
         self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened
     ) -> tuple[Released, Screened]:
         """Both ways' results as if one had done it all, in the order of the input."""
-        early = [one for one in passed if one.record is not None]
-        rows = pa.concat_batches([to_batch((one.record or {} for one in early), self.output_schema), released.rows])
-        kept = np.concatenate([np.array([one.ordinal for one in early], np.int64), rest[screened.kept[released.kept]]])
+        early = [(one.ordinal, one.record) for one in passed if one.record is not None]
+        rows = pa.concat_batches([to_batch((record for _, record in early), self.output_schema), released.rows])
+        kept = np.concatenate([np.array([row for row, _ in early], np.int64), rest[screened.kept[released.kept]]])
         order = np.argsort(kept)
         mine = self._findings.build(seen, ((one.ordinal, one.violations) for one in passed))
         findings = merge_findings(mine, screened.findings, rest)
         merged = Released(rows.take(pa.array(order)), np.arange(len(kept)), seen)
         return merged, Screened(merged.rows, kept[order], findings)
 
-    def serve_record(self, ordinal: int, record: Record) -> Passing:
-        """The quick way: one record through the bolts."""
-        return self._anonymize(self._compliance(ordinal, record))
-
-    def serve_rows(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The vectorised way: what may leave of these rows."""
-        return self._kernel.run(rows)[0].rows
-
-    def serve_records(self, records: list[Record]) -> pa.RecordBatch:
-        """The vectorised way for records that arrived one by one."""
-        return self.serve_rows(to_batch(records, self._spec.schema.arrow))
-
 
 def _in_microflows(spec: ProcessingSpec) -> ProcessingSpec:
-    if spec.method.method is Method.K_ANONYMITY and spec.method.scope is None:
-        return replace(spec, method=replace(spec.method, scope=Scope.MICROFLOW))
-    return spec
+    if spec.method.method is not Method.K_ANONYMITY:
+        return spec
+    return replace(spec, method=replace(spec.method, scope=spec.method.scope or Scope.MICROFLOW))

@@ -6,7 +6,7 @@ the process they arrive in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,13 +15,25 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, Released
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Released
 from microflow.compliance import BatchChecker, BatchRemedy, Findings, Violation
 from microflow.compliance.targets import Targets
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.timing.clock import PhaseClock
 
-__all__ = ["BatchKernel", "FindingsBuilder", "Place", "Screened", "Screening", "merge_findings", "missing", "processed"]
+__all__ = [
+    "BatchKernel",
+    "FindingsBuilder",
+    "Place",
+    "Screened",
+    "Screening",
+    "merge_findings",
+    "missing",
+    "processed",
+    "warm_up",
+    "warmed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,27 @@ class BatchKernel:
         """What may leave of one microflow, and what was found in it."""
         screened = self._screening.screen(rows)
         return self.anonymizer.anonymize(screened.rows), screened
+
+
+def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch) -> None:
+    """Run everything once on copies that are thrown away: lazy imports and first-use caches are not processing."""
+    kernel = BatchKernel(spec)
+    if isinstance(kernel.anonymizer, DatasetAnonymizer):
+        kernel.anonymizer.observe(rows)
+        kernel.anonymizer.freeze()
+    kernel.run(rows)
+
+
+def warmed(
+    source: Iterable[Microflow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]
+) -> Iterator[Microflow]:
+    """The source's microflows, read in pre-processing; the first one's rows are given to ``warm`` beforehand."""
+    flows = clock.reading(source)
+    for first in flows:
+        with clock.pre():
+            warm(first.rows)
+        yield first
+        yield from flows
 
 
 def processed(flow: Microflow | Place, released: Released, screened: Screened, pure_ns: int) -> Processed:

@@ -8,9 +8,10 @@ conversion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,23 @@ import pyarrow.parquet as pq
 from microflow.compliance import Findings
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
+from microflow.processors.kernel import Place, Screened
 
-__all__ = ["RESULT", "SCREENED", "STAGED", "pack", "pack_findings", "parcels", "stage", "unpack", "unpack_result"]
+__all__ = [
+    "RESULT",
+    "SCREENED",
+    "STAGED",
+    "Laid",
+    "lay",
+    "pack",
+    "pack_findings",
+    "parcels",
+    "pick_up",
+    "stage",
+    "unpack",
+    "unpack_findings",
+    "unpack_result",
+]
 
 #: Microflows in a staged file, which is a Spark partition: enough to hide a task's fixed cost, few enough to share out.
 PER_PART = 25
@@ -98,6 +114,42 @@ def unpack_result(row: dict[str, Any]) -> Processed:
         findings=unpack_findings(row["findings"], row["rows_in"]),
         pure_ns=row["pure_ns"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A screened microflow that waits for the second pass, and the nanoseconds spent on it so far."""
+
+    place: Place
+    screened: Screened
+    pure_ns: int
+
+
+def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid) -> None:
+    """Append one microflow to an Arrow stream; everything but its rows travels as the batch's metadata."""
+    place, screened = laid.place, laid.screened
+    numbers = np.array([place.number, place.first_row, place.rows_in, laid.pure_ns], np.int64)
+    books = {
+        "numbers": numbers.tobytes(),
+        "kept": screened.kept.tobytes(),
+        "findings": pack_findings(screened.findings),
+    }
+    writer.write_batch(screened.rows, custom_metadata=books)
+
+
+def pick_up(spool: IO[bytes]) -> Iterator[Laid]:
+    """What `lay` appended, in order, one microflow in memory at a time."""
+    spool.seek(0)
+    with pa.ipc.open_stream(spool) as reader:
+        while True:
+            try:
+                rows, books = reader.read_next_batch_with_custom_metadata()
+            except StopIteration:
+                return
+            number, first_row, rows_in, pure_ns = np.frombuffer(books[b"numbers"], np.int64).tolist()
+            findings = unpack_findings(books[b"findings"], rows_in)
+            screened = Screened(rows, np.frombuffer(books[b"kept"], np.int64), findings)
+            yield Laid(Place(number, first_row, rows_in), screened, pure_ns)
 
 
 def _first_number(file: Path) -> int:

@@ -1,132 +1,212 @@
-"""Who decides, record by record at a low load and microflow by microflow at a high one.
+"""Who decides what is served next, and how: record by record at a low load, in microflows at a high one.
 
-A record at a time costs ``s`` each; a vectorised microflow of ``n`` records costs ``f + v·n``. Below
-``n* = f / (s − v)`` the first is faster, above it the second. The router learns ``s``, ``f`` and ``v`` from its own service times, keeps a
-band around ``n*`` so that it does not flutter (hysteresis), and never fills a microflow so far that serving it would
-exceed the latency objective. It holds nothing back: what has arrived is served, so it is work-conserving, and size
-adapts to load by itself (the batching of Clipper, Crankshaw et al. 2017, without its probing).
+The adaptive router holds nothing back: what has arrived is served, so the size of a microflow follows the load by
+itself (natural batching). It chooses the cheaper way by costs it learns, with a band around the break-even size so
+that it does not flutter (hysteresis), and bounds the microflow by a latency objective, added to when it is kept and
+halved when it is missed (AIMD as in Clipper, Crankshaw et al., NSDI 2017). Urgent records overtake only where they
+would otherwise be late.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from microflow.processors.costs import Costs, LearnedCosts
 from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["AdaptiveRouter", "Decision", "RandomRouter", "Router", "StaticRouter"]
+__all__ = ["AdaptiveRouter", "Objectives", "RandomRouter", "Route", "Router", "StaticRouter"]
 
-#: Half the width of the band around the break-even size, as a factor.
+#: Enter vectorised service this far above the break-even size, leave it as far below.
 HYSTERESIS = 1.25
-#: Weight of the newest observation in a moving mean.
-_NEWEST = 0.05
+#: Records by which the bound grows after a full microflow that kept the objective.
+_GROWTH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Serve ``size`` records now, ``vectorised`` or one at a time, and why."""
+class Route:
+    """Serve these records now (ordinals, ascending), as one microflow or one by one, and why."""
 
-    size: int
-    vectorised: bool
+    records: Sequence[int]
+    together: bool
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """Nanoseconds: how long one service may take, and how long an urgent record may wait before it overtakes."""
+
+    service_ns: int = 5_000_000
+    urgent_ns: int = 2_000_000
+
+
 class Router(Protocol):
-    """Anything that decides what to serve next."""
+    """Anything that decides what is served next. It owns the queue: ordinals from 0 in order of arrival."""
 
     reasons: Counter[str]
+    """Records by why they went the way they went."""
 
-    def decide(self, waiting: int, urgent: int) -> Decision:
-        """With ``waiting`` records at hand, ``urgent`` of them at the head of the queue."""
+    def wanted(self) -> int:
+        """Serve when this many records have arrived in all (or when no more will)."""
         ...
 
-    def observe(self, decision: Decision, service_ns: int) -> None:
-        """What the decision cost."""
+    def route(self, arrived: int) -> Route | None:
+        """What to serve now that ``arrived`` records have come in all; ``None`` when all of them are served."""
+        ...
+
+    def observe(self, route: Route, ns: int) -> None:
+        """What serving it cost."""
         ...
 
 
-class AdaptiveRouter:
-    """Chooses by the break-even size it learns.
+class _InOrder:
+    """A queue served from its head."""
 
-    Args:
-        slo_ns: The latency objective for one service, in nanoseconds.
-    """
-
-    def __init__(self, slo_ns: int = 5_000_000) -> None:
+    def __init__(self) -> None:
         self.reasons: Counter[str] = Counter()
-        self._slo_ns = slo_ns
-        # Starting points in nanoseconds, soon forgotten.
-        self._single = 12_000.0
-        self._fixed = 250_000.0
-        self._each = 500.0
-        self._vectorised = False
+        self._next = 0
 
-    @property
-    def break_even(self) -> float:
-        """The number of records from which a microflow is faster."""
-        return self._fixed / max(self._single - self._each, 1.0)
+    def wanted(self) -> int:
+        return self._next + 1
 
-    def decide(self, waiting: int, urgent: int) -> Decision:
-        """Urgent records first and at once; then by load."""
-        if urgent:
-            return self._say(Decision(urgent, urgent > self.break_even, "urgent"))
-        band = 1 / HYSTERESIS if self._vectorised else HYSTERESIS
-        self._vectorised = waiting > self.break_even * band
-        if not self._vectorised:
-            return self._say(Decision(min(waiting, int(self.break_even) + 1), False, "low load"))
-        within = int((self._slo_ns - self._fixed) / max(self._each, 1.0))
-        size = min(waiting, MICROFLOW_ROWS, max(within, 1))
-        return self._say(Decision(size, True, "full microflow" if size == MICROFLOW_ROWS else "high load"))
+    def observe(self, route: Route, ns: int) -> None:
+        """Learns nothing."""
 
-    def observe(self, decision: Decision, service_ns: int) -> None:
-        """Move the means towards what was seen."""
-        if not decision.vectorised:
-            self._single += _NEWEST * (service_ns / decision.size - self._single)
-            return
-        # Small microflows teach the fixed cost, large ones the cost of each record.
-        if decision.size > MICROFLOW_ROWS // 2:
-            each = max(service_ns - self._fixed, 0.0) / decision.size
-            self._each += _NEWEST * (each - self._each)
-        else:
-            self._fixed += _NEWEST * (max(service_ns - self._each * decision.size, 0.0) - self._fixed)
-
-    def _say(self, decision: Decision) -> Decision:
-        self.reasons[decision.reason] += 1
-        return decision
+    def _take(self, size: int, reason: str, *, together: bool) -> Route:
+        records = range(self._next, self._next + size)
+        self._next += size
+        self.reasons[reason] += size
+        return Route(records, together, reason)
 
 
-class StaticRouter:
-    """A control arm: always one at a time, or always microflows of a fixed size."""
+class StaticRouter(_InOrder):
+    """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for."""
 
     def __init__(self, size: int) -> None:
-        self.reasons: Counter[str] = Counter()
+        super().__init__()
         self._size = size
 
-    def decide(self, waiting: int, urgent: int) -> Decision:  # noqa: ARG002 - the contract's signature
-        """The same for every load."""
-        self.reasons["static"] += 1
-        return Decision(min(waiting, self._size), self._size > 1, "static")
+    def wanted(self) -> int:
+        """A whole microflow."""
+        return self._next + self._size
 
-    def observe(self, decision: Decision, service_ns: int) -> None:
-        """Learns nothing."""
+    def route(self, arrived: int) -> Route | None:
+        """The same at every load."""
+        size = min(arrived - self._next, self._size)
+        return self._take(size, "static", together=self._size > 1) if size else None
 
 
-class RandomRouter:
-    """A control arm: a coin decides between one at a time and a microflow."""
+class RandomRouter(_InOrder):
+    """A control arm: a coin decides between one record and a microflow of all that wait."""
 
     def __init__(self, seed: int = 1) -> None:
-        self.reasons: Counter[str] = Counter()
+        super().__init__()
         self._rng = np.random.default_rng(seed)
 
-    def decide(self, waiting: int, urgent: int) -> Decision:  # noqa: ARG002 - the contract's signature
+    def route(self, arrived: int) -> Route | None:
         """Heads or tails."""
-        self.reasons["coin"] += 1
-        if self._rng.random() < 0.5:  # noqa: PLR2004 - a fair coin
-            return Decision(1, False, "coin")
-        return Decision(min(waiting, MICROFLOW_ROWS), True, "coin")
+        waiting = arrived - self._next
+        if not waiting:
+            return None
+        together = bool(self._rng.integers(2))
+        return self._take(min(waiting, MICROFLOW_ROWS) if together else 1, "coin", together=together)
 
-    def observe(self, decision: Decision, service_ns: int) -> None:
-        """Learns nothing."""
+
+class AdaptiveRouter(_InOrder):
+    """The hybrid's router.
+
+    Args:
+        objectives: What it keeps.
+        costs: What serving costs at the start, best measured just before; it goes on learning.
+        urgent: Which ordinals from ``first`` to before ``stop`` are urgent; none by default.
+        ahead: Which ordinals from ``first`` to before ``ordinal`` must be served before it (records of one key), where
+            order is to be kept.
+    """
+
+    def __init__(
+        self,
+        objectives: Objectives | None = None,
+        costs: Costs | None = None,
+        *,
+        urgent: Callable[[int, int], Sequence[int]] | None = None,
+        ahead: Callable[[int, int], Sequence[int]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._objectives = objectives or Objectives()
+        self._learned = LearnedCosts(costs)
+        self._bound = MICROFLOW_ROWS
+        self._together = False
+        self._urgent = urgent
+        self._ahead = ahead
+        self._looked_at = 0
+        self._pressing: deque[int] = deque()
+        self._overtook: set[int] = set()
+
+    @property
+    def costs(self) -> Costs:
+        """What it believes serving costs now."""
+        return self._learned.now
+
+    def route(self, arrived: int) -> Route | None:
+        """Urgent records that would be late, else the head of the queue."""
+        waiting = arrived - self._next
+        if waiting > self._bound and self._urgent is not None and (pressing := self._would_be_late(arrived)):
+            self._overtook.update(pressing)
+            self.reasons["urgent"] += len(pressing)
+            return Route(pressing, len(pressing) > self.costs.break_even, "urgent")
+        if not waiting:
+            return None
+        if self._overtook:
+            return self._take_around(waiting)
+        self._together = waiting > self.costs.break_even * (1 / HYSTERESIS if self._together else HYSTERESIS)
+        if not self._together:
+            return self._take(1, "low load", together=False)
+        size = min(waiting, self._bound)
+        return self._take(size, "full microflow" if size == self._bound else "high load", together=True)
+
+    def observe(self, route: Route, ns: int) -> None:
+        """Learn the costs; bound the microflow by the objective."""
+        self._learned.observe(len(route.records), ns, together=route.together)
+        if not route.together:
+            return
+        if ns > self._objectives.service_ns:
+            self._bound = max(self._bound // 2, int(self.costs.break_even), 1)
+        elif len(route.records) == self._bound:
+            self._bound = min(self._bound + _GROWTH, MICROFLOW_ROWS)
+
+    def _take_around(self, waiting: int) -> Route | None:
+        """The head of the queue without those that overtook."""
+        head = range(self._next, self._next + min(waiting, self._bound))
+        records = [ordinal for ordinal in head if ordinal not in self._overtook]
+        self._overtook.difference_update(head)
+        self._next = head.stop
+        if not records:
+            return self.route(head.stop + waiting - len(head))
+        self.reasons["high load"] += len(records)
+        return Route(records, len(records) > self.costs.break_even, "high load")
+
+    def _would_be_late(self, arrived: int) -> list[int]:
+        """Urgent records so far behind that, served in their turn, they would miss their objective."""
+        assert self._urgent is not None
+        in_time = max(int(self._objectives.urgent_ns / self.costs.together(self._bound)), 1) * self._bound
+        horizon = self._next + in_time
+        first = max(self._looked_at, self._next)
+        if arrived > max(first, horizon):
+            self._pressing += self._urgent(first, arrived)
+            self._looked_at = arrived
+        while self._pressing and self._pressing[0] < horizon:
+            self._pressing.popleft()  # its turn has come
+        late: list[int] = []
+        while self._pressing and len(late) < MICROFLOW_ROWS:
+            late.append(self._pressing.popleft())
+        return self._with_predecessors(late)
+
+    def _with_predecessors(self, late: list[int]) -> list[int]:
+        if self._ahead is None or not late:
+            return late
+        before = {earlier for ordinal in late for earlier in self._ahead(self._next, ordinal)}
+        return sorted((before | set(late)) - self._overtook)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def spark_session(master: str | None = None) -> SparkSession:
     if active is not None:
         return active
     os.environ["JAVA_HOME"] = java_environment()["JAVA_HOME"]
+    # Spark's own default is the first python3 on the PATH, which may not be the one that has our packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     chosen = master or Settings.read().spark_master
     builder = SparkSession.builder.appName("microflow").master(chosen)
     for name, value in _SETTINGS.items():

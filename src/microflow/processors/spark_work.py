@@ -1,7 +1,7 @@
 """What Spark's workers do with parcels; imports no Spark, so that it can be tested without.
 
-A worker compiles a specification once, however many tasks it runs. The clock of `Processed.pure_ns` is the worker's own,
-started after a parcel is unpacked and stopped before its result is packed.
+A worker compiles a specification once, however many tasks it runs. The clock of `Processed.pure_ns` is the worker's
+own, started after a parcel is unpacked and stopped before its result is packed.
 """
 
 from __future__ import annotations

@@ -12,62 +12,80 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import Method, MethodSettings, Scope, StreamAnonymizer
-from microflow.anonymize.keys import read_key
-from microflow.compliance import Violation, load_policy
-from microflow.descriptors import load_schema
+from microflow.anonymize.contract import Method, Scope
+from microflow.compliance import Violation
+from microflow.errors import MicroflowError
 from microflow.microflows import Microflow
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
+from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
 from microflow.processors.contract import Processed, ProcessingSpec
-from microflow.processors.kernel import FindingsBuilder
+from microflow.processors.defaults import default_spec
+from microflow.processors.kernel import FindingsBuilder, warmed
 from microflow.records import coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
+from microflow.timing.latency import LatencyRecorder
 
 __all__ = ["StormStreamProcessor", "streaming"]
 
 _now = time.perf_counter_ns
+#: Records that warm the bolts up.
+_WARM = 20
 
 
 class StormStreamProcessor:
     """The stream engine: spout → compliance bolt → anonymize bolt → sink, one record at a time.
 
     k-anonymity needs company: with it a record waits for at most δ records (CASTLE), and `Processed.ordinals` name
-    records of earlier microflows.
+    records of earlier microflows. That delay is not service time.
 
     Args:
-        spec: What to do; by default healthcare records under HIPAA, tokenized with the key of the environment.
+        spec: What to do; by default ``schema`` under its own policy, tokenized.
+        schema: The data type where no ``spec`` is given.
     """
 
     pipeline_type = "stream"
 
-    def __init__(self, spec: ProcessingSpec | None = None) -> None:
-        self._spec = streaming(spec or _seed_spec())
+    def __init__(self, spec: ProcessingSpec | None = None, *, schema: str = "healthcare") -> None:
+        self._spec = streaming(spec or default_spec(schema))
         self._compliance = ComplianceBolt.of(self._spec)
         self._anonymizer = build_anonymizer(self._spec.method, self._spec.schema, self._spec.key)
         self._findings = FindingsBuilder(self._spec)
-        #: Service times: nanoseconds from taking a record to having its result, an entry a record.
-        self.service_ns = array("q")
+        self._bolts: dict[str, AnonymizeBolt] = {}
+        #: Service times of the last job: nanoseconds from taking a record to being done with it.
+        self.service = LatencyRecorder()
 
     @property
     def output_schema(self) -> pa.Schema:
         """The Arrow schema of every released batch."""
         return self._anonymizer.output_schema
 
+    def describe(self) -> dict[str, object]:
+        """The method and what it guarantees, without any secret."""
+        return self._anonymizer.describe()
+
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
-        """Process the source in order, a record at a time; microflows only group what is written."""
-        if isinstance(self._anonymizer, StreamAnonymizer):
-            return self._with_delay(self._anonymizer, source, clock)
-        return self._at_once(source, clock)
+        """Process the source in order, a record at a time; microflows only group what is written.
+
+        The last microflow also carries what a method held back until then, so that every record is accounted for.
+        """
+        self.service = LatencyRecorder()
+        last_bolt = releasing(self._spec)
+        flow: Microflow | None = None
+        for following in _then_none(warmed(source, clock, self._warm_up)):
+            if flow is not None:
+                yield self._processed(flow, last_bolt, clock, is_last=following is None)
+            flow = following
 
     def process_record(self, record: dict[str, Any]) -> dict[str, Any]:
         """The seed's entry point: the anonymized record, with ``pure_processing_time`` in seconds.
 
         Values are converted to the schema's types before the clock starts. A record that may not be kept comes back
         with every field ``None``.
+
+        Raises:
+            MicroflowError: the method cannot release a record by itself.
         """
-        typed = coerce(record, self._spec.schema)
-        anonymize = AnonymizeBolt.of(self._spec)
+        typed, anonymize = coerce(record, self._spec.schema), self._bolt(self._spec.method.method)
         started = _now()
         released = anonymize(self._compliance(0, typed)).record
         elapsed = _now() - started
@@ -78,93 +96,82 @@ class StormStreamProcessor:
         return self._compliance(0, coerce(record, self._spec.schema)).violations
 
     def anonymize_realtime(self, record: dict[str, Any], method: str = "tokenization") -> Record:
-        """One record anonymized by a method that works record by record, whatever was found in it."""
-        spec = replace(self._spec, method=replace(self._spec.method, method=Method(method)))
-        released = AnonymizeBolt.of(spec)(Passing(0, coerce(record, spec.schema), [])).record
-        return released or {}
+        """One record anonymized as it is, whatever is wrong with it, by a method that works record by record.
 
-    def _at_once(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
-        compliance, anonymize, note = self._compliance, AnonymizeBolt.of(self._spec), self.service_ns.append
-        for flow in clock.reading(source):
-            with clock.pre():
-                records = flow.rows.to_pylist()
-            done = []
-            before = clock.pure_ns
-            with clock.pure():
-                for ordinal, record in enumerate(records, flow.first_row):
-                    started = _now()
-                    done.append(anonymize(compliance(ordinal, record)))
-                    note(_now() - started)
-            with clock.post():
-                released = [(one.ordinal, one.record) for one in done if one.record is not None]
-                suppressed = [one.ordinal for one in done if one.record is None]
-                violations = [one.violations for one in done]
-                result = self._result(flow, released, suppressed, violations, clock.pure_ns - before)
-            yield result
+        Raises:
+            MicroflowError: the method cannot release a record by itself.
+        """
+        released = self._bolt(Method(method))(Passing(0, coerce(record, self._spec.schema), [])).record
+        assert released is not None
+        return released
 
-    def _with_delay(
-        self, anonymizer: StreamAnonymizer, source: Iterable[Microflow], clock: PhaseClock
-    ) -> Iterator[Processed]:
-        """The last microflow carries what `flush` releases, so that every record is accounted for."""
-        compliance, note = self._compliance, self.service_ns.append
-        flow: Microflow | None = None
-        for following in _then_none(clock.reading(source)):
-            if flow is not None:
-                with clock.pre():
-                    records = flow.rows.to_pylist()
-                released: list[tuple[int, Record]] = []
-                suppressed: list[int] = []
-                violations = []
-                before = clock.pure_ns
-                with clock.pure():
-                    for ordinal, record in enumerate(records, flow.first_row):
-                        started = _now()
-                        passing = compliance(ordinal, record)
-                        if passing.record is None:
-                            suppressed.append(ordinal)
-                        else:
-                            released += anonymizer.push(ordinal, passing.record)
-                        violations.append(passing.violations)
-                        note(_now() - started)
-                    if following is None:
-                        released += anonymizer.flush()
-                        suppressed += anonymizer.suppressed
-                with clock.post():
-                    result = self._result(flow, released, suppressed, violations, clock.pure_ns - before)
-                yield result
-            flow = following
+    def _bolt(self, method: Method) -> AnonymizeBolt:
+        """One bolt a method, compiled on first use."""
+        if method not in self._bolts:
+            self._bolts[method] = AnonymizeBolt.of(
+                replace(self._spec, method=replace(self._spec.method, method=method))
+            )
+        return self._bolts[method]
 
-    def _result(
-        self,
-        flow: Microflow,
-        released: Sequence[tuple[int, Record]],
-        suppressed: Sequence[int],
-        violations: Sequence[Sequence[Violation]],
-        pure_ns: int,
-    ) -> Processed:
-        return Processed(
-            number=flow.number,
-            first_row=flow.first_row,
-            rows_in=len(flow),
-            released=to_batch((record for _, record in released), self.output_schema),
-            ordinals=np.fromiter((ordinal for ordinal, _ in released), np.int64, len(released)),
-            suppressed=np.sort(np.asarray(suppressed, np.int64)),
-            findings=self._findings.build(len(violations), enumerate(violations)),
-            pure_ns=pure_ns,
-        )
+    def _processed(self, flow: Microflow, last_bolt: Releasing, clock: PhaseClock, *, is_last: bool) -> Processed:
+        with clock.pre():
+            records = flow.rows.to_pylist()
+            compliance, release = self._compliance, last_bolt.release
+            released: list[tuple[int, Record]] = []
+            suppressed: list[int] = []
+            violations: list[tuple[int, Sequence[Violation]]] = []
+            service = array("q")
+        with clock.pure():
+            for row, record in enumerate(records):
+                started = _now()
+                passing = compliance(flow.first_row + row, record)
+                if passing.violations:
+                    violations.append((row, passing.violations))
+                if passing.record is None:
+                    suppressed.append(passing.ordinal)
+                else:
+                    released += release(passing.ordinal, passing.record)
+                service.append(_now() - started)
+            if is_last:
+                released += last_bolt.flush()
+                suppressed += last_bolt.suppressed
+        pure_ns = clock.pure_spans[-1]
+        with clock.post():
+            self.service.record_many(np.frombuffer(service, np.int64))
+            return Processed(
+                number=flow.number,
+                first_row=flow.first_row,
+                rows_in=len(flow),
+                released=to_batch((record for _, record in released), self.output_schema),
+                ordinals=np.fromiter((ordinal for ordinal, _ in released), np.int64, len(released)),
+                suppressed=np.sort(np.asarray(suppressed, np.int64)),
+                findings=self._findings.build(len(flow), violations),
+                pure_ns=pure_ns,
+            )
+
+    def _warm_up(self, rows: pa.RecordBatch) -> None:
+        compliance, last_bolt = ComplianceBolt.of(self._spec), releasing(self._spec)
+        for ordinal, record in enumerate(rows.slice(0, _WARM).to_pylist()):
+            passing = compliance(ordinal, record)
+            if passing.record is not None:
+                last_bolt.release(ordinal, passing.record)
+        last_bolt.flush()
 
 
 def streaming(spec: ProcessingSpec) -> ProcessingSpec:
-    """The specification as a stream can do it: k-anonymity by CASTLE unless another scope was asked for."""
-    if spec.method.method is Method.K_ANONYMITY and spec.method.scope is None:
-        return replace(spec, method=replace(spec.method, scope=Scope.STREAM))
-    return spec
+    """The specification as a stream can do it: k-anonymity by CASTLE.
 
-
-def _seed_spec() -> ProcessingSpec:
-    schema = load_schema("healthcare")
-    settings = MethodSettings(Method.TOKENIZATION)
-    return ProcessingSpec(schema, load_policy(schema.policy), settings, key=read_key(settings.key_bits))
+    Raises:
+        MicroflowError: a scope was asked for that needs more than a stream shows.
+    """
+    if spec.method.method is not Method.K_ANONYMITY:
+        return spec
+    if spec.method.scope not in {None, Scope.STREAM}:
+        raise MicroflowError(
+            f"a stream cannot be anonymized by {spec.method.scope}",
+            hint="leave the scope out, or ask for scope 'stream'",
+        )
+    return replace(spec, method=replace(spec.method, scope=Scope.STREAM))
 
 
 def _then_none(source: Iterable[Microflow]) -> Iterator[Microflow | None]:

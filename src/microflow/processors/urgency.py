@@ -1,61 +1,162 @@
 """Which records cannot wait: declarative rules over a record's own fields.
 
-A rule names a kind of column and what makes it urgent. The shipped rules read the alert column of each data type
-(``triage``, ``fraud_alert``, ``delivery``, ``alert``) and the amount.
+    - {kind: urgency, at_least: emergency}    # severity: an ordered category
+    - {kind: amount, at_least: 40000}
+    - {column: triage, one_of: [emergency]}
+    - {kind: retain_until, within_days: 30}   # deadline: a date at most so many days after the policy's reference date
+
+A rule speaks of every column of its kind (or of one column); a record is urgent if any rule says so, and a missing
+value is never urgent. A rule whose kind the data set lacks says nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
-from microflow.schema import DatasetSchema, Record
+from microflow.errors import SchemaError
+from microflow.schema import Column, DatasetSchema, Record, Value
 
-__all__ = ["DEFAULT_URGENCY", "Urgency", "UrgencyRule"]
+__all__ = ["DEFAULT_URGENCY", "Urgency", "UrgencyRule", "load_urgency"]
+
+_CONDITIONS = ("one_of", "at_least", "within_days")
+_WORDS = ("kind", "column", *_CONDITIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class UrgencyRule:
-    """A record is urgent if its column of this kind is one of ``words``, or a number of at least ``at_least``."""
+    """One rule: a kind of column or one column's name, and exactly one condition.
 
-    kind: str
-    words: frozenset[str] = frozenset()
-    at_least: float | None = None
+    Raises:
+        SchemaError: neither or both are given.
+    """
+
+    kind: str | None = None
+    column: str | None = None
+    one_of: tuple[str, ...] = ()
+    at_least: float | str | None = None
+    within_days: int | None = None
+
+    def __post_init__(self) -> None:
+        conditions = bool(self.one_of) + (self.at_least is not None) + (self.within_days is not None)
+        if (self.kind is None) == (self.column is None) or conditions != 1:
+            raise SchemaError(
+                "an urgency rule names a kind or a column, and one condition",
+                hint=f"conditions are: {', '.join(_CONDITIONS)}",
+            )
+
+    def columns(self, schema: DatasetSchema) -> tuple[Column, ...]:
+        """The columns of this data set it speaks of."""
+        return (schema[self.column],) if self.column is not None else schema.with_kind(self.kind or "")
 
 
-DEFAULT_URGENCY = (UrgencyRule("urgency", words=frozenset({"emergency"})),)
+DEFAULT_URGENCY = (UrgencyRule(kind="urgency", at_least="emergency"),)
+
+
+def load_urgency(path: Path) -> tuple[UrgencyRule, ...]:
+    """Rules from a YAML list.
+
+    Raises:
+        SchemaError: not readable, not such a list, or a word that is not in the vocabulary.
+    """
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SchemaError("cannot be read as YAML", path=path) from error
+    if not isinstance(document, list):
+        raise SchemaError("urgency rules are a list", path=path)
+    return tuple(_rule(entry, number, path) for number, entry in enumerate(document, 1))
+
+
+def _rule(entry: object, number: int, path: Path) -> UrgencyRule:
+    words = entry if isinstance(entry, dict) else {}
+    if unknown := sorted(str(word) for word in words if word not in _WORDS):
+        raise SchemaError(
+            f"rule {number}: unknown word {unknown[0]!r}", path=path, hint=f"words are: {', '.join(_WORDS)}"
+        )
+    try:
+        return UrgencyRule(**{**words, "one_of": tuple(str(word) for word in words.get("one_of", ()))})
+    except SchemaError as error:
+        raise SchemaError(f"rule {number}: {error.message}", path=path, hint=error.hint) from error
 
 
 class Urgency:
-    """Urgency rules laid over a data set; a rule whose kind the data set lacks says nothing."""
+    """Urgency rules laid over a data set; says the same of a record and of a row of a batch.
 
-    def __init__(self, schema: DatasetSchema, rules: tuple[UrgencyRule, ...] = DEFAULT_URGENCY) -> None:
-        self._tests = [(column.name, rule) for rule in rules for column in schema.with_kind(rule.kind)]
+    Args:
+        schema: The data set.
+        rules: Any of them makes a record urgent.
+        reference: The day that deadlines count from: the policy's reference date.
+
+    Raises:
+        SchemaError: a rule does not fit its column.
+
+    >>> from microflow.descriptors import load_schema
+    >>> urgency = Urgency(load_schema("healthcare"))
+    >>> urgency.of_record({"triage": "emergency"}), urgency.of_record({"triage": "routine"})
+    (True, False)
+    """
+
+    def __init__(
+        self, schema: DatasetSchema, rules: Sequence[UrgencyRule] = DEFAULT_URGENCY, reference: date | None = None
+    ) -> None:
+        laid = [(column, rule) for rule in rules for column in rule.columns(schema)]
+        self._tests = [(column.name, *_compiled(column, rule, reference)) for column, rule in laid]
 
     def of_record(self, record: Record) -> bool:
         """Whether one record is urgent."""
-        for name, rule in self._tests:
+        for name, test, _ in self._tests:
             value = record.get(name)
-            if value in rule.words:
-                return True
-            if rule.at_least is not None and isinstance(value, int | float) and value >= rule.at_least:
+            if value is not None and test(value):
                 return True
         return False
 
     def of_rows(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
         """Whether each row is urgent."""
-        urgent = np.zeros(rows.num_rows, np.bool_)
-        for name, rule in self._tests:
-            column = rows.column(name)
-            if rule.words:
-                urgent |= _true(pc.is_in(column, pa.array(sorted(rule.words), column.type)))
-            if rule.at_least is not None:
-                urgent |= _true(pc.greater_equal(column, rule.at_least))
-        return urgent
+        masks = (_true(vectorised(rows.column(name))) for name, _, vectorised in self._tests)
+        return reduce(or_, masks, np.zeros(rows.num_rows, np.bool_))
+
+
+Test = Callable[[Any], bool]
+Vectorised = Callable[[pa.Array], pa.Array]
+
+
+def _compiled(column: Column, rule: UrgencyRule, reference: date | None) -> tuple[Test, Vectorised]:
+    if rule.within_days is not None:
+        if reference is None:
+            raise SchemaError("deadlines count from a policy's reference date", column=column.name)
+        last: Value = (reference + timedelta(days=rule.within_days)).isoformat()
+        # ISO dates sort as text; a shortened one (YYYY-MM) sorts before its days, so it counts as its first.
+        return (lambda value: value <= last), (lambda values: pc.less_equal(values, last))
+    if isinstance(rule.at_least, int | float):
+        least = rule.at_least
+        if not column.is_numeric:
+            raise SchemaError("at_least a number needs a column of numbers", column=column.name)
+        return (lambda value: value >= least), (lambda values: pc.greater_equal(values, least))
+    words = frozenset(rule.one_of or _from(column, str(rule.at_least)))
+    return words.__contains__, (lambda values: pc.is_in(values, pa.array(sorted(words), values.type)))
+
+
+def _from(column: Column, word: str) -> tuple[str, ...]:
+    """The categories of an ordered column from this one upwards."""
+    if not column.ordered or word not in column.categories:
+        raise SchemaError(
+            f"at_least {word!r} needs an ordered column with that category",
+            column=column.name,
+            hint=f"categories are: {', '.join(column.categories) or 'none'}",
+        )
+    return column.categories[column.categories.index(word) :]
 
 
 def _true(mask: pa.Array) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,189 @@
+"""Live service: records come when they come, a router decides, and each result's time is noted.
+
+A `Workload` holds every record in both forms, as a mapping and as a row, because which form a broker's client hands
+over is not part of the pure phase. `Service` does what a router decides, on the same bolts and the same kernel as the
+processors; `serve_open_loop` offers a schedule to it in real time, `simulate` with given costs in simulated time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize import build_anonymizer
+from microflow.anonymize.contract import Method, RecordAnonymizer, Scope, StreamAnonymizer
+from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.costs import Costs
+from microflow.processors.kernel import BatchKernel
+from microflow.processors.router import Route, Router
+from microflow.processors.urgency import Urgency
+from microflow.schema import Record
+from microflow.settings import MICROFLOW_ROWS
+from microflow.timing.feeds import Feed, LiveFeed, SimulatedFeed
+from microflow.timing.open_loop import OpenLoopRun
+from microflow.timing.schedules import Schedule
+
+__all__ = ["Service", "Workload", "measured_costs", "serve_open_loop", "simulate"]
+
+#: Does what was decided and returns the ordinals whose result is there now.
+Work = Callable[[Route], Sequence[int]]
+_now = time.perf_counter_ns
+
+
+class Workload:
+    """Records over and over: ordinal ``i`` is record ``i`` modulo their number. Made in pre-processing."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        self._records: list[Record] = rows.to_pylist()
+        # A microflow may begin at the last record: the head is repeated behind the end.
+        head = [rows.slice(0, MICROFLOW_ROWS)] * -(-MICROFLOW_ROWS // rows.num_rows)
+        self._rows = pa.concat_batches([rows, *head])
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def record(self, ordinal: int) -> Record:
+        """One record as a mapping."""
+        return self._records[ordinal % len(self._records)]
+
+    def rows(self, ordinals: Sequence[int]) -> pa.RecordBatch:
+        """Up to 1,000 records as rows; copied only where they do not follow each other."""
+        if isinstance(ordinals, range):
+            return self._rows.slice(ordinals.start % len(self._records), len(ordinals))
+        return self._rows.take(pa.array(np.asarray(ordinals, np.int64) % len(self._records)))
+
+    def column(self, name: str, first: int, stop: int) -> list[object]:
+        """One field of the records from ``first`` to before ``stop``."""
+        return [self.record(ordinal)[name] for ordinal in range(first, stop)]
+
+
+class Service:
+    """One server on the bolts and the kernel: k-anonymity alone goes by CASTLE, together by microflow."""
+
+    def __init__(self, spec: ProcessingSpec, workload: Workload) -> None:
+        self._workload = workload
+        self._compliance = ComplianceBolt.of(spec)
+        self._kernel = BatchKernel(_scoped(spec, Scope.MICROFLOW))
+        alone = build_anonymizer(_scoped(spec, Scope.STREAM).method, spec.schema, spec.key)
+        self._holding = alone if isinstance(alone, StreamAnonymizer) else None
+        self._anonymize = AnonymizeBolt(alone) if isinstance(alone, RecordAnonymizer) else None
+
+    def __call__(self, route: Route) -> Sequence[int]:
+        """Serve one route."""
+        if route.together:
+            self._kernel.run(self._workload.rows(route.records))
+            return route.records
+        if self._anonymize is None:
+            return [done for ordinal in route.records for done in self._push(ordinal)]
+        for ordinal in route.records:
+            self._anonymize(self._compliance(ordinal, self._workload.record(ordinal)))
+        return route.records
+
+    def flush(self) -> Sequence[int]:
+        """End of stream: the ordinals that were still held back."""
+        if self._holding is None:
+            return ()
+        released = [ordinal for ordinal, _ in self._holding.flush()]
+        return [*released, *self._holding.suppressed]
+
+    def _push(self, ordinal: int) -> Sequence[int]:
+        assert self._holding is not None
+        record = self._compliance(ordinal, self._workload.record(ordinal)).record
+        return (ordinal,) if record is None else [done for done, _ in self._holding.push(ordinal, record)]
+
+
+def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
+    """What serving costs here and now: medians of services alone and of microflows of 10 and 1,000. Pre-processing."""
+
+    def median(size: int, *, together: bool) -> float:
+        route = Route(range(size), together, "calibration")
+        times = []
+        for _ in range(rounds):
+            started = _now()
+            service(route)
+            times.append(_now() - started)
+        return float(np.median(times))
+
+    few, many = 10, MICROFLOW_ROWS
+    alone = median(many // 10, together=False) / (many // 10)
+    low, high = median(few, together=True), median(many, together=True)
+    each = max((high - low) / (many - few), 0.0)
+    return Costs(alone, max(low - few * each, 0.0), each)
+
+
+def urgent_of(urgency: Urgency, workload: Workload) -> Callable[[int, int], Sequence[int]]:
+    """What `AdaptiveRouter` asks: the urgent ones among a stretch of ordinals."""
+    return lambda first, stop: [i for i in range(first, stop) if urgency.of_record(workload.record(i))]
+
+
+def ahead_of(key: str, workload: Workload) -> Callable[[int, int], Sequence[int]]:
+    """What `AdaptiveRouter` asks where order is kept per ``key``: earlier records of the same key."""
+
+    def ahead(first: int, ordinal: int) -> Sequence[int]:
+        mine = workload.record(ordinal)[key]
+        return [i for i, other in enumerate(workload.column(key, first, ordinal), first) if other == mine]
+
+    return ahead
+
+
+def serve_open_loop(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
+    """Offer a schedule in real time; the load comes from another process and does not wait."""
+    with LiveFeed(schedule) as feed:
+        completed = _drive(feed, schedule, router, service, give_up_s)
+        if router.route(len(schedule)) is None:
+            completed[np.asarray(service.flush(), np.int64)] = feed.now()
+        return OpenLoopRun(schedule, completed, feed.lags())
+
+
+def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:
+    """The same in simulated time, where serving costs exactly ``costs``: equal on every machine."""
+    feed = SimulatedFeed(schedule)
+
+    def work(route: Route) -> Sequence[int]:
+        size = len(route.records)
+        feed.work(round(costs.together(size) if route.together else costs.alone(size)))
+        return route.records
+
+    completed = _drive(feed, schedule, router, work, give_up_s)
+    return OpenLoopRun(schedule, completed, np.empty(0, np.int64))
+
+
+def _drive(feed: Feed, schedule: Schedule, router: Router, work: Work, give_up_s: float) -> npt.NDArray[np.int64]:
+    """Completion times by record, -1 where there was none in time or the record is held back."""
+    total, give_up_ns = len(schedule), int(schedule[-1]) + round(give_up_s * 1e9)
+    completed = np.full(total, -1, np.int64)
+    arrived, listened = 0, False
+    while feed.now() < give_up_ns:
+        wanted = min(router.wanted(), total)
+        if arrived < wanted or not listened:
+            arrived = min(feed.wait(wanted, total, np.inf), total)
+        started = feed.now()
+        route = router.route(arrived)
+        if route is None:
+            return completed
+        done = work(route)
+        finished = feed.now()
+        router.observe(route, finished - started)
+        # While records are served one by one, those known to wait come first; asking costs as much as serving one.
+        listened = not route.together
+        _note(completed, done, finished)
+    return completed
+
+
+def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> None:
+    if isinstance(done, range):
+        completed[done.start : done.stop] = now
+    elif len(done):
+        completed[np.asarray(done)] = now
+
+
+def _scoped(spec: ProcessingSpec, scope: Scope) -> ProcessingSpec:
+    if spec.method.method is not Method.K_ANONYMITY:
+        return spec
+    return replace(spec, method=replace(spec.method, scope=scope))
