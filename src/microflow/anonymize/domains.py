@@ -1,0 +1,145 @@
+"""Public domains: a column's values as codes that noise can be added to, and back.
+
+A domain comes from the descriptor alone, never from the data: declared categories, declared bounds, the two booleans,
+the ten digits a ZIP code may begin with. Codes run from 0 to ``size - 1``; ``size`` is missing. A number outside its
+bounds is moved to the nearer one; a text outside its domain counts as missing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from microflow.anonymize.generalise import prefix_label
+from microflow.anonymize.mechanisms import Codes
+from microflow.schema import Column, Dtype, Value
+
+__all__ = ["GRID_STEPS", "Choices", "Domain", "Grid", "public_domain"]
+
+#: A range is cut into at most so many steps. A power of two, so that a step of an interval is exact.
+GRID_STEPS = 1 << 10
+_DIGITS = "0123456789"
+
+
+class Domain(Protocol):
+    """Codes of a column's values."""
+
+    size: int
+    is_ordered: bool
+    values: tuple[Value, ...]
+    """What each code is released as; the last is ``None``."""
+
+    def encode(self, column: pa.Array) -> Codes:
+        """A code a value."""
+        ...
+
+    def encode_one(self, value: Value) -> int:
+        """The code of one value."""
+        ...
+
+    def decode(self, codes: Codes) -> pa.Array:
+        """The values of codes, as the column's type."""
+        ...
+
+
+class Choices:
+    """A few values without distance: categories, booleans, first digits."""
+
+    is_ordered = False
+
+    def __init__(
+        self, keys: tuple[str, ...], values: tuple[Value, ...], dtype: Dtype, *, initial: bool = False
+    ) -> None:
+        self.size = len(keys)
+        self.values = (*values, None)
+        self._keys = pa.array(keys, pa.string())
+        self._codes = {key: code for code, key in enumerate(keys)}
+        self._initial = initial
+        self._released = pa.array(self.values, dtype.arrow)
+
+    def encode(self, column: pa.Array) -> Codes:
+        """Positions among the keys."""
+        texts = column if column.type == pa.string() else column.cast(pa.string())
+        if self._initial:
+            texts = pc.utf8_slice_codeunits(texts, 0, 1)
+        found = pc.index_in(texts, value_set=self._keys)
+        if found.null_count:
+            found = found.fill_null(self.size)
+        codes: Codes = found.to_numpy().astype(np.int64)
+        return codes
+
+    def encode_one(self, value: Value) -> int:
+        """Position among the keys."""
+        if isinstance(value, bool):
+            value = str(value).lower()
+        return (
+            self._codes.get(str(value)[:1] if self._initial else str(value), self.size)
+            if value is not None
+            else self.size
+        )
+
+    def decode(self, codes: Codes) -> pa.Array:
+        """The values."""
+        return self._released.take(pa.array(codes))
+
+
+class Grid:
+    """Evenly spaced numbers from ``low`` to ``high``; a value is moved to the nearest."""
+
+    is_ordered = True
+
+    def __init__(self, low: float, high: float, dtype: Dtype) -> None:
+        width = high - low
+        whole = dtype is Dtype.INTEGER
+        self.step = max(1.0, float(math.ceil(width / GRID_STEPS))) if whole else width / GRID_STEPS
+        self.size = math.ceil(width / self.step) + 1
+        self._low, self._high = low, high
+        points = [min(low + code * self.step, high) for code in range(self.size)]
+        self.values: tuple[Value, ...] = (*(int(point) if whole else point for point in points), None)
+        self._released = pa.array(self.values, dtype.arrow)
+
+    def encode(self, column: pa.Array) -> Codes:
+        """Nearest grid points."""
+        # pyarrow hands nulls over as NaN, which every step up to the last keeps.
+        numbers = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        steps = np.rint((np.clip(numbers, self._low, self._high) - self._low) / self.step)
+        codes: Codes = np.where(np.isnan(steps), self.size, steps).astype(np.int64)
+        return codes
+
+    def encode_one(self, value: Value) -> int:
+        """The nearest grid point."""
+        if not isinstance(value, int | float) or math.isnan(value):
+            return self.size
+        return round((min(max(float(value), self._low), self._high) - self._low) / self.step)
+
+    def decode(self, codes: Codes) -> pa.Array:
+        """The numbers."""
+        return self._released.take(pa.array(codes))
+
+
+def public_domain(column: Column) -> Domain | None:
+    """The domain that a column's declaration gives, or ``None`` where it gives none.
+
+    Of a ZIP code only the first digit is a public domain small enough to say anything about one person.
+
+    >>> public_domain(Column("sex", categories=("F", "M"))).values
+    ('F', 'M', None)
+    >>> public_domain(Column("note")) is None
+    True
+    """
+    if column.categories:
+        return Choices(column.categories, column.categories, column.dtype)
+    if column.dtype is Dtype.BOOLEAN:
+        return Choices(("false", "true"), (False, True), column.dtype)
+    if column.is_numeric and column.low is not None and column.high is not None and column.low < column.high:
+        return Grid(column.low, column.high, column.dtype)
+    if column.kind == "zip" and column.hierarchy is not None and column.hierarchy.prefix:
+        length = max(column.hierarchy.prefix)
+        return Choices(
+            tuple(_DIGITS), tuple(prefix_label(digit, length) for digit in _DIGITS), column.dtype, initial=True
+        )
+    return None
