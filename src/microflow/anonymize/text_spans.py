@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ BLOCK_BYTES = 16
 class TextSpans:
     """The values of some text columns in one piece: value ``i`` is ``data[starts[i] : starts[i] + lengths[i]]``.
 
-    ``data`` is uint8 and holds `BLOCK_BYTES` more than the values need; ``lanes`` is the column of each value, counted
-    in the order given. All index arrays are int64.
+    ``data`` is uint8 and holds `BLOCK_BYTES` more than the values need; ``lanes`` is the column of each value. All
+    index arrays are int64.
     """
 
     data: npt.NDArray[np.uint8]
@@ -37,39 +37,38 @@ class TextSpans:
         return self.data[start : start + int(self.lengths[index])].tobytes()
 
     @classmethod
-    def of(cls, columns: Sequence[pa.Array]) -> TextSpans:
-        """Lay out the values of string columns that hold no null.
+    def of(cls, columns: Mapping[int, pa.Array]) -> TextSpans:
+        """Lay out the values of string columns that hold no null, by lane.
 
-        >>> spans = TextSpans.of([pa.array(["ab", ""]), pa.array(["c"])])
+        >>> spans = TextSpans.of({0: pa.array(["ab", ""]), 7: pa.array(["c"])})
         >>> [spans.value(i) for i in range(3)], spans.lanes.tolist()
-        ([b'ab', b'', b'c'], [0, 0, 1])
+        ([b'ab', b'', b'c'], [0, 0, 7])
         """
-        pieces, starts, lengths = [], [], []
-        base = 0
-        for column in columns:
+        values = sum(len(column) for column in columns.values())
+        starts, lengths, lanes = (np.empty(values, np.int64) for _ in range(3))
+        pieces = []
+        first = base = 0
+        for lane, column in columns.items():
             offsets, data = _buffers(column)
+            last = first + len(column)
+            np.add(offsets[:-1], base - int(offsets[0]), out=starts[first:last])
+            np.subtract(offsets[1:], offsets[:-1], out=lengths[first:last])
+            lanes[first:last] = lane
             pieces.append(data)
-            starts.append(offsets[:-1] + base)
-            lengths.append(np.diff(offsets))
-            base += len(data)
-        return cls(
-            np.concatenate([*pieces, np.zeros(BLOCK_BYTES, np.uint8)]),
-            np.concatenate(starts) if starts else np.empty(0, np.int64),
-            np.concatenate(lengths) if lengths else np.empty(0, np.int64),
-            np.repeat(np.arange(len(columns)), [len(column) for column in columns]),
-        )
+            first, base = last, base + len(data)
+        return cls(np.concatenate([*pieces, np.zeros(BLOCK_BYTES, np.uint8)]), starts, lengths, lanes)
 
 
-def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Offsets that begin at 0, and the bytes they point into, of a column that may be a slice."""
+def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Offsets, and the bytes between the first and the last of them, of a column that may be a slice."""
     if len(column) == 0:
-        return np.zeros(1, np.int64), np.empty(0, np.uint8)
+        return np.zeros(1, np.int32), np.empty(0, np.uint8)
     _, offset_buffer, data_buffer = column.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int32, len(column) + 1, column.offset * 4).astype(np.int64)
+    offsets = np.frombuffer(offset_buffer, np.int32, len(column) + 1, column.offset * 4)
     first, last = int(offsets[0]), int(offsets[-1])
     if first == last:
-        return np.zeros(len(offsets), np.int64), np.empty(0, np.uint8)
-    return offsets - first, np.frombuffer(data_buffer, np.uint8, last - first, first)
+        return offsets, np.empty(0, np.uint8)
+    return offsets, np.frombuffer(data_buffer, np.uint8, last - first, first)
 
 
 def fixed_width_texts(texts: npt.NDArray[np.void]) -> pa.Array:

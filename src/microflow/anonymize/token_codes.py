@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -27,8 +28,8 @@ __all__ = ["CmacCodes", "Codes", "HmacCodes", "SivCodes"]
 class Codes(Protocol):
     """Tokens of the values of some fields, which are counted in the order they were given."""
 
-    def columns(self, values: Sequence[pa.Array]) -> list[pa.Array]:
-        """Tokens of string columns without nulls, one column a field."""
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Tokens of some fields' string columns without nulls."""
         ...
 
     def one(self, field: int, value: str) -> str:
@@ -46,10 +47,10 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _as_columns(tags: npt.NDArray[np.uint8], start: str, values: Sequence[pa.Array]) -> list[pa.Array]:
+def _as_columns(tags: npt.NDArray[np.uint8], start: str, values: Mapping[int, pa.Array]) -> list[pa.Array]:
     texts = one_way_texts(tags, start)
-    ends = np.cumsum([len(column) for column in values])
-    return [fixed_width_texts(part) for part in np.split(texts, ends[:-1])]
+    ends = list(accumulate(len(column) for column in values.values()))
+    return [fixed_width_texts(texts[first:last]) for first, last in pairwise([0, *ends])]
 
 
 class CmacCodes:
@@ -63,7 +64,7 @@ class CmacCodes:
         for begun, domain in zip(self._begun, domains, strict=True):
             begun.update(domain)
 
-    def columns(self, values: Sequence[pa.Array]) -> list[pa.Array]:
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """All values of all columns by one chain of AES calls."""
         return _as_columns(self._many.tags(TextSpans.of(values)), self._head, values)
 
@@ -83,9 +84,9 @@ class HmacCodes:
         for begun, field in zip(self._begun, fields, strict=True):
             begun.update(_domain(field))
 
-    def columns(self, values: Sequence[pa.Array]) -> list[pa.Array]:
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """Value by value: SHA-512 has no form for many short messages that could be had from Python."""
-        tags = [self._tag(field, text) for field, column in enumerate(values) for text in column.to_pylist()]
+        tags = [self._tag(field, text) for field, column in values.items() for text in column.to_pylist()]
         return _as_columns(np.frombuffer(b"".join(tags), np.uint8).reshape(-1, TAG_BYTES), self._head, values)
 
     def one(self, field: int, value: str) -> str:
@@ -106,11 +107,11 @@ class SivCodes:
         self._cipher = AESSIV(key)
         self._fields = [[field.encode()] for field in fields]
 
-    def columns(self, values: Sequence[pa.Array]) -> list[pa.Array]:
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """Value by value."""
         return [
             pa.array([self.one(field, text) for text in column.to_pylist()], pa.string())
-            for field, column in enumerate(values)
+            for field, column in values.items()
         ]
 
     def one(self, field: int, value: str) -> str:

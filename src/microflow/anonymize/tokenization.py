@@ -55,10 +55,12 @@ class Tokenizer:
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Tokenize one microflow; every row is kept."""
         columns = {name: rows.column(name) for name in self._names}
-        present = [_present(columns[name]) for _, name, _ in self._identifiers]
-        tokens = self._codes.columns(present)
-        for (_, name, _), made in zip(self._identifiers, tokens, strict=True):
-            columns[name] = _spread(made, columns[name])
+        present = {field: _present(columns[name]) for field, name, _ in self._identifiers}
+        # Most identifiers were blanked by a remedy; they cost nothing.
+        filled = {field: column for field, column in present.items() if len(column)}
+        tokens = dict(zip(filled, self._codes.columns(filled), strict=True))
+        for field, name, _ in self._identifiers:
+            columns[name] = _spread(tokens.get(field), columns[name])
         released = pa.RecordBatch.from_arrays(list(columns.values()), schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
 
@@ -148,12 +150,12 @@ def _present(column: pa.Array) -> pa.Array:
     return column if column.type == pa.string() else column.cast(pa.string())
 
 
-def _spread(tokens: pa.Array, column: pa.Array) -> pa.Array:
+def _spread(tokens: pa.Array | None, column: pa.Array) -> pa.Array:
     """Tokens of the values that are there, with nulls between them where ``column`` has them."""
+    if tokens is None:
+        return pa.nulls(len(column), pa.string())
     if not column.null_count:
         return tokens
-    if not len(tokens):
-        return pa.nulls(len(column), pa.string())
     return pc.replace_with_mask(pa.nulls(len(column), pa.string()), column.is_valid(), tokens)
 
 
