@@ -56,7 +56,7 @@ class Scale:
         self.size = len(lower) + 1
         self._lower = np.concatenate([[0.0], lower])
         self._upper = np.concatenate([[0.0], upper])
-        self._length = max(float(upper[-1] - lower[0]), np.finfo(float).tiny) if len(lower) else 1.0
+        self._length = float(upper[-1] - lower[0]) or 1.0 if len(lower) else 1.0
         self._write = write
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature

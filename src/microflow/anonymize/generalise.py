@@ -27,6 +27,8 @@ __all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set
 _MISSING = "null"
 _SPECIAL = re.compile(r"([\\,{}\[\]*])")
 _NUMBERS = re.compile(r"\[(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))-(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))\]")
+_TEXTS = re.compile(r"\[((?:\\.|[^\\.])*)\.\.((?:\\.|[^\\.])*)\]", re.DOTALL)
+_STARS = re.compile(r"((?:\\.|[^\\*])*)\*+", re.DOTALL)
 
 
 def exact_label(value: str) -> str:
@@ -48,7 +50,7 @@ def number_label(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+    return repr(float(value) + 0.0).removesuffix(".0")  # adding zero turns -0.0, which is no other number, into 0.0
 
 
 def text_range_label(low: str, high: str) -> str:
@@ -110,7 +112,9 @@ class Label:
         if self.prefix is not None:
             return _text(value).startswith(self.prefix)
         if self.exact is not None:
-            return self.exact in _ancestors(value, self.column) or _equal_number(value, self.exact)
+            if self.column.is_numeric:
+                return isinstance(value, int | float) and float(self.exact) == value
+            return self.exact in _ancestors(value, self.column)
         return self._in_range(value)
 
     def _in_range(self, value: Value) -> bool:
@@ -136,11 +140,10 @@ def parse(text: str | None, column: Column) -> Label:
         return Label(column, parts=tuple(parse(part, column) for part in _split(text[1:-1])))
     if numbers := _NUMBERS.fullmatch(text):
         return Label(column, low=float(numbers[1]), high=float(numbers[2]))
-    if text.startswith("["):
-        low, high = re.split(r"(?<!\\)\.\.", text[1:-1], maxsplit=1)
-        return Label(column, low=_unquote(low), high=_unquote(high))
-    if text.endswith("*") and not text.endswith("\\*"):
-        return Label(column, prefix=_unquote(text.rstrip("*")))
+    if ends := _TEXTS.fullmatch(text):
+        return Label(column, low=_unquote(ends[1]), high=_unquote(ends[2]))
+    if stars := _STARS.fullmatch(text):
+        return Label(column, prefix=_unquote(stars[1]))
     return Label(column, exact=_unquote(text))
 
 
@@ -166,7 +169,3 @@ def _ancestors(value: Value, column: Column) -> Iterator[str]:
         yield node
         seen.add(node)
         node = parents.get(node)
-
-
-def _equal_number(value: Value, text: str) -> bool:
-    return isinstance(value, int | float) and _number(value) == text

@@ -66,7 +66,7 @@ class Line:
             return place
         if place < self._low:
             return self._low
-        return place if place < self._high else self._high
+        return min(place, self._high)
 
     def _place(self, value: Value) -> float:
         if self._dated:
