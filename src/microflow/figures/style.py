@@ -1,0 +1,175 @@
+"""One look for every figure: exact widths, one mark per arm, intervals drawn, labels beside what they name.
+
+Colour is never the only difference: each arm also has its own marker and line style, and the colours (Okabe and Ito
+2008) differ in lightness, so that a figure survives grey paper and colour-blind readers.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import rc_context, rc_params_from_file
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+__all__ = [
+    "COLUMN_IN",
+    "GREY",
+    "PAGE_IN",
+    "Look",
+    "canvas",
+    "ieee",
+    "label_lines",
+    "look",
+    "plain_log",
+    "png",
+    "save",
+    "short",
+    "spread",
+    "titled",
+]
+
+#: Widths of one column and of a page of an IEEE paper, in inches.
+COLUMN_IN, PAGE_IN = 3.5, 7.16
+GREY = "#6e6e6e"
+_PREVIEW_DPI = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one arm is drawn everywhere."""
+
+    color: str
+    marker: str
+    line: str | tuple[float, tuple[float, ...]]
+
+
+_LOOKS: dict[str, Look] = {
+    "batch": Look("#0072B2", "o", "-"),
+    "stream": Look("#D55E00", "s", (0, (4, 1.5))),
+    "hybrid": Look("#111111", "D", "-"),
+    "spark": Look("#CC79A7", "^", (0, (1, 1))),
+    "identity": Look("#8a8a8a", "v", ":"),
+    "k_anonymity": Look("#0072B2", "o", "-"),
+    "differential_privacy": Look("#D55E00", "s", (0, (4, 1.5))),
+    "tokenization": Look("#111111", "D", ":"),
+}
+_ANY = Look(GREY, "o", "-")
+
+
+def look(arm: str) -> Look:
+    """The look of an arm; of an unknown one, grey circles."""
+    return _LOOKS.get(arm, _ANY)
+
+
+@contextmanager
+def ieee() -> Iterator[None]:
+    """Matplotlib's settings for print; nothing of the caller's own settings gets in."""
+    with resources.as_file(resources.files(__package__) / "ieee.mplstyle") as path:
+        settings = rc_params_from_file(path, use_default_template=True)
+    with rc_context(settings):
+        yield
+
+
+def canvas(width: float, height: float, **grid: Any) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """A figure of an exact size in inches and its axes as a flat array; ``grid`` goes to ``Figure.subplots``."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(squeeze=False, **grid)
+    return figure, np.asarray(axes).ravel()
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write ``name.pdf`` and ``name.png``; equal figures give equal bytes, because no date or program is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pdf, image = folder / f"{name}.pdf", folder / f"{name}.png"
+    with ieee():
+        figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(image, metadata={"Software": None})
+    return pdf, image
+
+
+def png(figure: Figure) -> bytes:
+    """A preview for a screen."""
+    buffer = io.BytesIO()
+    with ieee():
+        figure.savefig(buffer, format="png", dpi=_PREVIEW_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def short(value: float) -> str:
+    """A number as it stands on an axis or beside a point.
+
+    >>> [short(value) for value in (0.25, 12, 4_200, 1_230_000)]
+    ['0.25', '12', '4.2k', '1.23M']
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * 0.9995:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def plain_log(ax: Axes, axis: str) -> None:
+    """A logarithmic axis (``"x"`` or ``"y"``) whose ticks are read as numbers, not as powers."""
+    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    chosen.set_minor_formatter(NullFormatter())
+
+
+def titled(ax: Axes, text: str) -> None:
+    """A panel's name, upper left."""
+    ax.set_title(text[:1].upper() + text[1:])
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Positions as near as can be to those wanted, in the same order, none closer than ``gap`` to its neighbour.
+
+    >>> spread([1.0, 1.0, 5.0], gap=1.0)
+    [0.5, 1.5, 5.0]
+    """
+    order = np.argsort(wanted, kind="stable")
+    groups: list[list[float]] = []  # each: sum of (position - its offset inside the group), members
+    for position in np.asarray(wanted, float)[order]:
+        groups.append([position, 1])
+        while len(groups) > 1 and _end(groups[-2], gap) + gap > _start(groups[-1], gap):
+            total, members = groups.pop()
+            groups[-1] = [groups[-1][0] + total, groups[-1][1] + members]
+    placed = [_start(group, gap) + gap * index for group in groups for index in range(int(group[1]))]
+    result = np.empty(len(placed))
+    result[order] = placed
+    return [float(position) for position in result]
+
+
+def _start(group: list[float], gap: float) -> float:
+    total, members = group
+    return total / members - gap * (members - 1) / 2
+
+
+def _end(group: list[float], gap: float) -> float:
+    return _start(group, gap) + gap * (group[1] - 1)
+
+
+def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str, str]], gap_points: float = 9.0) -> None:
+    """Names beside the right ends of lines, moved apart where they would touch.
+
+    ``ends`` are (x, y, text, colour) in data coordinates. Call it when limits and scales are final.
+    """
+    if not ends:
+        return
+    to_screen = ax.transData.transform
+    heights = [float(to_screen((x, y))[1]) for x, y, _, _ in ends]
+    points = 72.0 / ax.figure.dpi
+    for (x, y, text, color), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
+        offset = (5.0, (placed - height) * points)
+        ax.annotate(
+            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=color, annotation_clip=False
+        )

@@ -1,0 +1,101 @@
+"""A made-up but plausible frame for each figure: drawing needs no database."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+TYPES = ("healthcare", "financial")
+
+
+def latency() -> pd.DataFrame:
+    rows = []
+    for data_type in TYPES:
+        for arm, base, capacity in (("batch", 40.0, 9e5), ("stream", 0.05, 6e4), ("hybrid", 0.06, 7e5)):
+            for load in (1e3, 5e3, 2e4, 5e4, 2e5, 5e5):
+                sustained = load < capacity
+                p50 = max(base, 400 / load * 1e3 if arm == "batch" else 0) if sustained else 800.0
+                p99 = p50 * (2 if sustained else 1.4)
+                rows.append((data_type, arm, load, p50, p99, p99 * 0.9, p99 * 1.2, sustained))
+    names = ["data_type", "arm", "load", "p50_ms", "p99_ms", "p99_low_ms", "p99_high_ms", "sustained"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def throughput() -> pd.DataFrame:
+    arms = (("batch", "batch", 1.5e6), ("stream", "stream", 9e4), ("hybrid", "hybrid", 1.2e6))
+    rows = [
+        (data_type, arm, look, rate, rate * 0.94, rate * 1.05, 0.04)
+        for data_type in TYPES
+        for arm, look, rate in (*arms, ("Spark batch", "spark", 7e5), ("identity", "identity", 2.4e6))
+    ]
+    return pd.DataFrame(rows, columns=["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
+
+
+def phases() -> pd.DataFrame:
+    rows = [("batch", 0.5, 0.3, 0.18, 0.02), ("stream", 0.5, 3.0, 0.4, 0.03), ("hybrid", 0.6, 0.5, 0.2, 0.02)]
+    return pd.DataFrame(rows, columns=["arm", "pre_s", "pure_s", "post_s", "residual_s"])
+
+
+def contamination() -> pd.DataFrame:
+    rows = [("clean", 1.0, 0.99, 1.01), ("batch insert", 1.4, 1.3, 1.5), ("row inserts", 310.0, 290.0, 330.0)]
+    return pd.DataFrame(rows, columns=["arm", "ratio", "low", "high"]).assign(noise_floor=0.02)
+
+
+def scaling() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for arm, scale, exponent in (("batch", 1e-6, 1.0), ("stream", 1.2e-5, 1.01), ("hybrid", 1.1e-6, 0.98)):
+        for count in (10_000, 30_000, 100_000, 300_000):
+            seconds = scale * count**exponent * np.exp(rng.normal(0, 0.05))
+            rows.append((arm, count, seconds, scale, exponent, exponent - 0.02, exponent + 0.02))
+    names = ["arm", "rows", "seconds", "scale", "exponent", "exponent_low", "exponent_high"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def frontier() -> pd.DataFrame:
+    rows = [("k_anonymity", f"k={k}", 0.22 / k, 0.05 * np.log2(k)) for k in (3, 5, 10, 15)]
+    rows += [("differential_privacy", f"ε={e}", 0.03 * e, 0.9 - 0.35 * e) for e in (0.1, 0.5, 1, 2)]
+    rows += [("tokenization", f"{bits} bits", 0.83, 0.0) for bits in (128, 256, 512)]
+    frame = pd.DataFrame(rows, columns=["method", "setting", "risk", "loss"])
+    return frame.assign(
+        risk_low=frame["risk"] - 0.02, risk_high=frame["risk"] + 0.02,
+        loss_low=frame["loss"] - 0.01, loss_high=frame["loss"] + 0.01,
+    )  # fmt: skip
+
+
+def accuracy() -> pd.DataFrame:
+    rules = [f"hipaa-{name}" for name in ("name", "ssn", "zip", "age", "text-ssn", "text-email", "text-date")]
+    recall = np.linspace(0.9990, 1, len(rules))
+    return pd.DataFrame({"rule": rules}).assign(
+        recall=recall, recall_low=recall - 0.0009, recall_high=1.0,
+        precision=1 - (1 - recall) / 2, precision_low=recall - 0.001, precision_high=1.0,
+    )  # fmt: skip
+
+
+def burst() -> pd.DataFrame:
+    times = np.arange(0, 4, 0.05)
+    offered = np.where((times > 1) & (times < 2), 2e5, 2e4)
+    rows = []
+    for arm, calm, busy in (("batch", 50.0, 8.0), ("stream", 0.06, 900.0), ("hybrid", 0.08, 4.0)):
+        p99 = np.where(offered > 1e5, busy, calm)
+        rows.append(pd.DataFrame({"time_s": times, "offered": offered, "p99_ms": p99}).assign(arm=arm))
+    return pd.concat(rows).assign(size=lambda frame: np.where(frame["offered"] > 1e5, 600, 1))
+
+
+FRAMES = {
+    "latency": latency,
+    "throughput": throughput,
+    "phases": phases,
+    "contamination": contamination,
+    "scaling": scaling,
+    "frontier": frontier,
+    "accuracy": accuracy,
+    "burst": burst,
+}
+
+
+@pytest.fixture(params=FRAMES)
+def figure_and_frame(request: pytest.FixtureRequest) -> tuple[str, pd.DataFrame]:
+    """Each figure's module name with its made-up frame."""
+    return request.param, FRAMES[request.param]()
