@@ -9,7 +9,7 @@ from microflow.compliance.policy import load_policy
 from microflow.compliance.scalar import RecordChecker
 from microflow.descriptors import load_schema
 from microflow.records import coerce
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Record
 
 __all__ = ["detailed_compliance_check", "is_compliant"]
 
@@ -17,22 +17,25 @@ __all__ = ["detailed_compliance_check", "is_compliant"]
 def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> dict[str, object]:
     """Check one record against its data type's policy.
 
-    ``record`` may hold strings as read from a file: values are converted to the data type's column types first, and one
-    that cannot be converted counts as missing. The answer never repeats a value.
+    ``record`` may hold strings as read from a file: values are converted to the data type's column types first. Fields
+    whose value cannot be are named under ``unreadable``, and such a record is not compliant: nobody can vouch for what
+    cannot be read. The answer never repeats a value.
 
     Raises:
         SchemaError: there is no such data type.
 
-    >>> answer = detailed_compliance_check({"record_id": 1, "ssn": "123-45-6789"}, "healthcare")
-    >>> answer["compliant"], answer["violations"][0]["rule"], answer["violations"][0]["field"]
-    (False, 'hipaa-ssn', 'ssn')
+    >>> answer = detailed_compliance_check({"record_id": 1, "ssn": "123-45-6789", "age": "old"}, "healthcare")
+    >>> answer["compliant"], answer["violations"][0]["rule"], answer["violations"][0]["field"], answer["unreadable"]
+    (False, 'hipaa-ssn', 'ssn', ['age'])
     """
     schema, checker = _compiled(data_type)
-    violations = checker.check(coerce(record, schema))
+    values, unreadable = _read(record, schema)
+    violations = checker.check(values)
     return {
-        "compliant": not violations,
+        "compliant": not violations and not unreadable,
         "data_type": data_type,
         "policy": schema.policy,
+        "unreadable": unreadable,
         "violations": [violation._asdict() for violation in violations],
     }
 
@@ -44,7 +47,15 @@ def is_compliant(record: Mapping[str, object], data_type: str) -> bool:
     True
     """
     schema, checker = _compiled(data_type)
-    return checker.quick(coerce(record, schema)) is None
+    values, unreadable = _read(record, schema)
+    return not unreadable and checker.quick(values) is None
+
+
+def _read(record: Mapping[str, object], schema: DatasetSchema) -> tuple[Record, list[str]]:
+    """The record in the data type's types, and the fields that could not be converted."""
+    values = coerce(record, schema)
+    given = (name for name in schema.names if record.get(name) not in (None, ""))
+    return values, [name for name in given if values[name] is None]
 
 
 @lru_cache(maxsize=16)

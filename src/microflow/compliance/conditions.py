@@ -1,8 +1,8 @@
 """The closed vocabulary of conditions: each is written once and has two forms that agree on every value.
 
-``expression`` gives a Polars expression that is true where the condition holds; ``predicate`` gives the same as a
-function of one value. A missing value (null) satisfies ``missing`` and nothing else. Whatever depends on today is asked of the
-policy's *reference date*: no clock is read.
+``expression`` gives a Polars expression that is true where the condition holds (null where it cannot be asked);
+``predicate`` gives the same as a function of one value that is not null. A missing value satisfies ``missing`` and
+nothing else. Whatever depends on today is asked of the policy's *reference date*: no clock is read.
 """
 
 from __future__ import annotations
@@ -12,28 +12,34 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
-from microflow.compliance.patterns import PATTERNS, rust
 from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
+from microflow.schema import Dtype
 
-__all__ = ["CONDITIONS", "Condition", "Contains", "parse_condition"]
+__all__ = ["Condition", "Contains", "FieldCondition", "Missing", "Predicate"]
 
 Predicate = Callable[[Any], bool]
 
 # What a source writes in place of a value it hides; a value made of these only is not there.
-_READABLE = r"[^*Xx#\x{2022}._ \t\r\n-]"
-_ZIP_DIGITS = 3
-_YEAR_LENGTH = 4
+_READABLE = "[^*Xx#•._ \t\r\n-]"
+_ZIP3 = 3
+_YEAR = 4
+_EVERY_TYPE = frozenset(Dtype)
+_TEXT = frozenset({Dtype.STRING})
+_NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
+_DATE = frozenset({Dtype.DATE})
 
 
-class Condition(Protocol):
-    """When a field breaks a rule."""
+class FieldCondition(Protocol):
+    """When a field as a whole breaks a rule. ``takes`` are the types of columns that it can be asked of."""
+
+    takes: ClassVar[frozenset[Dtype]]
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:
-        """True where the column breaks the rule; null where the value is null and null does not."""
+        """True where the column breaks the rule."""
         ...
 
     def predicate(self, reference: date) -> Predicate:
@@ -42,8 +48,25 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Contains:
+    """The text contains an identifier written as in `microflow.compliance.patterns`.
+
+    It has no two forms: both checks ask the same `microflow.compliance.scanner.TextScanner`, for all patterns of a
+    field at once.
+    """
+
+    takes: ClassVar[frozenset[Dtype]] = _TEXT
+    pattern: str
+
+
+Condition = FieldCondition | Contains
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The field is null."""
+
+    takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
         return value.is_null()
@@ -56,38 +79,27 @@ class Missing:
 class Present:
     """The field holds something that can be read: not blank, and not only mask characters (``***-**-****``)."""
 
+    takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
+
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
         return value.cast(pl.String).str.contains(_READABLE)
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
-        search = re.compile(_READABLE.replace(r"\x{2022}", "\u2022")).search
+        search = re.compile(_READABLE).search
         return lambda value: search(value if isinstance(value, str) else str(value)) is not None
 
 
 @dataclass(frozen=True, slots=True)
-class Contains:
-    """The text contains an identifier of this pattern; the checkers look for all patterns of a field at once."""
-
-    pattern: str
-
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        """Where it may contain one: the validator still has to agree."""
-        return value.str.contains(rust(PATTERNS[self.pattern].expression))
-
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
-        pattern = PATTERNS[self.pattern]
-        matches = re.compile(pattern.expression, re.ASCII).finditer
-        return lambda value: any(pattern.is_valid(match[0]) for match in matches(value))
-
-
-@dataclass(frozen=True, slots=True)
 class OneOf:
-    """The field is one of these words, exactly."""
+    """The text is one of these words, exactly."""
 
+    takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        return value.is_in(list(self.words))
+        # Comparing is cheaper than looking up, and the words are few.
+        first, *others = self.words
+        return value == first if not others else value.is_in(self.words)
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
         return frozenset(self.words).__contains__
@@ -95,12 +107,13 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class NotOneOf:
-    """The field is none of these words (and not null)."""
+    """The text is none of these words."""
 
+    takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        return ~value.is_in(list(self.words))
+        return ~value.is_in(self.words)
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
         words = frozenset(self.words)
@@ -111,11 +124,13 @@ class NotOneOf:
 class Above:
     """The number is greater than the limit; NaN is not."""
 
+    takes: ClassVar[frozenset[Dtype]] = _NUMERIC
     limit: float
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        # Polars orders NaN above every number; IEEE 754 and Python do not.
-        return (value > self.limit) & ~value.cast(pl.Float64).is_nan()
+        # A whole limit compares exactly with integers of any size. Polars orders NaN above every number.
+        limit = int(self.limit) if self.limit.is_integer() else self.limit
+        return (value > limit) & value.is_not_nan()
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
         limit = self.limit
@@ -124,95 +139,75 @@ class Above:
 
 @dataclass(frozen=True, slots=True)
 class DecimalsAbove:
-    """The number needs more decimals than this to be written (location precision); NaN and infinity do not."""
+    """The number needs more decimals than this to be written (precision of a location); NaN and infinity do not.
 
+    Binary fractions are compared with a tolerance of 1e-6 units of the last decimal allowed, plus what rounding to a
+    double may cost.
+    """
+
+    takes: ClassVar[frozenset[Dtype]] = _NUMERIC
     decimals: int
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
         scaled = value.cast(pl.Float64) * 10.0**self.decimals
-        return scaled.is_finite() & ((scaled - scaled.round(mode="half_to_even")).abs() > _ROUNDING)
+        distance = (scaled - scaled.round(mode="half_to_even")).abs()
+        return scaled.is_finite() & (distance > scaled.abs() * _ONE_ROUNDING + _TOLERANCE)
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
         scale = 10.0**self.decimals
 
         def too_precise(value: float) -> bool:
             scaled = value * scale
-            return math.isfinite(scaled) and abs(scaled - round(scaled)) > _ROUNDING
+            return math.isfinite(scaled) and abs(scaled - round(scaled)) > abs(scaled) * _ONE_ROUNDING + _TOLERANCE
 
         return too_precise
+
+
+_TOLERANCE, _ONE_ROUNDING = 1e-6, 1e-15
 
 
 @dataclass(frozen=True, slots=True)
 class FinerThanYear:
     """The date says more than its year: 45 CFR 164.514(b)(2)(i)(C)."""
 
+    takes: ClassVar[frozenset[Dtype]] = _DATE
+
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        return value.str.len_chars() > _YEAR_LENGTH
+        return value.str.len_bytes() > _YEAR
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
-        return lambda value: len(value) > _YEAR_LENGTH
+        return lambda value: len(value.encode()) > _YEAR
 
 
 @dataclass(frozen=True, slots=True)
 class ZipTooFine:
     """More than three digits of a ZIP code, or three of a sparsely populated area: 45 CFR 164.514(b)(2)(i)(B)."""
 
+    takes: ClassVar[frozenset[Dtype]] = _TEXT
+
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        return (value.str.len_chars() > _ZIP_DIGITS) | value.is_in(sorted(RESTRICTED_ZIP3))
+        return (value.str.len_bytes() > _ZIP3) | value.is_in(sorted(RESTRICTED_ZIP3))
 
     def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
-        return lambda value: len(value) > _ZIP_DIGITS or value in RESTRICTED_ZIP3
+        return lambda value: len(value.encode()) > _ZIP3 or value in RESTRICTED_ZIP3
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The date lies before the reference date, less ``days``. A year or month alone counts from its first day."""
+    """The date lies before the reference date, less ``days``; a year or a month alone lasts to its end."""
 
+    takes: ClassVar[frozenset[Dtype]] = _DATE
     days: int = 0
 
     def expression(self, value: pl.Expr, reference: date) -> pl.Expr:
-        limit = self._limit(reference)
-        return (value < limit) & ~pl.lit(limit).str.starts_with(value)
+        limit, month, year = self._limits(reference)
+        return (value < limit) & (value != month) & (value != year)
 
     def predicate(self, reference: date) -> Predicate:
-        limit = self._limit(reference)
-        return lambda value: value < limit and not limit.startswith(value)
+        limit, month, year = self._limits(reference)
+        return lambda value: value < limit and value not in (month, year)
 
-    def _limit(self, reference: date) -> str:
-        return (reference - timedelta(days=self.days)).isoformat()
-
-
-#: Distance, in units of the last decimal allowed, below which a binary fraction counts as exactly written.
-_ROUNDING = 1e-6
-
-#: The word in a policy, what its argument must be, and what it makes.
-CONDITIONS: dict[str, tuple[str, Callable[[Any], Condition | None]]] = {
-    "missing": ("true", lambda word: Missing() if word is True else None),
-    "present": ("true", lambda word: Present() if word is True else None),
-    "contains": (
-        f"one of {', '.join(PATTERNS)}",
-        lambda word: Contains(word) if isinstance(word, str) and word in PATTERNS else None,
-    ),
-    "one_of": ("a list of words", lambda words: OneOf(tuple(words)) if _are_words(words) else None),
-    "not_one_of": ("a list of words", lambda words: NotOneOf(tuple(words)) if _are_words(words) else None),
-    "above": ("a number", lambda limit: Above(float(limit)) if _is_number(limit) else None),
-    "decimals_above": ("a whole number", lambda n: DecimalsAbove(n) if type(n) is int and n >= 0 else None),
-    "finer_than_year": ("true", lambda word: FinerThanYear() if word is True else None),
-    "zip_too_fine": ("true", lambda word: ZipTooFine() if word is True else None),
-    "expired": ("true", lambda word: Expired() if word is True else None),
-    "older_than_days": ("a whole number", lambda days: Expired(days) if type(days) is int and days >= 0 else None),
-}
-
-
-def parse_condition(word: str, argument: object) -> Condition | str:
-    """The condition, or a sentence that says what the argument must be."""
-    wanted, make = CONDITIONS[word]
-    return make(argument) or f"{word!r} takes {wanted}"
-
-
-def _are_words(words: object) -> bool:
-    return isinstance(words, list) and bool(words) and all(isinstance(word, str) for word in words)
-
-
-def _is_number(limit: object) -> bool:
-    return isinstance(limit, int | float) and not isinstance(limit, bool)
+    def _limits(self, reference: date) -> tuple[str, str, str]:
+        """The last day that is not expired, and its month and year (text order of ISO 8601 is date order)."""
+        day = (reference - timedelta(days=self.days)).isoformat()
+        return day, day[:7], day[:4]

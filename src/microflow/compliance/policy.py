@@ -1,50 +1,31 @@
-"""A policy: rules as data, read from YAML and checked word by word.
+"""A policy: rules as data, applied as of a stated date.
 
-Four ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combined``); a user's own is a path. A rule names what
-it protects from what::
-
-    - id: hipaa-ssn                        # unique, lower-case, the regulation first
-      title: Social security numbers
-      article: 45 CFR 164.514(b)(2)(i)(G)
-      severity: critical                   # low, medium, high, critical
-      applies_to: {kinds: [ssn]}           # or roles: [...], or columns: [...]
-      condition: {present: true}           # one word of the vocabulary
-      when: [{kind: legal_basis, one_of: [consent]}]   # optional; all must hold in the same record
-      remedy: blank
+`load_policy` reads one; `microflow.compliance.reading` says how a file is written and checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from microflow.compliance.conditions import CONDITIONS, Condition, Contains, parse_condition
+from microflow.compliance.conditions import Condition, FieldCondition
 from microflow.errors import PolicyError
-from microflow.schema import KINDS, Column, DatasetSchema, Role
+from microflow.schema import Column, DatasetSchema, Role
 
-__all__ = ["REMEDIES", "Guard", "Policy", "Rule", "load_policy", "policy_names"]
-
-SEVERITIES = ("low", "medium", "high", "critical")
-#: What can be done about a violation; `microflow.compliance.remedy` does it.
-REMEDIES = ("blank", "redact", "mask_card", "zip3", "year", "top_code_90", "two_decimals", "suppress_record")
-
-_TOP = ("name", "title", "regulation", "reference_date", "include", "rules")
-_RULE = ("id", "title", "regulation", "article", "severity", "applies_to", "condition", "when", "remedy")
-_SELECTORS = ("kinds", "roles", "columns")
+__all__ = ["Guard", "Policy", "Rule", "load_policy", "policy_names"]
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition on another field of the same record; a kind the data set lacks counts as missing."""
+    """What must hold (``when``) or must not (``unless``, ``holds=False``) in another field of the same record.
+
+    The field is the first of its kind in the data set; a kind the data set lacks counts as a missing value.
+    """
 
     kind: str
-    condition: Condition
+    condition: FieldCondition
+    holds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +42,7 @@ class Rule:
     names: frozenset[str]
     condition: Condition
     remedy: str
-    when: tuple[Guard, ...] = ()
+    guards: tuple[Guard, ...] = ()
 
     def columns(self, schema: DatasetSchema) -> tuple[Column, ...]:
         """The columns of this data set that the rule applies to; none if it has no such column."""
@@ -74,7 +55,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules in order, and the date they are applied as of."""
+    """Rules in order, and the date they are applied as of. Frozen and picklable; rule ids are unique."""
 
     name: str
     title: str
@@ -82,7 +63,11 @@ class Policy:
     reference_date: date
 
     def at(self, reference_date: date) -> Policy:
-        """The same rules as of another date."""
+        """The same rules as of another date.
+
+        >>> load_policy("hipaa").at(date(2027, 1, 1)).reference_date.isoformat()
+        '2027-01-01'
+        """
         return replace(self, reference_date=reference_date)
 
     def __getitem__(self, rule_id: str) -> Rule:
@@ -93,9 +78,14 @@ class Policy:
 
 
 def policy_names() -> tuple[str, ...]:
-    """Names of the policies that ship with the package, sorted."""
-    shipped = resources.files(__package__).joinpath("policies").iterdir()
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in shipped if entry.name.endswith(".yaml")))
+    """Names of the policies that ship with the package, sorted.
+
+    >>> policy_names()
+    ('combined', 'gdpr', 'hipaa', 'pci_dss')
+    """
+    from microflow.compliance.reading import shipped  # the reader builds these classes
+
+    return shipped()
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -107,118 +97,6 @@ def load_policy(name_or_path: str | Path) -> Policy:
     >>> load_policy("hipaa")["hipaa-ssn"].article
     '45 CFR 164.514(b)(2)(i)(G)'
     """
-    text, place = _read(str(name_or_path))
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PolicyError("not readable as YAML", path=place, line=mark and mark.line + 1) from error
-    return _Reader(place).policy(document)
+    from microflow.compliance.reading import read_policy  # the reader builds these classes
 
-
-def _read(name: str) -> tuple[str, str]:
-    if name in policy_names():
-        return resources.files(__package__).joinpath("policies", f"{name}.yaml").read_text("utf-8"), f"{name}.yaml"
-    try:
-        return Path(name).read_text("utf-8"), name
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        shipped = ", ".join(policy_names())
-        raise PolicyError(
-            f"no policy {name!r}", hint=f"shipped are: {shipped}; or give a readable YAML file"
-        ) from error
-
-
-class _Reader:
-    """Turns the parsed document into objects, remembering the place for its errors."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-
-    def policy(self, document: object) -> Policy:
-        top = self._mapping(document, "the policy", _TOP)
-        included = [load_policy(str(name)) for name in self._list(top.get("include"), "include")]
-        regulation = str(top.get("regulation") or top.get("name") or "own")
-        own = [self._rule(spec, regulation) for spec in self._list(top.get("rules"), "rules")]
-        rules = tuple(rule for policy in included for rule in policy.rules) + tuple(own)
-        if not rules:
-            raise self._error("the policy has no rules")
-        self._refuse_doubles(rules)
-        reference = top.get("reference_date") or (included[0].reference_date if included else None)
-        if not isinstance(reference, date):
-            raise self._error("'reference_date' must be a date such as 2026-01-01")
-        name = str(top.get("name") or Path(self.place).stem)
-        return Policy(name, str(top.get("title") or name), rules, reference)
-
-    def _rule(self, document: object, regulation: str) -> Rule:
-        spec = self._mapping(document, "a rule", _RULE)
-        rule = str(spec.get("id") or "")
-        if not rule:
-            raise self._error("a rule has no 'id'")
-        selected = self._mapping(spec.get("applies_to"), f"rule {rule!r}: applies_to", _SELECTORS)
-        kinds = self._words(rule, "kind", selected.get("kinds"), KINDS)
-        roles = self._words(rule, "role", selected.get("roles"), [str(role) for role in Role])
-        names = [str(name) for name in self._list(selected.get("columns"), "columns")]
-        if not (kinds or roles or names):
-            raise self._error(f"rule {rule!r} applies to nothing: name kinds, roles or columns")
-        condition = self._condition(rule, spec.get("condition"))
-        guards = tuple(self._guard(rule, guard) for guard in self._list(spec.get("when"), "when"))
-        if guards and isinstance(condition, Contains):
-            raise self._error(f"rule {rule!r}: 'contains' cannot be combined with 'when'")
-        return Rule(
-            id=rule,
-            title=str(spec.get("title") or rule),
-            regulation=str(spec.get("regulation") or regulation),
-            article=str(spec.get("article") or ""),
-            severity=self._word(rule, "severity", spec.get("severity", "medium"), SEVERITIES),
-            kinds=frozenset(kinds),
-            roles=frozenset(Role(role) for role in roles),
-            names=frozenset(names),
-            condition=condition,
-            remedy=self._word(rule, "remedy", spec.get("remedy"), REMEDIES),
-            when=guards,
-        )
-
-    def _guard(self, rule: str, document: object) -> Guard:
-        spec = self._mapping(document, f"rule {rule!r}: when", ("kind", *CONDITIONS))
-        kind = self._word(rule, "kind", spec.get("kind"), KINDS)
-        return Guard(kind, self._condition(rule, {word: spec[word] for word in spec if word != "kind"}))
-
-    def _condition(self, rule: str, document: object) -> Condition:
-        spec = self._mapping(document, f"rule {rule!r}: condition", tuple(CONDITIONS))
-        if len(spec) != 1:
-            raise self._error(f"rule {rule!r}: a condition is exactly one word", CONDITIONS)
-        ((word, argument),) = spec.items()
-        condition = parse_condition(word, argument)
-        if isinstance(condition, str):
-            raise self._error(f"rule {rule!r}: {condition}")
-        return condition
-
-    def _words(self, rule: str, what: str, words: object, allowed: Iterable[str]) -> list[str]:
-        return [self._word(rule, what, word, allowed) for word in self._list(words, f"{what}s")]
-
-    def _word(self, rule: str, what: str, word: object, allowed: Iterable[str]) -> str:
-        if word not in (options := sorted(allowed)):
-            raise self._error(f"rule {rule!r}: unknown {what} {word!r}", options)
-        return str(word)
-
-    def _list(self, document: object, what: str) -> list[Any]:
-        if not isinstance(document, list | None):
-            raise self._error(f"{what!r} must be a list")
-        return document or []
-
-    def _mapping(self, document: object, what: str, allowed: Iterable[str]) -> Mapping[str, Any]:
-        if not isinstance(document, dict):
-            raise self._error(f"{what} must be a mapping", allowed)
-        unknown = [key for key in document if key not in allowed]
-        if unknown:
-            raise self._error(f"{what}: unknown word {str(unknown[0])!r}", allowed)
-        return document
-
-    def _refuse_doubles(self, rules: tuple[Rule, ...]) -> None:
-        ids = [rule.id for rule in rules]
-        if doubled := sorted({rule for rule in ids if ids.count(rule) > 1}):
-            raise self._error(f"rule {doubled[0]!r} is defined twice")
-
-    def _error(self, message: str, allowed: Iterable[str] = ()) -> PolicyError:
-        words = ", ".join(allowed)
-        return PolicyError(message, path=self.place, hint=f"allowed are: {words}" if words else "")
+    return read_policy(str(name_or_path))

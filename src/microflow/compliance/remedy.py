@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 
 from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Findings, Violation
-from microflow.compliance.policy import Policy
+from microflow.compliance.policy import Policy, Rule
 from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
 from microflow.compliance.targets import Targets
 from microflow.schema import DatasetSchema, Record, Value
 
 __all__ = ["BatchRemedy", "RecordRemedy"]
 
-#: Start and end of a finding and what it looked like, in one text.
-Span = tuple[int, int, str]
+#: Target, start and end of a finding; start is -1 where it is about the whole field.
+Finding = tuple[int, int, int]
 
 _SUPPRESS = "suppress_record"
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
@@ -39,6 +39,7 @@ def _zip3(value: str) -> str:
 #: What a whole field becomes.
 _FIELD_REMEDIES: dict[str, Callable[[Any], Value]] = {
     "blank": lambda _: None,
+    _SUPPRESS: lambda _: None,  # where only a second look finds the reason
     "zip3": _zip3,
     "year": lambda value: value[:4],
     "top_code_90": lambda value: type(value)(90),
@@ -47,45 +48,62 @@ _FIELD_REMEDIES: dict[str, Callable[[Any], Value]] = {
 
 
 def _mask_card(text: str) -> str:
-    """First six and last four digits stay, as PCI DSS 4.0 requirement 3.4.1 allows; separators go."""
-    digits = [char for char in text if char.isdigit()]
+    """First six and last four digits stay, as PCI DSS 4.0 requirement 3.4.1 allows; separators go.
+
+    >>> _mask_card("4111 1111 1111 1111")
+    '411111******1111'
+    """
+    digits = "".join(char for char in text if "0" <= char <= "9")
     hidden = "*" * (len(digits) - _SHOWN_FIRST - _SHOWN_LAST)
-    return "".join([*digits[:_SHOWN_FIRST], hidden, *digits[-_SHOWN_LAST:]])
-
-
-def _redact(text: str, spans: Sequence[Span]) -> str:
-    """Every span replaced by what it was, in brackets: ``[EMAIL]``; the last first, so that offsets hold."""
-    for start, end, pattern in sorted(set(spans), reverse=True):
-        found = text[start:end]
-        text = f"{text[:start]}{_mask_card(found) if pattern == 'pan' else f'[{pattern.upper()}]'}{text[end:]}"
-    return text
+    return f"{digits[:_SHOWN_FIRST]}{hidden}{digits[-_SHOWN_LAST:]}"
 
 
 class _Remedies:
     """For every target of a policy on a data set: what to do."""
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        targets = Targets(policy, schema).all
-        self.fields = [target.field for target in targets]
-        self.suppresses = np.array([target.rule.remedy == _SUPPRESS for target in targets], np.bool_)
-        self.whole = [_FIELD_REMEDIES.get(target.rule.remedy) for target in targets]
-        self.patterns = [
-            ("pan" if target.rule.remedy == "mask_card" else target.rule.condition.pattern)
-            if isinstance(target.rule.condition, Contains)
-            else ""
-            for target in targets
-        ]
-        self.index = {(target.rule.id, target.field): i for i, target in enumerate(targets)}
+        compiled = Targets(policy, schema)
+        rules = [target.rule for target in compiled.all]
+        self.fields = [target.field for target in compiled.all]
+        self.suppresses = np.array([rule.remedy == _SUPPRESS for rule in rules], np.bool_)
+        self.index = {(target.rule.id, target.field): i for i, target in enumerate(compiled.all)}
+        self._whole = [_FIELD_REMEDIES.get(rule.remedy) for rule in rules]
+        self._spans = [_span_remedy(rule) for rule in rules]
+        self._search = {field.name: field.findings for field in compiled.texts}
 
-    def remedied(self, value: Any, findings: Sequence[tuple[int, int, int]]) -> Value:
-        """One field's value after all its findings (target, start, end)."""
-        spans = [(start, end, self.patterns[i]) for i, start, end in findings if start >= 0]
-        result: Value = _redact(value, spans) if spans else value
-        for i, start, _ in findings:
-            remedy = self.whole[i]
-            if start < 0 and remedy is not None and result is not None:
-                result = remedy(result)
-        return result
+    def remedied(self, field: str, value: Any, findings: Sequence[Finding]) -> Value:
+        """One field's value after all its findings."""
+        for index, _, _ in findings:
+            remedy = self._whole[index]
+            if remedy is not None and value is not None:
+                value = remedy(value)
+        spans = [finding for finding in findings if self._spans[finding[0]]]
+        return self._redacted(field, value, spans) if spans and value is not None else value
+
+    def _redacted(self, field: str, text: str, spans: Sequence[Finding]) -> Value:
+        """Every span replaced, the last first, so that offsets hold.
+
+        What is left beside a mask may happen to read as another identifier, hence the second look; every round takes
+        digits, an ``@`` or a ``://`` away, so that there is a last one.
+        """
+        # Where two rules speak of one span, the earlier decides.
+        replacements = {(start, end): self._spans[index] for index, start, end in reversed(spans)}
+        for start, end in sorted(replacements, reverse=True):
+            replace = replacements[start, end]
+            assert replace is not None
+            text = f"{text[:start]}{replace(text[start:end])}{text[end:]}"
+        again = self._search[field](text)
+        return self.remedied(field, text, again) if again else text
+
+
+def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
+    """What a span in free text becomes: a masked card, or what it was in brackets, as ``[EMAIL]``."""
+    if rule.remedy == "mask_card":
+        return _mask_card
+    if isinstance(rule.condition, Contains) and rule.remedy == "redact":
+        shown = f"[{rule.condition.pattern.upper()}]"
+        return lambda _: shown
+    return None
 
 
 class BatchRemedy:
@@ -103,33 +121,28 @@ class BatchRemedy:
         everyone = np.arange(rows.num_rows, dtype=np.int64)
         if not len(findings):
             return rows, everyone
-        suppressed = self._remedies.suppresses[findings.targets]
-        columns = list(rows.columns)
-        for name, cells in self._cells(findings, suppressed).items():
-            position = rows.schema.get_field_index(name)
-            columns[position] = self._remedied(columns[position], cells)
-        remedied = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
-        if not suppressed.any():
-            return remedied, everyone
         stays = np.ones(rows.num_rows, np.bool_)
-        stays[findings.rows[suppressed]] = False
-        return remedied.filter(pa.array(stays)), everyone[stays]
+        stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
+        columns = list(rows.columns)
+        for name, cells in self._cells(findings, stays).items():
+            position = rows.schema.get_field_index(name)
+            columns[position] = self._remedied(name, columns[position], cells)
+        remedied = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+        return (remedied, everyone) if stays.all() else (remedied.filter(pa.array(stays)), everyone[stays])
 
-    def _cells(
-        self, findings: Findings, suppressed: npt.NDArray[np.bool_]
-    ) -> dict[str, dict[int, list[tuple[int, int, int]]]]:
-        """Field to row to its findings, without those that only suppress."""
-        cells: dict[str, dict[int, list[tuple[int, int, int]]]] = defaultdict(lambda: defaultdict(list))
-        kept = np.flatnonzero(~suppressed)
+    def _cells(self, findings: Findings, stays: npt.NDArray[np.bool_]) -> dict[str, dict[int, list[Finding]]]:
+        """Field to row to its findings, of the rows that stay."""
+        cells: dict[str, dict[int, list[Finding]]] = defaultdict(lambda: defaultdict(list))
+        kept = np.flatnonzero(stays[findings.rows])
         columns = (findings.rows, findings.targets, findings.starts, findings.ends)
         for row, index, start, end in zip(*(column[kept].tolist() for column in columns), strict=True):
             cells[self._remedies.fields[index]][row].append((index, start, end))
         return cells
 
-    def _remedied(self, column: pa.Array, cells: dict[int, list[tuple[int, int, int]]]) -> pa.Array:
+    def _remedied(self, field: str, column: pa.Array, cells: dict[int, list[Finding]]) -> pa.Array:
         rows = np.fromiter(cells, np.int64, len(cells))
         values = column.take(pa.array(rows)).to_pylist()
-        remedied = [self._remedies.remedied(value, found) for value, found in zip(values, cells.values(), strict=True)]
+        remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), strict=True)]
         mask = np.zeros(len(column), np.bool_)
         mask[rows] = True
         return pc.replace_with_mask(column, pa.array(mask), pa.array(remedied, column.type))
@@ -150,10 +163,10 @@ class RecordRemedy:
         if not violations:
             return record
         remedies = self._remedies
-        cells: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        cells: dict[str, list[Finding]] = defaultdict(list)
         for violation in violations:
             index = remedies.index[violation.rule, violation.field]
             if remedies.suppresses[index]:
                 return None
             cells[violation.field].append((index, violation.start, violation.end))
-        return {**record, **{name: remedies.remedied(record[name], found) for name, found in cells.items()}}
+        return {**record, **{name: remedies.remedied(name, record[name], found) for name, found in cells.items()}}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from microflow.compliance.conditions import Missing
+from microflow.compliance.conditions import Missing, Predicate
 from microflow.compliance.findings import Violation
 from microflow.compliance.policy import Policy
-from microflow.compliance.targets import Target, Targets
+from microflow.compliance.targets import GuardedField, Target, Targets
 from microflow.schema import DatasetSchema, Record
 
 __all__ = ["RecordChecker"]
 
-Test = Callable[[Any], bool]
-Guards = tuple[tuple[str | None, Test, bool], ...]
+#: Whether another field of the record lets the rule apply.
+Guard = Predicate
 
 
 class RecordChecker:
@@ -23,38 +22,42 @@ class RecordChecker:
 
     Records hold values of the schema's types (`microflow.records.coerce` makes them so); a field that is not in the
     record counts as null.
+
+    Raises:
+        PolicyError: a rule asks something of a column that has no such type.
     """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
         self._spec = (policy, schema)
-        self._targets = Targets(policy, schema)
-        self._absent: list[tuple[str, int, Guards]] = []
-        present: dict[str, list[tuple[int, Test, Guards]]] = defaultdict(list)
-        for index, target in self._targets.plain:
-            guards = self._guards(target)
-            if isinstance(target.rule.condition, Missing):
-                self._absent.append((target.field, index, guards))
+        compiled = Targets(policy, schema)
+        self.targets: tuple[Target, ...] = compiled.all
+        self._absent: list[tuple[str, int, tuple[Guard, ...]]] = []
+        present: dict[str, list[tuple[int, Predicate, tuple[Guard, ...]]]] = defaultdict(list)
+        for target in compiled.plain:
+            guards = tuple(_guard(guard, policy) for guard in target.guards)
+            if isinstance(target.condition, Missing):
+                self._absent.append((target.field, target.index, guards))
             else:
-                present[target.field].append((index, target.rule.condition.predicate(policy.reference_date), guards))
+                broken = target.condition.predicate(policy.reference_date)
+                present[target.field].append((target.index, broken, guards))
         self._present = [(name, tuple(tests)) for name, tests in present.items()]
-        self._texts = [(field.name, field.findings) for field in self._targets.texts]
-        self._whole = [target.violation() for target in self._targets.all]
+        self._texts = [(field.name, field.findings) for field in compiled.texts]
+        self._whole = [target.violation() for target in self.targets]
 
     def __reduce__(self) -> tuple[type[RecordChecker], tuple[Policy, DatasetSchema]]:
-        return type(self), self._spec
+        return type(self), self._spec  # a worker compiles for itself: closures do not travel
 
     def check(self, record: Record) -> list[Violation]:
         """Every violation of one record, by rule, then by position."""
         found = [(index, -1, -1) for index in self._broken(record)]
         get = record.get
         for name, findings in self._texts:
-            text = get(name)
-            if isinstance(text, str):
+            if isinstance(text := get(name), str):
                 found += findings(text)
         if not found:
             return []
         found.sort()
-        whole, targets = self._whole, self._targets.all
+        whole, targets = self._whole, self.targets
         return [whole[i] if start < 0 else targets[i].violation(start, end) for i, start, end in found]
 
     def quick(self, record: Record) -> Violation | None:
@@ -62,9 +65,9 @@ class RecordChecker:
         for index in self._broken(record):
             return self._whole[index]
         for name, findings in self._texts:
-            text = record.get(name)
-            for index, start, end in findings(text) if isinstance(text, str) else ():
-                return self._targets.all[index].violation(start, end)
+            if isinstance(text := record.get(name), str):
+                for index, start, end in findings(text):
+                    return self.targets[index].violation(start, end)
         return None
 
     def _broken(self, record: Record) -> Iterator[int]:
@@ -74,29 +77,20 @@ class RecordChecker:
             value = get(name)
             if value is not None:
                 for index, broken, guards in tests:
-                    if broken(value) and (not guards or _all_hold(guards, record)):
+                    if broken(value) and all(guard(record) for guard in guards):
                         yield index
         for name, index, guards in self._absent:
-            if get(name) is None and (not guards or _all_hold(guards, record)):
+            if get(name) is None and all(guard(record) for guard in guards):
                 yield index
 
-    def _guards(self, target: Target) -> Guards:
-        reference = self._targets.policy.reference_date
-        return tuple(
-            (
-                self._targets.guard_field(guard.kind),
-                guard.condition.predicate(reference),
-                isinstance(guard.condition, Missing),
-            )
-            for guard in target.rule.when
-        )
 
+def _guard(guard: GuardedField, policy: Policy) -> Guard:
+    """The guard as a predicate of a record; null satisfies ``missing`` and nothing else."""
+    test = guard.condition.predicate(policy.reference_date)
+    name, wanted, null_holds = guard.field or "", guard.holds, isinstance(guard.condition, Missing)
 
-def _all_hold(guards: Guards, record: Record) -> bool:
-    for name, holds, asks_for_null in guards:
-        value = None if name is None else record.get(name)
-        if (value is None) != asks_for_null:
-            return False
-        if value is not None and not holds(value):
-            return False
-    return True
+    def applies(record: Record) -> bool:
+        value = record.get(name)
+        return (null_holds if value is None else test(value)) is wanted
+
+    return applies

@@ -6,13 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
-from microflow.compliance.conditions import Contains
+from microflow.compliance.conditions import Contains, FieldCondition
 from microflow.compliance.findings import Violation
-from microflow.compliance.patterns import TextScanner
-from microflow.compliance.policy import Policy, Rule
-from microflow.schema import DatasetSchema, Dtype
+from microflow.compliance.policy import Guard, Policy, Rule
+from microflow.compliance.scanner import TextScanner
+from microflow.errors import PolicyError
+from microflow.schema import Column, DatasetSchema
 
-__all__ = ["Target", "Targets", "TextField"]
+__all__ = ["GuardedField", "PlainTarget", "Target", "Targets", "TextField"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,25 @@ class Target:
         return Violation(rule.id, self.field, rule.severity, rule.regulation, rule.article, start, end)
 
 
+@dataclass(frozen=True, slots=True)
+class GuardedField:
+    """A guard and the field it looks at; ``None`` where the data set has none, which counts as a missing value."""
+
+    field: str | None
+    condition: FieldCondition
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTarget:
+    """A target whose condition is asked of the field as a whole. ``index`` is its place in `Targets.all`."""
+
+    index: int
+    field: str
+    condition: FieldCondition
+    guards: tuple[GuardedField, ...]
+
+
 class TextField:
     """A field searched for identifiers: the scanner, and which targets each pattern speaks for."""
 
@@ -41,11 +61,15 @@ class TextField:
     def findings(self, text: str) -> list[tuple[int, int, int]]:
         """Target index, start and end of every finding in one text."""
         spans = self.scanner.spans(text)
-        return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]]
+        return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
 
 class Targets:
-    """All (rule, field) pairs of a policy on a data set, in the order of the rules, then of the columns."""
+    """All (rule, field) pairs of a policy on a data set, in the order of the rules, then of the columns.
+
+    Raises:
+        PolicyError: a rule asks something of a column that has no such type; never does it go unasked.
+    """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
         self.policy = policy
@@ -54,24 +78,43 @@ class Targets:
             Target(rule, column.name)
             for rule in policy.rules
             for column in rule.columns(schema)
-            if not isinstance(rule.condition, Contains) or column.dtype is Dtype.STRING
+            if _is_askable(rule, rule.condition, column)
         )
 
     @cached_property
-    def plain(self) -> list[tuple[int, Target]]:
+    def plain(self) -> tuple[PlainTarget, ...]:
         """Those that look at a field as a whole."""
-        return [(i, target) for i, target in enumerate(self.all) if not isinstance(target.rule.condition, Contains)]
+        return tuple(
+            PlainTarget(
+                index,
+                target.field,
+                target.rule.condition,
+                tuple(self._guarded(target.rule, g) for g in target.rule.guards),
+            )
+            for index, target in enumerate(self.all)
+            if not isinstance(target.rule.condition, Contains)
+        )
 
     @cached_property
-    def texts(self) -> list[TextField]:
+    def texts(self) -> tuple[TextField, ...]:
         """Those that look inside text, a field at a time."""
         fields: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for index, target in enumerate(self.all):
             if isinstance(target.rule.condition, Contains):
                 fields[target.field].append((index, target.rule.condition.pattern))
-        return [TextField(name, targets) for name, targets in fields.items()]
+        return tuple(TextField(name, targets) for name, targets in fields.items())
 
-    def guard_field(self, kind: str) -> str | None:
-        """The first field of a kind, which a guard asks about."""
-        found = self.schema.with_kind(kind)
-        return found[0].name if found else None
+    def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
+        columns = self.schema.with_kind(guard.kind)[:1]
+        for column in columns:
+            _is_askable(rule, guard.condition, column)
+        return GuardedField(columns[0].name if columns else None, guard.condition, guard.holds)
+
+
+def _is_askable(rule: Rule, condition: FieldCondition | Contains, column: Column) -> bool:
+    if column.dtype in condition.takes:
+        return True
+    raise PolicyError(
+        f"rule {rule.id!r} cannot be asked of column {column.name!r}, which holds a {column.dtype}",
+        hint=f"describe the column as {' or '.join(sorted(condition.takes))}",
+    )

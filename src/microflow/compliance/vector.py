@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -9,9 +11,8 @@ import pyarrow as pa
 
 from microflow.compliance.conditions import Missing
 from microflow.compliance.findings import Findings, Violation
-from microflow.compliance.patterns import MAY_IDENTIFY, rust
-from microflow.compliance.policy import Guard, Policy
-from microflow.compliance.targets import Target, Targets, TextField
+from microflow.compliance.policy import Policy
+from microflow.compliance.targets import PlainTarget, Target, Targets, TextField
 from microflow.schema import DatasetSchema
 
 __all__ = ["BatchChecker"]
@@ -28,9 +29,9 @@ class BatchChecker:
         self._spec = (policy, schema)
         self._compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = self._compiled.all
-        self._plain = [index for index, _ in self._compiled.plain]
-        self._expressions = [self._expression(target).alias(str(i)) for i, target in self._compiled.plain]
-        self._texts = [(field, rust(field.scanner.union)) for field in self._compiled.texts]
+        self._plain = [target.index for target in self._compiled.plain]
+        self._expressions = [_expression(target, policy.reference_date) for target in self._compiled.plain]
+        self._texts = self._compiled.texts
 
     def __reduce__(self) -> tuple[type[BatchChecker], tuple[Policy, DatasetSchema]]:
         return type(self), self._spec  # a worker compiles for itself: expressions do not travel
@@ -42,7 +43,7 @@ class BatchChecker:
         """
         frame = pl.DataFrame(rows)
         found = [(hits, index) for index, hits in zip(self._plain, self._hits(frame), strict=True) if len(hits)]
-        spans = [span for field, union in self._texts for span in _scan(frame[field.name], field, union)]
+        spans = [span for field in self._texts for span in _scan(frame[field.name], field)]
         if not found and not spans:
             return Findings.none(len(frame))
         return _findings(len(frame), found, spans)
@@ -58,35 +59,29 @@ class BatchChecker:
         """For every plain target the positions of the rows that break it."""
         if not self._expressions:
             return []
-        masks = frame.select(self._expressions)
+        masks = frame.select_seq(self._expressions)
         return [np.flatnonzero(mask).astype(np.int32) if mask.any() else _NOBODY for mask in masks.iter_columns()]
 
-    def _expression(self, target: Target) -> pl.Expr:
-        rule, reference = target.rule, self._compiled.policy.reference_date
-        broken = rule.condition.expression(pl.col(target.field), reference)
-        for guard in rule.when:
-            broken &= self._guard(guard)
-        return broken.fill_null(value=False)
 
-    def _guard(self, guard: Guard) -> pl.Expr:
-        field = self._compiled.guard_field(guard.kind)
-        if field is None:
-            return pl.lit(isinstance(guard.condition, Missing))
-        return guard.condition.expression(pl.col(field), self._compiled.policy.reference_date)
+def _expression(target: PlainTarget, reference: date) -> pl.Expr:
+    broken = target.condition.expression(pl.col(target.field), reference).fill_null(value=False)
+    for guard in target.guards:
+        holds = pl.lit(isinstance(guard.condition, Missing))
+        if guard.field is not None:
+            holds = guard.condition.expression(pl.col(guard.field), reference).fill_null(value=False)
+        broken &= holds if guard.holds else ~holds
+    return broken.alias(str(target.index))
 
 
-def _scan(texts: pl.Series, field: TextField, union: str) -> list[tuple[int, int, int, int]]:
+def _scan(texts: pl.Series, field: TextField) -> list[tuple[int, int, int, int]]:
     """Row, target, start and end of every identifier in a text column.
 
-    A cheap expression leaves the few texts that could hold one, the union of all patterns those that look like one, and
-    the scanner, the same that the scalar check uses, decides.
+    One expression leaves the few texts that look as if they held one; the scanner, the same that the scalar check uses,
+    decides.
     """
     if texts.null_count() == len(texts):
         return []
-    candidates = texts.str.contains(MAY_IDENTIFY).fill_null(value=False).arg_true()
-    if not len(candidates):
-        return []
-    likely = candidates.filter(texts.gather(candidates).str.contains(union))
+    likely = texts.str.contains(field.scanner.sketch).fill_null(value=False).arg_true()
     found = zip(likely.to_list(), texts.gather(likely).to_list(), strict=True)
     return [(row, *finding) for row, text in found for finding in field.findings(text)]
 

@@ -1,0 +1,131 @@
+"""How much of a proposed match is an identifier: check digits, ranges, and what stands around it."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from ipaddress import ip_address
+
+__all__ = ["card", "email", "iban", "ipv4", "ipv6", "iso_date", "luhn", "phone", "ssn", "whole", "written_date"]
+
+_CARD_LENGTHS = range(13, 20)
+_CARD_STARTS = frozenset("23456")
+_CARD_WITH_CODE = re.compile(r"[0-9]{4}(?:[ .-][0-9]{4}){3}(?=[ .-][0-9]{3}$)")
+_PHONE_DIGITS = range(8, 16)
+_ISO_DATE_LENGTH = 10
+_MONTHS, _DAYS = range(1, 13), range(1, 32)
+
+#: Lengths by country, ISO 13616 registry: Europe. Others are taken as long as they were written.
+_IBAN_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FI NL", 19: "SI", 20: "AT EE LT LU", 21: "CH HR LI LV", 22: "BG DE GB IE ME RS",
+        23: "GI", 24: "CZ ES RO SE SK", 25: "PT", 26: "IS", 27: "FR GR IT MC SM", 28: "CY HU PL", 31: "MT",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+
+
+def whole(match: re.Match[str]) -> int:
+    """All of it: the expression says everything."""
+    return match.end() - match.start()
+
+
+def luhn(digits: str) -> bool:
+    """Whether the last digit checks the others (ISO/IEC 7812-1, annex B).
+
+    >>> luhn("4111111111111111"), luhn("4111111111111112")
+    (True, False)
+    """
+    values = [ord(digit) - 48 for digit in reversed(digits)]
+    doubled = (2 * value - 9 * (value > 4) for value in values[1::2])  # noqa: PLR2004 - Luhn's rule
+    return (sum(values[::2]) + sum(doubled)) % 10 == 0
+
+
+def card(match: re.Match[str]) -> int:
+    """A payment card number; a security code written after it does not belong to it."""
+    text = match[0]
+    if _is_card(text):
+        return len(text)
+    shorter = _CARD_WITH_CODE.match(text)
+    return shorter.end() if shorter and _is_card(shorter[0]) else 0
+
+
+def _is_card(text: str) -> bool:
+    digits = "".join(char for char in text if char not in " .-")
+    return len(digits) in _CARD_LENGTHS and digits[0] in _CARD_STARTS and luhn(digits)
+
+
+def ssn(match: re.Match[str]) -> int:
+    """A number the Social Security Administration could have given out."""
+    area, group, serial = match[0][:3], match[0][4:6], match[0][7:]
+    given = area not in {"000", "666"} and area[0] != "9" and group != "00" and serial != "0000"
+    return len(match[0]) if given else 0
+
+
+def email(match: re.Match[str]) -> int:
+    """A top-level domain is no number and longer than a letter (``5@3.50`` is a price)."""
+    top = match[0].rpartition(".")[2]
+    return len(match[0]) if len(top) > 1 and not top.isdigit() else 0
+
+
+def iban(match: re.Match[str]) -> int:
+    """ISO 13616: rotate four characters, letters count from ten, the remainder modulo 97 is one."""
+    text = match[0]
+    ends = [i + 1 for i, char in enumerate(text) if char != " "]
+    length = _IBAN_LENGTHS.get(text[:2], len(ends))
+    if length > len(ends) or _is_word(match.string, match.start() + ends[length - 1]):
+        return 0
+    compact = text.replace(" ", "")[:length]
+    number = int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4]))
+    return ends[length - 1] if number % 97 == 1 else 0
+
+
+def ipv4(match: re.Match[str]) -> int:
+    """An address by itself, and no part of a longer dotted number."""
+    text, start, end = match.string, match.start(), match.end()
+    longer = text[end : end + 1] == "." and _is_word(text, end + 1)
+    glued = start > 0 and text[start - 1] == "." and _is_word(text, start - 2)
+    return 0 if longer or glued else _address(match[0])
+
+
+def ipv6(match: re.Match[str]) -> int:
+    """An address by itself, and no clock time or qualified name (``std::byte``)."""
+    text, start, end = match.string, match.start(), match.end()
+    glued = start > 0 and (text[start - 1] in ".:]" or _is_word(text, start - 1))
+    alone = not glued and text[end : end + 1] != ":" and not _is_word(text, end)
+    return _address(match[0]) if alone and any("0" <= char <= "9" for char in match[0]) else 0
+
+
+def _address(text: str) -> int:
+    try:
+        ip_address(text)
+    except ValueError:
+        return 0
+    return len(text)
+
+
+def phone(match: re.Match[str]) -> int:
+    """As many digits as ITU-T E.164 allows."""
+    return len(match[0]) if sum("0" <= char <= "9" for char in match[0]) in _PHONE_DIGITS else 0
+
+
+def iso_date(match: re.Match[str]) -> int:
+    """A day of the calendar, with or without a time behind it."""
+    try:
+        date.fromisoformat(match[0][:_ISO_DATE_LENGTH])
+    except ValueError:
+        return 0
+    return _ISO_DATE_LENGTH
+
+
+def written_date(match: re.Match[str]) -> int:
+    """Day and month in either order, or the month in letters."""
+    numbers = [int(number) for number in re.findall("[0-9]+", match[0])][:-1]
+    known = all(number in _DAYS for number in numbers)
+    return len(match[0]) if known and (len(numbers) == 1 or any(number in _MONTHS for number in numbers)) else 0
+
+
+def _is_word(text: str, position: int) -> bool:
+    char = text[position : position + 1] if position >= 0 else ""
+    return char.isascii() and (char.isalnum() or char == "_")
