@@ -1,0 +1,68 @@
+"""``microflow storm``: the stream topology on Apache Storm, in one JVM."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.keys import read_key
+from microflow.compliance import load_policy
+from microflow.datasets import DATA_TYPES, generate
+from microflow.descriptors import load_schema
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY
+from microflow.storm.flux import flux
+from microflow.storm.trial import storm_trial
+
+__all__ = ["storm"]
+
+TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "hybrid": HYBRID_TOPOLOGY}
+
+
+@click.group()
+def storm() -> None:
+    """Run the topology on Apache Storm, or write it down for a cluster."""
+
+
+@storm.command()
+@click.option("--topology", type=click.Choice(list(TOPOLOGIES)), default="stream", show_default=True)
+@click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=5_000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+def run(topology: str, schema: str, rows: int, seed: int) -> None:
+    r"""Tokenize generated records on Storm and check them against the in-process run.
+
+    \b
+    Ends with exit status 1 unless rows out = rows in and all are equal.
+      MICROFLOW_TOKEN_KEY_FILE=key microflow storm run --rows 10000
+    """
+    described = load_schema(schema)
+    settings = MethodSettings(Method.TOKENIZATION)
+    spec = ProcessingSpec(described, load_policy(described.policy), settings, key=read_key(settings.key_bits))
+    records = [row for block in generate(schema, rows, seed) for row in block.rows.to_pylist()]
+    with tempfile.TemporaryDirectory() as folder:
+        trial = storm_trial(Path(folder), spec, schema, described.policy, records, topology=TOPOLOGIES[topology])
+    click.echo(f"topology      {trial.topology}, JVM started {trial.starts}x")
+    click.echo(f"rows in       {trial.rows_in:,}")
+    click.echo(f"rows out      {trial.rows_out:,}, equal to the in-process run: {'yes' if trial.equal else 'NO'}")
+    click.echo(f"on Storm      {trial.storm_rate:,.0f} records/s")
+    click.echo(f"in process    {trial.in_process_rate:,.0f} records/s")
+    if not trial.equal or trial.rows_in != trial.rows_out:
+        raise click.exceptions.Exit(1)
+
+
+@storm.command("flux")
+@click.argument("topology", type=click.Choice(list(TOPOLOGIES)))
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--python", default="python3", show_default=True, help="The interpreter on the workers.")
+def write_flux(topology: str, job: Path, python: str) -> None:
+    r"""Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux --remote FILE'.
+
+    \b
+    JOB is the path, on every worker, of the JSON file that microflow.storm.shell describes.
+      microflow storm flux stream /srv/microflow/job.json > stream.yaml
+    """
+    click.echo(flux(TOPOLOGIES[topology], job, python=python), nl=False)
