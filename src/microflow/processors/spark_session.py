@@ -16,9 +16,31 @@ from microflow.settings import Settings
 
 __all__ = ["ship_package", "spark_session"]
 
+_QUIET = Path(__file__).with_name("log4j2.properties")
+_SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()}",
+    "spark.driver.memory": "1g",
+    "spark.sql.session.timeZone": "UTC",
+    # A row is a whole microflow here: a few of them make an Arrow batch.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "8",
+    # Opening a file "costs" as much as a partition may hold: so each staged file is a partition of its own.
+    "spark.sql.files.maxPartitionBytes": str(2**30),
+    "spark.sql.files.openCostInBytes": str(2**30),
+    "spark.sql.parquet.compression.codec": "lz4",
+    # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    "spark.executorEnv.OMP_NUM_THREADS": "1",
+}
+#: With workers on this machine only, nobody else needs to reach the driver.
+_ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+
 
 def spark_session(master: str | None = None) -> SparkSession:
     """The active session, or a new one on ``master`` (by default ``SPARK_MASTER``, else ``local[*]``).
+
+    On a cluster the package is sent to the workers; what it depends on (see ``pyproject.toml``) must be there.
 
     Raises:
         SetupError: there is no Java 17 or newer.
@@ -26,15 +48,17 @@ def spark_session(master: str | None = None) -> SparkSession:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
+    chosen = master or Settings.read().spark_master
+    is_local = chosen.startswith("local") or "://127.0.0.1" in chosen
     os.environ["JAVA_HOME"] = java_environment()["JAVA_HOME"]
     # Spark's own default is the first python3 on the PATH, which may not be the one that has our packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    chosen = master or Settings.read().spark_master
+    if is_local:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("microflow").master(chosen)
-    for name, value in _SETTINGS.items():
+    for name, value in (_SETTINGS | (_ON_THIS_MACHINE if is_local else {})).items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
     if not chosen.startswith("local"):
         ship_package(session)
     return session
@@ -50,22 +74,3 @@ def ship_package(session: SparkSession) -> None:
                 if file.suffix in {".py", ".yaml"}:
                     zipped.write(file, file.relative_to(root.parent))
         session.sparkContext.addPyFile(str(archive))
-
-
-_SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.ui.showConsoleProgress": "false",
-    # A row is a whole microflow here: a few of them make an Arrow batch.
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "8",
-    # Opening a file "costs" as much as a partition may hold: so each staged file is a partition of its own.
-    "spark.sql.files.maxPartitionBytes": str(2**30),
-    "spark.sql.files.openCostInBytes": str(2**30),
-    "spark.sql.parquet.compression.codec": "lz4",
-    "spark.driver.memory": "1g",
-    # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
-    "spark.executorEnv.POLARS_MAX_THREADS": "1",
-    "spark.executorEnv.OMP_NUM_THREADS": "1",
-}
