@@ -41,7 +41,7 @@ class Packing:
         """One key a tuple; equal keys for equal tuples, ordered as the tuples are."""
         if self._wide:
             columns = np.stack(codes, axis=1).astype(">u4")
-            return np.ascontiguousarray(columns).view(f"V{4 * len(codes)}").ravel().astype(f"S{4 * len(codes)}")
+            return np.ascontiguousarray(columns).view(f"S{4 * len(codes)}").ravel()
         keys = codes[0].astype(np.int64)
         for bits, column in zip(self.bits[1:], codes[1:], strict=True):
             keys <<= bits
@@ -51,7 +51,7 @@ class Packing:
     def unpack(self, keys: Keys) -> list[Codes]:
         """The tuples of some keys, one array a column."""
         if self._wide:
-            return list(keys.view(">u4").reshape(len(keys), -1).astype(np.int32).T.copy())
+            return list(keys.view(">u4").reshape(len(keys), len(self.bits)).astype(np.int32).T.copy())
         rest = keys.astype(np.int64)
         codes: list[Codes] = []
         for bits in reversed(self.bits):

@@ -20,13 +20,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from microflow.schema import Column, Value
+from microflow.schema import Column, Dtype, Value
 
 __all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_range_label"]
 
 _MISSING = "null"
 _SPECIAL = re.compile(r"([\\,{}\[\]*])")
-_NUMBERS = re.compile(r"\[(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))-(-?(?:[0-9.]+(?:e[+-]?[0-9]+)?|inf))\]")
+_NUMBER = r"(-?(?:[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?|inf))"
+_NUMBERS = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]")
 _TEXTS = re.compile(r"\[((?:\\.|[^\\.])*)\.\.((?:\\.|[^\\.])*)\]", re.DOTALL)
 _STARS = re.compile(r"((?:\\.|[^\\*])*)\*+", re.DOTALL)
 
@@ -102,7 +103,7 @@ class Label:
     def covers(self, value: Value) -> bool:
         """Whether the original ``value`` may hide behind this label.
 
-        >>> parse("{null,[1-5]}", Column("n")).covers(None)
+        >>> parse("{null,[1-5]}", Column("n", dtype=Dtype.NUMBER)).covers(None)
         True
         """
         if self.parts:
@@ -138,7 +139,7 @@ def parse(text: str | None, column: Column) -> Label:
         return Label(column, missing=True)
     if text.startswith("{"):
         return Label(column, parts=tuple(parse(part, column) for part in _split(text[1:-1])))
-    if numbers := _NUMBERS.fullmatch(text):
+    if column.is_numeric and (numbers := _NUMBERS.fullmatch(text)):
         return Label(column, low=float(numbers[1]), high=float(numbers[2]))
     if ends := _TEXTS.fullmatch(text):
         return Label(column, low=_unquote(ends[1]), high=_unquote(ends[2]))

@@ -61,13 +61,13 @@ class Segments:
         """The rows of each segment."""
         if not len(self):
             return self.starts[:0]
-        totals: Index = np.add.reduceat(self.tuples.weights[self.orders[0]], self.starts[:-1])
-        return totals
+        return np.asarray(np.add.reduceat(self.tuples.weights[self.orders[0]], self.starts[:-1]), np.int64)
 
     def before(self, column: int) -> Index:
         """Rows of the same segment at or before each position of a column's order."""
         running = np.cumsum(self.tuples.weights[self.orders[column]])
-        return running - self.per_position(np.concatenate([[0], running])[self.starts[:-1]])
+        rows: Index = running - self.per_position(np.concatenate([[0], running])[self.starts[:-1]])
+        return rows
 
     def per_position(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """One value a segment, repeated for each of its positions."""

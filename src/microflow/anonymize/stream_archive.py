@@ -29,7 +29,7 @@ class Archive:
     def covering(self, point: Point) -> Written | None:
         """The cluster of least loss that covers a point, or ``None``."""
         losses = np.where(self._space.may_cover(point), self._losses, np.inf)
-        for place in np.argsort(losses, kind="stable").tolist():
+        for place in map(int, np.argsort(losses, kind="stable")):
             if losses[place] == np.inf:
                 return None
             if self._space.covers(self._written[place], point):

@@ -82,7 +82,7 @@ class StreamKAnonymity:
 
     @property
     def suppressed(self) -> Sequence[int]:
-        """Ordinals of the records that could not be released, in order of arrival."""
+        """Ordinals of the records that could not be released."""
         return self._suppressed
 
     def describe(self) -> dict[str, object]:
@@ -177,7 +177,10 @@ class StreamKAnonymity:
 
     def _leave(self, held: Held, labels: Sequence[str | None], out: Left) -> None:
         del self._held[held.ordinal]
-        out.append((held.ordinal, held.record | self._blank | dict(zip(self._quasi, labels, strict=True))))
+        written = {name: held.record[name] for name in self._fields}
+        written.update(self._blank)
+        written.update(zip(self._quasi, labels, strict=True))
+        out.append((held.ordinal, written))
 
     def _suppress(self, cluster: Cluster) -> None:
         for ordinal in cluster.members:

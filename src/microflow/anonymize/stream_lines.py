@@ -59,7 +59,7 @@ class Line:
         """Where a value lies; NaN where it is missing, the nearest bound where it is outside the declared ones."""
         if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
             return math.nan
-        place = float(value) if self._numeric else self._place(value)  # type: ignore[arg-type]  # so says the schema
+        place = float(value) if self._numeric else self._place(value)
         if self.grows:
             self._low, self._high = min(self._low, place), max(self._high, place)
             self.weight = 1.0 / (self._high - self._low or 1.0)
