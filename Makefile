@@ -66,9 +66,20 @@ test: $(READY) ## Run the tests and the notebooks (pytest and nbval)
 	@cd $(ROOT) && $(BIN)/python -m pytest
 	@cd $(ROOT) && $(BIN)/python -m pytest --nbval-lax notebooks
 
+# Demonstrations tokenize with a key of their own where none is set; nobody keeps it.
+DEMO_KEY := export MICROFLOW_TOKEN_KEY="$${MICROFLOW_TOKEN_KEY:-$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))')}"
+
+.PHONY: storm
+storm: $(READY) ## Run the stream topology on Apache Storm and check it against the in-process run
+	@$(DEMO_KEY); $(MICROFLOW) storm run
+
+.PHONY: kafka
+kafka: $(READY) ## Run records through a real Kafka broker and check them against the in-process run
+	@$(DEMO_KEY); $(MICROFLOW) kafka run
+
 .PHONY: faults
 faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses and duplicates
-	@cd $(ROOT) && $(BIN)/python -m tests.faults
+	@cd $(ROOT)/tests && $(BIN)/python -m faults
 
 .PHONY: lint
 lint: $(READY) ## ruff, formatting, mypy --strict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +35,20 @@ def database_url() -> Iterator[str]:
     name = f"microflow_test_{uuid.uuid4().hex[:12]}"
     yield create_database(server, name)
     drop_database(server, name)
+
+
+@pytest.fixture(scope="session")
+def needs_jars() -> Callable[[str], None]:
+    """Skips with the reason where a set of jars cannot be had; in CI they are required."""
+    from microflow.errors import SetupError
+    from microflow.jvm.maven import jars
+
+    def check(name: str) -> None:
+        try:
+            jars(name)
+        except SetupError as missing:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(missing))
+
+    return check
