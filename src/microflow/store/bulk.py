@@ -30,8 +30,10 @@ def copy_table(cursor: Cursor, name: str, table: pa.Table) -> int:
 
     Part of the caller's transaction. Nulls are SQL nulls; an empty string stays an empty string.
     """
+    # Arrow 26 writes uninitialised memory for an empty chunk before others.
+    full = pa.Table.from_batches([batch for batch in table.to_batches() if batch.num_rows], table.schema)
     text = pa.BufferOutputStream()
-    pacsv.write_csv(table, text, _CSV)
+    pacsv.write_csv(full, text, _CSV)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, table.column_names))
     )
