@@ -1,0 +1,15 @@
+"""A progress bar on a terminal, and silence in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["progress_bar"]
+
+
+def progress_bar(total: int | None, what: str) -> tqdm[Any]:
+    """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
+    return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty())
