@@ -1,0 +1,77 @@
+"""What several commands share: the words for a method, a progress bar that is silent in a pipe, counts as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.store.jobs import Progress
+
+__all__ = ["FILE", "OUTPUT", "counts_text", "method_options", "method_settings", "rows_bar"]
+
+FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
+OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+_METHOD_OPTIONS = (
+    click.option("--method", type=click.Choice([str(m) for m in Method]), required=True, help="How to anonymize."),
+    click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
+    click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
+    click.option("--l-diversity", type=click.IntRange(1), default=1, show_default=True),
+    click.option("--t-closeness", type=click.FloatRange(0, 1), default=1.0, show_default=True),
+    click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
+    click.option("--delta", type=click.IntRange(1), default=1_000, show_default=True, help="CASTLE's delay bound."),
+    click.option(
+        "--epsilon", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Budget per record."
+    ),
+    click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True),
+    click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),
+    click.option("--seed", type=int, help="Reproducible noise; by default it is secure."),
+)
+
+
+def method_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose a method."""
+    for option in reversed(_METHOD_OPTIONS):
+        command = option(command)
+    return command
+
+
+def method_settings(options: dict[str, Any]) -> MethodSettings:
+    """Take the method's options out of a command's; what is left is the command's own."""
+    scope = options.pop("scope")
+    return MethodSettings(
+        method=Method(options.pop("method")),
+        scope=None if scope is None else Scope(scope),
+        key_bits=int(options.pop("key_bits")),
+        **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "t_closeness", "strict", "delta")},
+        **{name: options.pop(name) for name in ("reversible", "seed")},
+    )
+
+
+@contextmanager
+def rows_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
+    with tqdm(unit=" rows", unit_scale=True, disable=None, dynamic_ncols=True, leave=False) as bar:
+
+        def follow(progress: Progress) -> None:
+            bar.update(progress.rows_read - bar.n)
+
+        yield follow
+
+
+def counts_text(metrics: dict[str, Any], output: Path) -> str:
+    """One paragraph on what became of every row."""
+    counted = metrics["processing_metrics"]
+    read = counted["total_records"] + counted["quarantined"]
+    return (
+        f"{read:,} rows read = {counted['released']:,} released + {counted['suppressed']:,} suppressed"
+        f" + {counted['quarantined']:,} quarantined\n"
+        f"{counted['violations_found']:,} violations found and remedied before anything was released\n"
+        f"written to {output}"
+    )
