@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.experiments import Matrix, Progress, Results, run_matrix
-from microflow.experiments.results import IncompleteError
+from microflow.experiments.matrix import Matrix
+from microflow.experiments.results import IncompleteError, Results
+from microflow.experiments.runner import Progress, run_matrix
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.trials import Arm, gather
 

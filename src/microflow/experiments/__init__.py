@@ -8,12 +8,6 @@ raw sample series of that name, everything else as metrics. Every target keeps t
 ``data_checksum``   says what was read; equal for all arms of a block that share ``config["data_type"]``
 ``output_checksum`` says what was computed, where arms must compute the same
 =================== =================================================================================================
+
+Nothing is imported here: a trial's process loads its target's module, and what that needs, and no more.
 """
-
-from __future__ import annotations
-
-from microflow.experiments.matrix import Matrix
-from microflow.experiments.results import Results
-from microflow.experiments.runner import Progress, run_matrix
-
-__all__ = ["Matrix", "Progress", "Results", "run_matrix"]
