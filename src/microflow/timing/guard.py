@@ -8,8 +8,9 @@ Three nets, each behind the other:
 
 What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted, and
 `PurityEvidence.is_pure` is false. The guard acts just outside the timed span; inside, memory work costs nothing more.
-Limits: a mapped file read as memory, ``send`` by foreign C code and a ``time.sleep`` imported by name before the first
-guard pass the nets; voluntary context switches, part of the evidence, give away whatever waits.
+Limits: a mapped file read as memory, ``send`` by foreign C code, and what was taken before the first guard existed (a
+``time.sleep`` imported by name, a psycopg2 connection that is no `GuardedConnection`) pass the nets; voluntary context
+switches, part of the evidence, give away whatever waits.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class PurityGuard:
         if not _hooked:
             sys.addaudithook(_audit)
             _hooked.append(os.getpid())
+        close_gates()
         self._place: tuple[int, int] | None = None
         self._counters: KernelCounters | None = None
         self._start: Reading | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = ["KernelCounters", "Reading", "Traffic"]
@@ -26,8 +25,7 @@ class Reading(NamedTuple):
     involuntary: int
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """What happened between two readings: calls and bytes of this thread, calls of all other threads, switches."""
 
     read_calls: int
@@ -64,19 +62,19 @@ class KernelCounters:
     def since(self, start: Reading) -> Traffic:
         """The traffic since ``start``, without the calls that the readings themselves made."""
         usage = resource.getrusage(resource.RUSAGE_THREAD)
-        thread = os.pread(self._thread, _LONGEST, 0)
+        switches = usage.ru_nvcsw - start.voluntary, usage.ru_nivcsw - start.involuntary
         process = os.pread(self._process, _LONGEST, 0)
-        reads, writes, read_bytes, written = _difference(start.thread, thread)
         all_reads, all_writes, _, _ = _difference(start.process, process)
-        # A call is counted when it returns: the thread has seen its own first reading, the process three of ours.
+        # A call is counted when it returns: the process has seen two readings of ours, the thread one and this one.
+        all_reads -= 2
+        if all_reads == all_writes == 0:
+            return Traffic(0, 0, 0, 0, 0, *switches)
+        thread = os.pread(self._thread, _LONGEST, 0)
+        reads, writes, read_bytes, written = _difference(start.thread, thread)
+        own_bytes = len(start.thread) + len(process)
+        reads -= 2
         return Traffic(
-            read_calls=reads - 1,
-            write_calls=writes,
-            read_bytes=read_bytes - len(start.thread),
-            written_bytes=written,
-            elsewhere_calls=(all_reads - 3 - (reads - 1)) + (all_writes - writes),
-            voluntary_switches=usage.ru_nvcsw - start.voluntary,
-            involuntary_switches=usage.ru_nivcsw - start.involuntary,
+            reads, writes, read_bytes - own_bytes, written, all_reads - reads + all_writes - writes, *switches
         )
 
     def close(self) -> None:

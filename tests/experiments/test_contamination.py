@@ -1,0 +1,167 @@
+"""The contamination experiment: arms do the same work, intrusions do what they say, penalties are right."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import psycopg2
+import pytest
+
+from microflow.errors import MicroflowError, TimingContaminationError
+from microflow.experiments.contamination import WORKS, matrix, penalties, trial
+from microflow.experiments.intrusions import CLEAN, INTRUSIONS, RECORDS_PER_PROGRESS, Place, open_place
+from microflow.timing.clock import PhaseClock
+from microflow.timing.guard import PurityGuard
+from microflow.timing.launch import Launch
+from microflow.timing.machine import Machine
+from microflow.timing.resources import ResourceUsage
+from microflow.timing.statistics import Verdict
+from microflow.timing.trials import Trial, run_trials
+
+pytestmark = pytest.mark.database
+
+ROWS = [{"id": number, "note": "o'brien"} for number in range(250)]
+
+
+@pytest.fixture(autouse=True)
+def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+
+def count(place: Place, table: object) -> int:
+    place.cursor.execute(f"SELECT * FROM {table.as_string(place.cursor)}")
+    return len(place.cursor.fetchall())
+
+
+def tables(database_url: str) -> list[str]:
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'contamination%'")
+        return [name for (name,) in cursor.fetchall()]
+
+
+@pytest.mark.parametrize("name", INTRUSIONS)
+def test_an_intrusion_does_what_it_says(name: str) -> None:
+    """Rows arrive row by row or in one go, progress adds up, the checkpoint is on disk; the clean arm does nothing."""
+    with open_place() as place:
+        INTRUSIONS[name](place, ROWS)
+        place.cursor.execute(f"SELECT done FROM {place.progress_table.as_string(place.cursor)}")
+        progress = place.cursor.fetchone()[0]
+        found = (count(place, place.rows_table), progress, place.checkpoint.exists())
+    assert (
+        found
+        == {
+            CLEAN: (0, 0, False),
+            "row insert": (250, 0, False),
+            "progress update": (0, 250, False),
+            "batch insert": (250, 0, False),
+            "checkpoint fsync": (0, 0, True),
+        }[name]
+    )
+
+
+@pytest.mark.parametrize(("name", "commits"), [("row insert", 250), ("progress update", 3), ("batch insert", 1)])
+def test_each_intrusion_commits_as_often_as_it_says(name: str, commits: int) -> None:
+    """PostgreSQL's own transaction ids are the oracle: N × overhead is N transactions, a batch is one."""
+    assert RECORDS_PER_PROGRESS == 100
+    with open_place() as place:
+        ids = []
+        for _ in range(2):
+            place.cursor.execute("SELECT txid_current()")
+            ids.append(place.cursor.fetchone()[0])
+            if len(ids) == 1:
+                INTRUSIONS[name](place, ROWS)
+        assert ids[1] - ids[0] - 1 >= commits
+        table = place.progress_table if name == "progress update" else place.rows_table
+        place.cursor.execute(f"SELECT count(DISTINCT xmin::text) FROM {table.as_string(place.cursor)}")
+        assert name == "progress update" or place.cursor.fetchone()[0] == commits
+
+
+@pytest.mark.parametrize("name", [name for name in INTRUSIONS if name != CLEAN])
+def test_the_guard_would_have_refused_each(name: str) -> None:
+    """None of the intrusions can happen in a guarded run: that is what the guard is for."""
+    clock = PhaseClock(PurityGuard())
+    with open_place() as place:
+        with pytest.raises(TimingContaminationError, match=r"at .*intrusions\.py:\d+"), clock.pure():
+            INTRUSIONS[name](place, ROWS)
+        assert count(place, place.rows_table) == 0
+
+
+def test_nothing_is_left_behind(database_url: str) -> None:
+    """Tables and files go, also when a trial fails."""
+    with open_place() as place:
+        assert len(tables(database_url)) == 2
+        assert place.checkpoint.parent.exists()
+    assert tables(database_url) == []
+    assert not place.checkpoint.parent.exists()
+    with pytest.raises(psycopg2.Error), open_place() as place:
+        place.cursor.execute("not SQL")
+    assert tables(database_url) == []
+
+
+def test_all_arms_release_the_same_rows() -> None:
+    """Batch and stream work, clean and contaminated: one output. Only then are their times comparable."""
+    results = {
+        (work, intrusion): trial(
+            {"work": work, "intrusion": intrusion, "data_type": "healthcare", "rows": 60, "passes": 2, "seed": 5}
+        )
+        for work in WORKS
+        for intrusion in INTRUSIONS
+    }
+    assert len({result["output_checksum"] for result in results.values()}) == 1
+    assert len({result["data_checksum"] for result in results.values()}) == 1
+    for (_, intrusion), result in results.items():
+        assert len(result["samples"]) == 2
+        assert sum(result["microflow_ns"]) == pytest.approx(60 * sum(result["samples"]))
+        if intrusion == CLEAN:
+            purity = result["purity"]
+            assert purity["spans"] == 2
+            assert purity["refused"] + purity["read_calls"] + purity["write_calls"] + purity["elsewhere_events"] == 0
+
+
+def synthetic(factors: dict[str, float]) -> list[Trial]:
+    """Trials of the smoke matrix whose times are known multiples of the clean arm's."""
+    rng = np.random.default_rng(3)
+    plan = matrix("smoke")
+    return [
+        Trial(
+            turn,
+            Launch(
+                {"samples": list(1_000 * factors.get(turn.arm.config["intrusion"], 1) * rng.lognormal(0, 0.001, 3))},
+                Machine.here(), 0, 0, ResourceUsage(1, 1, 1, 1),
+            ),
+        )
+        for turn in plan.cells().values()
+    ]  # fmt: skip
+
+
+def test_penalties_are_ratios_to_the_clean_arm_of_the_same_work() -> None:
+    """Four times the time is a share of 75 %; an arm that costs nothing is inside the noise floor."""
+    found = penalties(synthetic({"row insert": 4.0, "batch insert": 1.5}))
+    assert {(one.work, one.arm) for one in found} == {
+        (work, arm) for work in WORKS for arm in INTRUSIONS if arm != CLEAN
+    }
+    by_arm = {one.arm: one for one in found if one.work == "records"}
+    insert = by_arm["row insert"]
+    assert insert.ratio == pytest.approx(4, rel=0.01)
+    assert insert.share == pytest.approx(0.75, abs=0.01)
+    assert insert.share_low <= insert.share <= insert.share_high
+    assert insert.verdict is Verdict.HIGHER
+    assert by_arm["progress update"].verdict is Verdict.NONE
+    assert 0 < insert.noise_floor < 0.2
+    assert all(math.isfinite(one.high) for one in found)
+
+
+def test_an_incomplete_experiment_has_no_penalties() -> None:
+    """A block without its clean arm is resumed, not analysed."""
+    with pytest.raises(MicroflowError, match="incomplete"):
+        penalties(synthetic({})[:-1])
+
+
+def test_an_arm_runs_in_a_fresh_process() -> None:
+    """The planned arm is callable from outside by its name alone, and its conditions are recorded."""
+    turn = next(turn for turn in matrix("smoke").cells().values() if turn.arm.name == "microflows: clean")
+    (found,) = run_trials([turn])
+    assert found.run.result["records"] == turn.arm.config["rows"]
+    assert found.run.result["purity"]["refused"] == 0
+    assert found.run.usage.cpu_s > 0
