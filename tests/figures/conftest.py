@@ -38,8 +38,12 @@ def phases() -> pd.DataFrame:
 
 
 def contamination() -> pd.DataFrame:
-    rows = [("clean", 1.0, 0.99, 1.01), ("batch insert", 1.4, 1.3, 1.5), ("row inserts", 310.0, 290.0, 330.0)]
-    return pd.DataFrame(rows, columns=["arm", "ratio", "low", "high"]).assign(noise_floor=0.02)
+    rows = [
+        (work, arm, ratio, ratio * 0.9, ratio * 1.15, 0.03)
+        for work, weight in (("microflows", 3.0), ("records", 1.0))
+        for arm, ratio in (("row insert", 90.0 * weight), ("batch insert", 1.1 * weight), ("checkpoint fsync", 1.02))
+    ]
+    return pd.DataFrame(rows, columns=["work", "arm", "ratio", "low", "high", "noise_floor"])
 
 
 def scaling() -> pd.DataFrame:

@@ -1,0 +1,99 @@
+"""All figures: from which trials, by which analysis, drawn how. They read the database and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from microflow.errors import MicroflowError
+from microflow.experiments import contamination, timing_separation, whole_job
+from microflow.experiments.matrix import Matrix
+from microflow.experiments.results import IncompleteError, Results
+from microflow.figures.style import ieee, png, save
+from microflow.store.experiments import ExperimentStore
+
+__all__ = ["FIGURES", "Drawn", "Entry", "Plate", "draw_all", "plate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One figure: ``drawing`` is the module of `microflow.figures` whose ``draw`` takes ``analyse``'s frame."""
+
+    name: str
+    drawing: str
+    matrix: Callable[[str], Matrix]
+    analyse: Callable[[Results], pd.DataFrame]
+    caption: str
+
+
+FIGURES = (
+    Entry(
+        "phase-breakdown",
+        "phases",
+        whole_job.matrix,
+        whole_job.phases,
+        "Where a job's time goes, from file to file and database (healthcare, tokenization).",
+    ),
+    Entry(
+        "contamination-penalty",
+        "contamination",
+        contamination.matrix,
+        timing_separation.penalty_frame,
+        "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure with its name and caption; Jupyter shows it as an image."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+    def _repr_png_(self) -> bytes:
+        return png(self.figure)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure's files, or why there are none."""
+
+    name: str
+    files: tuple[Path, ...]
+    missing: str = ""
+
+
+def plate(name: str, profile: str, store: ExperimentStore) -> Plate:
+    """Draw one figure of the catalogue.
+
+    Raises:
+        MicroflowError: there is no such figure.
+        IncompleteError: not all of its trials have run.
+    """
+    for entry in FIGURES:
+        if entry.name == name:
+            frame = entry.analyse(Results.read(entry.matrix(profile), store))
+            with ieee():
+                figure: Figure = import_module(f"microflow.figures.{entry.drawing}").draw(frame)
+            return Plate(name, entry.caption, figure)
+    raise MicroflowError(f"no figure {name!r}", hint=f"figures are: {', '.join(entry.name for entry in FIGURES)}")
+
+
+def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
+    """Draw and save every figure whose trials are complete; say of the others what is missing."""
+    drawn = []
+    for entry in FIGURES:
+        try:
+            files = save(plate(entry.name, profile, store).figure, folder, entry.name)
+        except IncompleteError as error:
+            drawn.append(Drawn(entry.name, (), error.message))
+        else:
+            drawn.append(Drawn(entry.name, files))
+    return drawn
