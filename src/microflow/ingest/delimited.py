@@ -1,17 +1,15 @@
 """Delimited text: every row read as text, its fields counted, whatever is wrong with it named by line.
 
-Python's ``csv`` module does the parsing (RFC 4180: quotes doubled, line ends inside quotes; LF, CRLF and CR end a
-line). A quote that is never closed would swallow the rest of a file: then its first line alone is quarantined, and reading
-goes on behind it.
+Regular chunks take the fast way (`microflow.ingest.plain`). The others are parsed by Python's ``csv`` module (RFC 4180:
+quotes doubled, line ends inside quotes; LF, CRLF and CR end a line), row by row. A quote that is never closed would
+swallow the rest of a file: then its first line alone is quarantined, and reading goes on behind it.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -19,6 +17,8 @@ import pyarrow as pa
 
 from microflow.errors import InputError
 from microflow.ingest.block import BLOCK_ROWS, Block
+from microflow.ingest.feed import Feed
+from microflow.ingest.plain import parse_plain
 from microflow.ingest.quarantine import Quarantine
 from microflow.schema import SourceFormat
 
@@ -39,19 +39,29 @@ def read_delimited(
         InputError: the file is empty or its header is not the one described.
     """
     csv.field_size_limit(LONGEST_CELL)
-    rows = _Rows(file, source, quarantine)
+    feed = Feed(file)
+    rows = _Rows(feed, source, quarantine)
     header = [name.strip() for name in rows.header(place)] if source.header else list(names)
     _check_header(header, names, place)
-    order = [header.index(name) for name in names]
-    missing = source.missing | {""}
     accepted = rows.of_width(len(header))
-    while block := list(islice(accepted, BLOCK_ROWS)):
-        fields = list(zip(*(row for _, row in block), strict=True))
-        texts = ([None if value in missing else value for value in fields[position]] for position in order)
-        yield Block(
-            np.array([line for line, _ in block], np.int64),
-            {name: pa.array(text, pa.string()) for name, text in zip(names, texts, strict=True)},
-        )
+    while (chunk := feed.peek()) or rows.is_reading_again:
+        plain = None if rows.is_reading_again else parse_plain(chunk, header, source, is_last=feed.is_last())
+        if plain is not None:
+            feed.skip(plain.size)
+            columns = dict(zip(header, plain.columns, strict=True))
+            yield Block(rows.pass_over(plain.line_count) + plain.lines, {name: columns[name] for name in names})
+        else:
+            yield _block(rows.until(accepted, feed.taken + len(chunk)), header, names, source)
+
+
+def _block(rows: list[Row], header: list[str], names: tuple[str, ...], source: SourceFormat) -> Block:
+    missing = source.missing | {""}
+    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * len(header)
+    texts = ([None if value in missing else value for value in fields[header.index(name)]] for name in names)
+    return Block(
+        np.array([line for line, _ in rows], np.int64),
+        {name: pa.array(text, pa.string()) for name, text in zip(names, texts, strict=True)},
+    )
 
 
 def _check_header(header: list[str], names: tuple[str, ...], place: str) -> None:
@@ -69,13 +79,34 @@ def _check_header(header: list[str], names: tuple[str, ...], place: str) -> None
 class _Rows:
     """Rows with their first line, and a way back to the second line of one that went wrong."""
 
-    def __init__(self, file: IO[bytes], source: SourceFormat, quarantine: Quarantine) -> None:
+    def __init__(self, feed: Feed, source: SourceFormat, quarantine: Quarantine) -> None:
+        self._feed = feed
         self._source = source
         self._quarantine = quarantine
-        self._text = io.TextIOWrapper(file, _encoding(file), errors="surrogateescape", newline="")
         self._again: deque[str] = deque()
         self._taken: list[str] = []
         self._line = 0
+
+    @property
+    def is_reading_again(self) -> bool:
+        """Whether lines of a row that went wrong are still to be read as rows of their own."""
+        return bool(self._again)
+
+    def pass_over(self, lines: int) -> int:
+        """Count lines that were read another way; returns the number of the first."""
+        first = self._line + 1
+        self._line += lines
+        return first
+
+    def until(self, accepted: Iterator[Row], taken: int) -> list[Row]:
+        """Rows up to this many bytes of the feed, or a block of them."""
+        rows: list[Row] = []
+        while (self._feed.taken < taken or self._again) and len(rows) < BLOCK_ROWS:
+            row = next(accepted, None)
+            if row is None:
+                break
+            rows.append(row)
+        return rows
 
     def header(self, place: str) -> list[str]:
         """The first row that is not blank."""
@@ -83,6 +114,7 @@ class _Rows:
             _, fields = next(self._parsed())
         except (StopIteration, csv.Error):
             raise InputError("the file is empty or does not begin with a header", path=place) from None
+        self._taken.clear()
         if not all(_is_text(name) for name in fields):
             raise InputError("the header is not UTF-8 text", path=place, line=1, hint="convert the file with iconv")
         return fields
@@ -122,7 +154,9 @@ class _Rows:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._text)
+        line = self._again.popleft() if self._again else self._feed.line().decode("utf-8", "surrogateescape")
+        if not line:
+            raise StopIteration
         self._line += 1
         self._taken.append(line)
         return line
@@ -146,9 +180,3 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _encoding(file: IO[bytes]) -> str:
-    """By the byte order mark: UTF-16, or UTF-8 with or without one."""
-    start = file.peek(2)[:2] if isinstance(file, io.BufferedReader) else b""
-    return "utf-16" if start in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"

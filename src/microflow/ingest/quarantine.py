@@ -41,12 +41,13 @@ class Quarantine:
         if self.path is None:
             return
         if self._writer is None:
-            self._file = self._partial.open("w", encoding="utf-8", newline="")
+            # Raw text may hold bytes that are no text: they are shown, not refused a second time.
+            self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="")
             self._writer = csv.writer(self._file)
             self._writer.writerow(
                 ["line", "column", "reason", "raw"] if self.keep_raw else ["line", "column", "reason"]
             )
-        self._writer.writerow([line, column, reason, *([_harmless(raw)] if self.keep_raw else [])])
+        self._writer.writerow([line, _harmless(column), reason, *([_harmless(raw)] if self.keep_raw else [])])
 
     @property
     def _partial(self) -> Path:
