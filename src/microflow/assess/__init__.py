@@ -1,1 +1,8 @@
-"""What a release achieved: privacy measured by attack, utility measured by use."""
+"""What a release achieves: measured by attack and against the original, never by a method's own formula."""
+
+from microflow.assess.assessment import Assessment, assess
+from microflow.assess.classes import achieved_k
+from microflow.assess.pair import align
+from microflow.assess.report import render
+
+__all__ = ["Assessment", "achieved_k", "align", "assess", "render"]

@@ -1,0 +1,73 @@
+"""What the released values themselves say about how they were protected: the reasons behind the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microflow.anonymize.token_text import REVERSIBLE, split
+from microflow.assess.labels import distinct
+from microflow.assess.loss import Loss
+from microflow.assess.pair import Compared, Pair
+from microflow.schema import Role
+
+__all__ = ["reasons"]
+
+#: A linkage risk that calls for an explanation.
+_HIGH = 0.2
+#: Perturbation of less than this is what remedies do (a shortened date, an age of 90 or older).
+_PERTURBED = 0.05
+
+
+def reasons(pair: Pair, loss: Loss, linkage_risk: float) -> tuple[str, ...]:
+    """Sentences for the report; none holds a value."""
+    found = [*_identifiers(pair), *_quasi_identifiers(pair, loss, linkage_risk)]
+    if pair.suppressed:
+        found.append(f"{pair.suppressed} of {pair.original.num_rows} rows were suppressed.")
+    return tuple(found)
+
+
+def _identifiers(pair: Pair) -> list[str]:
+    tokens, reversible, unchanged = [], [], []
+    for column in pair.schema.with_role(Role.IDENTIFIER):
+        before = pair.original[column.name].combine_chunks().take(pair.ordinals).to_pylist()
+        _, values = distinct(pair.released[column.name])
+        after = pair.released[column.name].to_pylist()
+        parts = [split(value) for value in values if isinstance(value, str)]
+        if parts and all(parts):
+            tokens.append(column.name)
+            reversible += [column.name] if any(part and part[0] == REVERSIBLE for part in parts) else []
+        elif any(old is not None and old == new for old, new in zip(before, after, strict=True)):
+            unchanged.append(column.name)
+    found = []
+    if tokens:
+        found.append(
+            f"{', '.join(tokens)}: pseudonymised by tokens. Pseudonymised data remain personal data (GDPR Art. 4(5), "
+            "recital 26): whoever holds the key can single persons out, and equal tokens link records to each other."
+        )
+    if reversible:
+        found.append(f"{', '.join(reversible)}: the key holder can turn these tokens back into the values.")
+    if unchanged:
+        found.append(f"{', '.join(unchanged)}: identifiers are released as they were.")
+    return found
+
+
+def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]:
+    untouched = [one.column.name for one in pair.quasi if _told(one, loss)]
+    perturbed = [one.column.name for one in pair.quasi if loss.columns[one.column.name].distortion > _PERTURBED]
+    found = []
+    if untouched and linkage_risk > _HIGH:
+        found.append(
+            f"{', '.join(untouched)}: released as precisely as they came, so that whoever knows them finds the record "
+            f"again. This is where the linkage risk of {linkage_risk:.0%} comes from."
+        )
+    if perturbed:
+        found.append(
+            f"{', '.join(perturbed)}: values were perturbed or removed. Class sizes (k, prosecutor risk) say little "
+            "about such a release; the attacks do."
+        )
+    return found
+
+
+def _told(one: Compared, loss: Loss) -> bool:
+    measured = loss.columns[one.column.name]
+    return bool(measured.ncp == 0 and measured.distortion <= _PERTURBED and not np.all(one.labels.width == 1))
