@@ -35,7 +35,7 @@ class ManyCmac:
         self._encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
         whole = _double(self._encryptor.update(bytes(BLOCK_BYTES)))
         self._last_tails = _last_tails(whole, _double(whole))
-        self._states = np.concatenate([self._chain(prefix) for prefix in prefixes])
+        self._states = np.concatenate([np.empty((0, 2), np.uint64), *(self._chain(prefix) for prefix in prefixes)])
         # Row (lane, n) finishes a value of n < 16 bytes, or 16, that is alone behind its prefix.
         self._first_tails = self._states[:, None, :] ^ self._last_tails
         for lane, prefix in enumerate(prefixes):
