@@ -1,7 +1,8 @@
 """The order of a quasi-identifier's values, what a group of them loses, and how it is written.
 
-The observed values of a column are numbered 0 … size-1, its *ranks*, so that a group is a run of ranks; a missing
-value has rank 0 and the others follow. *Loss* is the normalised certainty penalty of one column (Xu et al., KDD 2006):
+The observed values of a column are numbered 0 … size-1, its *ranks*, so that a group is a run of ranks. A missing value
+has rank 0 and the others follow, except in a `Bag`, where it is one of the values. *Loss* is the normalised certainty
+penalty of one column (Xu et al., KDD 2006):
 0 for a single value, 1 for the whole domain. Three kinds of axis:
 
 - `Scale`: numbers and ordered text. A run from low to high loses its share of the whole length.
@@ -31,7 +32,7 @@ class Axis(Protocol):
     """One quasi-identifier, as the partitioner sees it."""
 
     size: int
-    """How many ranks there are, that of the missing value included."""
+    """How many ranks there are."""
     counted: bool
     """Whether a loss depends on how many different ranks a group has, rather than on its lowest and highest."""
 
@@ -42,7 +43,7 @@ class Axis(Protocol):
     def label(self, ranks: Sequence[int]) -> str | None:
         """The text that covers the group: its lowest and highest rank, or for a counted axis all of them, ascending.
 
-        Rank 0 stands first where a value is missing; a group of missing values only is ``None``.
+        In a run rank 0 stands first where a value is missing; a group of missing values only is ``None``.
         """
         ...
 
@@ -103,20 +104,21 @@ class Ladder:
 
 
 class Bag:
-    """Categories without order; ``values`` by rank, the null (rank 0) left out."""
+    """Categories without order; ``values`` by rank, a missing value among them."""
 
     counted = True
 
-    def __init__(self, values: Sequence[str]) -> None:
-        self.size = len(values) + 1
+    def __init__(self, values: Sequence[str | None]) -> None:
+        self.size = len(values)
         self._values = values
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
-        return (count - 1) / max(1, self.size - 2)
+        return (count - 1) / max(1, self.size - 1)
 
     def label(self, ranks: Sequence[int]) -> str | None:
-        names = sorted(self._values[rank - 1] for rank in ranks if rank > 0)
-        return set_label(map(exact_label, names), missing=ranks[0] == 0) if names else None
+        values = [self._values[rank] for rank in ranks]
+        names = sorted(value for value in values if value is not None)
+        return set_label(map(exact_label, names), missing=None in values) if names else None
 
 
 def _label_with_missing(ranks: Sequence[int], write: Callable[[int, int], str]) -> str | None:

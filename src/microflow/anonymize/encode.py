@@ -103,7 +103,7 @@ class GridCoder:
         upper = np.concatenate([[np.nan], top, [np.inf]])[present]
         first, last = self._edges[0], self._edges[-1]
         scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower, upper))
-        return scale, _ranks(present, self.size)
+        return scale, _ranks([0, *present.tolist()], self.size)
 
 
 def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
@@ -181,7 +181,7 @@ class DictionaryCoder:
         if self._column.is_numeric:
             present.sort(key=known.__getitem__)  # type: ignore[arg-type]  # only numbers are known
             numbers = np.asarray([known[code] for code in present], np.float64)
-            return Scale(numbers, numbers, _NumberWriter(numbers, numbers)), _ranks(present, self.size)
+            return Scale(numbers, numbers, _NumberWriter(numbers, numbers)), _ranks([0, *present], self.size)
         texts = {code: str(known[code]) for code in present}
         axis, order = self._text_axis(texts, weights)
         return axis, _ranks(order, self.size)
@@ -192,16 +192,17 @@ class DictionaryCoder:
             place = {name: i for i, name in enumerate(column.categories)}
             order = sorted(texts, key=lambda code: (place.get(texts[code], len(place)), texts[code]))
             steps = np.arange(len(order), dtype=np.float64)
-            return Scale(steps, steps, _TextWriter([texts[code] for code in order])), order
+            return Scale(steps, steps, _TextWriter([texts[code] for code in order])), [0, *order]
         if column.hierarchy is not None:
             values = list(texts.values())
             tree, lengths = column.hierarchy, column.hierarchy.prefix
             paths = prefix_paths(values, lengths) if lengths else tree_paths(values, tree)
             ordered = sorted(zip(paths, texts, strict=True))
-            return Ladder([path for path, _ in ordered]), [code for _, code in ordered]
+            return Ladder([path for path, _ in ordered]), [0, *(code for _, code in ordered)]
         # Frequent first: a cut between neighbours then tends to part the common from the rare.
-        order = sorted(texts, key=lambda code: (-int(weights[code]), texts[code]))
-        return Bag([texts[code] for code in order]), order
+        bag: dict[int, str | None] = {**texts, **({0: None} if weights[0] else {})}
+        order = sorted(bag, key=lambda code: (-int(weights[code]), bag[code] or ""))
+        return Bag([bag[code] for code in order]), order
 
 
 class _NumberWriter:
@@ -224,10 +225,10 @@ class _TextWriter:
         return text_range_label(self._values[low - 1], self._values[high - 1])
 
 
-def _ranks(order: npt.NDArray[np.int64] | list[int], size: int) -> Codes:
+def _ranks(order: list[int], size: int) -> Codes:
+    """The rank of each code: its place in the order, -1 for one that is not there."""
     ranks = np.full(size + 1, -1, np.int32)
-    ranks[0] = 0
-    ranks[np.asarray(order, np.int64)] = np.arange(1, len(order) + 1, dtype=np.int32)
+    ranks[order] = np.arange(len(order))
     return ranks
 
 

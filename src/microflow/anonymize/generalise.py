@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from microflow.schema import Column, Dtype, Value
+from microflow.schema import Column, Value
 
 __all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_range_label"]
 
@@ -103,7 +103,7 @@ class Label:
     def covers(self, value: Value) -> bool:
         """Whether the original ``value`` may hide behind this label.
 
-        >>> parse("{null,[1-5]}", Column("n", dtype=Dtype.NUMBER)).covers(None)
+        >>> parse("{null,F}", Column("sex")).covers(None)
         True
         """
         if self.parts:

@@ -133,10 +133,11 @@ class _Search:
         far_off = np.abs(2 * rows - segments.totals[owner]).astype(np.float64)
         smaller_side = np.minimum(rows, segments.totals[owner] - rows)
         far_off[smaller_side < self._k] = np.inf
-        place, distance = _first_lowest(far_off, owner, len(segments))
+        axis = self._axes[column]
         ranks = self._tuples.ranks[column][segments.orders[column]]
         low, high = ranks[segments.starts[:-1]], ranks[segments.starts[1:] - 1]
-        span = self._axes[column].loss(low, high, np.bincount(owner, minlength=len(segments)).astype(np.int32))
+        span = axis.loss(low, high, np.bincount(owner, minlength=len(segments)))
+        place, distance = _first_lowest(far_off, owner, len(segments))
         return boundary[place], np.where(np.isfinite(distance), -span, np.inf)
 
     def _cheapest(self, segments: Segments, column: int) -> tuple[Index, Floats]:
