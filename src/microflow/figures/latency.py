@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from microflow.figures.style import PAGE_IN, canvas, label_lines, look, plain_log, titled
+from microflow.figures.style import COLUMN_IN, PAGE_IN, canvas, label_lines, look, plain_log, titled
 
 __all__ = ["draw"]
 
@@ -18,7 +18,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ``sustained`` (bool; open marks where the backlog grew).
     """
     types = list(frame["data_type"].unique())
-    figure, axes = canvas(PAGE_IN, 2.5, ncols=len(types), sharey=True)
+    figure, axes = canvas(COLUMN_IN if len(types) == 1 else PAGE_IN, 2.5, ncols=len(types), sharey=True)
     for ax, data_type in zip(axes, types, strict=True):
         _panel(ax, frame[frame["data_type"] == data_type])
         titled(ax, data_type)
