@@ -10,7 +10,7 @@ __all__ = ["card", "email", "iban", "ipv4", "ipv6", "iso_date", "luhn", "phone",
 
 _CARD_LENGTHS = range(13, 20)
 _CARD_STARTS = frozenset("23456")
-_CARD_WITH_CODE = re.compile(r"[0-9]{4}(?:[ .-][0-9]{4}){3}(?=[ .-][0-9]{3}$)")
+_CARD_MARKS = frozenset(" .-")
 _PHONE_DIGITS = range(8, 16)
 _ISO_DATE_LENGTH = 10
 _MONTHS, _DAYS = range(1, 13), range(1, 32)
@@ -47,12 +47,12 @@ def card(match: re.Match[str]) -> int:
     text = match[0]
     if _is_card(text):
         return len(text)
-    shorter = _CARD_WITH_CODE.match(text)
-    return shorter.end() if shorter and _is_card(shorter[0]) else 0
+    shorter = text[: text.rfind(text[4])] if text[4] in _CARD_MARKS else ""
+    return len(shorter) if _is_card(shorter) else 0
 
 
 def _is_card(text: str) -> bool:
-    digits = "".join(char for char in text if char not in " .-")
+    digits = "".join(char for char in text if char not in _CARD_MARKS)
     return len(digits) in _CARD_LENGTHS and digits[0] in _CARD_STARTS and luhn(digits)
 
 

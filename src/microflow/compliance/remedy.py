@@ -31,8 +31,10 @@ _SUPPRESS = "suppress_record"
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
 
 
-def _zip3(value: str) -> str:
+def _zip3(value: str) -> str | None:
     prefix = value[:3]
+    if not prefix.isascii():
+        return None  # no ZIP code, and three characters of it may be more than three bytes
     return "000" if prefix in RESTRICTED_ZIP3 else prefix
 
 

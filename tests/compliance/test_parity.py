@@ -1,0 +1,111 @@
+"""One definition, two compiled forms: they agree on everything, and so do their remedies."""
+
+from __future__ import annotations
+
+import pickle
+from functools import cache
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microflow.compliance import (
+    BatchChecker,
+    BatchRemedy,
+    Policy,
+    RecordChecker,
+    RecordRemedy,
+    load_policy,
+    policy_names,
+)
+from microflow.compliance.patterns import PATTERN_NAMES
+from microflow.compliance.scanner import TextScanner
+from microflow.descriptors import load_schema, schema_names
+from microflow.records import to_batch
+from microflow.schema import DatasetSchema
+
+SHIPPED = [(policy, schema) for policy in policy_names() for schema in schema_names()]
+
+
+class Compiled:
+    """A policy on a schema in all its compiled forms."""
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        self.schema = schema
+        self.batch, self.record = BatchChecker(policy, schema), RecordChecker(policy, schema)
+        self.batch_remedy, self.record_remedy = BatchRemedy(policy, schema), RecordRemedy(policy, schema)
+
+
+@cache
+def compiled(policy: str, schema: str) -> Compiled:
+    return Compiled(load_policy(policy), load_schema(schema))
+
+
+def rows_of(checker: BatchChecker, records: list[dict[str, Any]], schema: DatasetSchema) -> list[list[Any]]:
+    found: list[list[Any]] = [[] for _ in records]
+    for row, violation in checker.violations(checker.check(to_batch(records, schema.arrow))):
+        found[row].append(violation)
+    return found
+
+
+@pytest.mark.parametrize(("policy_name", "schema_name"), SHIPPED)
+@settings(max_examples=12)
+@given(data=st.data())
+def test_both_forms_find_the_same(policy_name: str, schema_name: str, hostile: Any, data: st.DataObject) -> None:
+    """Batch and record checks name the same violations, in the same order, with the same spans, on hostile values."""
+    forms = compiled(policy_name, schema_name)
+    records = data.draw(st.lists(hostile(forms.schema), min_size=1, max_size=5))
+    expected = [forms.record.check(record) for record in records]
+    assert rows_of(forms.batch, records, forms.schema) == expected
+    for record, violations in zip(records, expected, strict=True):
+        quick = forms.record.quick(record)
+        assert quick in violations if violations else quick is None
+
+
+@pytest.mark.parametrize(("policy_name", "schema_name"), SHIPPED)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_both_remedies_agree_and_leave_nothing(
+    policy_name: str, schema_name: str, hostile: Any, data: st.DataObject
+) -> None:
+    """The same rows survive with the same values and types, and a second check finds nothing in them."""
+    forms = compiled(policy_name, schema_name)
+    records = data.draw(st.lists(hostile(forms.schema), min_size=1, max_size=5))
+    batch = to_batch(records, forms.schema.arrow)
+    remedied, positions = forms.batch_remedy.apply(batch, forms.batch.check(batch))
+    expected = [forms.record_remedy.apply(record, forms.record.check(record)) for record in records]
+    survivors = [record for record in expected if record is not None]
+    assert [repr(record) for record in remedied.to_pylist()] == [repr(record) for record in survivors]
+    assert positions.tolist() == [i for i, record in enumerate(expected) if record is not None]
+    assert remedied.schema == batch.schema
+    assert len(forms.batch.check(remedied)) == 0
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_the_sketch_misses_nothing_that_the_scanner_finds(text_values: Any, data: st.DataObject) -> None:
+    """Polars looks closer at every text in which there is something to find."""
+    text = data.draw(text_values())
+    scanner = TextScanner(PATTERN_NAMES)
+    found = scanner.spans(text)
+    if found:
+        assert pl.Series([text]).str.contains(scanner.sketch).item()
+    assert all(0 <= start < end <= len(text) for _, start, end in found)
+    assert all(first[2] <= second[1] for first, second in zip(found, found[1:], strict=False))
+
+
+@pytest.mark.parametrize("name", ["healthcare", "iot"])
+def test_a_compiled_check_travels_to_a_worker(name: str) -> None:
+    """Checkers and remedies survive pickling and say the same afterwards."""
+    schema = load_schema(name)
+    policy = load_policy(schema.policy)
+    record = dict.fromkeys(schema.names) | {"record_id": 1, "latitude": 53.12345, "ssn": "123-45-6789"}
+    record = {field: value for field, value in record.items() if field in schema.names}
+    batch = to_batch([record], schema.arrow)
+    for kind in (BatchChecker, RecordChecker, BatchRemedy, RecordRemedy):
+        pickle.loads(pickle.dumps(kind(policy, schema)))
+    before, after = BatchChecker(policy, schema), pickle.loads(pickle.dumps(BatchChecker(policy, schema)))
+    assert before.violations(before.check(batch)) == after.violations(after.check(batch)) != []
+    assert pickle.loads(pickle.dumps(policy)) == policy
