@@ -102,27 +102,37 @@ class Detokenizer:
     def __init__(self, schema: DatasetSchema, key: bytes, key_bits: int) -> None:
         key = require_bits(key, key_bits)
         self._key_id = key_id(key)
-        self._fields = {column.name: field for field, column in enumerate(schema.with_role(Role.IDENTIFIER))}
-        self._codes = _siv(key, list(self._fields))
+        self._identifiers = list(enumerate(schema.with_role(Role.IDENTIFIER)))
+        self._codes = _siv(key, [column.name for _, column in self._identifiers])
 
-    def restore(self, name: str, token: str) -> str:
-        """The value behind a token of the identifier ``name``.
+    def restore(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the identifiers' values instead of their tokens, in the types that the schema gives them.
 
         Raises:
-            InputError: not a reversible token, or one that was altered or made for another field.
+            InputError: an identifier is not a reversible token, or one that was altered or made for another field.
             KeyMaterialError: made with another key.
         """
+        for field, column in self._identifiers:
+            texts = [self._value(field, column.name, token) for token in rows.column(column.name).to_pylist()]
+            values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
+            place = rows.schema.get_field_index(column.name)
+            rows = rows.set_column(place, pa.field(column.name, values.type), values)
+        return rows
+
+    def _value(self, field: int, name: str, token: str | None) -> str | None:
+        if token is None:
+            return None
         parts = split(token)
         if parts is None or parts[0] != REVERSIBLE:
             raise InputError(
-                "not a reversible token", column=name, hint="only tokens that begin with 'r1.' can be turned back"
+                "not a reversible token", column=name, hint="they begin with 'r1.'; make them with --reversible"
             )
         if parts[1] != self._key_id:
             raise KeyMaterialError(
-                f"the token was made with key {parts[1]}, and this is key {self._key_id}",
-                hint="give the key (and the key bits) the file was made with",
+                f"the tokens were made with key {parts[1]}, and this is key {self._key_id}",
+                hint="give the key and the key bits that the file was made with",
             )
-        value = self._codes.restore(self._fields[name], parts[2])
+        value = self._codes.restore(field, parts[2])
         if value is None:
             raise InputError("the token was altered, or made for another field", column=name)
         return value

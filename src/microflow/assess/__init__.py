@@ -2,7 +2,7 @@
 
 from microflow.assess.assessment import Assessment, assess
 from microflow.assess.classes import achieved_k
-from microflow.assess.pair import align
+from microflow.assess.pair import align, needed_columns
 from microflow.assess.report import render
 
-__all__ = ["Assessment", "achieved_k", "align", "assess", "render"]
+__all__ = ["Assessment", "achieved_k", "align", "assess", "needed_columns", "render"]

@@ -13,7 +13,7 @@ from microflow.assess.labels import Index, Labels, distinct, labels_of
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role, Value
 
-__all__ = ["Compared", "Pair", "align", "group"]
+__all__ = ["Compared", "Pair", "align", "group", "needed_columns"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ class Pair:
         return cls(schema, original, released, rows, quasi, sensitive, classes, sizes, first)
 
 
+def needed_columns(schema: DatasetSchema) -> list[str]:
+    """The columns an assessment reads; nobody needs to keep the others in memory."""
+    roles = (Role.RECORD_ID, Role.IDENTIFIER, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
+    return [column.name for column in schema.with_role(*roles)]
+
+
 def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
     """The class of each row (equal codes in all columns), and each class's first row and number of rows.
 
@@ -92,7 +98,7 @@ def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
 
 def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordinals: Index) -> None:
     for name, table in (("original", original), ("released", released)):
-        missing = [column for column in schema.names if column not in table.column_names]
+        missing = [name for name in needed_columns(schema) if name not in table.column_names]
         if missing:
             raise InputError(
                 f"the {name} table has no column {missing[0]!r}", hint=f"schema {schema.name!r} describes it"

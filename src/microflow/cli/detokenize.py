@@ -1,0 +1,64 @@
+"""``microflow detokenize``: reversible tokens back to values, for whoever holds the key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import Detokenizer
+from microflow.cli.options import FILE, OUTPUT
+from microflow.descriptors import load_schema
+from microflow.errors import InputError
+from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
+from microflow.schema import DatasetSchema, Dtype, Role, SourceFormat
+
+__all__ = ["detokenize"]
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("output", type=OUTPUT)
+@click.option("--schema", required=True, help="What the columns mean: a shipped name, or your YAML file.")
+@click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
+def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
+    r"""Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
+
+    Only tokens made with --reversible can be turned back, and only with their key. A key in
+    MICROFLOW_TOKEN_KEY_FILE stays out of the process list and the shell's history.
+
+    \b
+    Example:
+      MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
+    """
+    bits = int(key_bits)
+    described = load_schema(schema)
+    detokenizer = Detokenizer(described, read_key(bits), bits)
+    try:
+        rows = _restore(file, output, described, detokenizer)
+    finally:
+        # Half a file of personal data is not left behind.
+        partial_path(output).unlink(missing_ok=True)
+    click.echo(f"{rows:,} rows written to {output}")
+
+
+def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> int:
+    """Write all rows or none; returns how many."""
+    rows = 0
+    with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
+        for flow in read_microflows(file, _tokenized(schema), quarantine=quarantine):
+            writer.write(detokenizer.restore(flow.rows))
+            rows += len(flow)
+        if quarantine.total:
+            raise InputError(f"{quarantine.total} rows cannot be read; nothing was written", path=file)
+    return rows
+
+
+def _tokenized(schema: DatasetSchema) -> DatasetSchema:
+    """The same columns with text where tokens stand."""
+    columns = tuple(
+        replace(column, dtype=Dtype.STRING) if column.role is Role.IDENTIFIER else column for column in schema.columns
+    )
+    return replace(schema, columns=columns, source=SourceFormat())
