@@ -50,11 +50,14 @@ class LocalBatchProcessor:
         )
 
     def _once(self, flows: Iterator[Microflow], clock: PhaseClock) -> Iterator[Processed]:
-        kernel = BatchKernel(self._spec)
+        with clock.pre():
+            kernel = BatchKernel(self._spec)
         for flow in flows:
             with clock.pure():
                 released, screened = kernel.run(flow.rows)
-            yield processed(flow, released, screened, clock.pure_spans[-1])
+            with clock.post():
+                result = processed(flow, released, screened, clock.pure_spans[-1])
+            yield result
 
     def _in_two_passes(self, flows: Iterator[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(self._spec.method, self._spec.schema))
@@ -65,7 +68,9 @@ class LocalBatchProcessor:
             for laid in clock.reading(pick_up(spool)):
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
-                yield processed(laid.place, released, laid.screened, laid.pure_ns + clock.pure_spans[-1])
+                with clock.post():
+                    result = processed(laid.place, released, laid.screened, laid.pure_ns + clock.pure_spans[-1])
+                yield result
 
     def _screen_all(
         self, flows: Iterator[Microflow], clock: PhaseClock, anonymizer: DatasetAnonymizer, spool: IO[bytes]

@@ -15,6 +15,8 @@ __all__ = ["Costs", "LearnedCosts"]
 _KEPT = 0.95
 #: An observation this many times above the prediction is an accident of the machine and is cut down to it.
 _WORST = 4.0
+#: Weight of each of the two observations that stand for the prior.
+_PRIOR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,17 @@ class LearnedCosts:
     """Follows the machine: a moving mean for ``single``, exponentially weighted least squares for the two others.
 
     Args:
-        prior: Where to start; it keeps the weight of one small and one full microflow, so that a long time without
-            one of them does not leave the line undetermined.
+        prior: Where to start. A little of it stays for ever, as one small and one full microflow, so that a long time
+            without one of them does not leave the line undetermined.
     """
 
     def __init__(self, prior: Costs | None = None) -> None:
-        self._prior = self.now = prior or Costs()
-        # Weights, records, nanoseconds, records squared, records × nanoseconds.
+        self.now = prior or Costs()
+        #: Of what it believes now; kept at hand because it is asked for with every record.
+        self.break_even = self.now.break_even
         self._sums = [0.0] * 5
+        ends = [_sums(size, self.now.together(size)) for size in (1, MICROFLOW_ROWS)]
+        self._prior_sums = [sum(pair) for pair in zip(*ends, strict=True)]
 
     def observe(self, records: int, ns: float, *, together: bool) -> None:
         """One service of ``records`` took ``ns``."""
@@ -66,14 +71,17 @@ class LearnedCosts:
         else:
             single = _KEPT * costs.single + (1 - _KEPT) * ns / records
             self.now = Costs(single, costs.fixed, costs.each)
+        self.break_even = self.now.break_even
 
     def _refit(self, records: int, ns: float) -> None:
-        new = (1.0, records, ns, records * records, records * ns)
-        self._sums = [_KEPT * old + one for old, one in zip(self._sums, new, strict=True)]
-        low, high = 1, MICROFLOW_ROWS
-        at_low, at_high = self._prior.together(low), self._prior.together(high)
-        prior = (2, low + high, at_low + at_high, low * low + high * high, low * at_low + high * at_high)
-        count, total, time, squares, products = (a + b for a, b in zip(self._sums, prior, strict=True))
+        self._sums = [_KEPT * old + one for old, one in zip(self._sums, _sums(records, ns), strict=True)]
+        sums = [old + _PRIOR * one for old, one in zip(self._sums, self._prior_sums, strict=True)]
+        count, total, time, squares, products = sums
         spread = count * squares - total * total
         each = max((count * products - total * time) / spread, 0.0)
         self.now = Costs(self.now.single, max((time - each * total) / count, 0.0), each)
+
+
+def _sums(records: int, ns: float) -> tuple[float, ...]:
+    """What least squares adds up: count, records, nanoseconds, records squared, records × nanoseconds."""
+    return 1.0, float(records), ns, float(records * records), records * ns

@@ -23,6 +23,8 @@ __all__ = ["AdaptiveRouter", "Objectives", "RandomRouter", "Route", "Router", "S
 
 #: Enter vectorised service this far above the break-even size, leave it as far below.
 HYSTERESIS = 1.25
+#: One in so many services of a single record is learned from: learning from all would cost a tenth of serving them.
+_SAMPLED = 16
 #: Records by which the bound grows after a full microflow that kept the objective.
 _GROWTH = 50
 
@@ -140,6 +142,7 @@ class AdaptiveRouter(_InOrder):
         self._learned = LearnedCosts(costs)
         self._bound = MICROFLOW_ROWS
         self._together = False
+        self._alone = 0
         self._urgent = urgent
         self._ahead = ahead
         self._looked_at = 0
@@ -157,12 +160,12 @@ class AdaptiveRouter(_InOrder):
         if waiting > self._bound and self._urgent is not None and (pressing := self._would_be_late(arrived)):
             self._overtook.update(pressing)
             self.reasons["urgent"] += len(pressing)
-            return Route(pressing, len(pressing) > self.costs.break_even, "urgent")
+            return Route(pressing, len(pressing) > self._learned.break_even, "urgent")
         if not waiting:
             return None
         if self._overtook:
             return self._take_around(waiting)
-        self._together = waiting > self.costs.break_even * (1 / HYSTERESIS if self._together else HYSTERESIS)
+        self._together = waiting > self._learned.break_even * (1 / HYSTERESIS if self._together else HYSTERESIS)
         if not self._together:
             return self._take(1, "low load", together=False)
         size = min(waiting, self._bound)
@@ -170,11 +173,14 @@ class AdaptiveRouter(_InOrder):
 
     def observe(self, route: Route, ns: int) -> None:
         """Learn the costs; bound the microflow by the objective."""
-        self._learned.observe(len(route.records), ns, together=route.together)
         if not route.together:
+            self._alone += 1
+            if self._alone % _SAMPLED == 0:
+                self._learned.observe(len(route.records), ns, together=False)
             return
+        self._learned.observe(len(route.records), ns, together=True)
         if ns > self._objectives.service_ns:
-            self._bound = max(self._bound // 2, int(self.costs.break_even), 1)
+            self._bound = max(self._bound // 2, int(self._learned.break_even), 1)
         elif len(route.records) == self._bound:
             self._bound = min(self._bound + _GROWTH, MICROFLOW_ROWS)
 
@@ -187,7 +193,7 @@ class AdaptiveRouter(_InOrder):
         if not records:
             return self.route(head.stop + waiting - len(head))
         self.reasons["high load"] += len(records)
-        return Route(records, len(records) > self.costs.break_even, "high load")
+        return Route(records, len(records) > self._learned.break_even, "high load")
 
     def _would_be_late(self, arrived: int) -> list[int]:
         """Urgent records so far behind that, served in their turn, they would miss their objective."""

@@ -1,7 +1,7 @@
 """The stream topology as data: one spout, bolts, one sink, and the streams between them.
 
 It is validated when it is built, reads as a diagram (`Topology.to_mermaid`), runs in this process
-(`microflow.processors.stream`) and on Apache Storm (`microflow.storm`), which generates its Flux YAML from here.
+(`microflow.processors.runner`) and on Apache Storm (`microflow.storm`), which generates its Flux YAML from here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from microflow.errors import TopologyError
 
 __all__ = ["HYBRID_TOPOLOGY", "STREAM_TOPOLOGY", "Component", "Stream", "Topology"]
 
+_SHAPES = {"spout": "([{}])", "bolt": "[{}]", "sink": "[({})]"}
+
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A spout, a bolt or the sink; ``parallelism`` is how many copies Storm runs."""
+    """A ``spout``, a ``bolt`` or the ``sink``; ``parallelism`` is how many copies Storm runs."""
 
     name: str
     kind: str
@@ -37,7 +39,9 @@ class Topology:
     """A directed acyclic graph from the spout to the sink.
 
     Raises:
-        TopologyError: a stream names a component that is not there, a component is not reachable, or there is a cycle.
+        TopologyError: two components of one name, an unknown kind, not exactly one spout and one sink, a stream to or
+            from nowhere or grouped by a field its source does not have, or a component on no way from spout to sink
+            (which a cycle is too).
     """
 
     name: str
@@ -45,40 +49,59 @@ class Topology:
     streams: tuple[Stream, ...]
 
     def __post_init__(self) -> None:
-        names = [component.name for component in self.components]
-        if len(set(names)) != len(names):
-            raise TopologyError(f"topology {self.name!r} has two components of one name")
-        for kind in ("spout", "sink"):
-            if sum(component.kind == kind for component in self.components) != 1:
-                raise TopologyError(f"topology {self.name!r} needs exactly one {kind}")
+        self._check_components()
         for stream in self.streams:
-            for end in (stream.source, stream.target):
-                if end not in names:
-                    raise TopologyError(f"stream {stream.source} -> {stream.target}: there is no component {end!r}")
-        if unread := set(names) - set(self.order):
-            raise TopologyError(f"topology {self.name!r}: {min(unread)!r} is on no way from spout to sink")
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """Names in an order in which every component comes after all that feed it (Kahn 1962)."""
-        waiting = {
-            component.name: {s.source for s in self.streams if s.target == component.name}
-            for component in self.components
-        }
-        spout = next(component.name for component in self.components if component.kind == "spout")
-        done: list[str] = []
-        ready = [name for name, sources in waiting.items() if not sources and name == spout]
-        while ready:
-            done.append(ready.pop())
-            ready += [
-                name
-                for name, sources in waiting.items()
-                if name not in {*done, *ready} and sources and sources <= set(done)
-            ]
-        return tuple(done)
+            self._check_stream(stream)
+        for component in self.components:
+            if component.kind != "sink" and not self.after(component.name):
+                raise self._error(f"nobody reads {component.name!r}")
+        if stranded := {component.name for component in self.components} - set(self.order):
+            raise self._error(f"{min(stranded)!r} is on no way from spout to sink")
 
     def __getitem__(self, name: str) -> Component:
         return next(component for component in self.components if component.name == name)
+
+    def of_kind(self, kind: str) -> tuple[Component, ...]:
+        """The components of one kind."""
+        return tuple(component for component in self.components if component.kind == kind)
+
+    def after(self, name: str) -> tuple[str, ...]:
+        """Who reads a component."""
+        return tuple(stream.target for stream in self.streams if stream.source == name)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names from the spout on, every component after all that feed it (Kahn 1962)."""
+        waiting = {
+            component.name: {stream.source for stream in self.streams if stream.target == component.name}
+            for component in self.components
+        }
+        done: list[str] = []
+        ready = [component.name for component in self.of_kind("spout") if not waiting[component.name]]
+        while ready:
+            done.append(ready.pop(0))
+            known = {*done, *ready}
+            ready += [name for name, fed_by in waiting.items() if name not in known and fed_by and fed_by <= {*done}]
+        return tuple(done)
+
+    def _check_components(self) -> None:
+        names = [component.name for component in self.components]
+        if len(set(names)) != len(names):
+            raise self._error("two components have one name")
+        for component in self.components:
+            if component.kind not in _SHAPES:
+                raise self._error(f"{component.name!r} is of no known kind", f"kinds are: {', '.join(_SHAPES)}")
+        for kind in ("spout", "sink"):
+            if len(self.of_kind(kind)) != 1:
+                raise self._error(f"exactly one {kind} is needed")
+
+    def _check_stream(self, stream: Stream) -> None:
+        where = f"stream {stream.source} -> {stream.target}"
+        for end in (stream.source, stream.target):
+            if all(component.name != end for component in self.components):
+                raise self._error(f"{where}: there is no component {end!r}")
+        if missing := set(stream.fields) - set(self[stream.source].output):
+            raise self._error(f"{where}: no field {min(missing)!r} to group by")
 
     def to_mermaid(self) -> str:
         """The graph as a Mermaid diagram.
@@ -89,17 +112,25 @@ class Topology:
           compliance[compliance] --> anonymize[anonymize]
           anonymize[anonymize] --> results[(results)]
         """
-        shapes = {"spout": "([{}])", "sink": "[({})]"}
-        drawn = {c.name: c.name + shapes.get(c.kind, "[{}]").format(c.name) for c in self.components}
-        return "\n".join(["flowchart LR", *(f"  {drawn[s.source]} --> {drawn[s.target]}" for s in self.streams)])
+        drawn = {one.name: one.name + _SHAPES[one.kind].format(one.name) for one in self.components}
+        arrows = []
+        for stream in self.streams:
+            label = f" {', '.join(stream.fields)} --" if stream.fields else ""
+            arrows.append(f"  {drawn[stream.source]} --{label}> {drawn[stream.target]}")
+        return "\n".join(["flowchart LR", *arrows])
 
+    def _error(self, message: str, hint: str = "") -> TopologyError:
+        return TopologyError(f"topology {self.name!r}: {message}", hint=hint)
+
+
+_TUPLE = ("ordinal", "record", "violations")
 
 STREAM_TOPOLOGY = Topology(
     "microflow-stream",
     (
         Component("records", "spout", ("ordinal", "record")),
-        Component("compliance", "bolt", ("ordinal", "record", "violations")),
-        Component("anonymize", "bolt", ("ordinal", "record", "violations")),
+        Component("compliance", "bolt", _TUPLE),
+        Component("anonymize", "bolt", _TUPLE),
         Component("results", "sink"),
     ),
     (Stream("records", "compliance"), Stream("compliance", "anonymize"), Stream("anonymize", "results")),
@@ -109,7 +140,7 @@ HYBRID_TOPOLOGY = Topology(
     "microflow-hybrid",
     (
         Component("records", "spout", ("ordinal", "record")),
-        Component("router", "bolt", ("ordinal", "record", "violations")),
+        Component("router", "bolt", _TUPLE),
         Component("results", "sink"),
     ),
     (Stream("records", "router"), Stream("router", "results")),

@@ -134,8 +134,8 @@ class Once:
         self._beyond: set[int] = set()
 
     def first(self, ordinal: int) -> bool:
-        """Whether this ordinal is seen for the first time."""
-        if ordinal < self._below or ordinal in self._beyond:
+        """Whether this ordinal is seen for the first time; from now on it has been."""
+        if self.seen(ordinal):
             return False
         if ordinal == self._below:
             self._below += 1
@@ -145,6 +145,10 @@ class Once:
         else:
             self._beyond.add(ordinal)
         return True
+
+    def seen(self, ordinal: int) -> bool:
+        """Whether this ordinal has been let through."""
+        return ordinal < self._below or ordinal in self._beyond
 
     @property
     def remembered(self) -> int:
