@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, TimingContaminationError
 from microflow.timing import clock as clock_module
 from microflow.timing.clock import PhaseClock
+from microflow.timing.guard import PurityGuard
 
 
 @pytest.fixture
@@ -84,6 +85,24 @@ def test_nested_spans_are_refused(outer: str, inner: str) -> None:
     assert clock.running is None
     with getattr(clock, inner)():
         pass
+
+
+def test_what_the_guard_takes_is_not_pure(ticks: list[int]) -> None:
+    """Arming the guard is pre-processing, its evidence post-processing, also when it complains; no time is lost."""
+
+    class SlowGuard(PurityGuard):
+        def enter(self) -> None:
+            ticks[0] += 3
+
+        def leave(self, error: BaseException | None = None) -> None:
+            ticks[0] += 5
+            raise TimingContaminationError("late")
+
+    clock = PhaseClock(SlowGuard())
+    with pytest.raises(TimingContaminationError), clock.pure():
+        ticks[0] += 40
+    report = clock.report()
+    assert (report.pre_ns, report.pure_ns, report.post_ns, report.residual_ns) == (3, 40, 5, 0)
 
 
 def test_an_exception_ends_the_span(ticks: list[int]) -> None:

@@ -69,7 +69,8 @@ class PhaseReport:
 class Span:
     """One kind of span of one clock, used again and again: making no object per span is what keeps it cheap.
 
-    A pure span keeps its length, and its guard watches from just before its start to just after its end.
+    A pure span keeps its length, and its guard watches from just before its start to just after its end. What the guard
+    itself takes is pre-processing before and post-processing after.
     """
 
     __slots__ = ("_clock", "_guard", "_lengths", "_name", "_start", "total_ns")
@@ -89,20 +90,27 @@ class Span:
         if clock.running is not None:
             raise MicroflowError(f"{self} cannot start inside {clock.running}", hint="leave the first span before")
         if self._guard is not None:
+            arming = _now()
             self._guard.enter()
+            clock.pre().total_ns += _now() - arming
         clock.running = self
         self._start = _now()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        length = _now() - self._start
-        self._clock.running = None
+        end = _now()
+        length = end - self._start
+        clock = self._clock
+        clock.running = None
         self.total_ns += length
         if self._lengths is not None:
             self._lengths.append(length)
         if self._guard is not None:
-            self._guard.leave(error)
+            try:
+                self._guard.leave(error)
+            finally:
+                clock.post().total_ns += _now() - end
 
     def __str__(self) -> str:
         return self._name

@@ -71,14 +71,15 @@ class PurityGuard:
     """
 
     def __init__(self) -> None:
-        if not _hooked:
-            sys.addaudithook(_audit)
-            _hooked.append(os.getpid())
-        close_gates()
         self._place: tuple[int, int] | None = None
         self._counters: KernelCounters | None = None
         self._start: Reading | None = None
         self._first_error: TimingContaminationError | None = None
+        if not _hooked:
+            # A hook cannot be taken away again: there is one, for all guards of the process and its forked children.
+            sys.addaudithook(_audit)
+            _hooked.append(os.getpid())
+        close_gates()
         self.evidence = PurityEvidence(kernel_counters=self._settle())
 
     def enter(self) -> None:
