@@ -16,6 +16,9 @@ NAMES = {
     "tokenization": "tokenization",
 }
 
+#: Methods whose labels stand below their points, so that curves that come near each other can both be read.
+_BELOW = {"differential_privacy"}
+
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Each setting a point with intervals, settings of one method joined; lower left is what one wants.
@@ -49,7 +52,7 @@ def _labels(ax: Axes, frame: pd.DataFrame) -> None:
 
     Settings that fall on one point share a label.
     """
-    for index, (method, points) in enumerate(frame.groupby("method", sort=False)):
+    for method, points in frame.groupby("method", sort=False):
         style, name = look(str(method)), NAMES.get(str(method), str(method))
         ends = [points.iloc[0], points.iloc[-1]]
         if ends[0][["loss", "risk"]].equals(ends[1][["loss", "risk"]]):
@@ -57,7 +60,7 @@ def _labels(ax: Axes, frame: pd.DataFrame) -> None:
         else:
             texts = [f"{name}, {ends[0]['setting']}", ends[1]["setting"]]
         for row, text in zip(ends, texts, strict=False):
-            above = 6 if index % 2 == 0 else -6
+            above = -6 if method in _BELOW else 6
             ax.annotate(
                 text, (row["loss"], row["risk"]), xytext=(4, above), textcoords="offset points", va="center",
                 color=style.color,

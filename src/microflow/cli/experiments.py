@@ -1,0 +1,59 @@
+"""``microflow experiments``: run the research questions, notebook by notebook."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from microflow.experiments.matrix import PROFILES
+from microflow.experiments.notebooks import EXPERIMENTS, execute, parameters_of
+
+__all__ = ["experiments"]
+
+#: Of the current folder, which must be the repository: notebooks are not part of the package.
+NOTEBOOKS = Path("notebooks")
+
+
+@click.group()
+def experiments() -> None:
+    """Run the research questions, and see what the database holds of them."""
+
+
+@experiments.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="How long it may take."
+)
+@click.option("--force", is_flag=True, help="Run again what the database already holds.")
+@click.option("--only", type=click.Choice(EXPERIMENTS), multiple=True, help="Only these notebooks (repeatable).")
+def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
+    r"""Execute the notebooks by Papermill; copies with results go to notebooks/executed.
+
+    \b
+    Examples:
+      microflow experiments run                       about six minutes on two cores
+      microflow experiments run --only rq1 --force    one question, measured again
+      microflow experiments run --profile paper       hours; for print
+    """
+    for name in only or EXPERIMENTS:
+        notebook = NOTEBOOKS / f"{name}.ipynb"
+        given = {"profile": profile, "force": force}
+        # The figures notebook measures nothing, so that there is nothing to force.
+        parameters = {key: value for key, value in given.items() if key in parameters_of(notebook)}
+        click.echo(f"{name:<20}", nl=False)
+        started = time.perf_counter_ns()
+        copy = execute(notebook, parameters, NOTEBOOKS / "executed")
+        click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
+
+
+@experiments.command("list")
+def show() -> None:
+    """What the database holds: experiments, their trials, and when the last one ran."""
+    from microflow.store.experiments import ExperimentStore
+
+    with ExperimentStore() as store:
+        for name in store.experiments():
+            trials = store.trials(name)
+            last = trials["created_at"].max()
+            click.echo(f"{name:<20} {len(trials):>6} trials   last {last:%Y-%m-%d %H:%M}")

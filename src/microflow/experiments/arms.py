@@ -1,0 +1,189 @@
+"""What trials of RQ-1, RQ-2 and scalability do: functions from a configuration to measurements, for fresh processes.
+
+Every function generates its own data, so that a trial reads no file, and tokens get a key that anybody can compute
+from the seed: the arms of a block must release equal rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.compliance import load_policy
+from microflow.datasets import generate
+from microflow.descriptors import load_schema
+from microflow.microflows import Microflow, microflows
+from microflow.processors import Processed, ProcessingSpec, build_processor
+from microflow.processors.live import Service, Workload, measured_costs, serve_open_loop
+from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
+from microflow.settings import MICROFLOW_ROWS
+from microflow.timing.clock import PhaseClock
+from microflow.timing.guard import PurityGuard
+from microflow.timing.open_loop import OpenLoopRun
+from microflow.timing.schedules import bursts, poisson
+
+__all__ = ["burst", "open_loop", "spec_of", "throughput", "volume"]
+
+_SERVED_ROWS = 20_000
+_WARM_UP_S = 0.2
+_SLICE_NS = 50_000_000
+
+
+def spec_of(config: Mapping[str, Any]) -> ProcessingSpec:
+    """The work of a configuration: ``data_type``, ``method`` (fields of `MethodSettings`) and ``seed``."""
+    schema = load_schema(config["data_type"])
+    named = config["method"]
+    method = MethodSettings(**{**named, "method": Method(named["method"]), "seed": config["seed"]})
+    # SHA-512 of a fixed text: 512 bits, of which shorter keys take the first.
+    key = hashlib.sha512(f"microflow experiment {config['seed']}".encode()).digest()[: method.key_bits // 8]
+    return ProcessingSpec(schema, load_policy(schema.policy), method, key=key)
+
+
+def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``passes`` passes over the same ``rows`` rows in memory, on ``pipeline`` and ``engine``.
+
+    Returns:
+        ``samples``: pure nanoseconds per record, one value a pass; on several workers, of the busiest one.
+        ``pure``: whether the guard saw memory only. ``violations``, and checksums (of the output only where the method
+        is not the identity, which by design gives other rows).
+    """
+    spec, flows = spec_of(config), list(_source(config, config["rows"]))
+    samples, digest, violations, pure = [], 0, 0, True
+    for _ in range(config["passes"]):
+        processor = build_processor(spec, config["pipeline"], config["engine"])
+        guard = PurityGuard()
+        clock = PhaseClock(guard)
+        digest = violations = 0
+        for done in processor.process(flows, clock):
+            with clock.pause():
+                digest ^= _digest(done)
+                violations += len(done.findings)
+        report = clock.report()
+        samples.append((report.pure_ns - report.overlap_ns) / config["rows"])
+        pure = pure and guard.evidence.is_pure
+    comparable = spec.method.method is not Method.IDENTITY
+    return {
+        "samples": samples,
+        "pure": pure,
+        "violations": violations,
+        "data_checksum": _checksum(flows),
+        "output_checksum": f"{digest:016x}" if comparable else None,
+    }
+
+
+def volume(config: Mapping[str, Any]) -> dict[str, Any]:
+    """One pass over ``rows`` rows that are generated as they are read, so that memory shows what the engine holds.
+
+    Returns:
+        ``samples``: pure seconds, one value. The process's peak memory is in the trial's usage.
+    """
+    clock, rows = PhaseClock(), 0
+    for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(
+        _source(config, config["rows"]), clock
+    ):
+        rows += done.rows_in
+    report = clock.report()
+    return {"samples": [(report.pure_ns - report.overlap_ns) / 1e9], "rows_processed": rows}
+
+
+def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Offer ``loads`` (records/s) one after the other for ``seconds`` each; the load comes from a process of its own.
+
+    Returns:
+        One value a load: ``p50_ns``, ``p99_ns``, ``p999_ns`` (from intended arrival to result), ``slope`` (backlog
+        growth, as a part of the load), ``unserved``. ``samples`` are the p99s.
+    """
+    spec, workload = spec_of(config), _workload(config)
+    series: dict[str, list[float]] = {name: [] for name in ("load", "p50_ns", "p99_ns", "p999_ns", "slope", "unserved")}
+    for load in config["loads"]:
+        schedule = poisson(load, max(config["seconds"], 2 * MICROFLOW_ROWS / load), config["seed"])
+        run = serve_open_loop(schedule, _router(config, spec, workload), Service(spec, workload), give_up_s=1.0)
+        found = run.summary(_WARM_UP_S)
+        values = (load, found.p50_ns, found.p99_ns, found.p999_ns, run.backlog_slope(_WARM_UP_S), run.unserved)
+        for name, value in zip(series, values, strict=True):
+            series[name].append(float(value))
+    return {"samples": series["p99_ns"], **series}
+
+
+def burst(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A calm load of ``rate`` with bursts of ``peak_rate`` for a fifth of each second, for ``seconds``.
+
+    Returns:
+        One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
+        ``p99_ns``; ``samples`` are the p99s, and ``reasons`` counts why records went the way they went.
+    """
+    spec, workload = spec_of(config), _workload(config)
+    schedule = bursts(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
+    router = _Watched(_router(config, spec, workload))
+    run = serve_open_loop(schedule, router, Service(spec, workload))
+    slices = _slices(run, np.repeat(router.sizes, router.sizes))
+    return {**slices, "samples": slices["p99_ns"], "reasons": dict(router.reasons)}
+
+
+class _Watched:
+    """A router that remembers how many records it had served at once, in the order of service."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self.sizes: list[int] = []
+        self.reasons = router.reasons
+        self.wanted = router.wanted
+
+    def route(self, arrived: int) -> Any:
+        found = self._router.route(arrived)
+        if found is not None:
+            self.sizes.append(len(found.records))
+        return found
+
+    def observe(self, route: Any, ns: int) -> None:
+        self._router.observe(route, ns)
+
+
+def _slices(run: OpenLoopRun, sizes: Any) -> dict[str, list[float]]:
+    served = run.completed_ns >= 0
+    frame = pl.DataFrame({"slice": run.intended_ns[served] // _SLICE_NS, "latency": run.latencies_ns()})
+    frame = frame.with_columns(size=pl.Series(sizes[: frame.height]))
+    found = frame.group_by("slice").agg(
+        pl.len().alias("count"), pl.col("size").median(), pl.col("latency").quantile(0.99).alias("p99_ns")
+    )
+    found = found.sort("slice")
+    return {
+        "time_s": (found["slice"] * _SLICE_NS / 1e9).to_list(),
+        "offered": (found["count"] / (_SLICE_NS / 1e9)).to_list(),
+        "size": found["size"].to_list(),
+        "p99_ns": found["p99_ns"].to_list(),
+    }
+
+
+def _router(config: Mapping[str, Any], spec: ProcessingSpec, workload: Workload) -> Router:
+    if config["pipeline"] == "hybrid":
+        return AdaptiveRouter(costs=measured_costs(Service(spec, workload)))
+    return StaticRouter(1 if config["pipeline"] == "stream" else MICROFLOW_ROWS)
+
+
+def _workload(config: Mapping[str, Any]) -> Workload:
+    return Workload(pa.concat_batches([flow.rows for flow in _source(config, _SERVED_ROWS)]))
+
+
+def _source(config: Mapping[str, Any], rows: int) -> Iterator[Microflow]:
+    return microflows(batch.rows for batch in generate(config["data_type"], rows, config["seed"]))
+
+
+def _digest(done: Processed) -> int:
+    """A number that changes with any value, name or ordinal, and not with the order in which rows are released."""
+    frame = pl.DataFrame(pl.from_arrow(done.released)).with_columns(_ordinal=pl.Series(done.ordinals))
+    return int(frame.hash_rows(seed=1).sum()) if frame.height else 0
+
+
+def _checksum(flows: Iterable[Microflow]) -> str:
+    digest = hashlib.sha256()
+    for flow in flows:
+        for column in flow.rows.columns:
+            digest.update(pl.Series(column).hash(seed=1).to_numpy().tobytes())
+    return digest.hexdigest()
