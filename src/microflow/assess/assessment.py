@@ -76,19 +76,20 @@ def assess(
     if not schema.quasi_identifiers:
         raise InputError(f"schema {schema.name!r} has no quasi-identifiers", hint="an attacker would know nothing")
     pair = Pair.of(schema, original, released, ordinals)
-    rng = np.random.default_rng(seed)
-    attacks = tuple(linkage(pair, knows, attempts, rng) for knows in range(1, len(pair.quasi) + 1))
-    loss = measure_loss(pair, rng)
+    # A stream of its own for each measure: what one draws does not move the next one's sample.
+    streams = iter(np.random.default_rng(seed).spawn(4 + len(pair.quasi)))
+    attacks = tuple(linkage(pair, knows, attempts, next(streams)) for knows in range(1, len(pair.quasi) + 1))
+    loss = measure_loss(pair, next(streams))
     return Assessment(
         schema=schema.name,
         rows=original.num_rows,
         quasi_identifiers=tuple(one.column.name for one in pair.quasi),
         achieved=achieved(pair),
-        reidentification=reidentification(pair, rng),
+        reidentification=reidentification(pair, next(streams)),
         linkage=attacks,
-        singling_out=singling_out(pair, attempts, rng),
+        singling_out=singling_out(pair, attempts, next(streams)),
         loss=loss,
-        utility=measure_utility(pair, rng),
+        utility=measure_utility(pair, next(streams)),
         reasons=reasons(pair, loss, attacks[-1].risk),
         seed=seed,
     )

@@ -14,7 +14,7 @@ __all__ = ["reasons"]
 
 #: A linkage risk that calls for an explanation.
 _HIGH = 0.2
-#: Perturbation of less than this is what remedies do (a shortened date, an age of 90 or older).
+#: Less than this is what remedies do (a shortened code, an age of 90 or older).
 _PERTURBED = 0.05
 
 
@@ -69,5 +69,6 @@ def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]
 
 
 def _told(one: Compared, loss: Loss) -> bool:
-    measured = loss.columns[one.column.name]
-    return bool(measured.ncp == 0 and measured.distortion <= _PERTURBED and not np.all(one.labels.width == 1))
+    """Whether nearly every row tells the value itself."""
+    exact = float(np.mean(one.labels.width[one.labels.codes] == 0))
+    return exact > 1 - _PERTURBED and loss.columns[one.column.name].distortion <= _PERTURBED

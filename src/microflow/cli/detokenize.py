@@ -37,23 +37,25 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)
     try:
-        rows = _restore(file, output, described, detokenizer)
+        rows, tokens = _restore(file, output, described, detokenizer)
     finally:
         # Half a file of personal data is not left behind.
         partial_path(output).unlink(missing_ok=True)
-    click.echo(f"{rows:,} rows written to {output}")
+    click.echo(f"{rows:,} rows with {tokens:,} tokens turned back, written to {output}")
 
 
-def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> int:
-    """Write all rows or none; returns how many."""
-    rows = 0
+def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> tuple[int, int]:
+    """Write all rows or none; returns how many they were, and how many tokens."""
+    rows = tokens = 0
+    identifiers = [column.name for column in schema.with_role(Role.IDENTIFIER)]
     with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
         for flow in read_microflows(file, _tokenized(schema), quarantine=quarantine):
             writer.write(detokenizer.restore(flow.rows))
             rows += len(flow)
+            tokens += sum(len(flow) - flow.rows.column(name).null_count for name in identifiers)
         if quarantine.total:
             raise InputError(f"{quarantine.total} rows cannot be read; nothing was written", path=file)
-    return rows
+    return rows, tokens
 
 
 def _tokenized(schema: DatasetSchema) -> DatasetSchema:
