@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from microflow.errors import MicroflowError
 from microflow.timing import feeds
-from microflow.timing.open_loop import ADAPTIVE, MICROFLOW, STREAM, Batching, OpenLoop, OpenLoopRun
+from microflow.timing.open_loop import OpenLoop, OpenLoopRun, Portions, as_it_comes, full_microflows, stream
 from microflow.timing.schedules import poisson, steady
 
 MS = 1_000_000
@@ -35,14 +35,14 @@ def test_the_simulated_stream_is_lindleys_queue(rate: int, service_us: int, seed
     schedule = poisson(rate, 0.2, seed)
     if len(schedule) == 0:
         return
-    run = OpenLoop(schedule, give_up_s=1e6).simulate(lambda due: due, service_ns=lambda _: service_us * 1_000)
+    run = OpenLoop(schedule, give_up_s=1e6).simulate(stream(), lambda due: due, service_ns=lambda _: service_us * 1_000)
     assert (run.latencies_ns() == lindley(schedule, service_us * 1_000)).all()
 
 
 def test_a_stall_is_seen_in_full_simulated() -> None:
     """One stall of 200 ms at 1,000/s: its 200 records waited 200, 199, 198 ... ms, and a closed loop would see one."""
     run = OpenLoop(steady(1_000, 2)).simulate(
-        lambda due: due, service_ns=lambda due: 200 * MS if due.start == 1_000 else 1_000
+        stream(), lambda due: due, service_ns=lambda due: 200 * MS if due.start == 1_000 else 1_000
     )
     waited = run.latencies_ns()
     assert (waited > 10 * MS).sum() == pytest.approx(190, abs=2)
@@ -58,7 +58,7 @@ def test_a_stall_is_seen_in_full_in_real_time() -> None:
             time.sleep(0.2)
         return due
 
-    run = OpenLoop(steady(1_000, 0.8)).run(serve)
+    run = OpenLoop(steady(1_000, 0.8)).run(stream(), serve)
     waited = run.latencies_ns()
     assert run.unserved == 0
     assert waited.max() >= 200 * MS
@@ -67,15 +67,10 @@ def test_a_stall_is_seen_in_full_in_real_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batching", "sizes"),
-    [
-        (STREAM, [1] * 10),
-        (Batching(4, 4), [4, 4, 2]),
-        (Batching(1, 100), [1, 4, 5]),
-        (Batching(4, 8), [4, 4, 2]),
-    ],
+    ("least", "most", "sizes"),
+    [(1, 1, [1] * 10), (4, 4, [4, 4, 2]), (1, 100, [1, 4, 5]), (4, 8, [4, 4, 2])],
 )
-def test_batching_decides_how_records_are_handed_over(batching: Batching, sizes: list[int]) -> None:
+def test_portions_are_handed_over_in_order(least: int, most: int, sizes: list[int]) -> None:
     """Ten records 1 ms apart, a first call of 4.5 ms: each kind of system gets its own portions, in order."""
     seen: list[range] = []
 
@@ -83,28 +78,32 @@ def test_batching_decides_how_records_are_handed_over(batching: Batching, sizes:
         seen.append(due)
         return due
 
-    OpenLoop(steady(1_000, 0.01), batching).simulate(
-        serve, service_ns=lambda due: 4_500_000 if due.start == 0 else 6 * MS if batching.at_most > 4 else 1_000
+    OpenLoop(steady(1_000, 0.01)).simulate(
+        Portions(least, most),
+        serve,
+        service_ns=lambda due: 4_500_000 if due.start == 0 else 6 * MS if most > 4 else 1_000,
     )
     assert [len(due) for due in seen] == sizes
     assert [index for due in seen for index in due] == list(range(10))
 
 
-def test_a_record_waits_no_longer_than_its_linger() -> None:
-    """A microflow that does not fill is handed over in time."""
-    run = OpenLoop(steady(100, 1), Batching(1_000, 1_000, linger_s=0.05)).simulate(
-        lambda due: due, service_ns=lambda _: 1_000
-    )
-    assert run.latencies_ns().max() <= 50 * MS + 1_000
-    whole = OpenLoop(steady(100, 1), MICROFLOW).simulate(lambda due: due, service_ns=lambda _: 1_000)
-    assert whole.latencies_ns().max() == pytest.approx(990 * MS, rel=0.01)
+def test_a_dispatcher_is_told_what_serving_took() -> None:
+    """A router that learns costs sees each portion with its own."""
+    seen: list[tuple[range, int]] = []
+
+    class Learning(Portions):
+        def observe(self, portion: range, ns: int) -> None:
+            seen.append((portion, ns))
+
+    OpenLoop(steady(1_000, 0.003)).simulate(Learning(), lambda due: due, service_ns=lambda due: 10 + due.start)
+    assert seen == [(range(i, i + 1), 10 + i) for i in range(3)]
 
 
 def test_a_batch_waits_for_its_records() -> None:
     """Full microflows cost the wait to fill them: the mean latency is half of it, the adaptive system pays nothing."""
     schedule = steady(10_000, 2)
-    batch = OpenLoop(schedule, MICROFLOW).simulate(lambda due: due, service_ns=lambda _: 1)
-    adaptive = OpenLoop(schedule, ADAPTIVE).simulate(lambda due: due, service_ns=lambda _: 1)
+    batch = OpenLoop(schedule).simulate(full_microflows(), lambda due: due, service_ns=lambda _: 1)
+    adaptive = OpenLoop(schedule).simulate(as_it_comes(), lambda due: due, service_ns=lambda _: 1)
     assert batch.latencies_ns().mean() == pytest.approx(50 * MS, rel=0.02)
     assert adaptive.latencies_ns().max() == 1
 
@@ -117,7 +116,7 @@ def test_records_held_back_count_until_they_are_released() -> None:
         held.extend(due)
         return [held.pop(0)] if len(held) > 3 else []
 
-    run = OpenLoop(steady(1_000, 0.01)).simulate(serve, lambda: held, service_ns=lambda _: 0)
+    run = OpenLoop(steady(1_000, 0.01)).simulate(stream(), serve, lambda: held, service_ns=lambda _: 0)
     assert (run.latencies_ns()[:7] == 3 * MS).all()
     assert (run.latencies_ns()[7:] == np.array([2, 1, 0]) * MS).all()
     assert run.unserved == 0
@@ -125,7 +124,9 @@ def test_records_held_back_count_until_they_are_released() -> None:
 
 def test_what_is_never_returned_is_not_served() -> None:
     """A lost record is counted, and has no latency."""
-    run = OpenLoop(steady(1_000, 0.01)).simulate(lambda due: [i for i in due if i != 4], service_ns=lambda _: 0)
+    run = OpenLoop(steady(1_000, 0.01)).simulate(
+        stream(), lambda due: [i for i in due if i != 4], service_ns=lambda _: 0
+    )
     assert run.unserved == 1
     assert len(run.latencies_ns()) == 9
 
@@ -133,13 +134,15 @@ def test_what_is_never_returned_is_not_served() -> None:
 @pytest.mark.parametrize(("service_us", "slope"), [(500, 0.0), (2_000, 0.5), (4_000, 0.75)])
 def test_the_backlog_of_an_overload_grows_by_its_excess(service_us: int, slope: float) -> None:
     """At 1,000/s a server of 500/s falls behind by half the load; one that keeps up has no slope."""
-    run = OpenLoop(steady(1_000, 2), give_up_s=60).simulate(lambda due: due, service_ns=lambda _: service_us * 1_000)
+    run = OpenLoop(steady(1_000, 2), give_up_s=60).simulate(
+        stream(), lambda due: due, service_ns=lambda _: service_us * 1_000
+    )
     assert run.backlog_slope() == pytest.approx(slope, abs=0.01)
 
 
 def test_an_overload_is_given_up() -> None:
     """A hopeless run ends a given time after the last arrival; what was not served is counted."""
-    run = OpenLoop(steady(1_000, 1), give_up_s=1).simulate(lambda due: due, service_ns=lambda _: 10 * MS)
+    run = OpenLoop(steady(1_000, 1), give_up_s=1).simulate(stream(), lambda due: due, service_ns=lambda _: 10 * MS)
     assert run.unserved == pytest.approx(800, abs=3)
     assert run.backlog_slope() == pytest.approx(0.9, abs=0.02)
 
@@ -147,7 +150,7 @@ def test_an_overload_is_given_up() -> None:
 def test_warm_up_is_cut_by_arrival() -> None:
     """Records due in the warm-up are not in the percentiles, whenever they were finished."""
     run = OpenLoop(steady(1_000, 1)).simulate(
-        lambda due: due, service_ns=lambda due: 100 * MS if due.start == 0 else 1_000
+        stream(), lambda due: due, service_ns=lambda due: 100 * MS if due.start == 0 else 1_000
     )
     assert run.summary().max_ns == 100 * MS
     assert run.summary(warm_up_s=0.5).max_ns == 1_000
@@ -157,7 +160,7 @@ def test_warm_up_is_cut_by_arrival() -> None:
 def test_service_times_can_be_measured_in_simulated_time() -> None:
     """Without a given service time the call itself is timed; an idle hour is not waited for."""
     start = time.perf_counter_ns()
-    run = OpenLoop(np.array([0, 3_600 * 10**9])).simulate(lambda due: time.sleep(0.01) or due)
+    run = OpenLoop(np.array([0, 3_600 * 10**9])).simulate(stream(), lambda due: time.sleep(0.01) or due)
     assert time.perf_counter_ns() - start < 60 * 10**9
     assert run.latencies_ns().min() >= 10 * MS
 
@@ -171,7 +174,7 @@ def test_a_real_run_serves_everything_once_and_in_order() -> None:
         return due
 
     schedule = poisson(40_000, 0.5, seed=1)
-    run = OpenLoop(schedule, ADAPTIVE).run(serve)
+    run = OpenLoop(schedule).run(as_it_comes(), serve)
     assert seen == list(range(len(schedule)))
     assert run.unserved == 0
     assert run.latencies_ns().min() >= 0
@@ -188,7 +191,7 @@ def test_the_generator_does_not_wait_for_the_system() -> None:
         return due
 
     schedule = steady(30_000, 0.5)
-    run = OpenLoop(schedule, ADAPTIVE).run(serve)
+    run = OpenLoop(schedule).run(as_it_comes(), serve)
     assert run.unserved == 0
     assert run.latencies_ns()[: len(schedule) // 2].min() >= 300 * MS
 
@@ -203,7 +206,7 @@ def test_no_process_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -
         raise KeyError
 
     with pytest.raises(KeyError):
-        OpenLoop(steady(100, 60)).run(serve)
+        OpenLoop(steady(100, 60)).run(stream(), serve)
     assert started[0].returncode is not None
 
 
@@ -218,7 +221,7 @@ def test_a_generator_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         return due
 
     with pytest.raises(MicroflowError, match="load generator"):
-        OpenLoop(steady(100, 60)).run(serve)
+        OpenLoop(steady(100, 60)).run(stream(), serve)
 
 
 def test_an_empty_schedule_is_refused() -> None:

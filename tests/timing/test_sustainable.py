@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microflow.timing.open_loop import STREAM, OpenLoop
+from microflow.timing.open_loop import OpenLoop, stream
 from microflow.timing.schedules import poisson
 from microflow.timing.sustainable import Objective, Probe, find_sustainable, judge
 
@@ -13,8 +13,8 @@ MS = 1_000_000
 
 def server(service_us: int, objective: Objective):
     def attempt(rate: float) -> Probe:
-        loop = OpenLoop(poisson(rate, 5, seed=1), STREAM)
-        run = loop.simulate(lambda due: due, service_ns=lambda _: service_us * 1_000)
+        loop = OpenLoop(poisson(rate, 5, seed=1))
+        run = loop.simulate(stream(), lambda due: due, service_ns=lambda _: service_us * 1_000)
         return judge(run, rate, objective, warm_up_s=0.5)
 
     return attempt
@@ -45,7 +45,7 @@ def test_the_ends_of_the_range_are_told_apart() -> None:
 def test_unserved_records_are_not_sustained() -> None:
     """A system that drops what it cannot do has a splendid latency, and fails."""
     run = OpenLoop(poisson(500, 1, seed=1)).simulate(
-        lambda due: due if due.start % 100 else [], service_ns=lambda _: 1_000
+        stream(), lambda due: due if due.start % 100 else [], service_ns=lambda _: 1_000
     )
     assert not judge(run, 500, Objective(p99_ns=100 * MS)).sustained
 

@@ -23,7 +23,7 @@ from microflow.processors import ProcessingSpec, build_processor
 from microflow.processors.kernel import BatchKernel
 from microflow.timing.clock import PhaseClock, PhaseReport
 from microflow.timing.guard import PurityGuard
-from microflow.timing.open_loop import OpenLoop
+from microflow.timing.open_loop import OpenLoop, stream
 from microflow.timing.schedules import poisson, steady
 from microflow.timing.simulation import Bench, coverage, false_alarms
 from microflow.timing.statistics import bootstrap_interval
@@ -133,7 +133,7 @@ def _stall() -> Iterator[Line]:
             time.sleep(_STALL_MS / 1e3)
         return due
 
-    waited = OpenLoop(schedule).run(serve).latencies_ns() / 1e6
+    waited = OpenLoop(schedule).run(stream(), serve).latencies_ns() / 1e6
     yield fixed(f"open loop: records that saw a {_STALL_MS} ms stall", float((waited > _SEEN_MS).sum()), "records",
                 at_least=_STALL_MS - _SEEN_MS)  # fmt: skip
     yield fixed("open loop: the longest wait of that run", float(waited.max()), "ms", at_least=_STALL_MS)
@@ -141,6 +141,6 @@ def _stall() -> Iterator[Line]:
 
 def _driver() -> Iterator[Line]:
     """A system that does nothing, record by record: what is left is the driver's and the generator's own."""
-    idle = OpenLoop(poisson(10_000, 2, seed=1)).run(lambda due: due)
+    idle = OpenLoop(poisson(10_000, 2, seed=1)).run(stream(), lambda due: due)
     yield fixed("open loop: an idle system's p50", idle.summary(0.2).p50_ns / 1e3, "µs")
     yield fixed("open loop: announcements late by, median", float(np.median(idle.generator_lag_ns)) / 1e3, "µs")

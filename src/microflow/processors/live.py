@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
@@ -25,14 +24,11 @@ from microflow.processors.router import Route, Router
 from microflow.processors.urgency import Urgency
 from microflow.schema import Record
 from microflow.settings import MICROFLOW_ROWS
-from microflow.timing.feeds import Feed, LiveFeed, SimulatedFeed
-from microflow.timing.open_loop import OpenLoopRun
+from microflow.timing.open_loop import OpenLoop, OpenLoopRun
 from microflow.timing.schedules import Schedule
 
 __all__ = ["Service", "Workload", "measured_costs", "serve_open_loop", "simulate"]
 
-#: Does what was decided and returns the ordinals whose result is there now.
-Work = Callable[[Route], Sequence[int]]
 _now = time.perf_counter_ns
 
 
@@ -135,53 +131,17 @@ def ahead_of(key: str, workload: Workload) -> Callable[[int, int], Sequence[int]
 
 def serve_open_loop(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
     """Offer a schedule in real time; the load comes from another process and does not wait."""
-    with LiveFeed(schedule) as feed:
-        completed = _drive(feed, schedule, router, service, give_up_s)
-        if router.route(len(schedule)) is None:
-            completed[np.asarray(service.flush(), np.int64)] = feed.now()
-        return OpenLoopRun(schedule, completed, feed.lags())
+    return OpenLoop(schedule, give_up_s=give_up_s).run(router, service, service.flush)
 
 
 def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:
     """The same in simulated time, where serving costs exactly ``costs``: equal on every machine."""
-    feed = SimulatedFeed(schedule)
 
-    def work(route: Route) -> Sequence[int]:
+    def cost(route: Route) -> int:
         size = len(route.records)
-        feed.work(round(costs.together(size) if route.together else costs.alone(size)))
-        return route.records
+        return round(costs.together(size) if route.together else costs.alone(size))
 
-    completed = _drive(feed, schedule, router, work, give_up_s)
-    return OpenLoopRun(schedule, completed, np.empty(0, np.int64))
-
-
-def _drive(feed: Feed, schedule: Schedule, router: Router, work: Work, give_up_s: float) -> npt.NDArray[np.int64]:
-    """Completion times by record, -1 where there was none in time or the record is held back."""
-    total, give_up_ns = len(schedule), int(schedule[-1]) + round(give_up_s * 1e9)
-    completed = np.full(total, -1, np.int64)
-    arrived, listened = 0, False
-    while feed.now() < give_up_ns:
-        wanted = min(router.wanted(), total)
-        if arrived < wanted or not listened:
-            arrived = min(feed.wait(wanted, total, np.inf), total)
-        started = feed.now()
-        route = router.route(arrived)
-        if route is None:
-            return completed
-        done = work(route)
-        finished = feed.now()
-        router.observe(route, finished - started)
-        # While records are served one by one, those known to wait come first; asking costs as much as serving one.
-        listened = not route.together
-        _note(completed, done, finished)
-    return completed
-
-
-def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> None:
-    if isinstance(done, range):
-        completed[done.start : done.stop] = now
-    elif len(done):
-        completed[np.asarray(done)] = now
+    return OpenLoop(schedule, give_up_s=give_up_s).simulate(router, lambda route: route.records, service_ns=cost)
 
 
 def _scoped(spec: ProcessingSpec, scope: Scope) -> ProcessingSpec:

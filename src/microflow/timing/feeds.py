@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import select
 import subprocess
@@ -33,11 +32,8 @@ class Feed(Protocol):
         """The time."""
         ...
 
-    def wait(self, least: int, most: int, until_ns: float) -> int:
-        """Wait until ``least`` records have arrived in all, or until ``until_ns``; then say how many have.
-
-        ``most`` is how many the caller could use: with as many known to have arrived, nobody needs to be asked.
-        """
+    def wait(self, least: int) -> int:
+        """Wait until ``least`` records have arrived in all; then say how many have."""
         ...
 
 
@@ -72,12 +68,10 @@ class LiveFeed:
     def now(self) -> int:
         return time.perf_counter_ns() - self._origin
 
-    def wait(self, least: int, most: int, until_ns: float) -> int:
-        if self._arrived >= most:
-            return self._arrived
+    def wait(self, least: int) -> int:
         self._listen()
-        while self._arrived < least and (left := until_ns - self.now()) > 0:
-            select.select([self._pipe], [], [], None if math.isinf(left) else left / 1e9)
+        while self._arrived < least:
+            select.select([self._pipe], [], [])
             self._listen()
         return self._arrived
 
@@ -124,8 +118,8 @@ class SimulatedFeed:
     def now(self) -> int:
         return self._now
 
-    def wait(self, least: int, most: int, until_ns: float) -> int:  # noqa: ARG002 - asking costs nothing here
-        self._now = max(self._now, int(min(self._schedule[least - 1], until_ns)))
+    def wait(self, least: int) -> int:
+        self._now = max(self._now, int(self._schedule[least - 1]))
         return int(np.searchsorted(self._schedule, self._now, "right"))
 
     def work(self, ns: int) -> None:

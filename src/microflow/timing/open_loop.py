@@ -1,21 +1,21 @@
 """The open-loop driver: records come when they come, and each one's latency counts from when it was due.
 
-    loop = OpenLoop(poisson(5_000, seconds=4, seed=1), Batching(at_least=1, at_most=1))
-    run = loop.run(lambda due: [processor.process_record(records[i]) for i in due] and due)
+    loop = OpenLoop(poisson(5_000, seconds=4, seed=1))
+    run = loop.run(stream(), lambda due: [processor.process_record(records[i]) for i in due] and due)
     run.summary(warm_up_s=1).p99_ns
 
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
-How records are handed over is the only difference between the kinds of system: `STREAM` one at a time, `MICROFLOW` in
-full thousands, `ADAPTIVE` whatever has come.
+Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, `full_microflows` waits
+for a thousand, `as_it_comes` takes whatever is there, a hybrid's router decides anew each time.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,23 @@ from microflow.timing.feeds import Feed, LiveFeed, SimulatedFeed
 from microflow.timing.latency import LatencyRecorder, LatencySummary
 from microflow.timing.schedules import Schedule
 
-__all__ = ["ADAPTIVE", "MICROFLOW", "STREAM", "Batching", "Flush", "OpenLoop", "OpenLoopRun", "Serve"]
+__all__ = [
+    "Dispatcher",
+    "Flush",
+    "OpenLoop",
+    "OpenLoopRun",
+    "Portions",
+    "Serve",
+    "as_it_comes",
+    "full_microflows",
+    "stream",
+]
 
-#: Takes the indices of records that are due (a range, in order of arrival), does the work, and returns the indices
-#: whose result is there now: the same range, or others when records are held back. A suppressed record is done when
-#: that is decided. An index never returned counts as not served.
-Serve = Callable[[range], Sequence[int]]
-#: Called once after the last record: returns the indices that were still held back.
+P = TypeVar("P")
+#: Does the work on a portion and returns the indices whose result is there now: those of the portion, or others when
+#: records are held back. A suppressed record is done when that is decided. An index never returned is not served.
+Serve = Callable[[P], Sequence[int]]
+#: Called once after the last portion: returns the indices that were still held back.
 Flush = Callable[[], Sequence[int]]
 
 _GRID = 200
@@ -39,18 +49,57 @@ _GRID = 200
 _FEWEST_ARRIVALS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """How many due records the system is given at once; ``linger_s`` after its arrival a record waits no longer."""
+class Dispatcher(Protocol[P]):
+    """Decides which records the system is given next. It owns the queue: indices from 0 in order of arrival."""
 
-    at_least: int = 1
-    at_most: int = 1
-    linger_s: float = math.inf
+    def wanted(self) -> int:
+        """Serve when this many records have arrived in all (or when no more will)."""
+        ...
+
+    def route(self, arrived: int) -> P | None:
+        """The next portion, now that ``arrived`` records have come in all; ``None`` when all of them are served."""
+        ...
+
+    def observe(self, portion: P, ns: int) -> None:
+        """What serving it took, in nanoseconds."""
+        ...
 
 
-STREAM = Batching()
-MICROFLOW = Batching(MICROFLOW_ROWS, MICROFLOW_ROWS)
-ADAPTIVE = Batching(1, MICROFLOW_ROWS)
+class Portions:
+    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival."""
+
+    def __init__(self, at_least: int = 1, at_most: int = 1) -> None:
+        self._at_least = at_least
+        self._at_most = at_most
+        self._next = 0
+
+    def wanted(self) -> int:
+        """The records served so far, and the fewest that make a portion."""
+        return self._next + self._at_least
+
+    def route(self, arrived: int) -> range | None:
+        """What has arrived, up to the most that make a portion."""
+        due = range(self._next, min(arrived, self._next + self._at_most))
+        self._next = due.stop
+        return due or None
+
+    def observe(self, portion: range, ns: int) -> None:
+        """Learns nothing."""
+
+
+def stream() -> Portions:
+    """One record at a time."""
+    return Portions()
+
+
+def full_microflows() -> Portions:
+    """A full microflow at a time: records wait until it is full."""
+    return Portions(MICROFLOW_ROWS, MICROFLOW_ROWS)
+
+
+def as_it_comes() -> Portions:
+    """Whatever has arrived, up to a microflow."""
+    return Portions(1, MICROFLOW_ROWS)
 
 
 @dataclass(frozen=True)
@@ -107,25 +156,28 @@ class OpenLoop:
 
     Args:
         schedule: When records are due (`microflow.timing.schedules`).
-        batching: How due records are handed over.
         give_up_s: A system that is this much behind the last arrival is not waited for.
     """
 
-    def __init__(self, schedule: Schedule, batching: Batching = STREAM, *, give_up_s: float = 5.0) -> None:
+    def __init__(self, schedule: Schedule, *, give_up_s: float = 5.0) -> None:
         if len(schedule) == 0:
             raise ValueError("a schedule without arrivals measures nothing")
         self._schedule = schedule
-        self._batching = batching
         self._give_up_ns = int(schedule[-1]) + round(give_up_s * 1e9)
 
-    def run(self, serve: Serve, flush: Flush | None = None) -> OpenLoopRun:
+    def run(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
         """Real time: the system is called in this process, the load comes from another."""
         with LiveFeed(self._schedule) as feed:
-            completed = self._drive(feed, serve, flush)
+            completed = self._drive(feed, dispatcher, serve, flush)
             return OpenLoopRun(self._schedule, completed, feed.lags())
 
     def simulate(
-        self, serve: Serve, flush: Flush | None = None, *, service_ns: Callable[[range], int] | None = None
+        self,
+        dispatcher: Dispatcher[P],
+        serve: Serve[P],
+        flush: Flush | None = None,
+        *,
+        service_ns: Callable[[P], int] | None = None,
     ) -> OpenLoopRun:
         """Simulated time: arrivals cost nothing to wait for, and the machine's other work cannot disturb.
 
@@ -134,27 +186,36 @@ class OpenLoop:
         """
         feed = SimulatedFeed(self._schedule)
 
-        def timed(due: range) -> Sequence[int]:
+        def timed(portion: P) -> Sequence[int]:
             start = time.perf_counter_ns()
-            done = serve(due)
-            feed.work(time.perf_counter_ns() - start if service_ns is None else service_ns(due))
+            done = serve(portion)
+            feed.work(time.perf_counter_ns() - start if service_ns is None else service_ns(portion))
             return done
 
-        return OpenLoopRun(self._schedule, self._drive(feed, timed, flush), np.empty(0, np.int64))
+        return OpenLoopRun(self._schedule, self._drive(feed, dispatcher, timed, flush), np.empty(0, np.int64))
 
-    def _drive(self, feed: Feed, serve: Serve, flush: Flush | None) -> npt.NDArray[np.int64]:
-        schedule, batching = self._schedule, self._batching
-        total, linger_ns = len(schedule), batching.linger_s * 1e9
+    def _drive(
+        self, feed: Feed, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None
+    ) -> npt.NDArray[np.int64]:
+        total = len(self._schedule)
         completed = np.full(total, -1, np.int64)
-        taken = 0
-        while taken < total and feed.now() < self._give_up_ns:
-            least, most = min(taken + batching.at_least, total), min(taken + batching.at_most, total)
-            arrived = feed.wait(least, most, float(schedule[taken]) + linger_ns)
-            due = range(taken, min(arrived, most))
-            taken = due.stop
-            _note(completed, serve(due), feed.now())
-        if flush is not None and taken == total:
-            _note(completed, flush(), feed.now())
+        arrived, ask = 0, True
+        while feed.now() < self._give_up_ns:
+            wanted = min(dispatcher.wanted(), total)
+            if ask or arrived < wanted:
+                arrived = feed.wait(wanted)
+            started = feed.now()
+            portion = dispatcher.route(arrived)
+            if portion is None:
+                if flush is not None:
+                    _note(completed, flush(), feed.now())
+                break
+            done = serve(portion)
+            finished = feed.now()
+            dispatcher.observe(portion, finished - started)
+            _note(completed, done, finished)
+            # Asking costs as much as serving a single record: after one, those known to wait come first.
+            ask = len(done) > 1
         return completed
 
 

@@ -60,7 +60,7 @@ def find_sustainable(
     """Bisect between two rates (records/s) on a logarithmic scale until they are within ``precision`` of each other.
 
     ``attempt`` runs one rate, for example
-    ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(serve), rate, objective)``.
+    ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
 
     >>> limit = 700.0
     >>> found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= limit), 100, 10_000)
