@@ -28,7 +28,7 @@ _SETTINGS = {
     # Opening a file "costs" as much as a partition may hold: so each staged file is a partition of its own.
     "spark.sql.files.maxPartitionBytes": str(2**30),
     "spark.sql.files.openCostInBytes": str(2**30),
-    "spark.sql.parquet.compression.codec": "lz4",
+    "spark.sql.parquet.compression.codec": "lz4_raw",
     # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
