@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ __all__ = ["UnconvertibleError", "coerce", "convert", "to_batch"]
 
 TRUE = frozenset({"true", "t", "yes", "1"})
 FALSE = frozenset({"false", "f", "no", "0"})
+_WHOLE_DATE = len("2021-03-14")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -108,9 +110,19 @@ def _boolean(value: object) -> bool:
 
 
 def _date(value: object) -> str:
-    if isinstance(value, str) and ISO_DATE.fullmatch(value):
+    if isinstance(value, str) and ISO_DATE.fullmatch(value) and _exists(value):
         return value
     raise UnconvertibleError("not an ISO 8601 date (YYYY, YYYY-MM or YYYY-MM-DD)")
+
+
+def _exists(iso: str) -> bool:
+    if len(iso) < _WHOLE_DATE:
+        return True
+    try:
+        date.fromisoformat(iso)
+    except ValueError:
+        return False
+    return True
 
 
 _CONVERT: dict[Dtype, Callable[[object], Value]] = {

@@ -191,5 +191,10 @@ class DatasetSchema:
         raise SchemaError(f"schema {self.name!r} has no column {name!r}", hint=f"columns are: {', '.join(self.names)}")
 
 
-#: What ``Dtype.DATE`` accepts; ASCII digits only, so that both compiled checks and every reader agree.
-ISO_DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?", re.ASCII)
+#: What ``Dtype.DATE`` accepts, besides that the day must exist; years from 1, and ASCII digits only, so that every
+#: reader agrees (the pattern means the same to Python and to RE2).
+ISO_DATE = re.compile(
+    r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+    r"(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?",
+    re.ASCII,
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 from typing import IO
 
 __all__ = ["CHUNK_BYTES", "Feed"]
@@ -24,6 +23,7 @@ class Feed:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._kept = b""
+        self._at = 0  # what was taken of it: a line must not cost a copy of the rest
         self._decoder: codecs.IncrementalDecoder | None = None
         self._ended = False
         #: Bytes handed out so far.
@@ -33,7 +33,7 @@ class Feed:
     def peek(self) -> bytes:
         """A chunk or whatever is left, without taking it; empty at the end."""
         self._fill(CHUNK_BYTES)
-        return self._kept
+        return self._kept[self._at :]
 
     def is_last(self) -> bool:
         """Whether nothing follows what `peek` shows."""
@@ -41,21 +41,21 @@ class Feed:
 
     def skip(self, count: int) -> None:
         """Take so many of the bytes that `peek` showed."""
-        self._kept = self._kept[count:]
+        self._at += count
         self.taken += count
 
     def line(self) -> bytes:
         """Take the next line with its end (LF, CR or CRLF); empty at the end of the file."""
-        searched = 0
+        size = 1
         while True:
-            end = _line_end(self._kept, searched)
-            # A CR that ends the buffer may be the first half of a CRLF.
-            if 0 < end < len(self._kept) or (end and self._kept[end - 1 : end] == b"\n") or self._ended:
-                line = self._kept[: end or len(self._kept)]
+            end = _line_end(self._kept, self._at)
+            # A CR that ends what was read may be the first half of a CRLF.
+            if 0 < end < len(self._kept) or self._kept[end - 1 : end] == b"\n" or self._ended:
+                line = self._kept[self._at : end or len(self._kept)]
                 self.skip(len(line))
                 return line
-            searched = max(len(self._kept) - 1, 0)
-            self._fill(len(self._kept) + CHUNK_BYTES)
+            size += CHUNK_BYTES
+            self._fill(size)
 
     def _start(self) -> None:
         self._fill(len(codecs.BOM_UTF8))
@@ -65,8 +65,12 @@ class Feed:
         self._kept = self._kept.removeprefix(codecs.BOM_UTF8)
 
     def _fill(self, size: int) -> None:
+        """Have so many bytes at hand, or all that are left."""
+        if self._ended or len(self._kept) - self._at >= size:
+            return
+        self._kept, self._at = self._kept[self._at :], 0
         while len(self._kept) < size and not self._ended:
-            raw = self._file.read(max(size - len(self._kept), io.DEFAULT_BUFFER_SIZE))
+            raw = self._file.read(size - len(self._kept))
             self._ended = not raw
             self._kept += self._decoded(raw, final=self._ended)
 
@@ -82,7 +86,8 @@ class Feed:
 
 def _line_end(buffer: bytes, start: int) -> int:
     """Where the first line ends, its end included; 0 if it has none."""
-    feed, carriage = buffer.find(b"\n", start), buffer.find(b"\r", start)
-    if carriage < 0 or 0 <= feed < carriage:
+    feed = buffer.find(b"\n", start)
+    carriage = buffer.find(b"\r", start, len(buffer) if feed < 0 else feed)
+    if carriage < 0:
         return feed + 1
     return carriage + 2 if feed == carriage + 1 else carriage + 1

@@ -45,7 +45,7 @@ def _records(file: IO[bytes], schema: DatasetSchema, quarantine: Quarantine) -> 
         if not stripped.strip():
             continue
         try:
-            yield line, _record(json.loads(stripped, parse_constant=_refuse_constant), names, schema)
+            yield line, _record(_parse(stripped.decode().strip()), names, schema)
         except _FaultError as fault:
             quarantine.add(line, fault.column, fault.reason, raw.decode(errors="replace").rstrip("\r\n"))
         except (ValueError, RecursionError):
@@ -71,6 +71,17 @@ def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
 
 def _refuse_constant(name: str) -> float:
     raise _FaultError("", f"{name} is not JSON")
+
+
+def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _FaultError(next(name for name in names if names.count(name) > 1), "named twice")
+    return found
+
+
+_parse = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_only_once).decode
 
 
 def _is_encodable(text: str) -> bool:

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.ingest.block import BLOCK_ROWS, Block
-from microflow.schema import DatasetSchema, Dtype
+from microflow.schema import Column, DatasetSchema, Dtype
 
 __all__ = ["read_parquet"]
+
+_NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
 
 
 def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
@@ -31,33 +33,47 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
             lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
             first += batch.num_rows
             yield Block(
-                lines, {column.name: _cast(batch.column(column.name), column.dtype) for column in schema.columns}
+                lines, {column.name: _cast(batch.column(column.name), column, path) for column in schema.columns}
             )
     except (pa.ArrowInvalid, OSError) as error:
+        if getattr(error, "errno", None):
+            raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
 
 
 def _check_columns(path: Path, found: list[str], schema: DatasetSchema) -> None:
     expected = f"the schema describes: {', '.join(schema.names)}"
+    if doubled := {name for name in found if found.count(name) > 1}:
+        raise InputError("the file holds it twice", path=path, column=min(doubled))
     if absent := [name for name in schema.names if name not in found]:
         raise InputError("the file lacks it", path=path, column=absent[0], hint=expected)
     if unknown := [name for name in found if name not in schema.names]:
         raise InputError("the schema does not describe it", path=path, column=unknown[0], hint=expected)
 
 
-def _cast(array: pa.Array, dtype: Dtype) -> pa.Array:
+def _cast(array: pa.Array, column: Column, path: Path) -> pa.Array:
     """As the schema's type where that loses nothing, else as text, which is then converted value by value."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_floating(array.type) and not pc.all(pc.is_finite(array), skip_nulls=True).as_py():
-        return array.cast(pa.string())
-    if pa.types.is_timestamp(array.type) and dtype is Dtype.DATE:
+    if pa.types.is_timestamp(array.type) and column.dtype is Dtype.DATE:
         array = array.cast(pa.date32(), safe=False)
-    for target in (dtype.arrow, pa.string()):
-        if dtype is Dtype.DATE and target == dtype.arrow and not pa.types.is_date(array.type):
-            continue  # a date in text has still to be looked at
+    if _holds_as_is(array, column.dtype):
         try:
-            return array.cast(target)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            continue
-    return pa.nulls(len(array), pa.string())
+            return array.cast(column.dtype.arrow)
+        except pa.ArrowInvalid:
+            pass  # some value does not fit: it is found below, and its row refused
+    try:
+        text = array.cast(pa.string())
+        text.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"cannot be read as {column.dtype}", path=path, column=column.name) from error
+    return text
+
+
+def _holds_as_is(array: pa.Array, dtype: Dtype) -> bool:
+    """Whether the file's type means what the schema's does. Text is always looked at."""
+    if dtype is Dtype.BOOLEAN:
+        return bool(pa.types.is_boolean(array.type))
+    if pa.types.is_floating(array.type):
+        return dtype in _NUMERIC and pc.all(pc.is_finite(array), skip_nulls=True).as_py() is not False
+    return dtype in _NUMERIC and bool(pa.types.is_integer(array.type) or pa.types.is_decimal(array.type))

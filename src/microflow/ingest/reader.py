@@ -22,7 +22,7 @@ from microflow.ingest.parquet import read_parquet
 from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.typed import typed_column
 from microflow.microflows import Microflow, microflows
-from microflow.schema import DatasetSchema, Dtype
+from microflow.schema import DatasetSchema
 from microflow.settings import MICROFLOW_ROWS
 
 __all__ = ["FORMATS", "format_of", "read_microflows"]
@@ -99,7 +99,7 @@ def _accepted(blocks: Iterator[Block], schema: DatasetSchema, quarantine: Quaran
         arrays = []
         for column in schema.columns:
             array = block.columns[column.name]
-            if array.type == pa.string() and (column.dtype is not Dtype.STRING or column.required):
+            if array.type == pa.string():
                 array, failures = typed_column(array, column)
             else:
                 failures = [(i, "a required value is missing") for i in _nulls(array)] if column.required else []

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import Column, Dtype
+from microflow.schema import ISO_DATE, Column, Dtype
 
 __all__ = ["Failure", "typed_column"]
 
@@ -19,14 +19,15 @@ Failure = tuple[int, str]
 _PLAIN = {
     Dtype.INTEGER: r"^[+-]?[0-9]{1,18}$",
     Dtype.NUMBER: r"^[+-]?[0-9]{1,15}(\.[0-9]{1,17})?$",
-    Dtype.DATE: r"^[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?$",
+    Dtype.DATE: f"^(?:{ISO_DATE.pattern})$",
 }
+_WHOLE_DATE = len("2021-03-14")
 
 
 def typed_column(text: pa.Array, column: Column) -> tuple[pa.Array, list[Failure]]:
     """A text column (null is missing) as the column's type, and the rows whose value is not of it (null there)."""
     if column.dtype is Dtype.STRING:
-        return text, _required(text, column)
+        return text, _with_nul(text) + _required(text, column)
     plain = _plain(text, column)
     if plain is not None:
         return plain, _required(plain, column)
@@ -48,8 +49,31 @@ def _plain(text: pa.Array, column: Column) -> pa.Array | None:
         return pa.nulls(len(text), column.dtype.arrow)
     if pattern is None or not pc.all(pc.match_substring_regex(text, pattern), skip_nulls=True).as_py():
         return None
+    if column.dtype is Dtype.DATE:
+        return text if _are_in_calendar(text) else None
     bare = pc.utf8_ltrim(text, "+") if column.dtype is Dtype.INTEGER else text
-    return bare if column.dtype is Dtype.DATE else pc.cast(bare, column.dtype.arrow)
+    return pc.cast(bare, column.dtype.arrow)
+
+
+def _are_in_calendar(text: pa.Array) -> bool:
+    """Whether all whole dates exist: the pattern lets 30 February pass."""
+    try:
+        pc.cast(text.filter(pc.equal(pc.utf8_length(text), _WHOLE_DATE)), pa.date32())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _with_nul(text: pa.Array) -> list[Failure]:
+    """PostgreSQL holds no NUL, and no honest text does."""
+    _, offsets, data = text.buffers()
+    if data is None:
+        return []
+    ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    if (np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] != 0).all():
+        return []
+    found = np.flatnonzero(pc.fill_null(pc.match_substring(text, "\0"), fill_value=False))
+    return [(position, "a NUL character") for position in found.tolist()]
 
 
 def _required(typed: pa.Array, column: Column) -> list[Failure]:
