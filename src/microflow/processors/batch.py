@@ -24,9 +24,9 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.files import process_file
-from microflow.processors.parcels import RESULT, SCREENED, parcels, stage, unpack, unpack_result
+from microflow.processors.parcels import parcels, stage, unpack, unpack_result
 from microflow.processors.spark_session import spark_session
-from microflow.processors.spark_work import Work, anonymize_parcels, process_parcels, screen_parcels
+from microflow.processors.spark_work import Step, anonymize_parcels, process_parcels, screen_parcels
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
@@ -97,24 +97,24 @@ class SparkBatchProcessor:
         """The Spark actions. Their time beyond the workers' own spans is what the engine costs: it stays residual."""
         staged, results = place / "staged", place / "results"
         if self._anonymizer.scope is not Scope.DATASET:
-            return _map(session, staged, results, process_parcels(self._spec), RESULT)
+            return _map(session, staged, results, process_parcels(self._spec))
         screened = place / "screened"
-        first_ns = _map(session, staged, screened, screen_parcels(self._spec), SCREENED)
+        first_ns = _map(session, staged, screened, screen_parcels(self._spec))
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(self._spec.method, self._spec.schema))
         for counts in _counts(screened):
             anonymizer.merge(counts)
         with clock.pure():
             anonymizer.freeze()
-        return first_ns + _map(session, screened, results, anonymize_parcels(anonymizer), RESULT)
+        return first_ns + _map(session, screened, results, anonymize_parcels(anonymizer))
 
 
-def _map(session: SparkSession, source: Path, target: Path, work: Work, schema: pa.Schema) -> int:
+def _map(session: SparkSession, source: Path, target: Path, step: Step) -> int:
     """One action, and how many nanoseconds it took."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     started = time.perf_counter_ns()
-    frame = session.read.parquet(str(source))
-    frame.mapInArrow(work, from_arrow_schema(schema)).write.parquet(str(target))
+    frame = session.read.schema(from_arrow_schema(step.reads)).parquet(str(source))
+    frame.mapInArrow(step.work, from_arrow_schema(step.writes)).write.parquet(str(target))
     return time.perf_counter_ns() - started
 
 

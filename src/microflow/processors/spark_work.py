@@ -11,6 +11,7 @@ import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
@@ -21,15 +22,24 @@ from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Released
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Place, Screened, Screening, processed
-from microflow.processors.parcels import RESULT, SCREENED, pack, pack_findings, unpack, unpack_findings
+from microflow.processors.parcels import RESULT, SCREENED, STAGED, pack, pack_findings, unpack, unpack_findings
 
-__all__ = ["anonymize_parcels", "process_parcels", "screen_parcels"]
+__all__ = ["Step", "anonymize_parcels", "process_parcels", "screen_parcels"]
 
 Work = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 _now = time.perf_counter_ns
 
 
-def process_parcels(spec: ProcessingSpec) -> Work:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass over parcels: the columns it reads and writes, and what ``mapInArrow`` runs in between."""
+
+    reads: pa.Schema
+    writes: pa.Schema
+    work: Work
+
+
+def process_parcels(spec: ProcessingSpec) -> Step:
     """The whole kernel on each parcel: for methods that release a microflow by itself."""
     packed = pickle.dumps(spec)
 
@@ -42,10 +52,10 @@ def process_parcels(spec: ProcessingSpec) -> Work:
             spent = _now() - started
             yield _result(Place(parcel["number"], parcel["first_row"], rows.num_rows), released, screened, spent)
 
-    return work
+    return Step(STAGED, RESULT, work)
 
 
-def screen_parcels(spec: ProcessingSpec) -> Work:
+def screen_parcels(spec: ProcessingSpec) -> Step:
     """The first of two passes: check, remedy, observe; a partition ends with what it counted."""
     packed = pickle.dumps(spec)
 
@@ -62,10 +72,10 @@ def screen_parcels(spec: ProcessingSpec) -> Work:
             yield _row(SCREENED, parcel | books | {"rows": pack(screened.rows), "kept": screened.kept.tobytes()})
         yield _row(SCREENED, {"number": -1, "counts": pack(anonymizer.counts)})
 
-    return work
+    return Step(STAGED, SCREENED, work)
 
 
-def anonymize_parcels(anonymizer: DatasetAnonymizer) -> Work:
+def anonymize_parcels(anonymizer: DatasetAnonymizer) -> Step:
     """The second of two passes: look every row's equivalence class up."""
     packed = pickle.dumps(anonymizer)
 
@@ -83,7 +93,7 @@ def anonymize_parcels(anonymizer: DatasetAnonymizer) -> Work:
             place = Place(parcel["number"], parcel["first_row"], parcel["rows_in"])
             yield _result(place, released, screened, spent)
 
-    return work
+    return Step(SCREENED, RESULT, work)
 
 
 @lru_cache(maxsize=1)
