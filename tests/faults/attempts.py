@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 from microflow.anonymize.contract import MethodSettings
@@ -26,7 +27,7 @@ from microflow.store.retry import Retries
 __all__ = ["Attempt", "Ending", "commits", "run_attempt"]
 
 #: Calls are counted in these rooms: the ones that touch disk and database, and their calls into C.
-_ROOMS = tuple(os.path.join("microflow", room) for room in ("pipeline", "store", "ingest"))
+_ROOMS = tuple(f"{os.sep}microflow{os.sep}{room}{os.sep}" for room in ("pipeline", "store", "ingest"))
 KEY = "5f" * 64
 #: Small groups by count, never by time: the same calls in the same order in every attempt.
 commits = CommitPolicy(microflows=3, seconds=1e9)
@@ -92,7 +93,7 @@ def _attempt(attempt: Attempt, sender: Any) -> None:
     except MicroflowError as error:
         sys.setprofile(None)
         sender.send(Ending(killed=False, error=f"{type(error).__name__}: {error}", calls=counter.calls))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, the parent must be told
         sys.setprofile(None)
         sender.send(Ending(killed=False, error=traceback.format_exc(), calls=counter.calls))
 
@@ -103,9 +104,14 @@ class _Counter:
     def __init__(self, kill_at: int | None) -> None:
         self.calls = 0
         self._kill_at = kill_at
+        self._counted: dict[CodeType, bool] = {}
 
-    def __call__(self, frame: Any, event: str, _: Any) -> None:
-        if event in ("call", "c_call") and any(room in frame.f_code.co_filename for room in _ROOMS):
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        counted = self._counted.get(code)
+        if counted is None:
+            counted = self._counted[code] = any(room in code.co_filename for room in _ROOMS)
+        if counted and event in {"call", "c_call"}:
             self.calls += 1
             if self.calls == self._kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -116,7 +122,7 @@ def named(job: JobSpec, name: str, folder: Path) -> JobSpec:
     return replace(job, job_id=name, output=folder / f"{name}{''.join(job.output.suffixes)}")
 
 
-def job_for(people: Path, folder: Path, method: MethodSettings, pipeline: str, engine: str, suffix: str) -> JobSpec:
+def job_for(people: Path, folder: Path, method: MethodSettings, *, pipeline: str, engine: str, suffix: str) -> JobSpec:
     """A job on the people, storing all that can be stored."""
     return JobSpec(
         input=people,

@@ -1,4 +1,4 @@
-"""A small input with everything in it: violations, missing values, rows for the quarantine; the same bytes every time."""
+"""A small input with everything in it: violations, gaps, rows for the quarantine; the same bytes every time."""
 
 from __future__ import annotations
 

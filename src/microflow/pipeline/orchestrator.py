@@ -130,6 +130,10 @@ class PipelineOrchestrator:
         except MicroflowError as error:
             journal.fail(JobStatus.FAILED, error.message)
             raise
+        except OSError as error:
+            reason = f"the system refused: {error.strerror or type(error).__name__}"
+            journal.fail(JobStatus.FAILED, reason)
+            raise MicroflowError(reason, hint="make room, or whatever else is missing; then resume the job") from error
         except BaseException as error:
             journal.fail(JobStatus.FAILED, type(error).__name__)  # a foreign error's text may quote a value
             raise

@@ -1,0 +1,45 @@
+"""A seeded sample of the fault matrix; ``make faults`` runs all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from faults.kills import KILLS, Line, kills
+from faults.outages import OUTAGES
+from faults.stand import Outcome, Stand
+
+#: Enough to see every kind of output and every way of resuming, in less than a minute.
+SAMPLE: tuple[Line, ...] = (
+    ("batch", "local", "tokenization", ".csv", 2),
+    ("batch", "local", "k_anonymity", ".parquet", 1),
+    ("stream", "local", "k_anonymity", ".csv", 2),
+    ("hybrid", "local", "tokenization", ".csv.gz", 1),
+)
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Stand:
+    return Stand(tmp_path_factory.mktemp("faults"), database_url, rows=600)
+
+
+@pytest.mark.parametrize("line", SAMPLE, ids=lambda line: "-".join(line[:3]) + line[3])
+def test_a_killed_job_ends_as_if_it_never_had_been(stand: Stand, line: Line) -> None:
+    """Killed before a seeded call and resumed: output, quarantine and tables are those of an uninterrupted run."""
+    outcomes = list(kills(stand, line, seed=1))
+    assert len(outcomes) == line[-1]
+    assert all(outcome.is_clean for outcome in outcomes), outcomes
+
+
+@pytest.mark.parametrize("case", OUTAGES, ids=lambda case: case.__name__)
+def test_an_outage_is_survived_or_said_clearly(stand: Stand, case: Callable[[Stand, int], Outcome]) -> None:
+    """Server, line and disk fail and come back; nothing is lost, doubled or different."""
+    assert case(stand, 1).is_clean
+
+
+def test_the_whole_matrix_kills_often_enough() -> None:
+    """At least fifty kills, on batch, stream, hybrid and Spark."""
+    assert sum(line[-1] for line in KILLS) >= 50
+    assert {line[0] for line in KILLS} == {"batch", "stream", "hybrid"}
+    assert {line[1] for line in KILLS} == {"local", "spark"}
