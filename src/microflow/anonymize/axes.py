@@ -40,6 +40,10 @@ class Axis(Protocol):
         """The loss in [0, 1] of groups with these lowest and highest ranks and numbers of different ranks."""
         ...
 
+    def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
+        """The lowest and highest rank that the labels of some runs cover anyway."""
+        ...
+
     def label(self, ranks: Sequence[int]) -> str | None:
         """The text that covers the group: its lowest and highest rank, or for a counted axis all of them, ascending.
 
@@ -65,6 +69,9 @@ class Scale:
         # A label that also covers a missing value says nearly nothing; pricing it as the whole keeps nulls apart.
         return np.where(low > 0, length, np.where(high > 0, 1.0, 0.0))
 
+    def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
+        return low, high
+
     def label(self, ranks: Sequence[int]) -> str | None:
         return _label_with_missing(ranks, self._write)
 
@@ -79,6 +86,8 @@ class Ladder:
         self._paths = paths
         depth = max((len(path) for path in paths), default=1)
         self._nodes = [self._nodes_at(level) for level in range(depth)]
+        self._first = [np.searchsorted(nodes, np.arange(nodes.max() + 1)) for nodes in self._nodes]
+        self._last = [np.searchsorted(nodes, np.arange(nodes.max() + 1), "right") - 1 for nodes in self._nodes]
         others = max(1, len(paths) - 1)
         self._shares = [(np.bincount(nodes)[nodes] - 1) / others for nodes in self._nodes]
 
@@ -93,6 +102,13 @@ class Ladder:
         for nodes, share in zip(self._nodes, self._shares, strict=True):  # the root first, so that the lowest stays
             np.copyto(lost, share[low], where=nodes[low] == nodes[high])
         return lost
+
+    def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
+        first, last = low, high
+        for nodes, start, end in zip(self._nodes, self._first, self._last, strict=True):
+            together = nodes[low] == nodes[high]
+            first, last = np.where(together, start[nodes[low]], first), np.where(together, end[nodes[low]], last)
+        return first, last
 
     def label(self, ranks: Sequence[int]) -> str | None:
         return _label_with_missing(ranks, self._common)
@@ -114,6 +130,9 @@ class Bag:
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
         return (count - 1) / max(1, self.size - 1)
+
+    def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
+        return low, high
 
     def label(self, ranks: Sequence[int]) -> str | None:
         values = [self._values[rank] for rank in ranks]

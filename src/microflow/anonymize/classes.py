@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cube import Cells
+from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.encode import Coder, Codes
 from microflow.anonymize.mondrian import partition
@@ -64,9 +65,10 @@ def decide(
     axes, ranks = _ranked(coders, tuples, weights)
     constraint = _constraint(owner, counts, codes[len(coders) :], sensitive, settings)
     class_of = partition(Tuples(ranks, weights), axes, settings.k, strict=settings.strict, constraint=constraint)
-    labelled = [_labels(axis, column, class_of) for axis, column in zip(axes, ranks, strict=True)]
+    members = _Members.of(class_of)
+    labelled = [_labels(axis, column, members) for axis, column in zip(axes, ranks, strict=True)]
+    same = _same_labels(labelled)
     placed = class_of >= 0
-    same = _same_labels([of for _, of in labelled], int(class_of.max(initial=-1)) + 1)
     rows = np.bincount(same[class_of[placed]], weights[placed]).astype(np.int64)
     _verify(rows, same, class_of, constraint, settings)
     classes = Classes(
@@ -121,48 +123,63 @@ def _constraint(
     )
 
 
-def _labels(axis: Axis, ranks: Codes, class_of: Codes) -> tuple[pa.Array, Codes]:
+@dataclass(frozen=True)
+class _Members:
+    """The placed tuples sorted by class: class ``c`` has those from ``starts[c]`` on."""
+
+    order: Index
+    owner: Codes
+    starts: Index
+
+    @classmethod
+    def of(cls, class_of: Codes) -> _Members:
+        order = np.argsort(class_of, kind="stable")
+        order = order[np.searchsorted(class_of[order], 0) :]
+        owner = class_of[order]
+        return cls(order, owner, np.searchsorted(owner, np.arange(int(owner.max(initial=-1)) + 1)))
+
+
+def _labels(axis: Axis, ranks: Codes, members: _Members) -> tuple[pa.Array, Codes]:
     """The different labels of one column, and which of them each class has."""
-    placed = np.flatnonzero(class_of >= 0)
-    pairs = np.unique(class_of[placed].astype(np.int64) * axis.size + ranks[placed])
-    owner, rank = pairs // axis.size, pairs % axis.size
-    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]])) if len(owner) else owner
-    ends = np.append(starts[1:], len(pairs)) if len(owner) else owner
-    groups = _groups(rank, starts, ends) if axis.counted else _runs(rank, starts, ends, axis.size)
+    if not len(members.starts):
+        return pa.array([], pa.string()), np.empty(0, np.int32)
+    groups, which = _groups(axis, ranks, members) if axis.counted else _runs(axis, ranks, members)
     known: dict[str | None, int] = {}
-    written = [known.setdefault(axis.label(group), len(known)) for group in groups[0]]
-    return pa.array(known, pa.string()), np.asarray(written, np.int32)[groups[1]]
+    written = [known.setdefault(axis.label(group), len(known)) for group in groups]
+    return pa.array(known, pa.string()), np.asarray(written, np.int32)[which]
 
 
 _Groups = tuple[list[tuple[int, ...]], npt.NDArray[np.int64]]
 
 
-def _runs(rank: Index, starts: Index, ends: Index, size: int) -> _Groups:
-    """The different (missing, lowest, highest) of all classes, and which each class has."""
-    if not len(starts):
-        return [], starts
-    missing = rank[starts] == 0
-    low = rank[np.minimum(starts + missing, ends - 1)]
-    runs, which = np.unique((missing * size + low) * size + rank[ends - 1], return_inverse=True)
-    groups = [(0,) * bool(run // size**2) + (int(run // size % size), int(run % size)) for run in runs]
-    return groups, which
+def _runs(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
+    """The different runs (missing, lowest, highest) of all classes, and which each class has."""
+    own = ranks[members.order]
+    missing = np.minimum.reduceat(own, members.starts) == 0
+    high = np.maximum.reduceat(own, members.starts)
+    low = np.minimum(np.minimum.reduceat(np.where(own == 0, axis.size, own), members.starts), high)
+    low, high = axis.widened(low, high)
+    keys = (missing * axis.size + low.astype(np.int64)) * axis.size + high
+    runs, which = np.unique(keys, return_inverse=True)
+    split = zip(runs // axis.size**2, runs // axis.size % axis.size, runs % axis.size, strict=True)
+    return [(0,) * int(absent) + (int(first), int(last)) for absent, first, last in split], which
 
 
-def _groups(rank: Index, starts: Index, ends: Index) -> _Groups:
+def _groups(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
     """The different sets of ranks of all classes, and which each class has."""
+    pairs = np.unique(members.owner.astype(np.int64) * axis.size + ranks[members.order])
+    bounds = np.searchsorted(pairs, np.arange(len(members.starts) + 1) * axis.size).tolist()
+    each = (pairs % axis.size).tolist()
     known: dict[tuple[int, ...], int] = {}
-    ranks = rank.tolist()
-    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-    which = [known.setdefault(tuple(ranks[start:end]), len(known)) for start, end in bounds]
+    sets = (tuple(each[start:end]) for start, end in pairwise(bounds))
+    which = [known.setdefault(ranks_of, len(known)) for ranks_of in sets]
     return list(known), np.asarray(which, np.int64)
 
 
-def _same_labels(label_of: Sequence[Codes], count: int) -> npt.NDArray[np.int64]:
+def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> npt.NDArray[np.int64]:
     """A number for each class, the same for classes that are written alike: to a reader they are one."""
-    same = np.zeros(count, np.int64)
-    for labels in label_of:
-        same = np.unique(same * (int(labels.max(initial=0)) + 1) + labels, return_inverse=True)[1]
-    return same
+    keys = Packing([len(texts) for texts, _ in labels]).pack([of for _, of in labels])
+    return np.unique(keys, return_inverse=True)[1]
 
 
 def _verify(rows: Index, same: Index, class_of: Codes, constraint: Diversity | None, settings: MethodSettings) -> None:

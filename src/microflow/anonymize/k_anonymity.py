@@ -46,8 +46,12 @@ class _Columns:
         sensitive = _sensitive_columns(settings, schema)
         self.sensitive = [(coder_for(column), column.ordered) for column in sensitive]
         self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive)]
-        self._labelled = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
-        self._blank = {column.name for column in schema.with_role(Role.IDENTIFIER)}
+        labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
+        #: Per column of the output the quasi-identifier whose label it holds, and the type of nothing.
+        self._plan = [
+            (labels.get(column.name), column.dtype.arrow if column.role is Role.IDENTIFIER else None)
+            for column in schema.columns
+        ]
 
     @property
     def coders(self) -> list[Coder]:
@@ -67,14 +71,12 @@ class _Columns:
         if len(kept) < seen:
             rows, class_of = rows.take(pa.array(kept)), class_of[kept]
         labels = classes.columns(class_of)
-        columns = [
-            pa.nulls(len(kept), field.type)
-            if field.name in self._blank
-            else labels[self._labelled[field.name]]
-            if field.name in self._labelled
-            else rows.column(field.name)
-            for field in self.output_schema
-        ]
+        columns = []
+        for place, (label, blank) in enumerate(self._plan):
+            if label is not None:
+                columns.append(labels[label])
+            else:
+                columns.append(rows.column(place) if blank is None else pa.nulls(len(kept), blank))
         return Released(pa.RecordBatch.from_arrays(columns, schema=self.output_schema), kept, seen)
 
     def describe(self, scope: Scope, unit: str) -> dict[str, object]:
