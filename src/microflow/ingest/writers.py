@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self, cast
@@ -93,6 +94,8 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
+            with suppress(OSError):  # the first error is the one to tell
+                self._format.finish()
             self._file.close()  # the partial file stays: a job may resume from it
             return
         self._format.finish()
