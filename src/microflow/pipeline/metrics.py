@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from microflow.pipeline.journal import DatabaseCost
+from microflow.processors.metrics import Counts
+from microflow.processors.metrics import metrics_document as processing_document
 from microflow.store.jobs import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
@@ -16,7 +17,6 @@ from microflow.timing.resources import ResourceUsage
 __all__ = ["metrics_document"]
 
 _RESAMPLES = 2_000
-_NS = 1e9
 
 
 def _overhead(cost: DatabaseCost) -> dict[str, float | int | None]:
@@ -47,47 +47,29 @@ def metrics_document(
     resumed_at: int,
     method: Mapping[str, object],
 ) -> dict[str, Any]:
-    """What a run was and cost. Seconds, rows, bytes and shares (0 to 1, never per cent); ``None`` is "not measured".
+    """What a job was and cost: `microflow.processors.metrics`, with what the database and a restart add.
 
     A resumed run measures what it did itself; ``total_records`` and the fates of rows count the whole job.
     """
-    phases = clock.report()
-    pure_s = phases.pure_ns / _NS
-    evidence = clock.guard.evidence if clock.guard is not None else None
-    rows_here = int(sum(batch_rows))
-    return {
-        "job_id": job_id,
-        "pipeline_type": pipeline_type,
-        "method": dict(method),
-        "timing_separation": {
-            "pre_processing": phases.pre_ns / _NS,
-            "pure_processing": pure_s,
-            "post_processing": phases.post_ns / _NS,
-            "residual": phases.residual_ns / _NS,
-            "overlap": phases.overlap_ns / _NS,
-            "wall": phases.wall_ns / _NS,
+    counts = Counts(
+        total=progress.rows_read,
+        released=progress.rows_released,
+        suppressed=progress.rows_suppressed,
+        quarantined=rows_quarantined,
+        violations=progress.violations,
+        batch_rows=list(batch_rows),
+    )
+    return processing_document(
+        job_id=job_id,
+        pipeline_type=pipeline_type,
+        clock=clock,
+        counts=counts,
+        usage=usage,
+        method=method,
+        database_overhead=None if cost is None else _overhead(cost),
+        fault_tolerance={
+            "checkpoints": 0 if cost is None else len(cost.commit_ns),
+            "reconnections": reconnections,
+            "resumed_at_microflow": resumed_at,
         },
-        "processing_metrics": {
-            "total_records": progress.rows_read,
-            "released": progress.rows_released,
-            "suppressed": progress.rows_suppressed,
-            "quarantined": rows_quarantined,
-            "batches_processed": len(batch_rows),
-            "records_per_second": rows_here / pure_s if pure_s else None,
-            "records_per_second_wall": rows_here / (phases.wall_ns / _NS) if phases.wall_ns else None,
-            "violations_found": progress.violations,
-            "average_batch_time": pure_s / len(batch_rows) if batch_rows else None,
-            "memory_usage": usage.peak_rss_bytes,
-            "cpu_seconds": usage.cpu_s,
-        },
-        "research_benefits": {
-            "database_io_overhead": None if cost is None else _overhead(cost),
-            "timing_contamination": None if evidence is None else {**asdict(evidence), "is_pure": evidence.is_pure},
-            "memory_bounds": max(batch_rows, default=0),
-            "fault_tolerance": {
-                "checkpoints": 0 if cost is None else len(cost.commit_ns),
-                "reconnections": reconnections,
-                "resumed_at_microflow": resumed_at,
-            },
-        },
-    }
+    )
