@@ -97,7 +97,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         One value a load: ``p50_ns``, ``p99_ns``, ``p999_ns`` (from intended arrival to result), ``slope`` (backlog
-        growth, as a part of the load), ``unserved``. ``samples`` are the p99s.
+        growth, as a part of the load), ``unserved``. Percentiles are -1 where nothing was served after the warm-up.
     """
     spec, workload = spec_of(config), _workload(config)
     series: dict[str, list[float]] = {name: [] for name in ("load", "p50_ns", "p99_ns", "p999_ns", "slope", "unserved")}
@@ -105,10 +105,11 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
         schedule = poisson(load, max(config["seconds"], 2 * MICROFLOW_ROWS / load), config["seed"])
         run = serve_open_loop(schedule, _router(config, spec, workload), Service(spec, workload), give_up_s=1.0)
         found = run.summary(_WARM_UP_S)
-        values = (load, found.p50_ns, found.p99_ns, found.p999_ns, run.backlog_slope(_WARM_UP_S), run.unserved)
+        percentiles = (found.p50_ns, found.p99_ns, found.p999_ns) if found.count else (-1, -1, -1)
+        values = (load, *percentiles, run.backlog_slope(_WARM_UP_S), run.unserved)
         for name, value in zip(series, values, strict=True):
             series[name].append(float(value))
-    return {"samples": series["p99_ns"], **series}
+    return dict(series)
 
 
 def burst(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,14 +117,13 @@ def burst(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
-        ``p99_ns``; ``samples`` are the p99s, and ``reasons`` counts why records went the way they went.
+        ``p99_ns``; ``reasons`` counts why records went the way they went.
     """
     spec, workload = spec_of(config), _workload(config)
     schedule = bursts(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
     router = _Watched(_router(config, spec, workload))
     run = serve_open_loop(schedule, router, Service(spec, workload))
-    slices = _slices(run, np.repeat(router.sizes, router.sizes))
-    return {**slices, "samples": slices["p99_ns"], "reasons": dict(router.reasons)}
+    return {**_slices(run, np.repeat(router.sizes, router.sizes)), "reasons": dict(router.reasons)}
 
 
 class _Watched:
