@@ -56,7 +56,7 @@ class Uniforms:
         blocks[:, :, 1] = np.arange(self._pairs)[:, None]
         stream = self._encryptor.update(blocks.reshape(-1).view(np.uint8).data)
         words = np.frombuffer(stream, "<u8").reshape(blocks.shape) >> np.uint64(64 - UNIFORM_BITS)
-        return words.swapaxes(1, 2).reshape(-1, rows)[: self._fields]
+        return words.swapaxes(1, 2).reshape(self._pairs * _TWO_PER_BLOCK, rows)[: self._fields]
 
     def one(self, record_id: int | None = None) -> list[int]:
         """The numbers of one record; equal to what `many` gives for it."""
