@@ -82,7 +82,7 @@ def test_a_job_in_the_database_can_be_seen_from_another_process(
     """The default way stores the job and its counts, and no personal value."""
     words = ["--schema", "healthcare", "--method", "k_anonymity", "--job", "seen"]
     assert microflow("run", visits, tmp_path / "out.csv", *words, DATABASE_URL=database_url).returncode == 0
-    assert f"{ROWS:,}" in microflow("job", "seen", DATABASE_URL=database_url).stdout.replace(str(ROWS), f"{ROWS:,}")
+    assert f"{ROWS:,} rows" in microflow("job", "seen", DATABASE_URL=database_url).stdout
 
 
 @pytest.mark.parametrize(
