@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from microflow.cli.options import counts_text, rows_bar
+from microflow.errors import CheckpointError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import JobStore, JobView
+from microflow.store.models import JobStatus
 
 __all__ = ["cancel", "job", "jobs", "resume"]
 
@@ -21,9 +23,8 @@ def jobs(limit: int) -> None:
     if not found:
         click.echo("no jobs yet: microflow run --help")
     for view in found:
-        click.echo(
-            f"{view.id:<24} {view.status:<12} {view.pipeline:<8} {view.rows_read:>13,} rows  {view.updated_at:%Y-%m-%d %H:%M:%S}"
-        )
+        moved = f"{view.updated_at:%Y-%m-%d %H:%M:%S}"
+        click.echo(f"{view.id:<24} {view.status:<12} {view.pipeline:<8} {view.rows_read:>13,} rows  {moved}")
 
 
 @click.command()
@@ -52,6 +53,8 @@ def cancel(job_id: str) -> None:
     """Ask a running job to stop at its next commit; it can be resumed."""
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).request_cancel(job_id)
+    if view.status == JobStatus.COMPLETED:
+        raise CheckpointError(f"job {job_id} is completed", hint="there is nothing to cancel")
     click.echo(f"job {job_id} is {view.status} and was asked to stop")
 
 
