@@ -130,7 +130,8 @@ class Clusters:
         return [[members[i] for i in sorted(group)] for group in groups]
 
     def close(self, cluster: Cluster) -> None:
-        """Give the cluster's slot back."""
+        """Give the cluster's slot back, and part its members from it, so that both are freed without a search."""
+        cluster.members.clear()
         self._rows[cluster.slot, -1] = -np.inf
         self._by_slot[cluster.slot] = None
         self._free.append(cluster.slot)

@@ -139,7 +139,7 @@ class StreamKAnonymity:
         out: Left = []
         while self._arrivals:
             oldest = self._arrivals[0]
-            if oldest.ordinal in self._held:
+            if self._held.get(oldest.ordinal) is oldest:
                 if not due(oldest):
                     break
                 self._let_go(oldest, out)

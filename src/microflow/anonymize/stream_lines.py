@@ -81,7 +81,7 @@ class Line:
 
     def summarise(self, values: Sequence[Value]) -> Summary:
         """The lowest and highest value."""
-        known = [value for value in values if not _is_missing(value)]
+        known = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - NaN
         key = None if self._numeric or self._dated else self._key
         shape = (min(known, key=key), max(known, key=key)) if known else None  # type: ignore[type-var, arg-type]
         return Summary(shape, len(known) < len(values))

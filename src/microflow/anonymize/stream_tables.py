@@ -35,6 +35,7 @@ class Table:
     def __init__(self, slots: int, levels: int) -> None:
         self.codes: dict[Value, int] = {None: 0}
         self._texts = [""]
+        self._quoted = [""]
         self.gain = np.zeros((_ROOM, slots))
         self.levels = np.zeros((_ROOM, levels), np.int64)
         self.steps = np.ones(levels)
@@ -46,6 +47,7 @@ class Table:
         if code is None:
             code = self.codes[text] = len(self.codes)
             self._texts.append(str(text))
+            self._quoted.append(exact_label(str(text)))
             if code == len(self.gain):
                 self.gain = np.concatenate([self.gain, np.zeros_like(self.gain)])
                 self.levels = np.concatenate([self.levels, np.zeros_like(self.levels)])
@@ -99,8 +101,8 @@ class Bag(Table):
         """The set of values, sorted."""
         if summary.shape is None:
             return None
-        names = sorted(self._texts[code] for code in summary.shape)
-        return set_label(map(exact_label, names), missing=summary.missing)
+        ordered = sorted(summary.shape, key=self._texts.__getitem__)
+        return set_label((self._quoted[code] for code in ordered), missing=summary.missing)
 
     def remember(self, place: int, summary: Summary) -> None:
         """Keep what a released label covers."""

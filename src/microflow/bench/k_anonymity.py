@@ -29,8 +29,8 @@ __all__ = ["adult", "anonypy_labels", "cases", "people"]
 
 K = 5
 #: What anonypy is given: it needs seconds for some thousands of rows.
-PEER_ROWS = 2_000
-ADULT_ROWS = 8_000
+PEER_ROWS = 1_000
+ADULT_ROWS = 5_000
 
 QI = Role.QUASI_IDENTIFIER
 SCHEMA = DatasetSchema(
@@ -68,7 +68,7 @@ def cases(rows: int) -> list[Line]:
     flows = _microflows(people(rows))
     few = flows[: max(1, len(flows) // 20)]
     records = [record for flow in flows[:20] for record in flow.to_pylist()]
-    peer = "anonypy Mondrian, 2,000 rows"
+    peer = f"anonypy Mondrian, {PEER_ROWS:,} rows"
     settings = MethodSettings(Method.K_ANONYMITY, k=K)
     diverse = MethodSettings(Method.K_ANONYMITY, k=K, l_diversity=2)
     return [
