@@ -14,6 +14,7 @@ __all__ = ["experiments"]
 
 #: Of the current folder, which must be the repository: notebooks are not part of the package.
 NOTEBOOKS = Path("notebooks")
+FIGURES = "figures"
 
 
 @click.group()
@@ -38,8 +39,8 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
     """
     for name in only or EXPERIMENTS:
         notebook = NOTEBOOKS / f"{name}.ipynb"
-        given = {"profile": profile, "force": force}
-        # The figures notebook measures nothing, so that there is nothing to force.
+        given = {"profile": profile, "force": force, "folder": FIGURES}
+        # Only what the notebook knows: one that measures has no folder, one that draws has nothing to force.
         parameters = {key: value for key, value in given.items() if key in parameters_of(notebook)}
         click.echo(f"{name:<20}", nl=False)
         started = time.perf_counter_ns()

@@ -43,7 +43,10 @@ def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / notebook.name
     try:
-        execute_notebook(str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False)
+        execute_notebook(
+            str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False,
+            extra_arguments=["--log-level=40"],  # a kernel on this machine need not warn about its own socket
+        )  # fmt: skip
     except PapermillExecutionError as error:
         raise MicroflowError(f"{notebook.name} failed: {error.ename}: {error.evalue}", hint=f"see {copy}") from error
     return copy

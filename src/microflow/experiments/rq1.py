@@ -61,9 +61,10 @@ def matrices(profile: str) -> tuple[Matrix, ...]:
 def throughput(profile: str, *, seed: int = 1) -> Matrix:
     """Every pipeline, the batch once more (A/A), the identity (what the engine itself costs), and Spark."""
     scale = scale_of(_SCALES, profile)
-    work = {"engine": "local", "method": _TOKENS, "rows": scale.rows, "passes": scale.passes}
+    work = {"engine": "local", "method": _TOKENS, "rows": scale.rows, "passes": scale.passes, "released_alike": True}
     named = {name: work | {"pipeline": name} for name in PIPELINES}
-    named |= {_AGAIN: named["batch"], _IDENTITY: named["batch"] | {"method": {"method": "identity"}}}
+    as_it_is = {"method": {"method": "identity"}, "released_alike": False}
+    named |= {_AGAIN: named["batch"], _IDENTITY: named["batch"] | as_it_is}
     if scale.spark:
         named[_SPARK] = named["batch"] | {"engine": "spark"}
     return Matrix("rq1-throughput", _for_each_type(scale.data_types, "throughput", named), scale.blocks, seed)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
-from microflow.experiments import contamination, timing_separation, whole_job
+from microflow.experiments import contamination, rq1, scalability, timing_separation, whole_job
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.style import ieee, png, save
@@ -33,6 +33,29 @@ class Entry:
 
 FIGURES = (
     Entry(
+        "throughput",
+        "throughput",
+        rq1.throughput,
+        rq1.throughput_frame,
+        "Throughput of the pure phase by pipeline, with 95 % intervals; the band is what an A/A comparison of batch "
+        "with itself cannot tell apart.",
+    ),
+    Entry(
+        "latency-throughput",
+        "latency",
+        rq1.latency,
+        rq1.latency_frame,
+        "Latency by offered load: p99 (marks) and p50 (thin lines) from intended arrival to result. Open marks: the "
+        "backlog grew, the load was not sustained.",
+    ),
+    Entry(
+        "hybrid-burst",
+        "burst",
+        rq1.bursts,
+        rq1.burst_frame,
+        "What the hybrid decides while the load jumps tenfold, and the latency of all three pipelines under it.",
+    ),
+    Entry(
         "phase-breakdown",
         "phases",
         whole_job.matrix,
@@ -45,6 +68,13 @@ FIGURES = (
         contamination.matrix,
         timing_separation.penalty_frame,
         "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
+    ),
+    Entry(
+        "scaling",
+        "scaling",
+        scalability.volumes,
+        scalability.scaling_frame,
+        "Pure processing time by volume, with fitted exponents and their 95 % intervals.",
     ),
 )
 

@@ -1,0 +1,105 @@
+"""What a paper embeds besides figures: LaTeX tables, a macro for every number, and the README's results table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from microflow.errors import MicroflowError
+from microflow.experiments import rq1, rq2, scalability, timing_separation
+from microflow.experiments.answers import Answer
+from microflow.experiments.results import IncompleteError, Results
+from microflow.figures.catalogue import Drawn
+from microflow.figures.numbers import numbers_tex
+from microflow.figures.tables import Table, with_interval
+from microflow.store.experiments import ExperimentStore
+
+__all__ = ["ANSWERS", "TABLES", "readme_table", "write_tables"]
+
+#: Question to what answers it from the database.
+ANSWERS = {
+    "timing separation": timing_separation.answer,
+    "rq1": rq1.answer,
+    "rq2": rq2.answer,
+    "scalability": scalability.answer,
+}
+
+
+def throughput_table(profile: str, store: ExperimentStore) -> Table:
+    """RQ-1: records per second, and each arm's time beside the batch's."""
+    results = Results.read(rq1.throughput(profile), store)
+    analyses = rq1.analyses(results)
+    rows = []
+    for row in rq1.throughput_frame(results).to_dict("records"):
+        rate = with_interval(row["rate"], row["low"], row["high"])
+        if row["arm"] == "batch":
+            rows.append([row["data_type"], "batch", rate, "1", "reference"])
+            continue
+        one = analyses[row["data_type"]][row["arm"]]
+        rows.append(
+            [row["data_type"], row["arm"], rate, with_interval(one.ratio, one.low, one.high, "×"), one.verdict.value]
+        )
+    floors = ", ".join(f"{kind} {found.noise_floor:.1%}" for kind, found in analyses.items())
+    return Table(
+        ["data", "pipeline", "records/s", "time beside batch", "difference"],
+        rows,
+        f"Pure processing, 95 % intervals over blocks; differences inside the noise floor ({floors}) are none.",
+    )
+
+
+def methods_table(profile: str, store: ExperimentStore) -> Table:
+    """RQ-2: what each setting costs."""
+    frame = rq2.speed_frame(Results.read(rq2.speed(profile), store))
+    rows = [
+        [row["method"].replace("_", " "), row["setting"], with_interval(row["rate"], row["low"], row["high"])]
+        for row in frame.to_dict("records")
+    ]
+    return Table(["method", "setting", "records/s"], rows, "Pure processing on the batch pipeline, 95 % intervals.")
+
+
+TABLES = {"throughput": throughput_table, "methods": methods_table}
+
+
+def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
+    """Write ``table-*.tex`` and ``numbers.tex``; say what is missing of those whose trials have not all run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, build in TABLES.items():
+        path = folder / f"table-{name}.tex"
+        try:
+            path.write_text(build(profile, store).to_latex(name), "utf-8")
+        except IncompleteError as error:
+            written.append(Drawn(path.stem, (), error.message))
+        else:
+            written.append(Drawn(path.stem, (path,)))
+    return [*written, _write_numbers(profile, store, folder)]
+
+
+def readme_table(profile: str, store: ExperimentStore) -> Table:
+    """The results in one small table: one sentence a question."""
+    rows = [[question, answer.sentence] for question, answer in _answers(profile, store)[0].items()]
+    if not rows:
+        raise MicroflowError(f"no trials of profile {profile!r} are in the database", hint="make experiments")
+    return Table(["question", "answer"], rows, f"Profile {profile}; printed by microflow figures --readme.")
+
+
+def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:
+    answers, missing = _answers(profile, store)
+    numbers = {name: _for_latex(value) for answer in answers.values() for name, value in answer.numbers.items()}
+    path = folder / "numbers.tex"
+    path.write_text(numbers_tex(numbers), "utf-8")
+    return Drawn("numbers", (path,), "; ".join(missing))
+
+
+def _answers(profile: str, store: ExperimentStore) -> tuple[dict[str, Answer], list[str]]:
+    """The answers that can be given, and what is missing for the others."""
+    answers, missing = {}, []
+    for question, ask in ANSWERS.items():
+        try:
+            answers[question] = ask(profile, store)
+        except IncompleteError as error:
+            missing.append(error.message)
+    return answers, missing
+
+
+def _for_latex(value: str) -> str:
+    return value.replace("%", r"\%").replace("ε", r"$\varepsilon$").replace("×", r"$\times$")
