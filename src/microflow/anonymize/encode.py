@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from microflow.anonymize.axes import Axis, Bag, Ladder, Scale, prefix_paths, tree_paths
 from microflow.anonymize.generalise import number_label, text_range_label
-from microflow.schema import Column, Dtype
+from microflow.schema import Column, Dtype, Hierarchy
 
 __all__ = ["CELLS", "Coder", "Codes", "DictionaryCoder", "GridCoder", "coder_for"]
 
@@ -134,6 +134,7 @@ class DictionaryCoder:
         self._column = column
         self._type = pa.string() if column.dtype is Dtype.BOOLEAN else column.dtype.arrow
         self._codes: dict[str | float | None, int] = {None: 0}
+        self._paths: dict[int, tuple[str, ...]] = {}
         self._extend(column.categories if not column.is_numeric else ())
 
     @property
@@ -194,15 +195,19 @@ class DictionaryCoder:
             steps = np.arange(len(order), dtype=np.float64)
             return Scale(steps, steps, _TextWriter([texts[code] for code in order])), [0, *order]
         if column.hierarchy is not None:
-            values = list(texts.values())
-            tree, lengths = column.hierarchy, column.hierarchy.prefix
-            paths = prefix_paths(values, lengths) if lengths else tree_paths(values, tree)
-            ordered = sorted(zip(paths, texts, strict=True))
+            ordered = sorted((self._path(code, text, column.hierarchy), code) for code, text in texts.items())
             return Ladder([path for path, _ in ordered]), [0, *(code for _, code in ordered)]
         # Frequent first: a cut between neighbours then tends to part the common from the rare.
         bag: dict[int, str | None] = {**texts, **({0: None} if weights[0] else {})}
         order = sorted(bag, key=lambda code: (-int(weights[code]), bag[code] or ""))
         return Bag([bag[code] for code in order]), order
+
+    def _path(self, code: int, text: str, hierarchy: Hierarchy) -> tuple[str, ...]:
+        """The value's path, kept: a coder that serves one microflow after the other meets the same values again."""
+        if code not in self._paths:
+            lengths = hierarchy.prefix
+            self._paths[code] = (prefix_paths([text], lengths) if lengths else tree_paths([text], hierarchy))[0]
+        return self._paths[code]
 
 
 class _NumberWriter:

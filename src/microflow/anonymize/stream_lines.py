@@ -83,7 +83,7 @@ class Line:
         """The lowest and highest value."""
         known = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - NaN
         key = None if self._numeric or self._dated else self._key
-        shape = (min(known, key=key), max(known, key=key)) if known else None  # type: ignore[type-var, arg-type]
+        shape = (min(known, key=key), max(known, key=key)) if known else None
         return Summary(shape, len(known) < len(values))
 
     def remember(self, place: int, summary: Summary) -> None:
