@@ -11,27 +11,28 @@ from microflow.errors import MicroflowError
 
 __all__ = ["main"]
 
-#: Command name to the module of `microflow.cli` that holds a click command of that name (dashes become underscores).
+#: Command name to the module of `microflow.cli` that holds a click command of that name (dashes become underscores),
+#: and what it does: the help of the whole lists this without importing any of them.
 COMMANDS = {
-    "run": "run",
-    "resume": "jobs",
-    "jobs": "jobs",
-    "job": "jobs",
-    "cancel": "jobs",
-    "report": "report",
-    "generate": "generate",
-    "verify": "verify",
-    "assess": "assess",
-    "detokenize": "detokenize",
-    "policy": "policy",
-    "bench": "bench",
-    "experiments": "experiments",
-    "figures": "figures",
-    "db": "db",
-    "storm": "storm",
-    "kafka": "kafka",
-    "doctor": "doctor",
-    "completion": "completion",
+    "run": ("run", "Check a file against a policy and anonymize it."),
+    "resume": ("jobs", "Continue a job that was stopped."),
+    "jobs": ("jobs", "List jobs and how far they are."),
+    "job": ("jobs", "Show one job."),
+    "cancel": ("jobs", "Ask a running job to stop."),
+    "report": ("report", "Write the audit report of a job."),
+    "generate": ("generate", "Write synthetic records with ground truth."),
+    "verify": ("verify", "Say whether a file is k-anonymous."),
+    "assess": ("assess", "Measure privacy and utility of a release."),
+    "detokenize": ("detokenize", "Turn reversible tokens back."),
+    "policy": ("policy", "Explain, check and test policies."),
+    "bench": ("bench", "Measure our speeds beside their references."),
+    "experiments": ("experiments", "Run the experiments of the research questions."),
+    "figures": ("figures", "Draw the figures from the results database."),
+    "db": ("db", "Start, stop and migrate the results database."),
+    "storm": ("storm", "Run the topology on Apache Storm."),
+    "kafka": ("kafka", "Work on Kafka topics."),
+    "doctor": ("doctor", "Say what will run on this machine."),
+    "completion": ("completion", "Print a shell's completion script."),
 }
 
 
@@ -41,10 +42,14 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        module = COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in COMMANDS:
             return None
+        module, _ = COMMANDS[cmd_name]
         command = getattr(import_module(f"microflow.cli.{module}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command

@@ -39,7 +39,9 @@ def write_dataset(
     with ExitStack() as files:
         for half in (path, truth) if truth else (path,):
             files.callback(partial_path(half).unlink, missing_ok=True)
-        rows_file = files.enter_context(open_writer(path, load_schema(data_type).arrow))
+        # Telephone numbers may begin with a plus: they are data here, and the same in every format.
+        schema = load_schema(data_type).arrow
+        rows_file = files.enter_context(open_writer(path, schema, escape_formulas=False))
         truth_file = files.enter_context(open_writer(truth, TRUTH_SCHEMA)) if truth else None
         for batch in batches:
             rows_file.write(batch.rows)

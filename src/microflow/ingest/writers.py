@@ -34,15 +34,16 @@ class _Format(Protocol):
     def finish(self) -> None: ...
 
 
-def open_writer(path: Path, schema: pa.Schema, *, resume_at: int | None = None) -> Writer:
+def open_writer(path: Path, schema: pa.Schema, *, resume_at: int | None = None, escape_formulas: bool = True) -> Writer:
     """A writer for the format that ``path`` ends with: CSV or JSON Lines (both also ``.gz``), or Parquet.
 
     ``resume_at`` continues the partial file at that many bytes, cutting off what was written after.
+    ``escape_formulas=False`` writes text of our own making to CSV as it is.
 
     Raises:
         InputError: unknown suffix, a folder that cannot be written to, or a format that cannot be continued.
     """
-    return Writer(Path(path), schema, resume_at)
+    return Writer(Path(path), schema, resume_at, escape_formulas=escape_formulas)
 
 
 def partial_path(path: Path) -> Path:
@@ -53,8 +54,11 @@ def partial_path(path: Path) -> Path:
 class Writer:
     """Writes batches of one Arrow schema; use as a context manager."""
 
-    def __init__(self, path: Path, schema: pa.Schema, resume_at: int | None = None) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, resume_at: int | None = None, *, escape_formulas: bool = True
+    ) -> None:
         self.path = path
+        self._escape_formulas = escape_formulas
         self._kind = format_of(path)
         if resume_at is not None and (self._kind == "parquet" or path.suffix == ".gz"):
             raise InputError("only plain CSV and JSON Lines can be continued", path=path, hint="run the job again")
@@ -85,7 +89,9 @@ class Writer:
         if self.path.suffix == ".gz":
             # No time stamp and no name inside: the same rows give the same bytes.
             sink = cast("IO[bytes]", gzip.GzipFile("", "wb", 6, self._file, mtime=0))
-        return _Csv(sink, schema, self._file, header=fresh) if self._kind == "csv" else _JsonLines(sink, self._file)
+        if self._kind == "jsonl":
+            return _JsonLines(sink, self._file)
+        return _Csv(sink, schema, self._file, header=fresh, escape=self._escape_formulas)
 
     def __enter__(self) -> Self:
         return self
@@ -105,14 +111,16 @@ class Writer:
 
 
 class _Csv:
-    def __init__(self, sink: IO[bytes], schema: pa.Schema, file: IO[bytes], *, header: bool) -> None:
-        self._sink, self._file = sink, file
+    def __init__(self, sink: IO[bytes], schema: pa.Schema, file: IO[bytes], *, header: bool, escape: bool) -> None:
+        self._sink, self._file, self._escape = sink, file, escape
         if header:
             sink.write(",".join(_quoted(_escaped_name(name)) for name in schema.names).encode() + b"\n")
 
     def write(self, rows: pa.RecordBatch) -> None:
-        harmless = pa.RecordBatch.from_arrays([_escaped(column) for column in rows.columns], names=rows.schema.names)
-        pl.DataFrame(harmless).write_csv(self._sink, include_header=False)
+        if self._escape:
+            columns = [_escaped(column) for column in rows.columns]
+            rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
+        pl.DataFrame(rows).write_csv(self._sink, include_header=False)
 
     def finish(self) -> None:
         if self._sink is not self._file:

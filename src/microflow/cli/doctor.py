@@ -1,0 +1,104 @@
+"""``microflow doctor``: what this machine has, and what will therefore run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
+from microflow.errors import MicroflowError
+from microflow.jvm.java import find_java
+from microflow.settings import Settings
+from microflow.store import PostgreSQLConnector
+from microflow.store.retry import Retries
+from microflow.timing.machine import Machine
+
+__all__ = ["Finding", "doctor", "examine"]
+
+_GIB = 2**30
+#: Spark's driver and its workers' Python processes want this much beside everything else.
+_SPARK_BYTES = 4 * _GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: whether it is there, what was found, and what to do if it is not."""
+
+    name: str
+    is_there: bool
+    found: str
+    remedy: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    r"""Look at Python, cores, memory, Java, PostgreSQL and the token key, and say what will run.
+
+    \b
+    Example:
+      microflow doctor
+
+    Exit status: 0 everything runs, 1 something does not.
+    """
+    findings = list(examine())
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        click.echo(f"{'ok' if finding.is_there else '--'}  {finding.name:<{width}}  {finding.found}")
+        if not finding.is_there:
+            click.echo(f"    {'':<{width}}  {finding.remedy}")
+    click.echo()
+    there = {finding.name for finding in findings if finding.is_there}
+    for line in _what_runs(there):
+        click.echo(line)
+    if not {"Java", "PostgreSQL"} <= there:
+        raise click.exceptions.Exit(1)
+
+
+def examine() -> Iterator[Finding]:
+    """Everything that decides what can run here; the embedded PostgreSQL is started if it does not run yet."""
+    machine = Machine.here()
+    yield Finding("Python", is_there=True, found=f"{machine.python} on {machine.kernel}")
+    yield Finding("Cores", is_there=True, found=f"{machine.cores} × {machine.cpu_model}")
+    yield Finding(
+        "Memory",
+        machine.memory_bytes >= _SPARK_BYTES,
+        f"{machine.memory_bytes / _GIB:.1f} GiB",
+        f"Spark wants {_SPARK_BYTES / _GIB:.0f} GiB; --engine local needs far less",
+    )
+    yield _tried("Java", lambda: str(find_java()))
+    yield _tried("PostgreSQL", _postgresql)
+    yield _token_key()
+
+
+def _tried(name: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, is_there=True, found=attempt())
+    except MicroflowError as error:
+        return Finding(name, is_there=False, found=error.message, remedy=error.hint)
+
+
+def _postgresql() -> str:
+    # The address may hold a password: only where it comes from is shown.
+    place = "the server of DATABASE_URL" if Settings.read().database_url else "the embedded server"
+    with PostgreSQLConnector(retries=Retries(pauses=())) as connector:
+        ((version,),) = connector.query("SHOW server_version")
+    return f"{version}, {place}"
+
+
+def _token_key() -> Finding:
+    named = next((name for name in (KEY_VARIABLE, KEY_FILE_VARIABLE) if os.environ.get(name)), None)
+    remedy = f"only tokenization needs one: openssl rand -hex 32 > key; chmod 600 key; export {KEY_FILE_VARIABLE}=key"
+    return Finding("Token key", named is not None, named or "none in the environment", remedy)
+
+
+def _what_runs(there: set[str]) -> Iterator[str]:
+    yield "runs here: --engine local with batch, stream and hybrid" + (", --engine spark" if "Java" in there else "")
+    if "Java" not in there:
+        yield "needs Java: --engine spark, microflow storm, microflow kafka"
+    if "PostgreSQL" not in there:
+        yield "needs PostgreSQL: experiments, jobs that can be resumed; run with --no-database until then"
+    if "Token key" not in there:
+        yield "needs a token key: --method tokenization"
