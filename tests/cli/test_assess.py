@@ -1,0 +1,71 @@
+"""From two files to a table and a document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from microflow.cli.assess import assess
+from microflow.errors import InputError
+
+SCHEMA = """
+columns:
+  id: {role: record_id, type: integer}
+  name: {role: identifier}
+  age: {role: quasi_identifier, type: integer, low: 0, high: 100}
+  sex: {role: quasi_identifier, categories: [F, M]}
+  illness: {role: sensitive}
+  note: {}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Eighty persons, and a release of all but one, in another order, with ages in classes of ten."""
+    (tmp_path / "mine.yaml").write_text(SCHEMA)
+    rows = [
+        {"id": i, "name": f"person {i}", "age": i, "sex": "FM"[i % 2], "illness": "abc"[i % 3], "note": "x"}
+        for i in range(80)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "before.csv", index=False)
+    released = [
+        row | {"name": None, "age": f"[{row['age'] // 10 * 10}-{row['age'] // 10 * 10 + 9}]", "sex": "{F,M}"}
+        for row in reversed(rows[1:])
+    ]
+    pd.DataFrame(released).to_csv(tmp_path / "after.csv", index=False)
+    return {name: tmp_path / name for name in ("mine.yaml", "before.csv", "after.csv", "risk.json")}
+
+
+def test_a_table_and_a_document(files: dict[str, Path]) -> None:
+    """Labels are read from CSV, rows found by id, and every section is there."""
+    before, after, schema, document = (
+        str(files[name]) for name in ("before.csv", "after.csv", "mine.yaml", "risk.json")
+    )
+    result = CliRunner().invoke(assess, [before, after, "--schema", schema, "--json", document, "--attempts", "50"])
+    assert result.exit_code == 0, result.output
+    assert "79 of 80 rows released, 1 suppressed" in result.output
+    for section in ("equivalence classes", "risk from class sizes", "risk by attack", "what was lost", "why"):
+        assert section in result.output
+    found = json.loads(Path(document).read_text())
+    assert found["achieved"]["k"] == 9
+    assert found["loss"]["columns"]["age"]["ncp"] == pytest.approx(0.09)
+    assert found["linkage"][-1]["main"]["value"] < 0.3
+    assert "person" not in result.output.replace("persons", "")
+
+
+def test_files_that_do_not_belong_together(files: dict[str, Path], tmp_path: Path) -> None:
+    """An id that the original does not have, and no rows at all."""
+    stranger = tmp_path / "stranger.csv"
+    stranger.write_text("id,name,age,sex,illness,note\n999,,1,F,a,x\n")
+    arguments = ["--schema", str(files["mine.yaml"])]
+    result = CliRunner().invoke(assess, [str(files["before.csv"]), str(stranger), *arguments])
+    assert isinstance(result.exception, InputError)
+    assert "does not have" in str(result.exception)
+    stranger.write_text("id,name,age,sex,illness,note\n")
+    result = CliRunner().invoke(assess, [str(files["before.csv"]), str(stranger), *arguments])
+    assert isinstance(result.exception, InputError)
+    assert "no rows" in str(result.exception)
