@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -67,10 +69,12 @@ def spark_session(master: str | None = None) -> SparkSession:
 def ship_package(session: SparkSession) -> None:
     """Send this package to workers that lack it, as a zip on their path."""
     root = Path(microflow.__file__).parent
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder, "microflow.zip")
-        with zipfile.ZipFile(archive, "w") as zipped:
-            for file in sorted(root.rglob("*")):
-                if file.suffix in {".py", ".yaml"}:
-                    zipped.write(file, file.relative_to(root.parent))
-        session.sparkContext.addPyFile(str(archive))
+    # Workers fetch it when they start, which may be at any time: it stays as long as this process.
+    folder = tempfile.mkdtemp(prefix="microflow-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    archive = Path(folder, "microflow.zip")
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for file in sorted(root.rglob("*")):
+            if file.suffix in {".py", ".yaml"}:
+                zipped.write(file, file.relative_to(root.parent))
+    session.sparkContext.addPyFile(str(archive))
