@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 
-NOTE = 'é,
-"x'
+NOTE = 'é,\n"x'
 ROWS = [
     {"id": n, "name": "Ann" * (n % 3), "age": n, "score": n / 7, "member": n % 2 == 0, "seen": "2021", "note": NOTE}
     for n in range(40)
