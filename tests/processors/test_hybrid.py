@@ -1,0 +1,59 @@
+"""The hybrid says why each record went the way it went."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method
+from microflow.microflows import microflows
+from microflow.processors import HybridProcessor, ProcessingSpec
+from microflow.processors.router import Objectives
+from microflow.timing.clock import PhaseClock
+
+MakeRows = Callable[..., pa.RecordBatch]
+MakeSpec = Callable[..., ProcessingSpec]
+
+
+def reasons(processor: HybridProcessor, rows: pa.RecordBatch) -> dict[str, int]:
+    list(processor.process(microflows([rows], 200), PhaseClock()))
+    return dict(processor.reasons)
+
+
+def test_in_a_file_records_go_by_microflow(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """As long as a microflow is quick enough for the urgent ones in it."""
+    spec = make_spec("healthcare")
+    patient = HybridProcessor(spec, objectives=Objectives(urgent_ns=10**12))
+    assert reasons(patient, make_rows(spec.schema, 500)) == {"microflow in time": 500}
+
+
+def test_urgent_records_go_ahead_where_their_microflow_is_too_slow(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """Exactly those that the rules name."""
+    spec = make_spec("healthcare")
+    rows = make_rows(spec.schema, 500, bad=0.1)
+    urgent = rows["triage"].to_pylist().count("emergency")
+    hurried = HybridProcessor(spec, objectives=Objectives(urgent_ns=0))
+    assert reasons(hurried, rows) == {"urgent": urgent, "microflow": 500 - urgent}
+    assert urgent > 20
+
+
+def test_without_rules_nothing_is_urgent(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """And a microflow of urgent records only is fine as well."""
+    spec, late = make_spec("healthcare"), Objectives(urgent_ns=0)
+    rows = make_rows(spec.schema, 100)
+    assert reasons(HybridProcessor(spec, (), late), rows) == {"urgent": 0, "microflow": 100}
+    column = rows.schema.get_field_index("triage")
+    all_urgent = rows.set_column(column, "triage", pa.array(["emergency"] * 100))
+    assert reasons(HybridProcessor(spec, objectives=late), all_urgent) == {"urgent": 100, "microflow": 0}
+
+
+def test_a_method_that_needs_company_never_goes_alone(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """k-anonymity works in microflows, however urgent a record is."""
+    spec = make_spec("healthcare", Method.K_ANONYMITY, k=3)
+    hurried = HybridProcessor(spec, objectives=Objectives(urgent_ns=0))
+    assert reasons(hurried, make_rows(spec.schema, 400, bad=0.1)) == {"microflow in time": 400}
+
+
+def test_it_is_made_without_a_word() -> None:
+    """As the seed makes its processors."""
+    assert HybridProcessor().describe()["method"] == "tokenization"
+    assert HybridProcessor(schema="iot").output_schema.names[0] == "record_id"
