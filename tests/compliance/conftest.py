@@ -56,7 +56,9 @@ def values(column: Column) -> st.SearchStrategy[Any]:
 
 def records(schema: DatasetSchema) -> st.SearchStrategy[dict[str, Any]]:
     """Records of a data set with hostile values in every field that a policy can speak of."""
-    spoken_of = {column.name: values(column) for column in schema.columns if column.kind or column.role is Role.FREE_TEXT}
+    spoken_of = {
+        column.name: values(column) for column in schema.columns if column.kind or column.role is Role.FREE_TEXT
+    }
     return st.fixed_dictionaries(spoken_of).map(lambda drawn: dict.fromkeys(schema.names) | drawn)
 
 

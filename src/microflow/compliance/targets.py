@@ -104,6 +104,12 @@ class Targets:
                 fields[target.field].append((index, target.rule.condition.pattern))
         return tuple(TextField(name, targets) for name, targets in fields.items())
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are looked at, guards' included, each once."""
+        guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
+        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
+
     def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
         columns = self.schema.with_kind(guard.kind)[:1]
         for column in columns:

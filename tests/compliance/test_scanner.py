@@ -1,0 +1,115 @@
+"""What is found in free text, where, and what is left alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microflow.compliance.patterns import PATTERN_NAMES, PATTERNS
+from microflow.compliance.scanner import TextScanner
+
+EVERYTHING = TextScanner(PATTERN_NAMES)
+
+FOUND = [
+    ("email", "mail ", "jörg.müller+x@bücher.example", ", thanks"),
+    ("email", "“", "a@b.io", "”"),
+    ("email", "<", "anna.o'neill@example.org"[7:], ">"),
+    ("url", "see ", "https://example.org/a?b=1", ")."),
+    ("url", "see ", "www.example.org", "."),
+    ("iban", "to ", "IE29 AIBK 9311 5212 3456 78", " USED"),
+    ("iban", "to ", "GB82WEST12345698765432", "."),
+    ("card", "paid ", "4111 1111 1111 1111", " 123"),
+    ("card", "12 ", "4111111111111111", ""),
+    ("card", "", "3782 822463 10005", ""),
+    ("card", "", "5555-5555-5555-4444", ""),
+    ("ssn", "ssn ", "123-45-6789", ""),
+    ("ssn", "é", "123 45 6789", "\u202e"),
+    ("mrn", "", "MRN: 00123456", ""),
+    ("ip", "IP:", "10.1.2.3", ":8080"),
+    ("ip", "from ", "10.1.2.3", "."),
+    ("ip", "host ", "2001:db8::8a2e:370:7334", ""),
+    ("ip", "[", "::1", "]"),
+    ("phone", "call ", "(415) 555-0123", ""),
+    ("phone", "", "+353 87 123 4567", ""),
+    ("phone", "", "+14155550123", "."),
+    ("phone", "", "1-415-555-0123", ""),
+    ("phone", "", "+1 (415) 555.0123", ""),
+    ("date", "on ", "2021-03-04", "T10:00"),
+    ("date", "", "31/12/2021", ""),
+    ("date", "", "4 March 2021", ""),
+    ("date", "", "Sept 4, 2021", ""),
+]
+
+LEFT_ALONE = [
+    "order 123456789", "4111 1111 1111 1112", "411111******1111", "***-**-6789", "000-12-3456", "666-12-3456",
+    "987-65-4321", "123-00-4567", "123-45-0000", "v1.2.3.4", "1.2.3.4.5", "999.1.1.1", "10.0.0.256", "std::byte",
+    "face::book", "12:30:45", "00:1A:2B:3C:4D:5E", "2021-13-45", "2021-02-30", "99/99/2021", "120/80", "1.2.2021",
+    "5@3.50", "reply@once", "@handle", "a@b.c", "http://", "IE00 AIBK 9311 5212 3456 78", "MRN pending", "MRN 12",
+    "١٢٣-٤٥-٦٧٨٩", "4.5 of 5.0", "16:9", "+1 2", "555-0123",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "before", "identifier", "after"), FOUND)
+def test_an_identifier_is_found_to_the_character(name: str, before: str, identifier: str, after: str) -> None:
+    """Name and code point span are exact, whatever stands around it."""
+    text = f"{before}{identifier}{after}"
+    assert EVERYTHING.spans(text) == [(name, len(before), len(before) + len(identifier))]
+
+
+@pytest.mark.parametrize("text", LEFT_ALONE)
+def test_a_look_alike_is_left_alone(text: str) -> None:
+    """Wrong check digits, areas never given out, versions, times, masks."""
+    assert EVERYTHING.spans(text) == []
+
+
+def test_only_what_is_asked_for_is_found() -> None:
+    """A policy without a rule on e-mail does not see one, and a longer find does not hide another pattern's."""
+    text = "https://example.org/?card=4111111111111111&m=a@example.org"
+    assert [name for name, _, _ in EVERYTHING.spans(text)] == ["url"]
+    assert [name for name, _, _ in TextScanner(["card", "email"]).spans(text)] == ["card", "email"]
+    assert TextScanner([]).spans(text) == []
+
+
+@settings(max_examples=400)
+@given(data=st.data(), names=st.sets(st.sampled_from(PATTERN_NAMES), min_size=1))
+def test_clues_and_short_cuts_lose_nothing(text_values: Any, data: st.DataObject, names: set[str]) -> None:
+    """The scanner finds all that trying every pattern at every place finds, and Polars looks at each such text."""
+    text = data.draw(text_values())
+    found = TextScanner(names).spans(text)
+    assert found == at_every_place(text, names)
+    if found:
+        clue = pl.DataFrame({"text": [text]}).select(TextScanner(names).bears_clue(pl.col("text"))).item()
+        assert clue is True
+
+
+def at_every_place(text: str, names: set[str]) -> list[tuple[str, int, int]]:
+    """The specification: at each place the first pattern whose match measures something, then on behind it."""
+    compiled = [
+        (p.name, re.compile(rf"\b(?:{p.expression})" if p.at_word else p.expression, re.ASCII), p.measure)
+        for p in sorted(PATTERNS, key=lambda p: p.at_word)
+        if p.name in names
+    ]
+    found, position = [], 0
+    while position < len(text):
+        lengths = (
+            (name, measure(match)) for name, regex, measure in compiled if (match := regex.match(text, position))
+        )
+        name, length = next(((name, length) for name, length in lengths if length), ("", 0))
+        if length:
+            found.append((name, position, position + length))
+        position += length or 1
+    return found
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "unit", ["a", "1", "1.", "a@", "@a.", "1-", "A0", "0:", ":", "https://", "(1", "+1 ", "1/", "4 "]
+)
+def test_a_huge_text_does_not_hang(unit: str) -> None:
+    """No pattern backtracks without bound: 200,000 characters of its own beginnings would take minutes if one did."""
+    EVERYTHING.spans(unit * (200_000 // len(unit)))
