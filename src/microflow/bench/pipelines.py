@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
+from microflow.bench.blocks import Goal, Samples, compared, interleaved
 from microflow.bench.harness import Line, fixed
+from microflow.bench.spark import spark_lines
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
@@ -31,7 +31,6 @@ from microflow.processors.router import AdaptiveRouter, RandomRouter, Router, St
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 from microflow.timing.schedules import Schedule, poisson
-from microflow.timing.statistics import bootstrap_interval
 
 __all__ = ["run"]
 
@@ -41,28 +40,9 @@ _SERVICE_GOAL_US = 50
 #: The stream is so much slower that it gets a part of the rows.
 _STREAM_PART = 8
 #: Offered loads: parts of the stream's capacity, then parts of the way (on a logarithmic scale) from there to batch's.
-_BELOW, _BETWEEN = (0.1, 0.45), (0.25, 0.5, 0.75)
-_ROUNDS, _SECONDS = 3, 0.4
+_BELOW, _BETWEEN = (0.1, 0.45), (0.33, 0.67)
+_SECONDS = 0.4
 _STATIC: dict[str, Callable[[], Router]] = {"stream": lambda: StaticRouter(1), "batch": lambda: StaticRouter(1_000)}
-
-_RATE = "records/s"
-
-Samples = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A bound of the value, or of its ratio to the reference."""
-
-    bound: float
-    at_least: bool = True
-    of_ratio: bool = True
-
-    def holds(self, value: float, ratio: float | None) -> bool | None:
-        """Whether it is reached; ``None`` where there is no ratio."""
-        reached = ratio if self.of_ratio else value
-        return None if reached is None else (reached >= self.bound) is self.at_least or reached == self.bound
-
 
 _BATCH_GOAL, _STREAM_GOAL = Goal(1.5e6, of_ratio=False), Goal(1e5, of_ratio=False)
 #: Below half of the stream's capacity the hybrid may be this much slower; above it must beat both static arms.
@@ -70,12 +50,13 @@ _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_l
 
 
 def run(rows: int | None = None) -> list[Line]:
-    """Rates at saturation and service times, then the hybrid by offered load, then under a burst."""
+    """Rates at saturation, service times, the hybrid by offered load and under a burst, Spark where there is Java."""
     flows = list(microflows(batch.rows for batch in generate("healthcare", rows or ROWS, seed=1)))
     _check_equal(flows[:3])
     service = Service(_spec(), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
     costs = measured_costs(service)
-    return [*_saturation(flows), *_service_times(flows), *_by_load(service, costs), *_burst(costs)]
+    lines = [*_saturation(flows), *_service_times(flows), *_by_load(service, costs), *_burst(costs)]
+    return [*lines, *spark_lines(_spec(), flows)]
 
 
 def _spec(method: Method = Method.TOKENIZATION) -> ProcessingSpec:
@@ -100,11 +81,11 @@ def _saturation(flows: Sequence[Microflow]) -> list[Line]:
     }
     arms["stream, tokenization"] = StormStreamProcessor(_spec()), few
     arms["hybrid, tokenization"] = HybridProcessor(_spec()), flows
-    rates = _interleaved({name: partial(_pure_rate, *arm) for name, arm in arms.items()}, rounds=5)
+    rates = interleaved({name: partial(_pure_rate, *arm) for name, arm in arms.items()}, rounds=5)
     floor, batch = "batch, identity", "batch, tokenization"
-    lines = [_compared(name, rates, floor, _BATCH_GOAL) for name in arms if name.startswith("batch")]
-    lines.append(_compared("stream, tokenization", rates, batch, _STREAM_GOAL))
-    lines.append(_compared("hybrid, tokenization", rates, batch, Goal(0.9)))
+    lines = [compared(name, rates, floor, _BATCH_GOAL) for name in arms if name.startswith("batch")]
+    lines.append(compared("stream, tokenization", rates, batch, _STREAM_GOAL))
+    lines.append(compared("hybrid, tokenization", rates, batch, Goal(0.9)))
     return lines
 
 
@@ -143,20 +124,20 @@ def _by_load(service: Service, costs: Costs) -> list[Line]:
         p99 = _p99s(rate, service, costs)
         best = "stream" if name in calm else min(_STATIC, key=lambda arm: float(np.median(p99[arm])))
         named = {f"p99 at {name}, {arm}": samples for arm, samples in p99.items()}
-        lines += [_compared(f"p99 at {name}, {arm}", named, unit="µs") for arm in (*_STATIC, "coin")]
+        lines += [compared(f"p99 at {name}, {arm}", named, unit="µs") for arm in _STATIC]
         goal = _CALM_GOAL if name in calm else _BUSY_GOAL
-        lines.append(_compared(f"p99 at {name}, hybrid", named, f"p99 at {name}, {best}", goal, "µs"))
+        lines.append(compared(f"p99 at {name}, hybrid", named, f"p99 at {name}, {best}", goal, "µs"))
     return lines
 
 
 def _p99s(rate: float, service: Service, costs: Costs) -> dict[str, Samples]:
     """Microseconds by arm, an entry a round; all arms are offered the same arrivals."""
     schedule = poisson(rate, max(_SECONDS, 4 * MICROFLOW_ROWS / rate), seed=1)
-    return _interleaved({arm: partial(_p99_us, schedule, make, service) for arm, make in _arms(costs).items()})
+    return interleaved({arm: partial(_p99_us, schedule, make, service) for arm, make in _arms(costs).items()}, rounds=3)
 
 
 def _arms(costs: Costs) -> dict[str, Callable[[], Router]]:
-    return {**_STATIC, "hybrid": partial(AdaptiveRouter, costs=costs), "coin": RandomRouter}
+    return {**_STATIC, "hybrid": partial(AdaptiveRouter, costs=costs)}
 
 
 def _p99_us(schedule: Schedule, make: Callable[[], Router], service: Service) -> float:
@@ -170,32 +151,8 @@ def _burst(costs: Costs) -> list[Line]:
     calm, peak = poisson(0.4 * stream, 0.03, seed=1), poisson(4 * stream, 0.01, seed=2)
     schedule = np.concatenate([calm, peak + 30_000_000, calm + 40_000_000])
     runs = {"oracle": oracle(schedule, costs, beam=3)}
-    runs |= {arm: simulate(schedule, make(), costs) for arm, make in _arms(costs).items()}
+    arms = _arms(costs) | {"coin": RandomRouter}
+    runs |= {arm: simulate(schedule, make(), costs) for arm, make in arms.items()}
     mean = {f"burst, {arm}: mean latency": np.array([run.latencies_ns().mean() / 1e3]) for arm, run in runs.items()}
     reference = "burst, oracle: mean latency"
-    return [_compared(name, mean, reference, _BURST_GOAL if "hybrid" in name else None, "µs") for name in mean]
-
-
-def _interleaved(arms: Mapping[str, Callable[[], float]], rounds: int = _ROUNDS) -> dict[str, Samples]:
-    """Randomised complete blocks: every arm once a round, in a fresh order."""
-    rng, samples = np.random.default_rng(1), {name: list[float]() for name in arms}
-    names = list(arms)
-    for _ in range(rounds):
-        for index in rng.permutation(len(names)):
-            samples[names[index]].append(arms[names[index]]())
-    return {name: np.array(values) for name, values in samples.items()}
-
-
-def _compared(
-    name: str, samples: Mapping[str, Samples], reference: str | None = None, goal: Goal | None = None, unit: str = _RATE
-) -> Line:
-    """The median, beside its reference by paired ratios with their interval, and whether the goal holds."""
-    value = float(np.median(samples[name]))
-    ratio = low = high = None
-    if reference is not None and reference != name:
-        ratios = samples[name] / samples[reference]
-        ratio, (low, high) = float(np.median(ratios)), bootstrap_interval(ratios)
-    if goal is None:
-        return Line(name, value, unit, reference, ratio, low, high)
-    said = f"{'≥' if goal.at_least else '≤'} {goal.bound:,g} {'×' if goal.of_ratio else unit}"
-    return Line(name, value, unit, reference, ratio, low, high, said, goal.holds(value, ratio))
+    return [compared(name, mean, reference, _BURST_GOAL if "hybrid" in name else None, "µs") for name in mean]
