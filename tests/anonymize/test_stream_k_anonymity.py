@@ -183,3 +183,13 @@ def test_misuse_is_refused_in_plain_words() -> None:
         anonymizer.push(0, people(1)[0])
     with pytest.raises(MicroflowError, match="not written YYYY"):
         anonymizer.push(1, dict.fromkeys(SCHEMA.names) | {"born": "yesterday"})
+
+
+def test_values_beyond_the_bounds_are_not_taken_for_each_other() -> None:
+    """Positions are clipped to the declared bounds, but a label of 130 does not cover an age of 125."""
+    anonymizer = stream(3, 5)
+    base: Record = dict.fromkeys(SCHEMA.names)
+    records = [base | {"age": 130}] * 6 + [base | {"age": 125}] + [base | {"age": 20 + i} for i in range(8)]
+    released = run(anonymizer, records)
+    for ordinal, written in released.items():
+        assert parse(written["age"], SCHEMA["age"]).covers(records[ordinal]["age"])  # type: ignore[arg-type]
