@@ -26,7 +26,7 @@ __all__ = ["assess"]
 @click.option("--attempts", type=click.IntRange(10), default=1_000, show_default=True, help="Targets of each attack.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the targets, guesses and training rows.")
 def assess(*, original: Path, released: Path, schema: str, json_file: Path | None, attempts: int, seed: int) -> None:
-    r"""Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
+    """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
     Rows are told apart by their record id; without one, files of equal length are compared row by row.
 

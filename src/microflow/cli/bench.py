@@ -20,7 +20,7 @@ SUITES = ("compliance", "anonymize", "timing", "pipelines", "store")
 @click.option("--rows", type=click.IntRange(1_000), help="Rows to process; by default what fits 50 s on two cores.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON here.")
 def bench(suite: str, rows: int | None, json_file: Path | None) -> None:
-    r"""Measure one suite: a table of rates, ratios with intervals, and whether each goal holds.
+    """Measure one suite: a table of rates, ratios with intervals, and whether each goal holds.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ __all__ = ["detokenize"]
 @click.option("--schema", required=True, help="What the columns mean: a shipped name, or your YAML file.")
 @click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
 def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
-    r"""Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
+    """Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
 
     Only tokens made with --reversible can be turned back, and only with their key. A key in
     MICROFLOW_TOKEN_KEY_FILE stays out of the process list and the shell's history.

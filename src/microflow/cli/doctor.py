@@ -35,7 +35,7 @@ class Finding:
 
 @click.command()
 def doctor() -> None:
-    r"""Look at Python, cores, memory, Java, PostgreSQL and the token key, and say what will run.
+    """Look at Python, cores, memory, Java, PostgreSQL and the token key, and say what will run.
 
     \b
     Example:

@@ -29,7 +29,7 @@ def experiments() -> None:
 @click.option("--force", is_flag=True, help="Run again what the database already holds.")
 @click.option("--only", type=click.Choice(EXPERIMENTS), multiple=True, help="Only these notebooks (repeatable).")
 def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
-    r"""Execute the notebooks by Papermill; copies with results go to notebooks/executed.
+    """Execute the notebooks by Papermill; copies with results go to notebooks/executed.
 
     \b
     Examples:

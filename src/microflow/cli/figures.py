@@ -18,7 +18,7 @@ __all__ = ["figures"]
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True)
 @click.option("--readme", is_flag=True, help="Print the results table for the README and write nothing.")
 def figures(profile: str, folder: Path, readme: bool) -> None:
-    r"""Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
+    """Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
 
     \b
     Examples:

@@ -30,7 +30,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def generate(
     *, data_type: str, output: Path, rows: int, seed: int, truth: Path | None, violation_rate: float, hard_cases: bool
 ) -> None:
-    r"""Write synthetic records of TYPE (healthcare, financial, ecommerce or iot) to OUTPUT.
+    """Write synthetic records of TYPE (healthcare, financial, ecommerce or iot) to OUTPUT.
 
     The suffix decides the format: .csv, .parquet, .jsonl; text also with .gz.
 

@@ -34,7 +34,7 @@ __all__ = ["run"]
 def run(
     *, input_file: Path, output: Path, store: str, no_database: bool, quarantine: Path | None, **options: Any
 ) -> None:
-    r"""Check INPUT against a policy, anonymize it, and write OUTPUT with an audit trail.
+    """Check INPUT against a policy, anonymize it, and write OUTPUT with an audit trail.
 
     CSV, Parquet and JSON Lines are told apart by their suffix. OUTPUT appears whole or not at all.
 

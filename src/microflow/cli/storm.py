@@ -33,7 +33,7 @@ def storm() -> None:
 @click.option("--rows", type=click.IntRange(1), default=5_000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 def run(topology: str, schema: str, rows: int, seed: int) -> None:
-    r"""Tokenize generated records on Storm and check them against the in-process run.
+    """Tokenize generated records on Storm and check them against the in-process run.
 
     \b
     Ends with exit status 1 unless rows out = rows in and all are equal.
@@ -59,7 +59,7 @@ def run(topology: str, schema: str, rows: int, seed: int) -> None:
 @click.argument("job", type=click.Path(path_type=Path))
 @click.option("--python", default="python3", show_default=True, help="The interpreter on the workers.")
 def write_flux(topology: str, job: Path, python: str) -> None:
-    r"""Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux --remote FILE'.
+    """Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux --remote FILE'.
 
     \b
     JOB is the path, on every worker, of the JSON file that microflow.storm.shell describes.

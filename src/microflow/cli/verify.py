@@ -26,7 +26,7 @@ GROUP = 200
 @click.option("--schema", required=True, help="Whose quasi-identifiers: a shipped name, or your YAML file.")
 @click.option("--k", type=click.IntRange(2), default=5, show_default=True)
 def verify(file: Path, schema: str, k: int) -> None:
-    r"""Count the equivalence classes of a released FILE and say whether the smallest has K rows.
+    """Count the equivalence classes of a released FILE and say whether the smallest has K rows.
 
     \b
     Example:
