@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from microflow.experiments.answers import Answer, rounded
+from microflow.experiments import privacy_utility
+from microflow.experiments.answers import Answer, per_cent, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, scale_of
 from microflow.experiments.results import Results
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.trials import Arm, gather
 
-__all__ = ["SETTINGS", "Setting", "answer", "matrices", "speed", "speed_frame"]
+__all__ = ["SETTINGS", "Setting", "answer", "matrices", "privacy", "speed", "speed_frame"]
 
 _NS = 1e9
 _REFERENCE = "identity"
@@ -30,9 +31,9 @@ class Setting:
     fields: dict[str, Any]
 
     @property
-    def config(self) -> dict[str, Any]:
-        """What a trial is told."""
-        return {"method": self.method, **self.fields}
+    def cell(self) -> dict[str, Any]:
+        """Its part of a trial's configuration."""
+        return {"method": {"method": self.method, **self.fields}, "setting": self.label}
 
 
 SETTINGS = (
@@ -48,18 +49,21 @@ class _Scale:
     rows: int
     passes: int
     blocks: int
+    attacked_rows: int
+    attempts: int
+    attacked_blocks: int
 
 
 _SCALES = {
-    "smoke": _Scale(SETTINGS[1::4], 2_000, 3, 2),
-    "quick": _Scale(SETTINGS, 20_000, 3, 3),
-    "paper": _Scale(SETTINGS, 1_000_000, 5, 15),
+    "smoke": _Scale(SETTINGS[1::4], 2_000, 3, 2, 500, 100, 1),
+    "quick": _Scale(SETTINGS, 20_000, 3, 3, 4_000, 500, 1),
+    "paper": _Scale(SETTINGS, 1_000_000, 5, 15, 50_000, 2_000, 5),
 }
 
 
 def matrices(profile: str) -> tuple[Matrix, ...]:
     """Everything this question runs."""
-    return (speed(profile),)
+    return speed(profile), privacy(profile)
 
 
 def speed(profile: str, *, seed: int = 1) -> Matrix:
@@ -69,10 +73,19 @@ def speed(profile: str, *, seed: int = 1) -> Matrix:
         "pipeline": "batch", "engine": "local", "data_type": "healthcare", "rows": scale.rows, "passes": scale.passes,
         "released_alike": False,
     }  # fmt: skip
-    cells = {f"{one.method} {one.label}": {"method": one.config, "setting": one.label} for one in scale.settings}
+    cells = {f"{one.method} {one.label}": one.cell for one in scale.settings}
     cells[_REFERENCE] = {"method": {"method": _REFERENCE}, "setting": ""}
     arms = tuple(Arm(name, "microflow.experiments.arms:throughput", work | cell) for name, cell in cells.items())
     return Matrix("rq2-speed", arms, scale.blocks, seed)
+
+
+def privacy(profile: str) -> Matrix:
+    """Every setting released once and attacked."""
+    scale = scale_of(_SCALES, profile)
+    cells = [one.cell for one in scale.settings]
+    return privacy_utility.matrix(
+        "rq2-privacy", cells, rows=scale.attacked_rows, attempts=scale.attempts, blocks=scale.attacked_blocks
+    )
 
 
 def speed_frame(results: Results) -> pd.DataFrame:
@@ -86,12 +99,23 @@ def speed_frame(results: Results) -> pd.DataFrame:
 
 
 def answer(profile: str, store: ExperimentStore) -> Answer:
-    """The fastest and the slowest setting of each method."""
-    frame = speed_frame(Results.read(speed(profile), store))
-    numbers = {f"rq2 {row['method']} {row['setting']} rate": rounded(row["rate"]) for row in frame.to_dict("records")}
-    costs = []
-    for method, rates in frame[frame["method"] != _REFERENCE].groupby("method", sort=False)["rate"]:
-        slow, fast = rounded(float(rates.min())), rounded(float(rates.max()))
-        costs.append(f"{str(method).replace('_', ' ')} {slow if len(rates) == 1 else f'{slow} to {fast}'} records/s")
-    base = rounded(float(frame.set_index("method")["rate"][_REFERENCE]))
-    return Answer(f"On the batch pipeline {'; '.join(costs)}; without any method {base}.", numbers)
+    """What each method costs, leaves to an attacker and loses."""
+    speeds = speed_frame(Results.read(speed(profile), store))
+    attacked = privacy_utility.frontier_frame(Results.read(privacy(profile), store))
+    numbers = {f"rq2 {row['method']} {row['setting']} rate": rounded(row["rate"]) for row in speeds.to_dict("records")}
+    for row in attacked.to_dict("records"):
+        numbers[f"rq2 {row['method']} {row['setting']} risk"] = per_cent(row["risk"])
+        numbers[f"rq2 {row['method']} {row['setting']} loss"] = f"{row['loss']:.2f}"
+    said = []
+    for method, own in attacked.groupby("method", sort=False):
+        rates, risks, losses = speeds[speeds["method"] == method]["rate"], own["risk"], own["loss"]
+        said.append(
+            f"{str(method).replace('_', ' ')} processes {_range(rates, rounded)} records/s, lets an attacker link "
+            f"{_range(risks, per_cent)} of the records above chance and loses {_range(losses, '{:.2f}'.format)}"
+        )
+    return Answer(f"{'; '.join(said)} (0 nothing, 1 all).", numbers)
+
+
+def _range(values: pd.Series[float], say: Callable[[float], str]) -> str:
+    low, high = say(float(values.min())), say(float(values.max()))
+    return low if low == high else f"{low} to {high}"

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
-from microflow.experiments import contamination, rq1, scalability, timing_separation, whole_job
+from microflow.experiments import contamination, privacy_utility, rq1, rq2, scalability, timing_separation, whole_job
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.style import ieee, png, save
@@ -68,6 +68,14 @@ FIGURES = (
         contamination.matrix,
         timing_separation.penalty_frame,
         "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
+    ),
+    Entry(
+        "privacy-utility",
+        "frontier",
+        rq2.privacy,
+        privacy_utility.frontier_frame,
+        "Risk under a linkage attack against information loss (mean over quasi-identifiers of the larger of NCP and "
+        "distortion), by setting; lower left is better.",
     ),
     Entry(
         "scaling",
