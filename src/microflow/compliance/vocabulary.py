@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from microflow.compliance.conditions import (
@@ -21,7 +21,7 @@ from microflow.compliance.conditions import (
 )
 from microflow.compliance.patterns import PATTERN_NAMES
 
-__all__ = ["REMEDIES", "SEVERITIES", "WORDS", "Word", "cures", "parse_condition"]
+__all__ = ["REMEDIES", "SEVERITIES", "WORDS", "Word", "cures", "explain", "parse_condition"]
 
 SEVERITIES = ("low", "medium", "high", "critical")
 #: What can be done about a violation; `microflow.compliance.remedy` does it.
@@ -75,6 +75,33 @@ def parse_condition(word: str, argument: object) -> Condition | None:
     """The condition, or ``None`` where the argument is not what the word takes."""
     spec = WORDS[word]
     return spec.make(argument) if spec.accepts(argument) else None
+
+
+def explain(condition: Condition) -> str:
+    """The condition as a policy writes it.
+
+    >>> explain(OneOf(("withdrawn", "revoked"))), explain(Above(90.0)), explain(Expired())
+    ('one_of withdrawn, revoked', 'above 90', 'expired')
+    """
+    if condition == Expired():
+        return "expired"
+    word = _WORD_OF[type(condition)]
+    arguments = astuple(condition)  # type: ignore[call-overload] - every condition is a dataclass
+    return " ".join([word, *(", ".join(a) if isinstance(a, tuple) else f"{a}".removesuffix(".0") for a in arguments)])
+
+
+_WORD_OF: dict[type, str] = {
+    Missing: "missing",
+    Present: "present",
+    Contains: "contains",
+    OneOf: "one_of",
+    NotOneOf: "not_one_of",
+    Above: "above",
+    DecimalsAbove: "decimals_above",
+    FinerThanYear: "finer_than_year",
+    ZipTooFine: "zip_too_fine",
+    Expired: "older_than_days",
+}
 
 
 def cures(condition: Condition) -> tuple[str, ...]:
