@@ -74,6 +74,7 @@ class LocalDifferentialPrivacy:
     def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
         self._settings = settings
         self._schema = schema
+        self._names = schema.names
         self._perturbed = perturbed_columns(schema, settings.epsilon)
         self._uniforms = Uniforms(len(self._perturbed), settings.seed)
         known = {one.column.name for one in self._perturbed}
@@ -88,19 +89,19 @@ class LocalDifferentialPrivacy:
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Perturb one microflow; every row is kept."""
-        columns = {name: rows.column(name) for name in self._schema.names}
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
         ids = None if self._record_id is None else columns[self._record_id].fill_null(0).to_numpy()
         for one, uniforms in zip(self._perturbed, self._uniforms.many(rows.num_rows, ids), strict=True):
             codes = one.mechanism.perturb(one.domain.encode(columns[one.column.name]), uniforms)
             columns[one.column.name] = one.domain.decode(codes)
         for name in self._removed:
             columns[name] = pa.nulls(rows.num_rows, columns[name].type)
-        released = pa.RecordBatch.from_arrays(list(columns.values()), schema=self.output_schema)
+        released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
 
     def anonymize_record(self, record: Record) -> Record:
         """Perturb one record; with a seed, equal to the row that `anonymize` gives."""
-        released = {name: record[name] for name in self._schema.names}
+        released = {name: record[name] for name in self._names}
         named = None if self._record_id is None else released[self._record_id]
         uniforms = self._uniforms.one(int(named or 0) if self._record_id is not None else None)
         for one, uniform in zip(self._perturbed, uniforms, strict=True):

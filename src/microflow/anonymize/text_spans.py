@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["BLOCK_BYTES", "TextSpans", "fixed_width_texts"]
+__all__ = ["BLOCK_BYTES", "TextSpans", "valid_rows"]
 
 #: A span may be read this far beyond its end without leaving the data.
 BLOCK_BYTES = 16
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,15 @@ class TextSpans:
     """The values of some text columns in one piece: value ``i`` is ``data[starts[i] : starts[i] + lengths[i]]``.
 
     ``data`` is uint8 and holds `BLOCK_BYTES` more than the values need; ``lanes`` is the column of each value. All
-    index arrays are int64.
+    index arrays are int64. Missing values are left out: ``valid`` tells for each column which rows are there, or
+    ``None`` where all are.
     """
 
     data: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     lanes: npt.NDArray[np.int64]
+    valid: tuple[Flags | None, ...]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -38,25 +42,30 @@ class TextSpans:
 
     @classmethod
     def of(cls, columns: Mapping[int, pa.Array]) -> TextSpans:
-        """Lay out the values of string columns that hold no null, by lane.
+        """Lay out the values of string columns, by lane.
 
-        >>> spans = TextSpans.of({0: pa.array(["ab", ""]), 7: pa.array(["c"])})
+        >>> spans = TextSpans.of({0: pa.array(["ab", None, ""]), 7: pa.array(["c"])})
         >>> [spans.value(i) for i in range(3)], spans.lanes.tolist()
         ([b'ab', b'', b'c'], [0, 0, 7])
         """
-        values = sum(len(column) for column in columns.values())
+        values = sum(len(column) - column.null_count for column in columns.values())
         starts, lengths, lanes = (np.empty(values, np.int64) for _ in range(3))
-        pieces = []
+        pieces, valid = [], []
         first = base = 0
         for lane, column in columns.items():
             offsets, data = _buffers(column)
-            last = first + len(column)
-            np.add(offsets[:-1], base - int(offsets[0]), out=starts[first:last])
-            np.subtract(offsets[1:], offsets[:-1], out=lengths[first:last])
+            present = valid_rows(column)
+            begins, ends = offsets[:-1], offsets[1:]
+            if present is not None:
+                begins, ends = begins[present], ends[present]
+            last = first + len(begins)
+            np.add(begins, base - int(offsets[0]), out=starts[first:last])
+            np.subtract(ends, begins, out=lengths[first:last])
             lanes[first:last] = lane
             pieces.append(data)
+            valid.append(present)
             first, base = last, base + len(data)
-        return cls(np.concatenate([*pieces, np.zeros(BLOCK_BYTES, np.uint8)]), starts, lengths, lanes)
+        return cls(np.concatenate([*pieces, np.zeros(BLOCK_BYTES, np.uint8)]), starts, lengths, lanes, tuple(valid))
 
 
 def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -71,12 +80,14 @@ def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.ui
     return offsets, np.frombuffer(data_buffer, np.uint8, last - first, first)
 
 
-def fixed_width_texts(texts: npt.NDArray[np.void]) -> pa.Array:
-    """A string column whose value ``i`` is the bytes of entry ``i``; the memory is shared, not copied.
+def valid_rows(column: pa.Array) -> Flags | None:
+    """Which rows are not missing, or ``None`` where none is.
 
-    >>> fixed_width_texts(np.frombuffer(b"abcd", "V2")).to_pylist()
-    ['ab', 'cd']
+    >>> valid_rows(pa.array(["a", None, "b"]).slice(1)).tolist()
+    [False, True]
     """
-    width = texts.dtype.itemsize
-    offsets = np.arange(0, (len(texts) + 1) * width, width, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(texts.view(np.uint8)))
+    if not column.null_count:
+        return None
+    first, last = column.offset, column.offset + len(column)
+    bitmap = np.frombuffer(column.buffers()[0], np.uint8)[first // 8 : (last + 7) // 8]
+    return np.unpackbits(bitmap, count=last - first // 8 * 8, bitorder="little")[first % 8 :].view(np.bool_)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -19,8 +16,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from microflow.anonymize.cmac import ManyCmac
 from microflow.anonymize.keys import key_id
-from microflow.anonymize.text_spans import TextSpans, fixed_width_texts
-from microflow.anonymize.token_text import ONE_WAY, REVERSIBLE, TAG_BYTES, head, one_way_texts
+from microflow.anonymize.text_spans import TextSpans
+from microflow.anonymize.token_text import ONE_WAY, REVERSIBLE, TAG_BYTES, head, one_way_columns
 
 __all__ = ["CmacCodes", "Codes", "HmacCodes", "SivCodes"]
 
@@ -29,7 +26,7 @@ class Codes(Protocol):
     """Tokens of the values of some fields, which are counted in the order they were given."""
 
     def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
-        """Tokens of some fields' string columns without nulls."""
+        """Tokens of some fields' string columns; missing values stay missing."""
         ...
 
     def one(self, field: int, value: str) -> str:
@@ -47,10 +44,11 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _as_columns(tags: npt.NDArray[np.uint8], start: str, values: Mapping[int, pa.Array]) -> list[pa.Array]:
-    texts = one_way_texts(tags, start)
-    ends = list(accumulate(len(column) for column in values.values()))
-    return [fixed_width_texts(texts[first:last]) for first, last in pairwise([0, *ends])]
+def _one_by_one(one: Callable[[int, str], str], values: Mapping[int, pa.Array]) -> list[pa.Array]:
+    return [
+        pa.array([None if text is None else one(field, text) for text in column.to_pylist()], pa.string())
+        for field, column in values.items()
+    ]
 
 
 class CmacCodes:
@@ -66,7 +64,11 @@ class CmacCodes:
 
     def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """All values of all columns by one chain of AES calls."""
-        return _as_columns(self._many.tags(TextSpans.of(values)), self._head, values)
+        spans = TextSpans.of(values)
+        rows = [
+            len(column) if valid is None else valid for column, valid in zip(values.values(), spans.valid, strict=True)
+        ]
+        return one_way_columns(self._many.tags(spans), self._head, rows)
 
     def one(self, field: int, value: str) -> str:
         """The library's own CMAC, begun with the field and copied."""
@@ -86,17 +88,13 @@ class HmacCodes:
 
     def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """Value by value: SHA-512 has no form for many short messages that could be had from Python."""
-        tags = [self._tag(field, text) for field, column in values.items() for text in column.to_pylist()]
-        return _as_columns(np.frombuffer(b"".join(tags), np.uint8).reshape(-1, TAG_BYTES), self._head, values)
+        return _one_by_one(self.one, values)
 
     def one(self, field: int, value: str) -> str:
         """One token."""
-        return self._head + self._tag(field, value).hex()
-
-    def _tag(self, field: int, value: str) -> bytes:
         mac = self._begun[field].copy()
         mac.update(_bytes(value))
-        return mac.finalize()[:TAG_BYTES]
+        return self._head + mac.finalize()[:TAG_BYTES].hex()
 
 
 class SivCodes:
@@ -109,10 +107,7 @@ class SivCodes:
 
     def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
         """Value by value."""
-        return [
-            pa.array([self.one(field, text) for text in column.to_pylist()], pa.string())
-            for field, column in values.items()
-        ]
+        return _one_by_one(self.one, values)
 
     def one(self, field: int, value: str) -> str:
         """One token: the synthetic initialisation vector and the ciphertext."""

@@ -6,15 +6,22 @@ tells which key made a token, so that keys can rotate while older releases stay 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-__all__ = ["ONE_WAY", "REVERSIBLE", "TAG_BYTES", "head", "one_way_texts", "split"]
+__all__ = ["ONE_WAY", "REVERSIBLE", "TAG_BYTES", "head", "one_way_columns", "split"]
 
 ONE_WAY = "t1"
 REVERSIBLE = "r1"
 TAG_BYTES = 16
 _PARTS = 3
+
+Flags = npt.NDArray[np.bool_]
 
 
 def head(version: str, key_id: str) -> str:
@@ -57,11 +64,41 @@ class _Hex:
 _hex = _Hex()
 
 
-def one_way_texts(tags: npt.NDArray[np.uint8], start: str) -> npt.NDArray[np.void]:
-    """One token an entry, as raw bytes; ``tags`` has shape (n, 16), ``start`` is its `head`."""
+def one_way_columns(tags: npt.NDArray[np.uint8], start: str, rows: Sequence[Flags | int]) -> list[pa.Array]:
+    """Columns of tokens, whose memory is shared and not copied.
+
+    ``tags`` has shape (n, 16) and ``start`` is their `head`. ``rows`` says for each column how many rows it has, or
+    which of them are there.
+    """
+    texts = _one_way_texts(tags, start)
+    sizes = [int(column) if isinstance(column, int) else int(np.count_nonzero(column)) for column in rows]
+    parts = [texts[first:last] for first, last in pairwise(accumulate(sizes, initial=0))]
+    return [_column(part, column) for part, column in zip(parts, rows, strict=True)]
+
+
+def _one_way_texts(tags: npt.NDArray[np.uint8], start: str) -> npt.NDArray[np.void]:
+    """One token an entry, as raw bytes."""
     # Fields of raw bytes are copied whole, several times faster than the same bytes as columns of a matrix.
     parts = np.dtype([("head", f"V{len(start)}"), ("tag", f"V{TAG_BYTES * 2}")])
     texts = np.empty(len(tags), parts)
     texts["head"] = np.void(start.encode("ascii"))
     texts["tag"] = _hex(tags).reshape(-1).view(parts["tag"])
     return texts
+
+
+def _column(texts: npt.NDArray[np.void], rows: Flags | int) -> pa.Array:
+    data = pa.py_buffer(texts.view(np.uint8))
+    width = texts.dtype.itemsize
+    if isinstance(rows, int):
+        return pa.StringArray.from_buffers(rows, _even_offsets(rows, width), data)
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(rows, out=offsets[1:])
+    offsets *= width
+    valid = pa.py_buffer(np.packbits(rows, bitorder="little"))
+    return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), data, valid, len(rows) - len(texts))
+
+
+@lru_cache(maxsize=16)
+def _even_offsets(rows: int, width: int) -> pa.Buffer:
+    """Where texts of equal length begin; microflows have the same number of rows again and again."""
+    return pa.py_buffer(np.arange(0, (rows + 1) * width, width, dtype=np.int32))

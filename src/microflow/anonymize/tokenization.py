@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
 from microflow.anonymize.keys import KEY_BITS, key_id, require_bits
@@ -54,14 +53,17 @@ class Tokenizer:
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Tokenize one microflow; every row is kept."""
-        columns = {name: rows.column(name) for name in self._names}
-        present = {field: _present(columns[name]) for field, name, _ in self._identifiers}
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
         # Most identifiers were blanked by a remedy; they cost nothing.
-        filled = {field: column for field, column in present.items() if len(column)}
+        filled = {
+            field: _as_text(columns[name])
+            for field, name, _ in self._identifiers
+            if columns[name].null_count < rows.num_rows
+        }
         tokens = dict(zip(filled, self._codes.columns(filled), strict=True))
         for field, name, _ in self._identifiers:
-            columns[name] = _spread(tokens.get(field), columns[name])
-        released = pa.RecordBatch.from_arrays(list(columns.values()), schema=self.output_schema)
+            columns[name] = tokens[field] if field in tokens else pa.nulls(rows.num_rows, pa.string())
+        released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
 
     def anonymize_record(self, record: Record) -> Record:
@@ -153,20 +155,8 @@ def _siv(key: bytes, fields: list[str]) -> SivCodes:
     return SivCodes(key, fields)
 
 
-def _present(column: pa.Array) -> pa.Array:
-    """The values that are there, as text."""
-    if column.null_count:
-        column = column.drop_null()
+def _as_text(column: pa.Array) -> pa.Array:
     return column if column.type == pa.string() else column.cast(pa.string())
-
-
-def _spread(tokens: pa.Array | None, column: pa.Array) -> pa.Array:
-    """Tokens of the values that are there, with nulls between them where ``column`` has them."""
-    if tokens is None:
-        return pa.nulls(len(column), pa.string())
-    if not column.null_count:
-        return tokens
-    return pc.replace_with_mask(pa.nulls(len(column), pa.string()), column.is_valid(), tokens)
 
 
 def _text(value: Value, column: Column) -> str:
