@@ -71,7 +71,7 @@ def test_distance_is_what_the_label_covers(
 def test_text_widths_by_hand() -> None:
     """The part of the domain's values that a label leaves open; one value is none."""
     found = texts(COUNTRY, ["IE", "West", "EU", "{IE,PL}", None, "Mars"], ["IE", "FR", "PL"])
-    assert found.width == pytest.approx([0, 2 / 3, 1, 2 / 3, 1, 0])
+    assert found.width == pytest.approx([0, 1 / 2, 1, 1 / 2, 1, 0])
     assert found.spread[found.codes[1]].tolist() == [0.5, 0.5, 0, 0, 0]
     assert found.spread[found.codes[5]].tolist() == [0, 0, 0, 1, 0]
 

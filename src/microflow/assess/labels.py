@@ -157,7 +157,7 @@ class TextLabels:
         blank = np.array([label.missing for label in self._labels], np.bool_)
         sizes = self._sizes(domain)
         # A value that the domain does not know is still one value.
-        self.width = np.where(blank, 1.0, np.where(sizes > 1, sizes / max(1, len(domain)), 0.0))
+        self.width = np.where(blank, 1.0, np.maximum(sizes - 1, 0) / max(1, len(domain) - 1))
         self.spread = np.zeros((len(values), min(len(domain), _MOST_TEXTS) + 2))
         self.spread[:, :-2] = (self.distance(domain[:_MOST_TEXTS]) == 0).T / np.maximum(sizes, 1)[:, None]
         self.spread[blank, -1] = 1
