@@ -69,12 +69,13 @@ def frontier() -> pd.DataFrame:
 
 
 def accuracy() -> pd.DataFrame:
-    rules = [f"hipaa-{name}" for name in ("name", "ssn", "zip", "age", "text-ssn", "text-email", "text-date")]
+    rules = ("name", "ssn", "zip", "age", "text-ssn", "text-email", "text-date")
     recall = np.linspace(0.9990, 1, len(rules))
-    return pd.DataFrame({"rule": rules}).assign(
+    frame = pd.DataFrame({"rule": [f"hipaa-{name}" for name in rules]}).assign(
         recall=recall, recall_low=recall - 0.0009, recall_high=1.0,
         precision=1 - (1 - recall) / 2, precision_low=recall - 0.001, precision_high=1.0,
     )  # fmt: skip
+    return pd.concat([frame.assign(data_type=data_type) for data_type in TYPES], ignore_index=True)
 
 
 def burst() -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from microflow.experiments import detection
 from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, scale_of
@@ -55,7 +56,7 @@ _SCALES = {
 
 def matrices(profile: str) -> tuple[Matrix, ...]:
     """Everything this question runs."""
-    return throughput(profile), latency(profile), bursts(profile)
+    return detection.matrix(profile), throughput(profile), latency(profile), bursts(profile)
 
 
 def throughput(profile: str, *, seed: int = 1) -> Matrix:

@@ -11,7 +11,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
-from microflow.experiments import contamination, privacy_utility, rq1, rq2, scalability, timing_separation, whole_job
+from microflow.experiments import (
+    contamination,
+    detection,
+    privacy_utility,
+    rq1,
+    rq2,
+    scalability,
+    timing_separation,
+    whole_job,
+)
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.style import ieee, png, save
@@ -32,6 +41,13 @@ class Entry:
 
 
 FIGURES = (
+    Entry(
+        "detection-accuracy",
+        "accuracy",
+        detection.matrix,
+        detection.detection_frame,
+        "Recall and precision of every rule against the planted truth, near misses included, with Wilson intervals.",
+    ),
     Entry(
         "throughput",
         "throughput",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from microflow.errors import MicroflowError
-from microflow.experiments import privacy_utility, rq1, rq2, scalability, timing_separation
+from microflow.experiments import detection, privacy_utility, rq1, rq2, scalability, timing_separation
 from microflow.experiments.answers import Answer
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.catalogue import Drawn
@@ -19,6 +19,7 @@ __all__ = ["ANSWERS", "TABLES", "readme_table", "write_tables"]
 
 #: Question to what answers it from the database.
 ANSWERS = {
+    "detection": detection.answer,
     "timing separation": timing_separation.answer,
     "rq1": rq1.answer,
     "rq2": rq2.answer,
