@@ -35,7 +35,7 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
             yield Block(
                 lines, {column.name: _cast(batch.column(column.name), column, path) for column in schema.columns}
             )
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
