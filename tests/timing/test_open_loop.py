@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import time
@@ -182,7 +183,7 @@ def test_a_real_run_serves_everything_once_and_in_order() -> None:
     assert run.generator_lag_ns.min() >= 0
 
 
-def test_the_generator_does_not_wait_for_the_system() -> None:
+def test_the_generator_does_not_wait_for_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that hears nothing while more announcements come than a pipe can hold still learns of all records."""
 
     def serve(due: range) -> range:
@@ -190,10 +191,20 @@ def test_the_generator_does_not_wait_for_the_system() -> None:
             time.sleep(0.6)
         return due
 
+    popen = feeds.subprocess.Popen
+
+    def with_a_narrow_pipe(*args: object, **options: object) -> object:
+        process = popen(*args, **options)
+        fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4_096)
+        return process
+
+    monkeypatch.setattr(feeds.subprocess, "Popen", with_a_narrow_pipe)
     schedule = steady(30_000, 0.5)
     run = OpenLoop(schedule).run(as_it_comes(), serve)
     assert run.unserved == 0
     assert run.latencies_ns()[: len(schedule) // 2].min() >= 300 * MS
+    # Had the full pipe held the generator up, it would have slept along for most of the 600 ms.
+    assert run.generator_lag_ns.max() < 250 * MS
 
 
 def test_no_process_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
