@@ -34,6 +34,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ax.set_ylabel("Linkage attack: success above control")
     left, right = frame["loss_low"].min(), frame["loss_high"].max()
     room = max(right - left, 0.05)
+    ax.set_ylim(bottom=-0.09 * max(frame["risk_high"].max(), 0.1))
     ax.set_xlim(left - 0.06 * room, right + 0.32 * room)
     _labels(ax, frame)
     return figure

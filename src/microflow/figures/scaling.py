@@ -25,8 +25,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         line = np.array([low, high]) ** fit["exponent"] * fit["scale"]
         ax.plot([low, high], line, color=style.color, linestyle=style.line, linewidth=0.8)
         ax.plot(points["rows"], points["seconds"], style.marker, color=style.color, markerfacecolor="none")
-        half = (fit["exponent_high"] - fit["exponent_low"]) / 2
-        ends.append((high, line[1], rf"{arm} $n^{{{fit['exponent']:.2f} \pm {half:.2f}}}$", style.color))
+        ends.append((high, line[1], f"{arm} ${_power(fit)}$", style.color))
     plain_log(ax, "x")
     plain_log(ax, "y")
     ax.grid(visible=True)
@@ -37,3 +36,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     figure.draw_without_rendering()
     label_lines(ax, ends, gap_points=11)
     return figure
+
+
+def _power(fit: pd.Series[float]) -> str:
+    half = (fit["exponent_high"] - fit["exponent_low"]) / 2
+    interval = "" if np.isnan(half) else rf" \pm {half:.2f}"
+    return rf"n^{{{fit['exponent']:.2f}{interval}}}"

@@ -63,6 +63,8 @@ _LOOKS: dict[str, Look] = {
     "differential_privacy": Look("#D55E00", "s", (0, (4, 1.5))),
     "tokenization": Look("#111111", "D", ":"),
 }
+#: Names that are not simply capitalised.
+_PROPER = {"iot": "IoT", "ecommerce": "E-commerce"}
 _ANY = Look(GREY, "o", "-")
 
 
@@ -127,7 +129,7 @@ def plain_log(ax: Axes, axis: str) -> None:
 
 def titled(ax: Axes, text: str) -> None:
     """A panel's name, upper left."""
-    ax.set_title(text[:1].upper() + text[1:])
+    ax.set_title(_PROPER.get(text, text[:1].upper() + text[1:]))
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
