@@ -1,0 +1,155 @@
+"""Descriptors: the shipped ones fit together, and everything wrong with a user's own is said in one line."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microflow.compliance import load_policy
+from microflow.descriptors import load_schema, schema_names
+from microflow.errors import SchemaError
+from microflow.schema import Column, DatasetSchema, Role
+
+GOOD = """
+name: mine
+columns:
+  id: {role: record_id, type: integer, required: true}
+  zip: {role: quasi_identifier, kind: zip, hierarchy: {prefix: [0, 3, 5]}}
+  job: {hierarchy: {tree: {any: {office: [clerk, boss], other: [cook]}}}}
+"""
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_shipped_descriptors(name):
+    """Each loads, names a policy that exists, and has something to protect."""
+    schema = load_schema(name)
+    assert schema.name == name
+    assert schema.title
+    assert load_policy(schema.policy).rules
+    assert schema.quasi_identifiers
+    assert schema.with_role(Role.SENSITIVE)
+    assert schema.arrow.names == list(schema.names)
+
+
+@pytest.mark.parametrize("name", ["healthcare", "financial", "ecommerce", "iot"])
+def test_generated_types_have_all_that_methods_need(name):
+    """A record id, codes to tokenize, free text to search and an urgency to route by."""
+    schema = load_schema(name)
+    assert schema.record_id == "record_id"
+    assert len(schema.with_kind("code")) >= 4
+    assert len(schema.with_role(Role.FREE_TEXT)) == 1
+    assert len(schema.with_kind("urgency")) == 1
+
+
+def test_an_own_file(tmp_path):
+    """By path: prefixes finest first, trees as child to parent, defaults where nothing is said."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD, "utf-8")
+    schema = load_schema(path)
+    assert schema["zip"].hierarchy.prefix == (5, 3, 0)
+    assert schema["job"].hierarchy.parents == {
+        "office": "any", "other": "any", "clerk": "office", "boss": "office", "cook": "other",
+    }  # fmt: skip
+    assert schema["job"].role is Role.ATTRIBUTE
+    assert schema.policy == "combined"
+
+
+BROKEN = [
+    ("columns: [", "not readable as YAML"),
+    ("columns: {a: {low: 2021-13-45}}", "not readable as YAML"),
+    ("&a {columns: *a}", "rol"),
+    ("columns: {a: {hierarchy: {tree: &t {any: *t}}}}", "nested too deeply"),
+    ("[" * 5_000, "nested too deeply"),
+    ("[]", "must be a mapping"),
+    ("name: x", "columns must be a mapping"),
+    ("columns: {}", "'columns' is empty"),
+    ("colums: {a: {}}", "unknown key 'colums'"),
+    ("columns: {a: {rol: identifier}}", "unknown key 'rol'"),
+    ("columns: {a: {role: secret}}", "unknown role 'secret'"),
+    ("columns: {a: {type: money}}", "unknown type 'money'"),
+    ("columns: {a: {kind: shoe_size}}", "unknown kind 'shoe_size'"),
+    ("columns: {a: {low: x}}", "low must be a number"),
+    ("columns: {a: {low: 2, high: 1}}", "low is above high"),
+    ("columns: {a: {hierarchy: {prefix: [a]}}}", "list of lengths"),
+    ("columns: {a: {hierarchy: {prefix: [1], tree: {}}}}", "either 'prefix' or 'tree'"),
+    ("columns: {a: {hierarchy: {tree: {any: 3}}}}", "nested mappings"),
+    ("columns: {a: {categories: 3}}", "categories must be a list"),
+    ("columns: {a: {}}\nsource: {delimiter: ab}", "one character"),
+    ("columns: {a: {}}\nsource: {missing: 3}", "missing must be a list"),
+    ("columns: {a: {role: record_id}, b: {role: record_id}}", "more than one column"),
+    ("columns: {a: {}}\npolicy: [x]", "policy must be"),
+    ("columns: {a: {required: 'no'}}", "required must be true or false"),
+    ("columns: {a: {categories: [SE, NO]}}", "put quotes around"),
+    ("columns: {a: {low: .nan}}", "low must be a number"),
+    ("columns: {a: {high: 1" + "0" * 400 + "}}", "high must be a number"),
+    ("columns: {a: {hierarchy: {tree: {any: {any: [x]}}}}}", "every label stands in it once"),
+    ("columns: {a: {hierarchy: {tree: {any: [x], all: [y]}}}}", "has one root"),
+    ("columns: {a: {hierarchy: {tree: {any: {b: [x], c: [x]}}}}}", "every label stands in it once"),
+]
+
+
+@pytest.mark.parametrize(("text", "part"), BROKEN)
+def test_what_is_wrong_is_named(text, part, tmp_path):
+    """One line with the file and the word at fault."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(SchemaError) as caught:
+        load_schema(path)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nobody", "none/such.yaml", "nul\0byte", ""])
+def test_a_schema_that_is_not_there(name):
+    """The shipped ones are listed."""
+    with pytest.raises(SchemaError, match="shipped schemas are: adult"):
+        load_schema(name)
+
+
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.dates())
+KEYS = st.sampled_from(
+    [
+        "name",
+        "columns",
+        "source",
+        "role",
+        "type",
+        "kind",
+        "low",
+        "categories",
+        "hierarchy",
+        "tree",
+        "prefix",
+        "missing",
+        "x",
+    ]
+)
+DOCUMENTS = st.recursive(
+    PLAIN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)), max_leaves=12
+)
+
+
+@given(DOCUMENTS, st.dictionaries(KEYS, DOCUMENTS, max_size=4))
+def test_any_document_is_a_schema_or_an_error(tmp_path_factory, document, column):
+    """Whatever YAML holds, the loader ends in a schema or in a `SchemaError`."""
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    for text in (yaml.safe_dump(document), yaml.safe_dump({"columns": {"a": column}})):
+        path.write_text(text, "utf-8")
+        with suppress(SchemaError):
+            assert isinstance(load_schema(path), DatasetSchema)
+
+
+def test_a_column_that_is_not_there():
+    """The columns that are there are listed."""
+    schema = DatasetSchema("x", (Column("a"), Column("b")), policy="gdpr")
+    with pytest.raises(SchemaError, match=r"no column 'c' .columns are: a, b"):
+        schema["c"]
+
+
+def test_a_column_twice():
+    """Two columns of one name cannot be told apart."""
+    with pytest.raises(SchemaError, match="described twice"):
+        DatasetSchema("x", (Column("a"), Column("a")), policy="gdpr")
