@@ -74,6 +74,15 @@ def test_a_restart_begins_at_the_first_unanswered() -> None:
     assert [one.value for one in Delivery(topic.reader()).take(100)] == [3, 4, 5, 6, 7, 8, 9]
 
 
+def test_what_failed_is_not_committed() -> None:
+    """While it waits to be given again, a restart begins with it."""
+    delivery = Delivery(filled(5).reader())
+    first, *others = delivery.take(5)
+    delivery.ack(others)
+    delivery.fail(first)
+    assert delivery.committed == {0: 0}
+
+
 def test_a_late_record_comes_again_before_new_ones() -> None:
     """After its time-out, and not before."""
     clock = Clock()
