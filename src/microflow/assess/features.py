@@ -26,7 +26,7 @@ def encode(one: Compared, most_texts: int) -> Encoded:
     A text column is the probability of each of its ``most_texts`` most frequent values.
     """
     if not one.column.is_numeric:
-        return Encoded(*(labels.spread[labels.codes][:, :-2][:, :most_texts] for labels in (one.before, one.labels)))
+        return Encoded(*(labels.spread[:, :-2][:, :most_texts][labels.codes] for labels in (one.before, one.labels)))
     middles = one.before.centre[one.before.codes]
     mean = float(np.nanmean(middles)) if not np.isnan(middles).all() else 0.0
     return Encoded(*(_middles(labels, mean) for labels in (one.before, one.labels)))

@@ -11,18 +11,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from microflow.assess.features import Encoded, encode
-from microflow.assess.labels import Floats, Index
+from microflow.assess.labels import Floats, Index, Labels
 from microflow.assess.pair import Compared, Pair
 
 __all__ = ["ColumnLoss", "Loss", "measure_loss"]
 
 _DISTORTION_ROWS = 5_000
+_CHUNK = 256
 _CORRELATED_TEXTS = 4
 
 
@@ -62,14 +63,17 @@ def _gcp(pair: Pair) -> float:
 
 
 def _column_loss(pair: Pair, one: Compared, sample: Index) -> ColumnLoss:
-    codes = one.labels.codes
-    before = one.before.spread[one.before.codes].mean(axis=0)
-    after = one.labels.spread[codes].mean(axis=0)
+    before, after = (_distribution(labels) for labels in (one.before, one.labels))
     return ColumnLoss(
         ncp=float(_row_widths(pair, one).mean()),
-        distortion=float(_distances(pair, one, sample).mean()),
+        distortion=float(np.concatenate(list(_distances(one, pair.ordinals, sample))).mean()),
         total_variation=float(np.abs(before - after).sum() / 2),
     )
+
+
+def _distribution(labels: Labels) -> Floats:
+    """How all rows together spread over the cells of the domain."""
+    return np.bincount(labels.codes, minlength=len(labels.spread)) @ labels.spread / len(labels.codes)
 
 
 def _row_widths(pair: Pair, one: Compared) -> Floats:
@@ -78,11 +82,13 @@ def _row_widths(pair: Pair, one: Compared) -> Floats:
     return np.where(absent, 0.0, one.labels.width[one.labels.codes])
 
 
-def _distances(pair: Pair, one: Compared, sample: Index) -> Floats:
-    """The distance of each sampled row's truth from its label."""
-    truths, truth = np.unique(one.codes[pair.ordinals[sample]], return_inverse=True)
-    codes, code = np.unique(one.labels.codes[sample], return_inverse=True)
-    return one.labels.distance([one.values[i] for i in truths], codes)[truth, code]
+def _distances(one: Compared, ordinals: Index, rows: Index) -> Iterator[Floats]:
+    """The distance of each row's truth from its label, a chunk at a time."""
+    for first in range(0, len(rows), _CHUNK):
+        chunk = rows[first : first + _CHUNK]
+        truths, truth = np.unique(one.codes[ordinals[chunk]], return_inverse=True)
+        codes, code = np.unique(one.labels.codes[chunk], return_inverse=True)
+        yield one.labels.distance([one.values[i] for i in truths], codes)[truth, code]
 
 
 def _correlation_change(columns: Sequence[Encoded]) -> float:

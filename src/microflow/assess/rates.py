@@ -40,7 +40,10 @@ class Rate:
         scale = 1 + _Z**2 / attempts
         centre = (share + _Z**2 / (2 * attempts)) / scale
         half = _Z / scale * math.sqrt(share * (1 - share) / attempts + _Z**2 / (4 * attempts**2))
-        return cls(successes, attempts, share, max(0.0, centre - half), min(1.0, centre + half))
+        # Rounding must not move the ends that are exact.
+        low = max(0.0, centre - half) if successes else 0.0
+        high = min(1.0, centre + half) if successes < attempts else 1.0
+        return cls(successes, attempts, share, low, high)
 
 
 @dataclass(frozen=True, slots=True)
