@@ -140,3 +140,10 @@ def test_other_delimiters():
         rows, log = read(f"a{delimiter}b{delimiter}c\n1{delimiter}2{delimiter}3\n".encode(), SourceFormat(delimiter))
         assert rows == [(2, "1", "2", "3")]
         assert log == []
+
+
+def test_a_file_without_a_header():
+    """Where the descriptor says so, the first line is a row and columns come in the schema's order."""
+    rows, log = read(b"1,2,3\n4,5\n7,8,9\n", SourceFormat(header=False))
+    assert rows == [(1, "1", "2", "3"), (3, "7", "8", "9")]
+    assert [line for line, *_ in log] == [2]

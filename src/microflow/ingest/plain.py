@@ -64,21 +64,19 @@ def _has_lone_return(chunk: bytes) -> bool:
 
 
 def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
-    """Whether every quote opens a field, closes one, or is half of a doubled one."""
-    if len(quotes) % 2:
-        return False
+    """Whether every quote opens a field, closes one, or is half of a doubled one.
+
+    Quotes alternate: one that opens may follow the delimiter, a line end, or the quote that has just closed.
+    """
     if not len(quotes):
         return True
+    if len(quotes) % 2:
+        return False
     opening, closing = quotes[::2], quotes[1::2]
-    before = text[np.maximum(opening - 1, 0)]
-    after = text[np.minimum(closing + 1, len(text) - 1)]
-    opens = (opening == 0) | np.isin(before, (delimiter, _NEWLINE, _QUOTE))
-    closes = (closing == len(text) - 1) | np.isin(after, (delimiter, _NEWLINE, _RETURN, _QUOTE))
-    # A quote before an opening one must be the one just closed, and one after a closing one the next to open.
-    doubled = np.append(opening[1:], -1) == closing + 1
-    reopened = np.insert(closing[:-1], 0, -2) == opening - 1
-    is_even = (before != _QUOTE) | reopened | (opening == 0)
-    return bool((opens & closes & is_even & ((after != _QUOTE) | doubled | (closing == len(text) - 1))).all())
+    last = len(text) - 1
+    opens = np.isin(text[np.maximum(opening - 1, 0)], (delimiter, _NEWLINE, _QUOTE))
+    closes = np.isin(text[np.minimum(closing + 1, last)], (delimiter, _NEWLINE, _RETURN, _QUOTE))
+    return bool((opens & closes).all())
 
 
 def _is_blank(text: npt.NDArray[np.uint8], starts: _Positions, size: int) -> npt.NDArray[np.bool_]:
