@@ -73,10 +73,17 @@ def test_every_record_has_a_service_time(
     assert summary.mean_ns * 700 <= clock.pure_ns * 1.01
 
 
-def test_a_stream_refuses_a_scope_it_cannot_see(make_spec: Callable[..., ProcessingSpec]) -> None:
-    """Before the first record, with a hint."""
-    with pytest.raises(MicroflowError, match="cannot be anonymized by dataset"):
-        StormStreamProcessor(make_spec("iot", Method.K_ANONYMITY, scope=Scope.DATASET))
+@pytest.mark.parametrize(
+    ("pipeline", "scope"),
+    [("stream", Scope.DATASET), ("stream", Scope.MICROFLOW), ("hybrid", Scope.DATASET), ("batch", Scope.STREAM)],
+)
+def test_a_scope_that_a_pipeline_cannot_see_is_refused(
+    make_spec: Callable[..., ProcessingSpec], pipeline: str, scope: Scope
+) -> None:
+    """Before the first record, with the scopes it can work by."""
+    with pytest.raises(MicroflowError, match=f"a {pipeline} pipeline cannot work by scope") as caught:
+        build_processor(make_spec("iot", Method.K_ANONYMITY, scope=scope), pipeline)
+    assert "it can by" in caught.value.hint
 
 
 @pytest.mark.parametrize(

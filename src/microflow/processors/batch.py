@@ -25,6 +25,7 @@ from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.files import process_file
 from microflow.processors.parcels import parcels, stage, unpack, unpack_result
+from microflow.processors.scopes import scoped
 from microflow.processors.spark_session import spark_session
 from microflow.processors.spark_work import Step, anonymize_parcels, process_parcels, screen_parcels
 from microflow.settings import MICROFLOW_ROWS
@@ -50,7 +51,7 @@ class SparkBatchProcessor:
     def __init__(
         self, spec: ProcessingSpec | None = None, session: SparkSession | None = None, *, schema: str = "healthcare"
     ) -> None:
-        self._spec = spec or default_spec(schema)
+        self._spec = scoped(spec or default_spec(schema), "batch")
         self._session = session
         self._anonymizer = build_anonymizer(self._spec.method, self._spec.schema, self._spec.key)
         #: Nanoseconds of the Spark actions of the last job, from submission to the last result persisted.

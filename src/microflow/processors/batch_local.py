@@ -15,6 +15,7 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Place, Screened, Screening, processed, warm_up, warmed
 from microflow.processors.parcels import Laid, lay, pick_up
+from microflow.processors.scopes import scoped
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["LocalBatchProcessor"]
@@ -30,7 +31,7 @@ class LocalBatchProcessor:
     pipeline_type = "batch_microflow"
 
     def __init__(self, spec: ProcessingSpec) -> None:
-        self._spec = spec
+        self._spec = spec = scoped(spec, "batch")
         self._anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
 
     @property

@@ -21,7 +21,7 @@ def default_spec(schema: str = "healthcare", method: str = "tokenization") -> Pr
     are consistent within this specification and can be linked with nothing else.
 
     >>> default_spec("iot", "k_anonymity").policy.name
-    'combined'
+    'gdpr'
     """
     described, settings = load_schema(schema), MethodSettings(Method(method))
     key = _key(settings.key_bits) if settings.method is Method.TOKENIZATION else None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Scope
+from microflow.anonymize.contract import RecordAnonymizer, Released
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import Processed, ProcessingSpec
@@ -26,6 +25,7 @@ from microflow.processors.kernel import (
     warmed,
 )
 from microflow.processors.router import Objectives
+from microflow.processors.scopes import scoped
 from microflow.processors.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import to_batch
 from microflow.timing.clock import PhaseClock
@@ -58,7 +58,7 @@ class HybridProcessor:
         *,
         schema: str = "healthcare",
     ) -> None:
-        self._spec = spec = _in_microflows(spec or default_spec(schema))
+        self._spec = spec = scoped(spec or default_spec(schema), "hybrid")
         self._kernel = BatchKernel(spec)
         self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
         self._objectives = objectives or Objectives()
@@ -131,9 +131,3 @@ class HybridProcessor:
         findings = merge_findings(mine, screened.findings, rest)
         merged = Released(rows.take(pa.array(order)), np.arange(len(kept)), seen)
         return merged, Screened(merged.rows, kept[order], findings)
-
-
-def _in_microflows(spec: ProcessingSpec) -> ProcessingSpec:
-    if spec.method.method is not Method.K_ANONYMITY:
-        return spec
-    return replace(spec, method=replace(spec.method, scope=spec.method.scope or Scope.MICROFLOW))

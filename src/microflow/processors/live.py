@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import Method, RecordAnonymizer, Scope, StreamAnonymizer
+from microflow.anonymize.contract import RecordAnonymizer, Scope, StreamAnonymizer
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.costs import Costs
 from microflow.processors.kernel import BatchKernel
 from microflow.processors.router import Route, Router
+from microflow.processors.scopes import with_scope
 from microflow.processors.urgency import Urgency
 from microflow.schema import Record
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.open_loop import OpenLoop, OpenLoopRun
 from microflow.timing.schedules import Schedule
 
-__all__ = ["Service", "Workload", "measured_costs", "serve_open_loop", "simulate"]
+__all__ = ["Service", "Workload", "ahead_of", "measured_costs", "serve_open_loop", "simulate", "urgent_of"]
 
 _now = time.perf_counter_ns
 
@@ -54,10 +54,6 @@ class Workload:
             return self._rows.slice(ordinals.start % len(self._records), len(ordinals))
         return self._rows.take(pa.array(np.asarray(ordinals, np.int64) % len(self._records)))
 
-    def column(self, name: str, first: int, stop: int) -> list[object]:
-        """One field of the records from ``first`` to before ``stop``."""
-        return [self.record(ordinal)[name] for ordinal in range(first, stop)]
-
 
 class Service:
     """One server on the bolts and the kernel: k-anonymity alone goes by CASTLE, together by microflow."""
@@ -65,8 +61,8 @@ class Service:
     def __init__(self, spec: ProcessingSpec, workload: Workload) -> None:
         self._workload = workload
         self._compliance = ComplianceBolt.of(spec)
-        self._kernel = BatchKernel(_scoped(spec, Scope.MICROFLOW))
-        alone = build_anonymizer(_scoped(spec, Scope.STREAM).method, spec.schema, spec.key)
+        self._kernel = BatchKernel(with_scope(spec, Scope.MICROFLOW))
+        alone = build_anonymizer(with_scope(spec, Scope.STREAM).method, spec.schema, spec.key)
         self._holding = alone if isinstance(alone, StreamAnonymizer) else None
         self._anonymize = AnonymizeBolt(alone) if isinstance(alone, RecordAnonymizer) else None
 
@@ -124,7 +120,7 @@ def ahead_of(key: str, workload: Workload) -> Callable[[int, int], Sequence[int]
 
     def ahead(first: int, ordinal: int) -> Sequence[int]:
         mine = workload.record(ordinal)[key]
-        return [i for i, other in enumerate(workload.column(key, first, ordinal), first) if other == mine]
+        return [i for i in range(first, ordinal) if workload.record(i)[key] == mine]
 
     return ahead
 
@@ -142,9 +138,3 @@ def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: flo
         return round(costs.together(size) if route.together else costs.alone(size))
 
     return OpenLoop(schedule, give_up_s=give_up_s).simulate(router, lambda route: route.records, service_ns=cost)
-
-
-def _scoped(spec: ProcessingSpec, scope: Scope) -> ProcessingSpec:
-    if spec.method.method is not Method.K_ANONYMITY:
-        return spec
-    return replace(spec, method=replace(spec.method, scope=scope))

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from microflow.errors import MicroflowError
 from microflow.processors.bolts import ComplianceBolt, Passing, Releasing, releasing
 from microflow.processors.contract import ProcessingSpec
-from microflow.processors.stream import streaming
-from microflow.processors.topology import STREAM_TOPOLOGY, Topology
+from microflow.processors.scopes import scoped
 from microflow.schema import Record
 from microflow.topics.contract import Received
 from microflow.topics.delivery import Delivery, Once
@@ -26,7 +25,7 @@ Message = tuple[int, Record]
 
 
 class LocalTopology:
-    """Runs `STREAM_TOPOLOGY` on a topic of (ordinal, record) pairs.
+    """Runs the components of `microflow.processors.topology.STREAM_TOPOLOGY` on a topic of (ordinal, record) pairs.
 
     Args:
         spec: What the bolts do.
@@ -34,8 +33,6 @@ class LocalTopology:
         sink: Where results go. A method that holds records back gives them in its own order.
         compliance: The first bolt, where another than the specification's is wanted (tests make one fail).
     """
-
-    topology: Topology = STREAM_TOPOLOGY
 
     def __init__(
         self,
@@ -45,7 +42,7 @@ class LocalTopology:
         *,
         compliance: Callable[[int, Record], Passing] | None = None,
     ) -> None:
-        spec = streaming(spec)
+        spec = scoped(spec, "stream")
         self._delivery = delivery
         self._sink = sink
         self._compliance = compliance or ComplianceBolt.of(spec)
@@ -58,30 +55,20 @@ class LocalTopology:
         """Take up to ``most`` records and do what can be done now; returns how many were taken.
 
         Raises:
-            StoreError: a record failed too often.
+            StoreError: a record failed too often, or the sink could not take results.
         """
         taken = self._delivery.take(most, timeout_s)
-        results: list[Passing] = []
-        done: list[Received[Message]] = []
+        new, known = [], []
         for received in taken:
-            ordinal, record = received.value
+            ordinal = received.value[0]
             if self._once.seen(ordinal):
-                done.append(received)
-                continue
-            if ordinal in self._pending:
+                known.append(received)
+            elif ordinal in self._pending:
+                # Given again while it is held back: the latest giving is the one to acknowledge.
                 self._pending[ordinal] = received, self._pending[ordinal][1]
-                continue
-            try:
-                passing = self._compliance(ordinal, record)
-            except MicroflowError:
-                self._delivery.fail(received)
-                continue
-            self._pending[ordinal] = received, passing
-            if passing.record is None:
-                results.append(passing)
             else:
-                results += self._completed(self._last_bolt.release(ordinal, passing.record))
-        self._settle(results, done)
+                new.append(received)
+        self._settle([result for received in new for result in self._through(received)], known)
         return len(taken)
 
     def finish(self) -> None:
@@ -91,6 +78,19 @@ class LocalTopology:
         results = self._completed(self._last_bolt.flush())
         never = [self._pending[ordinal][1] for ordinal in self._last_bolt.suppressed]
         self._settle([*results, *(passing._replace(record=None) for passing in never)], [])
+
+    def _through(self, received: Received[Message]) -> list[Passing]:
+        """One record through the bolts: the results that are ready now, its own or others'."""
+        ordinal, record = received.value
+        try:
+            passing = self._compliance(ordinal, record)
+        except MicroflowError:
+            self._delivery.fail(received)
+            return []
+        self._pending[ordinal] = received, passing
+        if passing.record is None:
+            return [passing]
+        return self._completed(self._last_bolt.release(ordinal, passing.record))
 
     def _completed(self, released: Sequence[tuple[int, Record]]) -> list[Passing]:
         return [self._pending[ordinal][1]._replace(record=record) for ordinal, record in released]

@@ -60,7 +60,7 @@ def screen_parcels(spec: ProcessingSpec) -> Step:
     packed = pickle.dumps(spec)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        screening = Screening(pickle.loads(packed))  # noqa: S301 - our own bytes
+        spec, screening = _screening(packed)
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         for parcel in _parcels(batches):
             rows = unpack(parcel["rows"])
@@ -99,6 +99,12 @@ def anonymize_parcels(anonymizer: DatasetAnonymizer) -> Step:
 @lru_cache(maxsize=1)
 def _kernel(packed: bytes) -> BatchKernel:
     return BatchKernel(pickle.loads(packed))  # noqa: S301 - our own bytes
+
+
+@lru_cache(maxsize=1)
+def _screening(packed: bytes) -> tuple[ProcessingSpec, Screening]:
+    spec = pickle.loads(packed)  # noqa: S301 - our own bytes
+    return spec, Screening(spec)
 
 
 @lru_cache(maxsize=1)

@@ -12,20 +12,20 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import Method, Scope
+from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
-from microflow.errors import MicroflowError
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import FindingsBuilder, warmed
+from microflow.processors.scopes import scoped
 from microflow.records import coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.timing.latency import LatencyRecorder
 
-__all__ = ["StormStreamProcessor", "streaming"]
+__all__ = ["StormStreamProcessor"]
 
 _now = time.perf_counter_ns
 #: Records that warm the bolts up.
@@ -46,7 +46,7 @@ class StormStreamProcessor:
     pipeline_type = "stream"
 
     def __init__(self, spec: ProcessingSpec | None = None, *, schema: str = "healthcare") -> None:
-        self._spec = streaming(spec or default_spec(schema))
+        self._spec = scoped(spec or default_spec(schema), "stream")
         self._compliance = ComplianceBolt.of(self._spec)
         self._anonymizer = build_anonymizer(self._spec.method, self._spec.schema, self._spec.key)
         self._findings = FindingsBuilder(self._spec)
@@ -156,22 +156,6 @@ class StormStreamProcessor:
             if passing.record is not None:
                 last_bolt.release(ordinal, passing.record)
         last_bolt.flush()
-
-
-def streaming(spec: ProcessingSpec) -> ProcessingSpec:
-    """The specification as a stream can do it: k-anonymity by CASTLE.
-
-    Raises:
-        MicroflowError: a scope was asked for that needs more than a stream shows.
-    """
-    if spec.method.method is not Method.K_ANONYMITY:
-        return spec
-    if spec.method.scope not in {None, Scope.STREAM}:
-        raise MicroflowError(
-            f"a stream cannot be anonymized by {spec.method.scope}",
-            hint="leave the scope out, or ask for scope 'stream'",
-        )
-    return replace(spec, method=replace(spec.method, scope=Scope.STREAM))
 
 
 def _then_none(source: Iterable[Microflow]) -> Iterator[Microflow | None]:

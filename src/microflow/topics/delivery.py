@@ -7,8 +7,9 @@ This is the reliability of a Storm spout (``max.spout.pending``, ack, fail, mess
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from microflow.errors import StoreError
@@ -28,7 +29,8 @@ class Delivery(Generic[V]):
         reader: Where records come from.
         most_in_flight: Records taken and not acknowledged; at the bound `take` gives none, which is the back-pressure.
         timeout_ns: After this long without an answer a record is given again.
-        attempts: How often a record is given before its failure is the job's.
+        attempts: How often a record may fail before its failure is the job's. Being late is no failure: a record may
+            be held back for company.
         now: The clock, in nanoseconds.
     """
 
@@ -48,8 +50,8 @@ class Delivery(Generic[V]):
         self._now = now
         # In the order they were given: the first is the oldest.
         self._in_flight: dict[Place, tuple[Received[V], int]] = {}
-        self._again: deque[Received[V]] = deque()
-        self._given: Counter[Place] = Counter()
+        self._again: dict[Place, Received[V]] = {}
+        self._failures: Counter[Place] = Counter()
         #: How many records were given more than once.
         self.replayed = 0
 
@@ -59,13 +61,11 @@ class Delivery(Generic[V]):
         return len(self._in_flight) + len(self._again)
 
     def take(self, most: int, timeout_s: float = 0.0) -> list[Received[V]]:
-        """Up to ``most`` records: first those that failed or are late, then new ones.
-
-        Raises:
-            StoreError: a record failed too often; its place is named, its content is not.
-        """
+        """Up to ``most`` records: first those that failed or are late, then new ones."""
         self._expire()
-        again = [self._again.popleft() for _ in range(min(most, len(self._again)))]
+        again = list(islice(self._again.values(), most))
+        for one in again:
+            del self._again[one.partition, one.offset]
         room = min(most - len(again), self._most - self.in_flight - len(again))
         taken = again + (self._reader.poll(room, timeout_s) if room > 0 else [])
         given_at = self._now()
@@ -77,33 +77,32 @@ class Delivery(Generic[V]):
         """These are finished; one acknowledged twice, or after it was given again, does no harm."""
         for one in done:
             place = one.partition, one.offset
-            if self._in_flight.pop(place, None) is None and place in self._given:
-                self._again = deque(other for other in self._again if (other.partition, other.offset) != place)
-            self._given.pop(place, None)
+            if self._in_flight.pop(place, None) is None:
+                self._again.pop(place, None)
+            self._failures.pop(place, None)
 
     def fail(self, failed: Received[V]) -> None:
         """Give this one again.
 
         Raises:
-            StoreError: that has been done often enough.
+            StoreError: it failed often enough; its place is named, its content is not.
         """
         place = failed.partition, failed.offset
-        if self._in_flight.pop(place, None) is None:
+        if place not in self._in_flight:
             return
-        self._given[place] += 1
-        if self._given[place] >= self._attempts:
+        self._failures[place] += 1
+        if self._failures[place] >= self._attempts:
             raise StoreError(
                 f"offset {failed.offset} of partition {failed.partition} failed {self._attempts} times",
                 hint="everything before it is committed; resume when the cause is removed",
             )
-        self.replayed += 1
-        self._again.append(failed)
+        self._give_again(failed)
 
     @property
     def committed(self) -> dict[int, int]:
         """Partition to the offset below which everything is acknowledged: where a restart begins."""
         offsets = dict(self._reader.offsets)
-        for partition, offset in [*self._in_flight, *((one.partition, one.offset) for one in self._again)]:
+        for partition, offset in [*self._in_flight, *self._again]:
             offsets[partition] = min(offsets[partition], offset)
         return offsets
 
@@ -115,7 +114,13 @@ class Delivery(Generic[V]):
                 break
             late.append(one)
         for one in late:
-            self.fail(one)
+            self._give_again(one)
+
+    def _give_again(self, one: Received[V]) -> None:
+        place = one.partition, one.offset
+        del self._in_flight[place]
+        self._again[place] = one
+        self.replayed += 1
 
 
 class Once:
