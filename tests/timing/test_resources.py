@@ -25,7 +25,9 @@ def test_the_meter_sees_own_work_and_that_of_children() -> None:
 
 def test_the_watch_sees_living_grandchildren() -> None:
     """Workers of workers are found while they live; their CPU time stays counted when they are gone."""
-    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY + chr(10) + 'time.sleep(0.5)'!r}])"
+    worker = BUSY + "\ntime.sleep(0.5)"
+    shell = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, worker]
+    script = f"import subprocess; subprocess.run({shell!r})"
     process = subprocess.Popen([sys.executable, "-c", script])
     watch = TreeWatch(process.pid)
     while process.poll() is None:
