@@ -120,9 +120,9 @@ def test_all_arms_release_the_same_rows() -> None:
 
 
 def synthetic(factors: dict[str, float]) -> list[Trial]:
-    """Trials of the smoke matrix whose times are known multiples of the clean arm's."""
+    """Trials of the quick matrix whose times are known multiples of the clean arm's."""
     rng = np.random.default_rng(3)
-    plan = matrix("smoke")
+    plan = matrix("quick")
     return [
         Trial(
             turn,

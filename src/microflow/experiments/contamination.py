@@ -115,16 +115,21 @@ class _Scale:
     rows: int
     passes: int
     blocks: int
+    intrusions: tuple[str, ...] = tuple(INTRUSIONS)
 
 
-_SCALES = {"smoke": _Scale(200, 2, 2), "quick": _Scale(500, 3, 5), "paper": _Scale(5_000, 5, 12)}
+_SCALES = {
+    "smoke": _Scale(200, 2, 2, (CLEAN, "row insert")),
+    "quick": _Scale(500, 3, 3),
+    "paper": _Scale(5_000, 5, 12),
+}
 
 
 def matrix(profile: str = "quick", *, data_type: str = "healthcare", seed: int = 1) -> Matrix:
     """Every work with every intrusion, and the clean arms once more as the noise floor."""
     scale = scale_of(_SCALES, profile)
     arms = []
-    for work, intrusion in itertools.product(WORKS, INTRUSIONS):
+    for work, intrusion in itertools.product(WORKS, scale.intrusions):
         config = {"work": work, "intrusion": intrusion, "data_type": data_type}
         arms.append(Arm(f"{work}: {intrusion}", _TARGET, config | {"rows": scale.rows, "passes": scale.passes}))
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
