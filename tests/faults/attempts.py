@@ -24,13 +24,14 @@ from microflow.pipeline import CommitPolicy, JobSpec, PipelineOrchestrator, Stor
 from microflow.store import PostgreSQLConnector
 from microflow.store.retry import Retries
 
-__all__ = ["Attempt", "Ending", "commits", "run_attempt"]
+__all__ = ["MICROFLOW_ROWS", "Attempt", "Ending", "job_for", "named", "run_attempt"]
 
 #: Calls are counted in these rooms: the ones that touch disk and database, and their calls into C.
 _ROOMS = tuple(f"{os.sep}microflow{os.sep}{room}{os.sep}" for room in ("pipeline", "store", "ingest"))
 KEY = "5f" * 64
+MICROFLOW_ROWS = 50
 #: Small groups by count, never by time: the same calls in the same order in every attempt.
-commits = CommitPolicy(microflows=3, seconds=1e9)
+COMMITS = CommitPolicy(microflows=3, seconds=1e9)
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["faults.attempts", "microflow.processors.hybrid", "microflow.processors.stream"])
 
@@ -85,7 +86,7 @@ def _attempt(attempt: Attempt, sender: Any) -> None:
     counter = _Counter(attempt.kill_at)
     try:
         with PostgreSQLConnector(attempt.url, retries=Retries(attempt.pauses)) as connector:
-            orchestrator = PipelineOrchestrator(connector, commits=commits, retries=Retries(attempt.pauses))
+            orchestrator = PipelineOrchestrator(connector, commits=COMMITS, retries=Retries(attempt.pauses))
             sys.setprofile(counter)
             metrics = orchestrator.resume(str(attempt.job.job_id)) if attempt.resume else orchestrator.run(attempt.job)
             sys.setprofile(None)
@@ -131,7 +132,7 @@ def job_for(people: Path, folder: Path, method: MethodSettings, *, pipeline: str
         method=method,
         pipeline=pipeline,
         engine=engine,
-        microflow_rows=50,
+        microflow_rows=MICROFLOW_ROWS,
         quarantine=folder / "base.quarantine.csv",
         store_records=StoreRecords.ORIGINAL,
     )

@@ -32,7 +32,7 @@ def cut_connection(stand: Stand, seed: int) -> Outcome:
     job = stand.job("batch", "local", "tokenization", ".csv")
     own = stand.fresh(job, "cut")
     draw = random.Random(f"cut_connection {seed}")
-    marks = sorted(draw.sample(range(1, 20), 3))
+    marks = sorted(draw.sample(range(1, stand.microflows * 3 // 4), 3))
 
     def cut(_: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:
@@ -51,7 +51,7 @@ def killed_server_comes_back(stand: Stand, seed: int) -> Outcome:
     """The embedded server is killed; the job starts it again and ends as if nothing had been."""
     job = stand.job("stream", "local", "tokenization", ".csv")
     own = stand.fresh(job, "server")
-    mark = random.Random(f"killed_server_comes_back {seed}").randrange(2, 15)
+    mark = random.Random(f"killed_server_comes_back {seed}").randrange(1, stand.microflows * 3 // 4)
     with _server_of_its_own() as state:
         url = server_url(state)
         environ = (("MICROFLOW_STATE", str(state.parent)), ("DATABASE_URL", ""))
@@ -63,7 +63,7 @@ def killed_server_stays_away(stand: Stand, seed: int) -> Outcome:
     """Somebody else's server is killed: retries, then one clear error; once it runs again the job is resumed."""
     job = stand.job("hybrid", "local", "k_anonymity", ".csv")
     own = stand.fresh(job, "away")
-    mark = random.Random(f"killed_server_stays_away {seed}").randrange(2, 15)
+    mark = random.Random(f"killed_server_stays_away {seed}").randrange(1, stand.microflows * 3 // 4)
     with _server_of_its_own() as state:
         url = server_url(state)
         ending = run_attempt(Attempt(own, url, pauses=_SHORT), _kill_server(state, url, own, mark))
@@ -78,7 +78,7 @@ def full_disk(stand: Stand, seed: int) -> Outcome:
     draw = random.Random(f"full_disk {seed}")
     job = stand.job("batch", "local", "tokenization", draw.choice((".csv", ".jsonl", ".parquet")))
     own = stand.fresh(job, "full")
-    room = draw.randrange(2_000, 60_000)
+    room = draw.randrange(2_000, stand.microflows * 2_000)
     must_fail(run_attempt(Attempt(own, stand.url, largest_file=room, pauses=_SHORT)), "MicroflowError")
     assert not own.output.exists()
     assert stand.status(own) == "failed"
@@ -90,7 +90,7 @@ def cancelled(stand: Stand, seed: int) -> Outcome:
     """Somebody cancels the job: it stops at its next commit, says so, and can be resumed."""
     job = stand.job("stream", "local", "k_anonymity", ".csv")
     own = stand.fresh(job, "cancel")
-    mark = random.Random(f"cancelled {seed}").randrange(1, 10)
+    mark = random.Random(f"cancelled {seed}").randrange(1, stand.microflows // 2)
 
     def cancel(_: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from faults.attempts import Attempt, Ending, job_for, named, run_attempt
+from faults.attempts import MICROFLOW_ROWS, Attempt, Ending, job_for, named, run_attempt
 from faults.evidence import Evidence, gather
 from faults.people import write_people
 from microflow.anonymize.contract import Method, MethodSettings
@@ -35,11 +35,12 @@ class Outcome:
 
 
 class Stand:
-    """Makes jobs, runs each uninterrupted once, and compares."""
+    """Makes jobs of ``microflows`` microflows (a few less with what is quarantined), runs each uninterrupted once."""
 
     def __init__(self, folder: Path, url: str, rows: int = ROWS) -> None:
         self.folder = folder
         self.url = url
+        self.microflows = rows // MICROFLOW_ROWS
         self._people = folder / "people.csv"
         write_people(self._people, rows)
         self._whole: dict[JobSpec, tuple[Evidence, int]] = {}

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from faults.kills import KILLS, Line, kills
-from faults.outages import OUTAGES
+from faults.outages import OUTAGES, cut_connection, full_disk, killed_server_stays_away
 from faults.stand import Outcome, Stand
 
 #: Enough to see every kind of output and every way of resuming, in less than a minute.
 SAMPLE: tuple[Line, ...] = (
-    ("batch", "local", "tokenization", ".csv", 2),
+    ("batch", "local", "tokenization", ".csv", 1),
     ("batch", "local", "k_anonymity", ".parquet", 1),
-    ("stream", "local", "k_anonymity", ".csv", 2),
+    ("stream", "local", "k_anonymity", ".csv", 1),
     ("hybrid", "local", "tokenization", ".csv.gz", 1),
 )
 
@@ -32,14 +32,15 @@ def test_a_killed_job_ends_as_if_it_never_had_been(stand: Stand, line: Line) -> 
     assert all(outcome.is_clean for outcome in outcomes), outcomes
 
 
-@pytest.mark.parametrize("case", OUTAGES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", [cut_connection, full_disk, killed_server_stays_away], ids=lambda case: case.__name__)
 def test_an_outage_is_survived_or_said_clearly(stand: Stand, case: Callable[[Stand, int], Outcome]) -> None:
     """Server, line and disk fail and come back; nothing is lost, doubled or different."""
     assert case(stand, 1).is_clean
 
 
 def test_the_whole_matrix_kills_often_enough() -> None:
-    """At least fifty kills, on batch, stream, hybrid and Spark."""
+    """At least fifty kills, on batch, stream, hybrid and Spark, beside six kinds of outage."""
     assert sum(line[-1] for line in KILLS) >= 50
     assert {line[0] for line in KILLS} == {"batch", "stream", "hybrid"}
     assert {line[1] for line in KILLS} == {"local", "spark"}
+    assert len(OUTAGES) >= 6

@@ -1,40 +1,48 @@
-"""``microflow db``: the results database."""
+"""``microflow db``: the embedded PostgreSQL, and the schema of any database."""
 
 from __future__ import annotations
 
 import click
 
 from microflow.settings import Settings
-from microflow.store import PostgreSQLConnector
-from microflow.store.server import ensure_server, stop_server
+from microflow.store.addresses import without_password
+from microflow.store.migrate import migrate as migrate_database
+from microflow.store.server import ensure_server, server_url, stop_server
 
 __all__ = ["db"]
 
 
 @click.group()
 def db() -> None:
-    """Start, stop and prepare the results database.
+    """Start, stop and migrate the database that results go to.
 
-    DATABASE_URL names a PostgreSQL of yours; without it an embedded one is started when it is needed.
+    DATABASE_URL names a server of your own; without it an embedded PostgreSQL is started when it is needed.
     """
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded server, bring its tables up to date, and print its address."""
-    given = Settings.read().database_url
-    url = given or ensure_server()
-    with PostgreSQLConnector(url):
-        click.echo("DATABASE_URL is reachable and its tables are up to date" if given else url)
+    """Start the embedded PostgreSQL unless it runs, and print its address."""
+    url = ensure_server()
+    migrate_database(url)
+    click.echo(url)
 
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded server; what it holds stays."""
-    click.echo("stopped" if stop_server() else "the embedded server was not running")
+    """Stop the embedded PostgreSQL; what it holds stays."""
+    click.echo("stopped" if stop_server() else "it was not running")
 
 
 @db.command()
 def url() -> None:
-    """Print the embedded server's address, for psql and notebooks; starts it if need be."""
-    click.echo(ensure_server())
+    """Print the address results go to, without its password."""
+    click.echo(without_password(Settings.read().database_url or server_url()))
+
+
+@db.command()
+def migrate() -> None:
+    """Bring the database to the newest schema (every command does so by itself where it may)."""
+    target = Settings.read().database_url or ensure_server()
+    migrate_database(target)
+    click.echo(f"{without_password(target)} is at the newest schema")

@@ -1,73 +1,95 @@
-"""``microflow jobs``, ``job``, ``resume`` and ``cancel``: what other processes are doing, and going on with it."""
+"""``microflow jobs``, ``job``, ``resume`` and ``cancel``: jobs as every process sees them."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import click
 
 from microflow.cli.options import counts_text, rows_bar
-from microflow.errors import CheckpointError
-from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.pipeline import PipelineOrchestrator
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import JobStore, JobView
-from microflow.store.models import JobStatus
 
 __all__ = ["cancel", "job", "jobs", "resume"]
+
+_HEAD = ("JOB", "STATUS", "PIPELINE", "ENGINE", "ROWS", "RELEASED", "SUPPRESSED", "VIOLATIONS", "STARTED")
+_LINE = "{:<24} {:<12} {:<8} {:<7} {:>13} {:>11} {:>11} {:>11}  {}"
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 def jobs(limit: int) -> None:
-    """List the newest jobs: state, rows done, when it last moved."""
+    """List the newest jobs: how far they are, and what became of them."""
     with PostgreSQLConnector() as connector:
         found = JobStore(connector).newest(limit)
     if not found:
-        click.echo("no jobs yet: microflow run --help")
+        click.echo("no jobs yet: microflow run makes one")
+        return
+    click.echo(_LINE.format(*_HEAD))
     for view in found:
-        moved = f"{view.updated_at:%Y-%m-%d %H:%M:%S}"
-        click.echo(f"{view.id:<24} {view.status:<12} {view.pipeline:<8} {view.rows_read:>13,} rows  {moved}")
+        click.echo(_line(view))
 
 
 @click.command()
-@click.argument("job_id")
-def job(job_id: str) -> None:
-    """Show one job: how far it has come and what became of its rows."""
+@click.argument("job_id", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="The metrics document of a completed job.")
+def job(job_id: str, as_json: bool) -> None:
+    """Show one job: its settings, its progress, and its error if it stopped early."""
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).load(job_id)
-    for name, value in _lines(view):
-        click.echo(f"{name:<14}{value}")
+    if as_json:
+        click.echo(json.dumps(view.metrics, indent=2))
+        return
+    for name, value in _facts(view).items():
+        click.echo(f"{name:<12} {value}")
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", metavar="JOB")
 def resume(job_id: str) -> None:
-    """Continue a job that was interrupted, failed or cancelled; it ends as if it never had been."""
+    """Continue JOB where it stopped; its output ends as if it never had."""
     with PostgreSQLConnector() as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).resume(job_id)
-        spec = JobSpec.from_document(JobStore(connector).load(job_id).spec)
-    click.echo(counts_text(metrics, spec.output))
+        view = JobStore(connector).load(job_id)
+    click.echo(counts_text(metrics, Path(view.spec["output"])))
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", metavar="JOB")
 def cancel(job_id: str) -> None:
-    """Ask a running job to stop at its next commit; it can be resumed."""
+    """Ask JOB to stop at its next commit; it can be resumed."""
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).request_cancel(job_id)
-    if view.status == JobStatus.COMPLETED:
-        raise CheckpointError(f"job {job_id} is completed", hint="there is nothing to cancel")
-    click.echo(f"job {job_id} is {view.status} and was asked to stop")
+    if view.status == "running":
+        click.echo(f"job {job_id} stops at its next commit")
+    else:
+        click.echo(f"job {job_id} is {view.status}: nothing to cancel")
 
 
-def _lines(view: JobView) -> list[tuple[str, str]]:
-    lines = [
-        ("job", view.id),
-        ("state", f"{view.status}{' (asked to stop)' if view.cancel_requested else ''}"),
-        ("pipeline", f"{view.pipeline}, engine {view.engine}"),
-        ("read", f"{view.rows_read:,} rows in {view.microflows:,} microflows"),
-        ("released", f"{view.rows_released:,}"),
-        ("suppressed", f"{view.rows_suppressed:,}"),
-        ("quarantined", f"{view.rows_quarantined:,}"),
-        ("violations", f"{view.violations:,}"),
-        ("last moved", f"{view.updated_at:%Y-%m-%d %H:%M:%S %Z}"),
-    ]
-    return [*lines, ("error", view.error)] if view.error else lines
+def _line(view: JobView) -> str:
+    counts = (view.rows_read, view.rows_released, view.rows_suppressed, view.violations)
+    started = f"{view.created_at:%Y-%m-%d %H:%M}"
+    return _LINE.format(view.id, view.status, view.pipeline, view.engine, *(f"{n:,}" for n in counts), started)
+
+
+def _facts(view: JobView) -> dict[str, str]:
+    of_total = "" if view.total_rows is None else f" of {view.total_rows:,}"
+    facts = {
+        "job": view.id,
+        "status": view.status + (f": {view.error}" if view.error else ""),
+        "input": view.spec["input"],
+        "output": view.spec["output"],
+        "work": f"{view.pipeline} on {view.engine}, {view.spec['method']['method']}",
+        "read": f"{view.rows_read:,}{of_total} rows in {view.microflows:,} microflows",
+        "released": f"{view.rows_released:,}",
+        "suppressed": f"{view.rows_suppressed:,}",
+        "quarantined": f"{view.rows_quarantined:,}",
+        "violations": f"{view.violations:,}",
+        "started": f"{view.created_at:%Y-%m-%d %H:%M:%S %Z}",
+        "last seen": f"{view.updated_at:%Y-%m-%d %H:%M:%S %Z}",
+    }
+    if view.status in {"interrupted", "failed", "cancelled"}:
+        facts["go on"] = f"microflow resume {view.id}"
+    return facts

@@ -7,7 +7,7 @@ from sqlalchemy.exc import ArgumentError
 
 from microflow.errors import StoreError
 
-__all__ = ["driver_dsn", "engine_url"]
+__all__ = ["driver_dsn", "engine_url", "without_password"]
 
 
 def engine_url(url: str) -> URL:
@@ -36,3 +36,12 @@ def driver_dsn(url: str) -> str:
     'postgresql://me@host/db?sslmode=require'
     """
     return engine_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown.
+
+    >>> without_password("postgresql://me:secret@host/db")
+    'postgresql://me:***@host/db'
+    """
+    return engine_url(url).set(drivername="postgresql").render_as_string(hide_password=True)

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import psycopg2
 import pyarrow as pa
 import pyarrow.csv as pacsv
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.errors import StoreError
+from microflow.store.models import ID_BLOCK
 
-__all__ = ["array_literal", "copy_table", "document", "reserve_ids"]
+__all__ = ["array_literal", "copy_table", "copy_tables", "document", "reserve_ids"]
 
+_PIECE_BYTES = 1 << 18
 _CSV = pacsv.WriteOptions(include_header=False)
 
 
@@ -30,24 +35,73 @@ def copy_table(cursor: Cursor, name: str, table: pa.Table) -> int:
 
     Part of the caller's transaction. Nulls are SQL nulls; an empty string stays an empty string.
     """
+    return copy_tables(cursor, name, iter([table]))
+
+
+def copy_tables(cursor: Cursor, name: str, tables: Iterator[pa.Table]) -> int:
+    """`copy_table` for tables of equal columns that are made one by one: the server stores one as the next is made.
+
+    Raises:
+        StoreError: whatever making a table raises; nothing is appended then.
+    """
+    first = next(tables)
+    stream = _CsvStream(chain([first], tables))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, first.column_names))
+    )
+    try:
+        cursor.copy_expert(statement, stream, size=_PIECE_BYTES)
+    except psycopg2.Error:
+        if stream.error is not None:
+            raise stream.error from None
+        raise
+    return stream.rows
+
+
+class _CsvStream(io.BufferedIOBase):
+    """Tables as a file of CSV that the driver reads piece by piece."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._current = io.BytesIO()
+        self.rows = 0
+        self.error: StoreError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        while not (piece := self._current.read(size)):
+            try:
+                table = next(self._tables)
+            except StopIteration:
+                break
+            except StoreError as error:
+                self.error = error  # the driver would hide it behind an error of its own
+                raise
+            self.rows += table.num_rows
+            self._current = io.BytesIO(_csv(table))
+        return piece
+
+
+def _csv(table: pa.Table) -> pa.Buffer:
     # Arrow 26 writes uninitialised memory for an empty chunk before others.
     full = pa.Table.from_batches([batch for batch in table.to_batches() if batch.num_rows], table.schema)
     text = pa.BufferOutputStream()
     pacsv.write_csv(full, text, _CSV)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, table.column_names))
-    )
-    cursor.copy_expert(statement, io.BytesIO(text.getvalue()))
-    return int(table.num_rows)
+    return text.getvalue()
 
 
-def reserve_ids(cursor: Cursor, table: str, count: int) -> list[int]:
-    """Draw ``count`` identities of a table, ascending; drawn ones are never handed out again, even after a crash."""
+def reserve_ids(cursor: Cursor, table: str, count: int) -> npt.NDArray[np.int64]:
+    """Draw ``count`` identities of a bulk table, ascending; drawn ones are never handed out again, even after a crash.
+
+    Each value of the table's sequence stands for a block of `ID_BLOCK` identities that begins with it.
+    """
     cursor.execute(
-        "SELECT array_agg(nextval(pg_get_serial_sequence(%s, 'id'))) FROM generate_series(1, %s)", (table, count)
+        "SELECT nextval(sequence) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS sequence),"
+        " generate_series(1, %s)",
+        (table, -(-count // ID_BLOCK)),
     )
-    row = cursor.fetchone()
-    return list(row[0] or ()) if row else []
+    blocks = np.array([first for (first,) in cursor.fetchall()], np.int64)
+    return (blocks[:, None] + np.arange(ID_BLOCK)).ravel()[:count]
 
 
 @lru_cache(maxsize=4096)

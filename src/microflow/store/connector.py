@@ -12,9 +12,17 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from microflow.settings import Settings
 from microflow.store.addresses import driver_dsn
-from microflow.store.bulk import copy_table, reserve_ids
+from microflow.store.bulk import copy_tables, reserve_ids
 from microflow.store.migrate import ensure_schema
-from microflow.store.records import original_columns, record_columns, violation_columns
+from microflow.store.records import (
+    Ids,
+    check_records,
+    check_violations,
+    in_pieces,
+    original_columns,
+    record_columns,
+    violation_columns,
+)
 from microflow.store.retry import Retries, describe, is_worth_retrying
 from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
@@ -102,7 +110,16 @@ class PostgreSQLConnector:
         ``anonymization_applied``, ``released``. ``original_data`` goes to a table of its own, which the writer's role
         cannot read back.
         """
-        return self._insert("data_records", records, record_columns, {"original_records": original_columns})
+        check_records(records)
+        originals = [record for record in records if record.get("original_data")]
+
+        def load(cursor: Cursor, ids: Ids) -> None:
+            copy_tables(cursor, "data_records", in_pieces(record_columns, records, ids))
+            if originals:
+                own = reserve_ids(cursor, "original_records", len(originals))
+                copy_tables(cursor, "original_records", in_pieces(original_columns, originals, own))
+
+        return self._insert("data_records", len(records), load)
 
     def batch_insert_violations(self, violations: Sequence[Mapping[str, Any]]) -> list[int]:
         """Insert all violations or none, and return their ids in order.
@@ -110,32 +127,28 @@ class PostgreSQLConnector:
         Keys: ``job_id``, ``rule``, ``field`` (required), ``record_id``, ``ordinal``, ``severity``, ``regulation``,
         ``article``, ``start``, ``end``.
         """
-        return self._insert("violations", violations, violation_columns, {})
+        check_violations(violations)
 
-    def _insert(
-        self,
-        table: str,
-        rows: Sequence[Mapping[str, Any]],
-        columns: Callable[[Sequence[Mapping[str, Any]], Sequence[int]], Any],
-        beside: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Any]],
-    ) -> list[int]:
-        if not rows:
+        def load(cursor: Cursor, ids: Ids) -> None:
+            copy_tables(cursor, "violations", in_pieces(violation_columns, violations, ids))
+
+        return self._insert("violations", len(violations), load)
+
+    def _insert(self, table: str, count: int, load: Callable[[Cursor, Ids], None]) -> list[int]:
+        """Number ``count`` rows and load them, once."""
+        if not count:
             return []
         # Ids are drawn in a transaction of their own: known before the load, they tell afterwards whether it happened.
-        ids = self.transaction(lambda cursor: reserve_ids(cursor, table, len(rows)), doing="numbering rows") or []
-        loads = {table: columns(rows, ids)} | {name: build(rows) for name, build in beside.items()}
-
-        def load(cursor: Cursor) -> None:
-            for name, content in loads.items():
-                if content.num_rows:
-                    copy_table(cursor, name, content)
+        ids = self.transaction(lambda cursor: reserve_ids(cursor, table, count), doing="numbering rows")
+        assert ids is not None
 
         def loaded(cursor: Cursor) -> bool:
-            cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s", (ids[0],))  # noqa: S608 - a name of ours
+            cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s", (int(ids[0]),))  # noqa: S608 - a name of ours
             return cursor.fetchone() is not None
 
-        self.transaction(load, doing=f"loading {table}", done=loaded)
-        return ids
+        self.transaction(lambda cursor: load(cursor, ids), doing=f"loading {table}", done=loaded)
+        numbers: list[int] = ids.tolist()
+        return numbers
 
     def _connect(self) -> Connection:
         refuse_if_pure("connecting to PostgreSQL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.errors import CheckpointError, JobConflictError, StoreError
-from microflow.store.bulk import copy_table, document
+from microflow.store.bulk import copy_table, document, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.models import JobStatus
 
@@ -111,6 +112,9 @@ SELECT {_COLUMNS} FROM seen
 """  # noqa: S608 - names of ours
 
 
+_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
 class JobStore:
     """The jobs of one database. A process that works on a job holds its lock; see `lock`."""
 
@@ -123,8 +127,10 @@ class JobStore:
         """Enter a new job as pending.
 
         Raises:
-            StoreError: a job of this name exists already.
+            StoreError: a job of this name exists already, or it is no name for a job.
         """
+        if not _JOB_ID.fullmatch(job_id):
+            raise StoreError(f"{job_id!r} is no name for a job", hint="up to 64 letters, digits, '.', '_' and '-'")
         created = self._connector.query(
             "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
@@ -202,10 +208,12 @@ class JobStore:
         progress = group.progress
 
         def store(cursor: Cursor) -> bool:
-            for name in ("checkpoints", "data_records", "violations", "original_records"):
+            copy_table(cursor, "checkpoints", group.checkpoints)
+            for name in ("data_records", "violations", "original_records"):
                 table: pa.Table | None = getattr(group, name)
                 if table is not None and table.num_rows:
-                    copy_table(cursor, name, table)
+                    ids = pa.array(reserve_ids(cursor, name, len(table)))
+                    copy_table(cursor, name, table.append_column("id", ids))
             cursor.execute(
                 "UPDATE jobs SET microflows = %s, rows_read = %s, rows_released = %s, rows_suppressed = %s,"
                 " violations = %s, updated_at = now() WHERE id = %s RETURNING cancel_requested",
@@ -238,7 +246,7 @@ class JobStore:
         self._set(job_id, "status = %s, error = %s, finished_at = now()", status, error)
 
     def request_cancel(self, job_id: str) -> JobView:
-        """Ask whoever runs the job to stop after the microflows it is working on.
+        """Ask whoever runs the job to stop after the microflows it is working on; without effect if nobody does.
 
         Raises:
             StoreError: there is no such job.

@@ -43,6 +43,10 @@ __all__ = [
 ]
 
 
+#: Tables that are loaded in bulk hand out identities by blocks of this many: one call for a block instead of for a row.
+ID_BLOCK = 1_000
+
+
 class JobStatus(StrEnum):
     """The states of a job; `Job.status` holds the value."""
 
@@ -169,7 +173,7 @@ class DataRecord(Base):
     __tablename__ = "data_records"
     __table_args__ = (Index("data_records_job", "job_id", "ordinal", postgresql_using="brin"),)
 
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(increment=ID_BLOCK), primary_key=True)
     job_id: Mapped[str] = mapped_column(String(64))
     ordinal: Mapped[int | None]
     record_id: Mapped[str | None]
@@ -186,9 +190,10 @@ class OriginalRecord(Base):
     """The row as it was read, kept only where a job was told to; the writer's role may add to it but not read it."""
 
     __tablename__ = "original_records"
+    __table_args__ = (Index("original_records_job", "job_id", "ordinal", postgresql_using="brin"),)
 
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    job_id: Mapped[str] = mapped_column(String(64), index=True)
+    id: Mapped[int] = mapped_column(Identity(increment=ID_BLOCK), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(64))
     ordinal: Mapped[int | None]
     record_id: Mapped[str | None]
     original_data: Mapped[dict[str, Any]]
@@ -200,7 +205,7 @@ class ViolationRow(Base):
     __tablename__ = "violations"
     __table_args__ = (Index("violations_job", "job_id", "ordinal", postgresql_using="brin"),)
 
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(increment=ID_BLOCK), primary_key=True)
     job_id: Mapped[str] = mapped_column(String(64))
     ordinal: Mapped[int | None]
     record_id: Mapped[str | None]

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.errors import StoreError
 from microflow.store.bulk import array_literal, document
 
-__all__ = ["original_columns", "record_columns", "violation_columns"]
+__all__ = [
+    "Dicts",
+    "Ids",
+    "check_records",
+    "check_violations",
+    "in_pieces",
+    "original_columns",
+    "record_columns",
+    "violation_columns",
+]
 
 Dicts = Sequence[Mapping[str, Any]]
+Ids = npt.NDArray[np.int64]
 
-_RECORD_KEYS = {
-    "job_id", "record_id", "ordinal", "original_data", "processed_data", "compliance_status", "violation_count",
-    "violation_types", "processing_time", "anonymization_applied", "released",
-}  # fmt: skip
-_VIOLATION_KEYS = {
-    "job_id", "record_id", "ordinal", "rule", "field", "severity", "regulation", "article", "start", "end",
-}  # fmt: skip
+#: Rows that are made into columns while the server stores those before them.
+_PIECE_ROWS = 5_000
+
+_RECORD_KEYS = frozenset(
+    {
+        *("job_id", "record_id", "ordinal", "original_data", "processed_data", "compliance_status", "violation_count"),
+        *("violation_types", "processing_time", "anonymization_applied", "released"),
+    }
+)
+_VIOLATION_KEYS = frozenset(
+    {"job_id", "record_id", "ordinal", "rule", "field", "severity", "regulation", "article", "start", "end"}
+)
 
 
-def record_columns(records: Dicts, ids: Sequence[int]) -> pa.Table:
-    """Columns of ``data_records``; absent keys take the seed's defaults, an unknown key is refused.
+def in_pieces(columns: Callable[[Dicts, Ids], pa.Table], rows: Dicts, ids: Ids) -> Iterator[pa.Table]:
+    """``columns(rows, ids)`` as several tables, each made when it is asked for."""
+    for start in range(0, len(rows), _PIECE_ROWS):
+        piece = slice(start, start + _PIECE_ROWS)
+        yield columns(rows[piece], ids[piece])
+
+
+def record_columns(records: Dicts, ids: Ids) -> pa.Table:
+    """Columns of ``data_records``; absent keys take the seed's defaults.
 
     Raises:
-        StoreError: a record without ``job_id``, with an unknown key, or with a value of the wrong type.
+        StoreError: a value is of the wrong type.
     """
-    _check_keys(records, _RECORD_KEYS, required=("job_id",))
     now = datetime.now(UTC)
     types = [tuple(record.get("violation_types") or ()) for record in records]
     return _table(
@@ -50,26 +73,25 @@ def record_columns(records: Dicts, ids: Sequence[int]) -> pa.Table:
     )
 
 
-def original_columns(records: Dicts) -> pa.Table:
-    """Columns of ``original_records`` for those records that bring ``original_data``."""
-    kept = [record for record in records if record.get("original_data")]
+def original_columns(records: Dicts, ids: Ids) -> pa.Table:
+    """Columns of ``original_records`` for records that bring ``original_data``."""
     return _table(
         {
-            "job_id": (_get(kept, "job_id"), pa.string()),
-            "ordinal": (_get(kept, "ordinal"), pa.int64()),
-            "record_id": (_texts(kept, "record_id"), pa.string()),
-            "original_data": (_documents(kept, "original_data"), pa.string()),
+            "id": (ids, pa.int64()),
+            "job_id": (_get(records, "job_id"), pa.string()),
+            "ordinal": (_get(records, "ordinal"), pa.int64()),
+            "record_id": (_texts(records, "record_id"), pa.string()),
+            "original_data": (_documents(records, "original_data"), pa.string()),
         }
     )
 
 
-def violation_columns(violations: Dicts, ids: Sequence[int]) -> pa.Table:
+def violation_columns(violations: Dicts, ids: Ids) -> pa.Table:
     """Columns of ``violations``; ``rule`` and ``field`` must be given, a span only where there is one.
 
     Raises:
         StoreError: as in `record_columns`.
     """
-    _check_keys(violations, _VIOLATION_KEYS, required=("job_id", "rule", "field"))
     texts = ("job_id", "record_id", "rule", "field")
     described = ("severity", "regulation", "article")
     return _table(
@@ -96,16 +118,35 @@ def _documents(records: Dicts, key: str) -> list[str | None]:
     return [document(record.get(key)) for record in records]
 
 
-def _check_keys(records: Dicts, allowed: set[str], required: Iterable[str]) -> None:
+def check_records(records: Dicts) -> None:
+    """Refuse unknown keys, and records without ``job_id``.
+
+    Raises:
+        StoreError: names the record by its position.
+    """
+    _check_keys(records, _RECORD_KEYS, required=("job_id",))
+
+
+def check_violations(violations: Dicts) -> None:
+    """Refuse unknown keys, and violations without ``job_id``, ``rule`` or ``field``.
+
+    Raises:
+        StoreError: names the violation by its position.
+    """
+    _check_keys(violations, _VIOLATION_KEYS, required=("job_id", "rule", "field"))
+
+
+def _check_keys(records: Dicts, allowed: frozenset[str], required: Sequence[str]) -> None:
     for index, record in enumerate(records):
-        if unknown := record.keys() - allowed:
+        if not allowed.issuperset(record):
             hint = f"keys are: {', '.join(sorted(allowed))}"
-            raise StoreError(f"record {index}: unknown key {min(unknown)!r}", hint=hint)
-        if missing := [key for key in required if record.get(key) is None]:
-            raise StoreError(f"record {index}: {missing[0]!r} is missing")
+            raise StoreError(f"record {index}: unknown key {min(record.keys() - allowed)!r}", hint=hint)
+        for key in required:
+            if record.get(key) is None:
+                raise StoreError(f"record {index}: {key!r} is missing")
 
 
-def _table(columns: Mapping[str, tuple[Sequence[Any], pa.DataType]]) -> pa.Table:
+def _table(columns: Mapping[str, tuple[Sequence[Any] | Ids, pa.DataType]]) -> pa.Table:
     arrays = {}
     for name, (values, kind) in columns.items():
         try:
