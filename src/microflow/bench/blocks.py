@@ -28,7 +28,9 @@ class Goal:
     def holds(self, value: float, ratio: float | None) -> bool | None:
         """Whether it is reached; ``None`` where there is no ratio."""
         reached = ratio if self.of_ratio else value
-        return None if reached is None else (reached >= self.bound) is self.at_least or reached == self.bound
+        if reached is None:
+            return None
+        return reached >= self.bound if self.at_least else reached <= self.bound
 
 
 def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Samples]:
@@ -47,7 +49,8 @@ def compared(
     """The median, beside its reference by paired ratios with their interval, and whether the goal holds."""
     value = float(np.median(samples[name]))
     ratio = low = high = None
-    if reference is not None and reference != name:
+    reference = None if reference == name else reference
+    if reference is not None:
         ratios = samples[name] / samples[reference]
         ratio, (low, high) = float(np.median(ratios)), bootstrap_interval(ratios)
     if goal is None:

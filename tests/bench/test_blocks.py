@@ -1,0 +1,47 @@
+"""Paired ratios and goals of measurements that are not rates of a closed loop."""
+
+import numpy as np
+import pytest
+
+from microflow.bench.blocks import Goal, compared, interleaved
+
+
+def test_every_arm_runs_once_a_round_in_changing_order() -> None:
+    """Randomised complete blocks: complete, and not always in the order given."""
+    ran: list[str] = []
+    arms = {name: lambda name=name: ran.append(name) or 1.0 for name in "abcd"}
+    samples = interleaved(arms, rounds=6)
+    blocks = [tuple(ran[i : i + 4]) for i in range(0, 24, 4)]
+    assert all(sorted(block) == list("abcd") for block in blocks)
+    assert len(set(blocks)) > 1
+    assert all(len(values) == 6 for values in samples.values())
+
+
+def test_a_ratio_is_paired() -> None:
+    """A drift that falls on both arms alike leaves their ratio as it is."""
+    drift = np.array([1.0, 5.0, 2.0, 9.0, 3.0])
+    line = compared("ours", {"ours": 2 * drift, "theirs": drift}, "theirs", Goal(1.5))
+    assert (line.ratio, line.low, line.high, line.holds) == (2.0, 2.0, 2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("goal", "holds", "said"),
+    [
+        (Goal(2.0), True, "≥ 2 ×"),
+        (Goal(2.1), False, "≥ 2.1 ×"),
+        (Goal(2.0, at_least=False), True, "≤ 2 ×"),
+        (Goal(1.9, at_least=False), False, "≤ 1.9 ×"),
+        (Goal(5, of_ratio=False), False, "≥ 5 µs"),
+        (Goal(5, at_least=False, of_ratio=False), True, "≤ 5 µs"),
+    ],
+)
+def test_a_goal_says_what_it_asks_and_whether_it_holds(goal: Goal, holds: bool, said: str) -> None:
+    """Bounds of a value or of a ratio, from below or above; the bound itself is reached."""
+    line = compared("ours", {"ours": np.array([4.0]), "theirs": np.array([2.0])}, "theirs", goal, "µs")
+    assert (line.holds, line.goal) == (holds, said)
+
+
+def test_an_arm_has_no_ratio_to_itself() -> None:
+    """And then a goal of the ratio is neither reached nor missed."""
+    line = compared("ours", {"ours": np.array([4.0])}, "ours", Goal(1.0))
+    assert (line.ratio, line.holds) == (None, None)
