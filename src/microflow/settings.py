@@ -27,13 +27,16 @@ class Settings:
 
     database_url: str | None
     spark_master: str
+    spark_folder: Path | None
     kafka_bootstrap_servers: str | None
     state_folder: Path
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read ``DATABASE_URL``, ``SPARK_MASTER``, ``KAFKA_BOOTSTRAP_SERVERS`` and ``MICROFLOW_STATE``.
+        """Read ``DATABASE_URL``, ``SPARK_MASTER``, ``KAFKA_BOOTSTRAP_SERVERS``, and two folders of our own.
 
+        ``MICROFLOW_SPARK_FOLDER`` is where driver and workers of a Spark cluster hand rows to each other: a file system
+        that all of them see; by default this machine's temporary folder.
         ``MICROFLOW_STATE`` is the folder of what outlives a process (the embedded server, caches); by default
         ``$XDG_STATE_HOME/microflow`` or ``~/.local/state/microflow``, never the repository.
         """
@@ -41,6 +44,7 @@ class Settings:
         return cls(
             database_url=env.get("DATABASE_URL") or None,
             spark_master=env.get("SPARK_MASTER") or "local[*]",
+            spark_folder=Path(folder) if (folder := env.get("MICROFLOW_SPARK_FOLDER")) else None,
             kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
             state_folder=_state_folder(env),
         )

@@ -7,7 +7,6 @@ which afterwards streams the results back in order.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,7 @@ from microflow.processors.parcels import parcels, stage, unpack, unpack_result
 from microflow.processors.scopes import scoped
 from microflow.processors.spark_session import spark_session
 from microflow.processors.spark_work import Step, anonymize_parcels, process_parcels, screen_parcels
-from microflow.settings import MICROFLOW_ROWS
+from microflow.settings import MICROFLOW_ROWS, Settings
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class SparkBatchProcessor:
         Raises:
             SetupError: there is no Java 17 or newer.
         """
-        with tempfile.TemporaryDirectory(dir=os.environ.get("MICROFLOW_SPARK_FOLDER")) as folder:
+        with tempfile.TemporaryDirectory(dir=Settings.read().spark_folder) as folder:
             place = Path(folder)
             with clock.pre():
                 session = self._session or spark_session()
