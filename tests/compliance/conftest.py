@@ -27,7 +27,7 @@ def texts() -> st.SearchStrategy[str]:
     return st.one_of(
         st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join),
         st.text(st.characters(codec="utf-8"), max_size=40),
-        st.sampled_from(["", "***-**-****", "x" * 5_000, "1" * 3_000, "1." * 2_000, "a@" * 1_500]),
+        st.sampled_from(["", "***-**-****", "x" * 500, "1" * 300, "1." * 200, "a@" * 150]),
     )
 
 

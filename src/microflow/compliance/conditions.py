@@ -5,6 +5,8 @@
 nothing else. Whatever depends on today is asked of the policy's *reference date*: no clock is read.
 """
 
+# ruff: noqa: ARG002 - every form has the contract's signature, and few need all of it
+
 from __future__ import annotations
 
 import math
@@ -31,6 +33,7 @@ _EVERY_TYPE = frozenset(Dtype)
 _TEXT = frozenset({Dtype.STRING})
 _NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
 _DATE = frozenset({Dtype.DATE})
+_AS_TEXT = _TEXT | _DATE
 
 
 class FieldCondition(Protocol):
@@ -38,8 +41,8 @@ class FieldCondition(Protocol):
 
     takes: ClassVar[frozenset[Dtype]]
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:
-        """True where the column breaks the rule."""
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
+        """True where a column of this type breaks the rule; null or false where it is null (`Missing` excepted)."""
         ...
 
     def predicate(self, reference: date) -> Predicate:
@@ -68,10 +71,10 @@ class Missing:
 
     takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         return value.is_null()
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         return lambda value: value is None
 
 
@@ -81,10 +84,10 @@ class Present:
 
     takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
-        return value.cast(pl.String).str.contains(_READABLE)
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
+        return (value if dtype in _AS_TEXT else value.cast(pl.String)).str.contains(_READABLE)
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         search = re.compile(_READABLE).search
         return lambda value: search(value if isinstance(value, str) else str(value)) is not None
 
@@ -96,12 +99,12 @@ class OneOf:
     takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         # Comparing is cheaper than looking up, and the words are few.
         first, *others = self.words
         return value == first if not others else value.is_in(self.words)
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         return frozenset(self.words).__contains__
 
 
@@ -112,10 +115,10 @@ class NotOneOf:
     takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         return ~value.is_in(self.words)
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         words = frozenset(self.words)
         return lambda value: value not in words
 
@@ -127,12 +130,13 @@ class Above:
     takes: ClassVar[frozenset[Dtype]] = _NUMERIC
     limit: float
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         # A whole limit compares exactly with integers of any size. Polars orders NaN above every number.
         limit = int(self.limit) if self.limit.is_integer() else self.limit
-        return (value > limit) & value.is_not_nan()
+        above = value > limit
+        return above if dtype is Dtype.INTEGER else above & value.is_not_nan()
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         limit = self.limit
         return lambda value: value > limit
 
@@ -148,12 +152,12 @@ class DecimalsAbove:
     takes: ClassVar[frozenset[Dtype]] = _NUMERIC
     decimals: int
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         scaled = value.cast(pl.Float64) * 10.0**self.decimals
         distance = (scaled - scaled.round(mode="half_to_even")).abs()
         return scaled.is_finite() & (distance > scaled.abs() * _ONE_ROUNDING + _TOLERANCE)
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         scale = 10.0**self.decimals
 
         def too_precise(value: float) -> bool:
@@ -172,10 +176,10 @@ class FinerThanYear:
 
     takes: ClassVar[frozenset[Dtype]] = _DATE
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         return value.str.len_bytes() > _YEAR
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         return lambda value: len(value.encode()) > _YEAR
 
 
@@ -185,10 +189,10 @@ class ZipTooFine:
 
     takes: ClassVar[frozenset[Dtype]] = _TEXT
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:  # noqa: ARG002 - the contract's signature
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         return (value.str.len_bytes() > _ZIP3) | value.is_in(sorted(RESTRICTED_ZIP3))
 
-    def predicate(self, reference: date) -> Predicate:  # noqa: ARG002 - the contract's signature
+    def predicate(self, reference: date) -> Predicate:
         return lambda value: len(value.encode()) > _ZIP3 or value in RESTRICTED_ZIP3
 
 
@@ -199,8 +203,10 @@ class Expired:
     takes: ClassVar[frozenset[Dtype]] = _DATE
     days: int = 0
 
-    def expression(self, value: pl.Expr, reference: date) -> pl.Expr:
+    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
         limit, month, year = self._limits(reference)
+        if limit.endswith("-01-01"):
+            return value < year  # all that is written shorter than a day is then past, or not
         return (value < limit) & (value != month) & (value != year)
 
     def predicate(self, reference: date) -> Predicate:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from ipaddress import ip_address
+from ipaddress import IPv6Address
 
-__all__ = ["card", "email", "iban", "ipv4", "ipv6", "iso_date", "luhn", "phone", "slash_date", "ssn", "whole"]
+__all__ = [
+    "card",
+    "day_and_month",
+    "email",
+    "iban",
+    "ipv4",
+    "ipv6",
+    "iso_date",
+    "luhn",
+    "phone",
+    "slash_date",
+    "ssn",
+    "url",
+    "whole",
+]
 
 # What a digit's character code adds to Luhn's sum, as it is and doubled (the digits of the product added).
 _VALUE = bytes(max(code - 48, 0) for code in range(256))
@@ -16,7 +30,11 @@ _CARD_STARTS = frozenset("23456")
 _CARD_MARKS = " .-"
 _PHONE_DIGITS = range(8, 16)
 _ISO_DATE_LENGTH = 10
+_OCTET = 255
 _IPV6_COLONS = 7
+_HEX, _GROUP = frozenset("0123456789ABCDEFabcdef"), 4
+_SCHEME = re.compile(r"\b(?:https?|ftp)$", re.ASCII | re.IGNORECASE)
+_LONGEST_SCHEME = 6
 _MONTHS, _DAYS = range(1, 13), range(1, 32)
 
 #: Lengths by country, ISO 13616 registry: Europe. Others are taken as long as they were written.
@@ -89,25 +107,37 @@ def ipv4(match: re.Match[str]) -> int:
     text, start, end = match.string, match.start(), match.end()
     longer = text[end : end + 1] == "." and _is_word(text, end + 1)
     glued = start > 0 and text[start - 1] == "." and _is_word(text, start - 2)
-    return 0 if longer or glued else _address(match[0])
+    octets = match[0].split(".")
+    in_range = all(int(octet) <= _OCTET and (octet == "0" or octet[0] != "0") for octet in octets)
+    return 0 if longer or glued or not in_range else whole(match)
 
 
 def ipv6(match: re.Match[str]) -> int:
-    """An address by itself, and no clock time or qualified name (``std::byte``)."""
-    found, text, start, end = match[0], match.string, match.start(), match.end()
-    if "::" not in found and found.count(":") != _IPV6_COLONS:
+    """An address by itself, no clock time or qualified name (``std::byte``); the match begins at its first colon."""
+    text, end = match.string, match.end()
+    start = match.start()
+    while start > 0 and text[start - 1] in _HEX and match.start() - start <= _GROUP:
+        start -= 1
+    found = text[start:end]
+    if ("::" not in found and found.count(":") != _IPV6_COLONS) or not any("0" <= char <= "9" for char in found):
         return 0
     glued = start > 0 and (text[start - 1] in ".:]" or _is_word(text, start - 1))
     alone = not glued and text[end : end + 1] != ":" and not _is_word(text, end)
-    return _address(found) if alone and any("0" <= char <= "9" for char in found) else 0
+    return whole(match) if alone and _is_ipv6(found) else 0
 
 
-def _address(text: str) -> int:
+def _is_ipv6(text: str) -> bool:
     try:
-        ip_address(text)
+        IPv6Address(text)
     except ValueError:
-        return 0
-    return len(text)
+        return False
+    return True
+
+
+def url(match: re.Match[str]) -> int:
+    """What stands before ``://`` is a scheme of the web."""
+    start = match.start()
+    return whole(match) if _SCHEME.search(match.string[max(start - _LONGEST_SCHEME, 0) : start]) else 0
 
 
 def phone(match: re.Match[str]) -> int:
@@ -122,6 +152,11 @@ def iso_date(match: re.Match[str]) -> int:
     except ValueError:
         return 0
     return _ISO_DATE_LENGTH
+
+
+def day_and_month(match: re.Match[str]) -> int:
+    """A day that a month can have."""
+    return whole(match) if int(match[0].partition(" ")[0]) in _DAYS else 0
 
 
 def slash_date(match: re.Match[str]) -> int:

@@ -24,21 +24,36 @@ LEAD = 12
 class Pattern:
     """One way of writing one identifier.
 
+    A match is one character of ``first`` and then ``rest``: told apart, because skipping to the next character that
+    anything begins with is what makes a search fast.
+
     Attributes:
         name: What is found, as a policy names it.
-        expression: Proposes it.
+        first: The class of characters that a match begins with.
+        rest: What comes behind it.
         measure: How many code points of a match, from its start, are the identifier: 0 for none.
-        first: The class of characters that it begins with; empty for any.
-        at_word: It begins where a word does.
-        mark: A literal that it holds; one without a mark holds a digit.
+        at_word: A match begins where a word does.
+        mark: A literal in its first word; one without a mark holds a digit.
+        before: The class of characters in front of a match that belong to the identifier; at least one must be there.
     """
 
     name: str
-    expression: str
+    first: str
+    rest: str
     measure: Callable[[re.Match[str]], int] = measures.whole
-    first: str = "0-9"
     at_word: bool = True
     mark: str = ""
+    before: str = ""
+
+    @property
+    def expression(self) -> str:
+        """The whole of it."""
+        return rf"{self.boundary}[{self.first}](?:{self.rest})"
+
+    @property
+    def boundary(self) -> str:
+        """What has to hold in front of the first character."""
+        return r"\b" if self.at_word else ""
 
 
 # A mailbox or a domain label: anything but separators, so that internationalised names count (RFC 6531).
@@ -46,52 +61,42 @@ _NOT_IN_NAME = r"""\x00-\x20\x7f-\xa0@<>,;:!?*="'()\[\]/\\|{}\u00ab\u00bb\u2000-
 _MAILBOX, _LABEL = f"[^{_NOT_IN_NAME}]", f"[^.{_NOT_IN_NAME}]"
 _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
-_DAY = "(?:0?[1-9]|[12][0-9]|3[01])"
-_LOCAL_PHONE = r"[0-9]{3}[ .-][0-9]{4}\b"
+_MONTH_REST = "(?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)[a-z]{0,6}"
+_LOCAL = r"[0-9]{3}[ .-][0-9]{4}\b"
 _HEX4 = "[0-9A-Fa-f]{0,4}"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
-    Pattern("url", rf"(?:[Hh][Tt][Tt][Pp][Ss]?|[Ff][Tt][Pp])://{_URL_REST}", first="HhFf", mark="://"),
-    Pattern("url", rf"www\.{_URL_REST}", first="w", mark="www."),
-    Pattern(
-        "email",
-        rf"(?<!{_MAILBOX}){_MAILBOX}+@(?:{_LABEL}+\.)+{_LABEL}+",
-        measures.email,
-        first="",
-        at_word=False,
-        mark="@",
-    ),
-    Pattern("iban", "[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}", measures.iban, first="A-Z"),
+    Pattern("url", ":", f"//{_URL_REST}", measures.url, at_word=False, mark="://", before="[A-Za-z]"),
+    Pattern("url", "w", rf"ww\.{_URL_REST}", mark="www."),
+    Pattern("email", "@", rf"(?:{_LABEL}+\.)+{_LABEL}+", measures.email, at_word=False, mark="@", before=_MAILBOX),
+    Pattern("iban", "A-Z", "[A-Z][0-9]{2}(?: ?[A-Z0-9]){11,30}", measures.iban),
     Pattern(
         "card",
-        r"(?:[0-9]{13,19}|[0-9]{4}(?:[ .-][0-9]{4}){2,3}(?:[ .-][0-9]{1,3})?|[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5})\b",
+        "0-9",
+        r"(?:[0-9]{12,18}|[0-9]{3}(?:[ .-][0-9]{4}){2,3}(?:[ .-][0-9]{1,3})?|[0-9]{3}[ .-][0-9]{6}[ .-][0-9]{4,5})\b",
         measures.card,
     ),
-    Pattern("ssn", r"[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}\b", measures.ssn),
-    Pattern("mrn", r"[Mm][Rr][Nn][:# -]{0,3}[0-9]{6,10}\b", first="Mm"),
-    Pattern("ip", r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b", measures.ipv4),
-    Pattern(
-        "ip",
-        rf"[0-9A-Fa-f]{{1,4}}(?::{_HEX4}){{2,7}}",
-        measures.ipv6,
-        first="0-9A-Fa-f",
-    ),
-    Pattern("ip", rf":(?::{_HEX4}){{1,7}}", measures.ipv6, first=":", at_word=False),
-    Pattern("phone", rf"(?:1[ .-])?[0-9]{{3}}[ .-]{_LOCAL_PHONE}|1[ .-]\([0-9]{{3}}\) ?{_LOCAL_PHONE}"),
-    Pattern("phone", rf"\([0-9]{{3}}\) ?{_LOCAL_PHONE}", first="(", at_word=False),
-    Pattern("phone", rf"\+1[ .-]?\([0-9]{{3}}\) ?{_LOCAL_PHONE}", first="+", at_word=False),
+    Pattern("ssn", "0-9", r"[0-9]{2}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}\b", measures.ssn),
+    Pattern("mrn", "Mm", r"[Rr][Nn][:# -]{0,3}[0-9]{6,10}\b"),
+    Pattern("ip", "0-9", r"[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b", measures.ipv4),
+    Pattern("ip", ":", f"{_HEX4}(?::{_HEX4}){{1,6}}", measures.ipv6, at_word=False, mark=":", before="[0-9A-Fa-f]"),
+    Pattern("ip", ":", f"(?::{_HEX4}){{1,7}}", measures.ipv6, at_word=False, mark=":"),
+    Pattern("phone", "0-9", rf"[0-9]{{2}}[ .-]{_LOCAL}"),
+    Pattern("phone", "1", rf"[ .-](?:[0-9]{{3}}[ .-]|\([0-9]{{3}}\) ?){_LOCAL}"),
+    Pattern("phone", "(", rf"[0-9]{{3}}\) ?{_LOCAL}", at_word=False),
+    Pattern("phone", "+", rf"1[ .-]?\([0-9]{{3}}\) ?{_LOCAL}", at_word=False),
     Pattern(
         "phone",
-        r"\+(?:[1-9][0-9]{0,2}(?:[ .-]\(?[0-9]{1,4}\)?){2,5}|[1-9][0-9]{7,14})\b",
+        "+",
+        r"(?:[1-9][0-9]{0,2}(?:[ .-]\(?[0-9]{1,4}\)?){2,5}|[1-9][0-9]{7,14})\b",
         measures.phone,
-        first="+",
         at_word=False,
     ),
-    Pattern("date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]|\b)", measures.iso_date),
-    Pattern("date", r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}\b", measures.slash_date),
-    Pattern("date", rf"{_DAY} {_MONTH} [0-9]{{4}}\b"),
-    Pattern("date", rf"{_MONTH} {_DAY},? [0-9]{{4}}\b", first="ADFJMNOS"),
+    Pattern("date", "0-9", r"[0-9]{3}-[0-9]{2}-[0-9]{2}(?:T[0-9]|\b)", measures.iso_date),
+    Pattern("date", "0-9", r"[0-9]?/[0-9]{1,2}/[0-9]{4}\b", measures.slash_date),
+    Pattern("date", "0-9", rf"[0-9]? {_MONTH} [0-9]{{4}}\b", measures.day_and_month),
+    Pattern("date", "ADFJMNOS", rf"{_MONTH_REST} [0-9]{{1,2}},? [0-9]{{4}}\b"),
 )
 #: What a policy's ``contains`` may name.
 PATTERN_NAMES = tuple(dict.fromkeys(pattern.name for pattern in PATTERNS))

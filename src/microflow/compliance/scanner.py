@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import polars as pl
 
@@ -12,29 +15,49 @@ from microflow.compliance.patterns import LEAD, PATTERNS, Pattern
 __all__ = ["TextScanner"]
 
 Search = Callable[[str, int], re.Match[str] | None]
-#: A pattern's name, the match of it at one place, and its measure.
-Single = tuple[str, Search, Callable[[re.Match[str]], int]]
+Span = tuple[str, int, int]
 
 _first_digit = re.compile("[0-9]").search
-# Polars finds one of a few bytes much faster than a word; whoever holds the word holds the byte.
-_BYTE_OF_MARK = {"@": "@", "://": "/"}
+# Polars finds one of a few bytes much faster than a word; what holds the word holds the byte, or a digit anyway.
+_BYTE_OF_MARK = {"@": "@", "://": "/", ":": ""}
+#: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
+_REACH = 256
+#: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
+_BETWEEN = "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A pattern, ready to be matched at one place."""
+
+    name: str
+    match: Search
+    measure: Callable[[re.Match[str]], int]
+    before: Search | None
+
+    @classmethod
+    def of(cls, pattern: Pattern) -> _Compiled:
+        before = re.compile(f"{pattern.before}+").match if pattern.before else None
+        return cls(pattern.name, re.compile(pattern.expression, re.ASCII).match, pattern.measure, before)
 
 
 class TextScanner:
-    """Finds the spans of several patterns in one text, from left to right, none overlapping another.
+    """Finds the spans of several patterns in texts, from left to right, none overlapping another.
 
-    A text is searched once: with the union of all patterns if it bears a mark (``@``, ``://``), with the union of those
-    that have none, and from shortly before its first digit, if it does not, and not at all if it has no digit either.
+    A text is searched once, with the union of all patterns, from shortly before its first digit or mark (``@``,
+    ``://``); a text without either is not searched at all.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
         patterns = {f"p{i}": pattern for i, pattern in enumerate(PATTERNS) if pattern.name in wanted}
         self._marks = tuple(dict.fromkeys(pattern.mark for pattern in patterns.values() if pattern.mark))
-        self._search_marked = _union(patterns)
-        self._search_digits = _union({group: pattern for group, pattern in patterns.items() if not pattern.mark})
-        self._by_group = {group: (pattern.name, pattern.measure) for group, pattern in patterns.items()}
-        self._by_first = _first_characters(patterns.values())
+        self._search = _union(patterns)
+        self._by_group = {group: _Compiled.of(pattern) for group, pattern in patterns.items()}
+        self._by_first = {
+            char: [self._by_group[group] for group, pattern in patterns.items() if re.match(f"[{pattern.first}]", char)]
+            for char in map(chr, range(128))
+        }
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
@@ -46,7 +69,7 @@ class TextScanner:
                 found |= text.str.contains(mark, literal=True)
         return found
 
-    def spans(self, text: str) -> list[tuple[str, int, int]]:
+    def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""
         begin = -1
         for mark in self._marks:
@@ -54,67 +77,77 @@ class TextScanner:
             if place >= 0:  # what bears a mark begins in the word that does
                 place = text.rfind(" ", 0, place) + 1
                 begin = place if begin < 0 else min(begin, place)
-        search = self._search_digits if begin < 0 else self._search_marked
         digit = _first_digit(text)
         if digit is not None:
             place = max(digit.start() - LEAD, 0)
             begin = place if begin < 0 else min(begin, place)
-        return self._spans(text, search, begin) if begin >= 0 else []
+        return self._spans(text, begin) if begin >= 0 else []
 
-    def _spans(self, text: str, search: Search, position: int) -> list[tuple[str, int, int]]:
-        found = []
-        while (match := search(text, position)) is not None:
-            start = match.start()
-            name, measure = self._by_group[match.lastgroup or ""]
-            length = measure(match)
-            if not length:
-                name, length = self._second_choice(text, start)
-            if length:
-                found.append((name, start, start + length))
-            position = start + (length or 1)
+    def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
+        """The same for many texts at once, which is faster: index of the text, and the finding in it."""
+        offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
+        for name, start, end in self._spans(_BETWEEN.join(texts), 0):
+            index = bisect_right(offsets, start) - 1
+            yield index, (name, start - offsets[index], end - offsets[index])
+
+    def _spans(self, text: str, position: int) -> list[Span]:
+        found: list[Span] = []
+        while (match := self._search(text, position)) is not None:
+            start = position = match.start()
+            first_choice = self._by_group[match.lastgroup or ""]
+            span = _span(first_choice, match, found) or self._second_choice(text, start, found)
+            position = start + 1
+            if span is not None:
+                while found and found[-1][1] >= span[1]:
+                    found.pop()  # it lies inside
+                found.append(span)
+                position = span[2]
         return found
 
-    def _second_choice(self, text: str, start: int) -> tuple[str, int]:
+    def _second_choice(self, text: str, start: int, found: list[Span]) -> Span | None:
         """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        for name, match_at, measure in self._by_first.get(text[start], self._by_first[""]):
-            match = match_at(text, start)
-            if match is not None and (length := measure(match)):
-                return name, length
-        return "", 0
+        for pattern in self._by_first[text[start]]:
+            match = pattern.match(text, start)
+            if match is not None and (span := _span(pattern, match, found)) is not None:
+                return span
+        return None
+
+
+def _span(pattern: _Compiled, match: re.Match[str], found: list[Span]) -> Span | None:
+    """The finding that a match is, if it is one."""
+    length = pattern.measure(match)
+    if not length:
+        return None
+    start = begin = match.start()
+    if pattern.before is not None:
+        begin = _reach_back(match.string, start, pattern.before, found)
+        if begin == start:
+            return None
+    return pattern.name, begin, start + length
+
+
+def _reach_back(text: str, start: int, before: Search, found: list[Span]) -> int:
+    """Where a finding begins whose beginning stands in front of its match; it may hold others, but not cut one."""
+    run = before(text[max(start - _REACH, 0) : start][::-1], 0)
+    begin = start - (run.end() if run else 0)
+    for _, first, end in reversed(found):
+        if first < begin:
+            return max(begin, end)
+    return begin
 
 
 def _union(patterns: Mapping[str, Pattern]) -> Search:
     """The search for the first of several patterns, each a named group.
 
-    Most places in a text fail at the boundary that all words share, or at the first character, and at nothing slower.
+    It begins with a class of characters, to the next of which Python's engine skips quickly, and what may stand behind
+    each of them is looked up by one look back at it.
     """
-    anywhere = _by_first({group: pattern for group, pattern in patterns.items() if not pattern.at_word})
-    at_word = _by_first({group: pattern for group, pattern in patterns.items() if pattern.at_word})
-    union = [*anywhere, *([rf"\b(?:{'|'.join(at_word)})"] if at_word else [])]
-    return re.compile("|".join(union) or _NOTHING, re.ASCII).search
+    groups: dict[str, list[str]] = {}
+    for group, pattern in patterns.items():
+        groups.setdefault(f"{pattern.boundary}[{pattern.first}]", []).append(f"(?P<{group}>{pattern.rest})")
+    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
+    behind = "|".join(f"(?<={first})(?:{'|'.join(rests)})" for first, rests in groups.items())
+    return re.compile(f"[{firsts}](?:{behind})" if firsts else _NOTHING, re.ASCII).search
 
 
 _NOTHING = "(?!)"
-
-
-def _by_first(patterns: Mapping[str, Pattern]) -> list[str]:
-    groups: dict[str, list[str]] = {}
-    for group, pattern in patterns.items():
-        groups.setdefault(pattern.first, []).append(f"(?P<{group}>{pattern.expression})")
-    return [f"{f'(?=[{first}])' if first else ''}(?:{'|'.join(members)})" for first, members in groups.items()]
-
-
-def _first_characters(patterns: Iterable[Pattern]) -> dict[str, list[Single]]:
-    """The patterns that may begin with a character; under ``""`` those that may with any other."""
-    singles: list[tuple[str, Single]] = [
-        (
-            p.first,
-            (p.name, re.compile(rf"\b(?:{p.expression})" if p.at_word else p.expression, re.ASCII).match, p.measure),
-        )
-        for p in patterns
-    ]
-    by_first = {
-        char: [single for first, single in singles if not first or re.match(f"[{first}]", char)]
-        for char in map(chr, range(128))
-    }
-    return by_first | {"": [single for first, single in singles if not first]}

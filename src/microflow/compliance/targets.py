@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from microflow.compliance.findings import Violation
 from microflow.compliance.policy import Guard, Policy, Rule
 from microflow.compliance.scanner import TextScanner
 from microflow.errors import PolicyError
-from microflow.schema import Column, DatasetSchema
+from microflow.schema import Column, DatasetSchema, Dtype
 
 __all__ = ["GuardedField", "PlainTarget", "Target", "Targets", "TextField"]
 
@@ -34,6 +35,7 @@ class GuardedField:
     """A guard and the field it looks at; ``None`` where the data set has none, which counts as a missing value."""
 
     field: str | None
+    dtype: Dtype
     condition: FieldCondition
     holds: bool
 
@@ -44,6 +46,7 @@ class PlainTarget:
 
     index: int
     field: str
+    dtype: Dtype
     condition: FieldCondition
     guards: tuple[GuardedField, ...]
 
@@ -62,6 +65,14 @@ class TextField:
         """Target index, start and end of every finding in one text."""
         spans = self.scanner.spans(text)
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
+
+    def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
+        """Index of the text, target index, start and end of every finding in many texts."""
+        return [
+            (text, index, start, end)
+            for text, (name, start, end) in self.scanner.spans_in(texts)
+            for index in self.by_pattern[name]
+        ]
 
 
 class Targets:
@@ -88,8 +99,9 @@ class Targets:
             PlainTarget(
                 index,
                 target.field,
+                self.schema[target.field].dtype,
                 target.rule.condition,
-                tuple(self._guarded(target.rule, g) for g in target.rule.guards),
+                tuple(self._guarded(target.rule, guard) for guard in target.rule.guards),
             )
             for index, target in enumerate(self.all)
             if not isinstance(target.rule.condition, Contains)
@@ -114,7 +126,9 @@ class Targets:
         columns = self.schema.with_kind(guard.kind)[:1]
         for column in columns:
             _is_askable(rule, guard.condition, column)
-        return GuardedField(columns[0].name if columns else None, guard.condition, guard.holds)
+        if not columns:
+            return GuardedField(None, Dtype.STRING, guard.condition, guard.holds)
+        return GuardedField(columns[0].name, columns[0].dtype, guard.condition, guard.holds)
 
 
 def _is_askable(rule: Rule, condition: FieldCondition | Contains, column: Column) -> bool:

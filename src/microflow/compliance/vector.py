@@ -15,7 +15,7 @@ from microflow.compliance.policy import Policy
 from microflow.compliance.targets import PlainTarget, Target, Targets, TextField
 from microflow.schema import DatasetSchema
 
-__all__ = ["BatchChecker"]
+__all__ = ["BatchChecker", "plain_expressions"]
 
 Rows = npt.NDArray[np.int32]
 
@@ -35,7 +35,7 @@ class BatchChecker:
         self._texts = compiled.texts
         self._fields = list(compiled.fields)
         self._expressions = [
-            *(_expression(target, policy.reference_date) for target in compiled.plain),
+            *plain_expressions(compiled),
             *(
                 field.scanner.bears_clue(pl.col(field.name)).fill_null(value=False).alias(field.name)
                 for field in compiled.texts
@@ -70,12 +70,17 @@ class BatchChecker:
         return [(row, targets[index].violation(start, end)) for row, index, start, end in entries]
 
 
+def plain_expressions(targets: Targets) -> list[pl.Expr]:
+    """A boolean expression, never null, for each rule that looks at a field as a whole."""
+    return [_expression(target, targets.policy.reference_date) for target in targets.plain]
+
+
 def _expression(target: PlainTarget, reference: date) -> pl.Expr:
-    broken = target.condition.expression(pl.col(target.field), reference).fill_null(value=False)
+    broken = target.condition.expression(pl.col(target.field), target.dtype, reference).fill_null(value=False)
     for guard in target.guards:
         holds = pl.lit(isinstance(guard.condition, Missing))
         if guard.field is not None:
-            holds = guard.condition.expression(pl.col(guard.field), reference).fill_null(value=False)
+            holds = guard.condition.expression(pl.col(guard.field), guard.dtype, reference).fill_null(value=False)
         broken &= holds if guard.holds else ~holds
     return broken.alias(str(target.index))
 
@@ -88,8 +93,8 @@ def _scan(column: pa.Array, candidates: Rows, field: TextField) -> list[tuple[in
     if not len(candidates):
         return []
     texts = column.take(pa.array(candidates)).to_pylist()
-    findings = field.findings
-    return [(row, *finding) for row, text in zip(candidates.tolist(), texts, strict=True) for finding in findings(text)]
+    rows = candidates.tolist()
+    return [(rows[i], *finding) for i, *finding in field.findings_in(texts)]
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: list[tuple[int, int, int, int]]) -> Findings:

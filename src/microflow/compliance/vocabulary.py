@@ -86,7 +86,7 @@ def explain(condition: Condition) -> str:
     if condition == Expired():
         return "expired"
     word = _WORD_OF[type(condition)]
-    arguments = astuple(condition)  # type: ignore[call-overload] - every condition is a dataclass
+    arguments = astuple(condition)  # type: ignore[arg-type]  # all are dataclasses
     return " ".join([word, *(", ".join(a) if isinstance(a, tuple) else f"{a}".removesuffix(".0") for a in arguments)])
 
 

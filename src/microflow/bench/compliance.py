@@ -1,0 +1,154 @@
+"""``microflow bench compliance``: the check of a microflow and of a record, each beside what it competes with.
+
+Everything runs in a process of its own in which Polars has one thread. Healthcare records with hard cases are checked
+in microflows of 1,000 rows; that the forms agree is asserted before anything is timed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from microflow.bench import naive_check
+from microflow.bench.harness import Case, Line, fixed, measure
+from microflow.compliance import BatchChecker, Policy, RecordChecker, load_policy
+from microflow.compliance.targets import Targets
+from microflow.compliance.vector import plain_expressions
+from microflow.datasets import generate
+from microflow.descriptors import load_schema
+from microflow.errors import MicroflowError
+from microflow.microflows import microflows
+from microflow.schema import DatasetSchema, Record
+
+__all__ = ["run"]
+
+_ROWS = 1_000_000
+_RECORDS = 20_000
+_ROUNDS = 5
+_BATCH, _POLARS, _SCALAR, _NAIVE = (
+    "check, microflows of 1,000",
+    "plain Polars, same patterns, whole table",
+    "check, record by record",
+    "naive loop of rule objects",
+)
+
+#: What one would write by hand for the same identifiers, without check digits, ranges or positions.
+_BY_HAND = {
+    "url": r"https?://\S+|www\.\S+",
+    "email": r"[^\s@]+@[^\s@]+\.[^\s@]+",
+    "card": r"\b[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{3,4}\b|\b[0-9]{13,19}\b",
+    "ssn": r"\b[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}\b",
+    "mrn": r"(?i)\bmrn[:# -]{0,3}[0-9]{6,10}\b",
+    "ip": r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b|[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){2,7}",
+    "phone": r"\(?\b[0-9]{3}\)?[ .-][0-9]{3}[ .-][0-9]{4}\b|\+[0-9]{1,3}(?:[ -][0-9]{2,4}){2,4}\b",
+    "date": r"\b(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}|[0-9]{1,2} [A-Z][a-z]{2,8} [0-9]{4})\b",
+}
+
+
+def run(rows: int | None) -> list[Line]:
+    """Rates of both forms; ``rows`` is what the batch form checks (1,000,000 by default)."""
+    command = [sys.executable, "-m", __name__, str(rows or _ROWS)]
+    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MicroflowError("the benchmark's process failed", hint=done.stderr.strip().rpartition("\n")[2])
+    return [Line(**line) for line in json.loads(done.stdout)]
+
+
+def _measured(rows: int) -> list[Line]:
+    schema = load_schema("healthcare")
+    policy = load_policy(schema.policy)
+    table = pa.Table.from_batches([batch.rows for batch in generate("healthcare", rows, seed=1)])
+    flows = [flow.rows for flow in microflows(table.to_batches())]
+    records: list[Record] = table.slice(0, _RECORDS).to_pylist()
+    checker = BatchChecker(policy, schema)
+    _refuse_unequal(checker, RecordChecker(policy, schema), naive_check.NaiveChecker(policy, schema), flows, records)
+    lines = measure(
+        [
+            Case(_BATCH, _over(checker.check, flows), reference=_POLARS, goal=2e6, absolute=True),
+            Case(_POLARS, _plain_polars(policy, schema, table)),
+            Case(
+                _SCALAR,
+                _each(RecordChecker(policy, schema).check, records),
+                reference=_NAIVE,
+                goal=1.5e5,
+                absolute=True,
+            ),
+            Case(_NAIVE, _each(naive_check.NaiveChecker(policy, schema).check, records)),
+        ],
+        rounds=_ROUNDS,
+    )
+    ratios = {line.name: line.ratio or 0.0 for line in lines}
+    return [
+        *lines,
+        fixed("batch check over plain Polars", ratios[_BATCH], "×", at_least=0.6),
+        fixed("record check over naive loop", ratios[_SCALAR], "×", at_least=4),
+        fixed("rules that apply", len(checker.targets), "rules", at_least=10),
+        fixed("filled cells in the columns checked", _filled(table, checker), "%"),
+    ]
+
+
+def _over(check: Callable[[pa.RecordBatch], object], flows: list[pa.RecordBatch]) -> Callable[[], float]:
+    def work() -> float:
+        for rows in flows:
+            check(rows)
+        return float(sum(rows.num_rows for rows in flows))
+
+    return work
+
+
+def _each(check: Callable[[Record], object], records: list[Record]) -> Callable[[], float]:
+    def work() -> float:
+        for record in records:
+            check(record)
+        return float(len(records))
+
+    return work
+
+
+def _plain_polars(policy: Policy, schema: DatasetSchema, table: pa.Table) -> Callable[[], float]:
+    """The same rules as one select over the whole table, already in Polars: masks without spans or check digits."""
+    targets = Targets(policy, schema)
+    by_hand = [
+        pl.col(field.name).str.contains(_BY_HAND[pattern]).alias(f"{field.name} {pattern}")
+        for field in targets.texts
+        for pattern in field.by_pattern
+    ]
+    expressions = [*plain_expressions(targets), *by_hand]
+    frame = pl.DataFrame(table.select(list(targets.fields)))
+
+    def work() -> float:
+        return float(frame.select_seq(expressions).height)
+
+    return work
+
+
+def _refuse_unequal(
+    batch: BatchChecker,
+    record: RecordChecker,
+    naive: naive_check.NaiveChecker,
+    flows: list[pa.RecordBatch],
+    records: list[Record],
+) -> None:
+    by_row = [batch.violations(batch.check(rows)) for rows in flows[: -(-_RECORDS // 1_000)]]
+    of_batch = [violation for flow in by_row for _, violation in flow]
+    of_record = [violation for one in records for violation in record.check(one)]
+    if of_batch != of_record or of_record != [violation for one in records for violation in naive.check(one)]:
+        raise MicroflowError("the forms of the check do not agree")
+
+
+def _filled(table: pa.Table, checker: BatchChecker) -> float:
+    names = {target.field for target in checker.targets}
+    return float(100 * np.mean([1 - table.column(name).null_count / len(table) for name in sorted(names)]))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps([asdict(line) for line in _measured(int(sys.argv[1]))]))
