@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest import Quarantine, json_lines, read_microflows
 
 NOTE = 'é,\n"x'
 ROWS = [
@@ -88,3 +88,43 @@ def test_lines_of_anything(folder, people, lines):
     flows, refused, error = read(path, people)
     assert sum(len(flow) for flow in flows) + refused == written
     assert (error is not None) == (written == 0)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(), st.text(max_size=3), st.just([])
+)
+FIELDS = st.dictionaries(st.sampled_from(["name", "age", "score", "member", "seen", "note", "x"]), VALUES, max_size=4)
+EXACT = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["Ann", "", "é"]),
+        "age": st.integers(-(2**63), 2**63),
+        "score": st.one_of(st.integers(), st.floats()),
+        "member": st.booleans(),
+        "seen": st.sampled_from(["2021", "2021-02-30", "", "soon"]),
+    },
+)
+
+
+@given(st.lists(st.one_of(FIELDS, EXACT, EXACT), max_size=6), st.booleans())
+def test_columns_at_a_time_is_line_by_line(folder, people, records, is_ascii):
+    """Both ways through JSON Lines give the same rows and the same refusals."""
+    path = folder / "both.jsonl"
+    lines = [json.dumps({"id": n, **record}, ensure_ascii=is_ascii) for n, record in enumerate(records)]
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogatepass")
+    fast = logged(path, people)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lines, "_plain_columns", lambda *_: None)
+        assert logged(path, people) == fast
+
+
+def logged(path, people):
+    """Rows, and what was refused for what."""
+    log = []
+    quarantine = Quarantine()
+    quarantine.add = lambda *entry: log.append(entry)
+    try:
+        flows = list(read_microflows(path, people, quarantine=quarantine))
+    except InputError as error:
+        return str(error)
+    return [row for flow in flows for row in flow.rows.to_pylist()], log

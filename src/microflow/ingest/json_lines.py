@@ -1,4 +1,7 @@
-"""JSON Lines: an object a line; a line that is none goes to the quarantine."""
+"""JSON Lines: an object a line; a line that is none goes to the quarantine.
+
+A block in which every value already has its column's type is converted a column at a time; any other, line by line.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,29 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from microflow.errors import InputError
-from microflow.ingest.block import BLOCK_ROWS, Block
+from microflow.ingest.block import Block
 from microflow.ingest.quarantine import Quarantine
+from microflow.ingest.typed import typed_column
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import DatasetSchema, Record
+from microflow.schema import Column, DatasetSchema, Dtype, Record
 
 __all__ = ["read_json_lines"]
+
+#: Lines converted at a time: one that is broken slows down the others of its block.
+BLOCK_LINES = 5_000
+#: What JSON gives for a value that needs no conversion.
+_EXACT: dict[Dtype, set[type]] = {
+    Dtype.STRING: {str},
+    Dtype.INTEGER: {int},
+    Dtype.NUMBER: {int, float},
+    Dtype.BOOLEAN: {bool},
+    Dtype.DATE: {str},
+}
+
+Line = tuple[int, bytes]
 
 
 def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
@@ -25,31 +43,88 @@ def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quaranti
     Raises:
         InputError: the file holds nothing at all.
     """
-    records = _records(file, schema, quarantine)
+    lines = _lines(file)
     empty = True
-    while block := list(islice(records, BLOCK_ROWS)):
+    while block := list(islice(lines, BLOCK_LINES)):
         empty = False
-        columns = {
-            column.name: pa.array([record[column.name] for _, record in block], column.dtype.arrow)
-            for column in schema.columns
-        }
-        yield Block(np.array([line for line, _ in block], np.int64), columns)
-    if empty and not quarantine.total:
+        columns = _plain_columns([raw for _, raw in block], schema)
+        if columns is not None:
+            yield Block(np.array([number for number, _ in block], np.int64), columns)
+        else:
+            yield _checked(block, schema, quarantine)
+    if empty:
         raise InputError("the file is empty", path=place)
 
 
-def _records(file: IO[bytes], schema: DatasetSchema, quarantine: Quarantine) -> Iterator[tuple[int, Record]]:
+def _lines(file: IO[bytes]) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers."""
+    for number, raw in enumerate(file, 1):
+        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+        if line.strip():
+            yield number, line
+
+
+def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
+    """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
-    for line, raw in enumerate(file, 1):
-        stripped = raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
-        if not stripped.strip():
-            continue
+    try:
+        found = [_parse_fast(raw.decode()) for raw in raws]
+        if not all(map(_is_plain, raws, found)) or not all(map(names.issuperset, found)):
+            return None
+        return {column.name: _exact([one.get(column.name) for one in found], column) for column in schema.columns}
+    except (ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _is_plain(raw: bytes, found: object) -> bool:
+    """Whether no key is named twice (as many colons as keys), and no escape hides a NUL or half a surrogate pair."""
+    if not isinstance(found, dict) or raw.count(b'":') != len(found):
+        return False
+    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u"))
+
+
+def _exact(values: list[Any], column: Column) -> pa.Array:
+    """Values that are of the column's type as they are.
+
+    Raises:
+        ValueError: some value is not.
+    """
+    if not {type(value) for value in values} <= _EXACT[column.dtype] | {type(None)}:
+        raise UnconvertibleError("not of the column's type")
+    array = pa.array(values, column.dtype.arrow)
+    if column.dtype is Dtype.NUMBER and pc.all(pc.is_finite(array)).as_py() is False:
+        raise UnconvertibleError("not a finite number")
+    if array.type != pa.string():
+        return array
+    text, failures = typed_column(_without_empty(array), column)
+    if failures:
+        raise UnconvertibleError("not of the column's type")
+    return text
+
+
+def _without_empty(array: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+
+
+def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -> Block:
+    """The lines one by one, those at fault quarantined."""
+    names = frozenset(schema.names)
+    accepted: list[tuple[int, Record]] = []
+    for number, raw in block:
+        column, reason = "", "not a JSON object"
         try:
-            yield line, _record(_parse(stripped.decode().strip()), names, schema)
+            accepted.append((number, _record(_parse(raw.decode().strip()), names, schema)))
+            continue
         except _FaultError as fault:
-            quarantine.add(line, fault.column, fault.reason, raw.decode(errors="replace").rstrip("\r\n"))
+            column, reason = fault.column, fault.reason
         except (ValueError, RecursionError):
-            quarantine.add(line, "", "not a JSON object", raw.decode(errors="replace").rstrip("\r\n"))
+            pass  # not JSON at all
+        quarantine.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+    columns = {
+        column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
+        for column in schema.columns
+    }
+    return Block(np.array([number for number, _ in accepted], np.int64), columns)
 
 
 def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
@@ -81,6 +156,7 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_parse_fast = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _parse = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_only_once).decode
 
 

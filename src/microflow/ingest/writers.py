@@ -8,7 +8,6 @@ resumes. Text that a spreadsheet would take for a formula gets a leading apostro
 from __future__ import annotations
 
 import gzip
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -132,8 +131,7 @@ class _JsonLines:
         self._sink, self._file = sink, file
 
     def write(self, rows: pa.RecordBatch) -> None:
-        lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows.to_pylist())
-        self._sink.write("".join(f"{line}\n" for line in lines).encode())
+        pl.DataFrame(rows).write_ndjson(self._sink)
 
     def finish(self) -> None:
         if self._sink is not self._file:
