@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from microflow.errors import SetupError
+from microflow.errors import MicroflowError, SetupError
 from microflow.jvm import java
 from microflow.jvm.java import java_environment
 from microflow.microflows import microflows
-from microflow.processors import ProcessingSpec, SparkBatchProcessor, spark_session
+from microflow.processors import ProcessingSpec, SparkBatchProcessor, batch, spark_session
+from microflow.processors.parcels import RESULT, STAGED
+from microflow.processors.spark_work import Step
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -72,6 +74,26 @@ def test_workers_measure_and_the_driver_adds_up(
     assert min(one.pure_ns for one in done) > 0
     assert sum(one.pure_ns for one in done) == clock.report().pure_ns
     assert list(clock.pure_spans) == [one.pure_ns for one in done]
+
+
+@pytest.mark.spark
+def test_a_job_that_spark_cannot_finish_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+    make_rows: Callable[..., pa.RecordBatch],
+    make_spec: Callable[..., ProcessingSpec],
+    spark: SparkSession,
+) -> None:
+    """What a worker says may quote a row: the message does not."""
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        raise ValueError("123-45-6789")
+        yield from batches
+
+    monkeypatch.setattr(batch, "process_parcels", lambda spec: Step(STAGED, RESULT, work))
+    spec = make_spec("iot")
+    with pytest.raises(MicroflowError, match="Spark could not finish") as caught:
+        list(SparkBatchProcessor(spec, spark).process(microflows([make_rows(spec.schema, 20)]), PhaseClock()))
+    assert "6789" not in str(caught.value)
 
 
 def test_without_java_there_is_a_remedy(

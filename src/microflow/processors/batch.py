@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, Scope
+from microflow.errors import MicroflowError
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 __all__ = ["SparkBatchProcessor"]
+
+_WHY = "Spark's log says why; workers need the packages that pyproject.toml names, and to see MICROFLOW_SPARK_FOLDER"
 
 
 class SparkBatchProcessor:
@@ -70,6 +73,7 @@ class SparkBatchProcessor:
 
         Raises:
             SetupError: there is no Java 17 or newer.
+            MicroflowError: Spark could not finish the job.
         """
         with tempfile.TemporaryDirectory(dir=Settings.read().spark_folder) as folder:
             place = Path(folder)
@@ -110,11 +114,17 @@ class SparkBatchProcessor:
 
 def _map(session: SparkSession, source: Path, target: Path, step: Step) -> int:
     """One action, and how many nanoseconds it took."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
     from pyspark.sql.pandas.types import from_arrow_schema
 
     started = time.perf_counter_ns()
     frame = session.read.schema(from_arrow_schema(step.reads)).parquet(str(source))
-    frame.mapInArrow(step.work, from_arrow_schema(step.writes)).write.parquet(str(target))
+    try:
+        frame.mapInArrow(step.work, from_arrow_schema(step.writes)).write.parquet(str(target))
+    except (PySparkException, Py4JJavaError) as error:
+        # Its text may quote a value of a row: it goes no further than the log of Spark.
+        raise MicroflowError("Spark could not finish the job", hint=_WHY) from error
     return time.perf_counter_ns() - started
 
 
