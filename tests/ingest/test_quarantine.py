@@ -93,3 +93,17 @@ def test_microflows_are_numbered_and_bounded(tmp_path, people):
         (2, 2000, 345),
     ]
     assert [n for flow in flows for n in flow.rows.column("id").to_pylist()] == list(range(2_345))
+
+
+def test_a_quarantine_that_cannot_be_written_says_so(tmp_path):
+    """The error names the quarantine, not the input that was being read."""
+    with pytest.raises(InputError, match="the quarantine cannot be written"):
+        Quarantine(tmp_path / "none" / "log.csv").add(2, "", "a NUL character")
+
+
+def test_a_doubled_row_is_kept_on_request(tmp_path, read):
+    """Like any other refused row, a repeated id's row can be seen in the quarantine."""
+    path = tmp_path / "double.csv"
+    path.write_text("id,name,age,score,member,seen,note\n1,A,1,1,1,2021,x\n1,B,2,,,,\n")
+    _, log = read(path, keep_raw=True)
+    assert log == ['3,id,this record id was seen before,"1,B,2,,,,"']

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from microflow.errors import InputError
+
 __all__ = ["Quarantine"]
 
 
@@ -40,14 +42,19 @@ class Quarantine:
         self.counts[reason] += 1
         if self.path is None:
             return
+        entry = [line, _harmless(column), reason, *([_harmless(raw)] if self.keep_raw else [])]
+        try:
+            self._open().writerow(entry)
+        except OSError as error:
+            raise InputError(f"the quarantine cannot be written: {error.strerror}", path=self.path) from error
+
+    def _open(self) -> Any:
         if self._writer is None:
             # Raw text may hold bytes that are no text: they are shown, not refused a second time.
             self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="")
             self._writer = csv.writer(self._file)
-            self._writer.writerow(
-                ["line", "column", "reason", "raw"] if self.keep_raw else ["line", "column", "reason"]
-            )
-        self._writer.writerow([line, _harmless(column), reason, *([_harmless(raw)] if self.keep_raw else [])])
+            self._writer.writerow(["line", "column", "reason", *(["raw"] if self.keep_raw else [])])
+        return self._writer
 
     @property
     def _partial(self) -> Path:

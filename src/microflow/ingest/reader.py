@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -95,40 +95,39 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _accepted(blocks: Iterator[Block], schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
     seen = SeenIds()
     for block in blocks:
-        usable = np.ones(len(block.lines), np.bool_)
-        arrays = []
-        for column in schema.columns:
-            array = block.columns[column.name]
-            if array.type == pa.string():
-                array, failures = typed_column(array, column)
-            else:
-                failures = [(i, "a required value is missing") for i in _nulls(array)] if column.required else []
-            for position, reason in failures:
-                if usable[position]:
-                    usable[position] = False
-                    raw = _raw(block, position) if quarantine.keep_raw else ""
-                    quarantine.add(int(block.lines[position]), column.name, reason, raw)
-            arrays.append(array)
-        batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
-        if not usable.all():
-            batch = batch.filter(pa.array(usable))
-        yield _without_doubles(batch, block.lines[usable], schema, seen, quarantine)
+        batch, lines = _typed(block, schema, quarantine)
+        yield batch if schema.record_id is None else _without_doubles(batch, lines, schema.record_id, seen, quarantine)
+
+
+def _typed(block: Block, schema: DatasetSchema, quarantine: Quarantine) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+    """The rows whose values all fit their columns, and their lines; others are quarantined for their first fault."""
+    usable = np.ones(len(block.lines), np.bool_)
+    arrays = []
+    for column in schema.columns:
+        array = block.columns[column.name]
+        if array.type == pa.string():
+            array, failures = typed_column(array, column)
+        else:
+            failures = [(i, "a required value is missing") for i in _nulls(array)] if column.required else []
+        for position, reason in failures:
+            if usable[position]:
+                usable[position] = False
+                raw = _raw(block.columns.values(), position) if quarantine.keep_raw else ""
+                quarantine.add(int(block.lines[position]), column.name, reason, raw)
+        arrays.append(array)
+    batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
+    return (batch, block.lines) if usable.all() else (batch.filter(pa.array(usable)), block.lines[usable])
 
 
 def _without_doubles(
-    batch: pa.RecordBatch,
-    lines: npt.NDArray[np.int64],
-    schema: DatasetSchema,
-    seen: SeenIds,
-    quarantine: Quarantine,
+    batch: pa.RecordBatch, lines: npt.NDArray[np.int64], record_id: str, seen: SeenIds, quarantine: Quarantine
 ) -> pa.RecordBatch:
-    if schema.record_id is None:
-        return batch
-    doubles = seen.repeated(batch.column(schema.record_id))
+    doubles = seen.repeated(batch.column(record_id))
     if not len(doubles):
         return batch
-    for position in doubles:
-        quarantine.add(int(lines[position]), schema.record_id, "this record id was seen before")
+    for position in doubles.tolist():
+        raw = _raw(batch.columns, position) if quarantine.keep_raw else ""
+        quarantine.add(int(lines[position]), record_id, "this record id was seen before", raw)
     first = np.ones(batch.num_rows, np.bool_)
     first[doubles] = False
     return batch.filter(pa.array(first))
@@ -139,7 +138,7 @@ def _nulls(array: pa.Array) -> list[int]:
     return found
 
 
-def _raw(block: Block, position: int) -> str:
-    return ",".join(
-        "" if (value := array[position].as_py()) is None else str(value) for array in block.columns.values()
-    )
+def _raw(columns: Iterable[pa.Array], position: int) -> str:
+    """The row's values as they were read, which is as near to its text as a typed format comes."""
+    values = (column[position].as_py() for column in columns)
+    return ",".join("" if value is None else str(value) for value in values)
