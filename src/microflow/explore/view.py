@@ -60,7 +60,8 @@ class Explorer:
 
     def view(self) -> widgets.VBox:
         """Everything, laid out."""
-        controls = widgets.VBox([self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.status])
+        chosen = [self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.status]
+        controls = widgets.VBox(chosen, layout=widgets.Layout(flex="0 0 auto"))
         top = widgets.HBox([controls, self.risk, self.measured])
         tabs = widgets.Tab([self.flagged, self.changed, self.speed], titles=("flagged", "changed", "speed"))
         return widgets.VBox([top, tabs])
