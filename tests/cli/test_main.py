@@ -23,15 +23,18 @@ def microflow(*words, **environment):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there_and_teaches_by_example(name):
-    """What the help lists can be called, and its own help shows how."""
-    command = cli.get_command(click.Context(cli), name)
-    assert isinstance(command, click.Command)
+def test_every_command_is_there(name):
+    """What the help lists can be called, and says what it does."""
     shown = CliRunner().invoke(cli, [name, "--help"])
     assert shown.exit_code == 0
-    subcommands = command.commands.values() if isinstance(command, click.Group) else ()
-    helps = [shown.output, *(sub.help or "" for sub in subcommands)]
-    assert any("microflow " in text.replace("Usage:", "").split("\n", 1)[-1] for text in helps)
+    assert isinstance(cli.get_command(click.Context(cli), name), click.Command)
+
+
+@pytest.mark.parametrize("name", ["run", "generate", "verify", "assess", "bench", "doctor", "completion"])
+def test_help_teaches_by_example(name):
+    """Below the usage line stands at least one whole command to copy."""
+    shown = CliRunner().invoke(cli, [name, "--help"]).output
+    assert f"microflow {name}" in shown.split("\n", 1)[1]
 
 
 def test_help_imports_no_engine():

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.cli.progress import progress_bar
 from microflow.store.jobs import Progress
 
 __all__ = ["FILE", "OUTPUT", "counts_text", "method_options", "method_settings", "rows_bar"]
@@ -57,7 +57,7 @@ def method_settings(options: dict[str, Any]) -> MethodSettings:
 @contextmanager
 def rows_bar() -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
-    with tqdm(unit=" rows", unit_scale=True, disable=None, dynamic_ncols=True, leave=False) as bar:
+    with progress_bar(None, "processing") as bar:
 
         def follow(progress: Progress) -> None:
             bar.update(progress.rows_read - bar.n)

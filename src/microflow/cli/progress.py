@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -12,4 +11,4 @@ __all__ = ["progress_bar"]
 
 def progress_bar(total: int | None, what: str) -> tqdm[Any]:
     """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
-    return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, file=sys.stderr, disable=not sys.stderr.isatty())
+    return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
