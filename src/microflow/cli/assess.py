@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pyarrow as pa
@@ -15,7 +16,10 @@ from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 
-__all__ = ["assess"]
+if TYPE_CHECKING:
+    from microflow.assess import Assessment
+
+__all__ = ["assess", "compare_files"]
 
 
 @click.command()
@@ -35,17 +39,24 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
       microflow assess adult.csv out.csv --schema adult
       microflow assess visits.parquet out.parquet --schema healthcare --json risk.json
     """
-    from microflow.assess import align, needed_columns, render
+    from microflow.assess import render
+
+    found = compare_files(original, released, schema, attempts=attempts, seed=seed)
+    click.echo(render(found))
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def compare_files(original: Path, released: Path, schema: str, *, attempts: int = 1_000, seed: int = 1) -> Assessment:
+    """Measure a released file against its original."""
+    from microflow.assess import align, needed_columns
     from microflow.assess import assess as measure
 
     described = load_schema(schema)
     names = needed_columns(described)
     before = _table(original, described, names)
     after = _table(released, _as_released(described), names)
-    found = measure(before, after, align(described, before, after), described, attempts=attempts, seed=seed)
-    click.echo(render(found))
-    if json_file is not None:
-        json_file.write_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return measure(before, after, align(described, before, after), described, attempts=attempts, seed=seed)
 
 
 def _table(path: Path, schema: DatasetSchema, names: list[str]) -> pa.Table:

@@ -1,0 +1,70 @@
+"""One page says what a job did, and holds no value of any record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.csv as pacsv
+import pytest
+from click.testing import CliRunner
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.cli import cli
+from microflow.datasets import generate
+from microflow.errors import StoreError
+from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.store import PostgreSQLConnector
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture(scope="module")
+def finished(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
+    """A finished job on 600 records, with its files still at hand."""
+    folder = tmp_path_factory.mktemp("report")
+    (batch,) = generate("healthcare", 600, seed=3)
+    pacsv.write_csv(batch.rows, folder / "in.csv")
+    settings = MethodSettings(Method.K_ANONYMITY, k=3)
+    job = JobSpec(folder / "in.csv", folder / "out.csv", "healthcare", settings, job_id="report-test")
+    with PostgreSQLConnector(database_url) as connector:
+        PipelineOrchestrator(connector).run(job)
+    return job
+
+
+def report_of(job: str, page: Path) -> str:
+    done = CliRunner().invoke(cli, ["report", job, "--output", str(page)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return page.read_text("utf-8")
+
+
+def test_the_page_tells_everything(
+    finished: JobSpec, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts, rules, the phase figure, risk and utility; self-contained, and without any personal value."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    page = report_of("report-test", tmp_path / "page.html")
+    for expected in ("completed", "hipaa-name", "data:image/png;base64,", "linkage", "k (smallest class)"):
+        assert expected in page
+    assert "http" not in page
+    (batch,) = generate("healthcare", 600, seed=3)
+    for column in ("patient_name", "ssn", "email", "phone", "mrn"):
+        values = [value for value in batch.rows.column(column).to_pylist() if value and "*" not in value]
+        assert not [value for value in values if value in page]
+
+
+def test_without_its_files_the_risk_is_not_invented(
+    finished: JobSpec, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is still written, and says why nothing was measured."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    finished.output.unlink()
+    assert "Not measured: the input or the output is no longer where it was" in report_of(
+        "report-test", tmp_path / "page.html"
+    )
+
+
+def test_an_unknown_job_is_one_clear_line(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback, no page."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with pytest.raises(StoreError, match="no job 'nobody'"):
+        CliRunner().invoke(cli, ["report", "nobody"], catch_exceptions=False)
