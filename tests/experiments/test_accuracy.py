@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from microflow.datasets import DATA_TYPES, GeneratedBatch, generate
 from microflow.experiments import accuracy
-from microflow.experiments.accuracy import Accuracy, Counts, accuracy_frame, by_regulation, measure_accuracy
+from microflow.experiments.accuracy import Accuracy, Counts, by_regulation, measure_accuracy
 
 
 @pytest.mark.parametrize("data_type", DATA_TYPES)
@@ -47,12 +47,3 @@ def test_regulations_pool_their_rules() -> None:
     """A regulation's counts are the sum of its rules', over data types."""
     measured = [Accuracy("a", "R", "r-1", Counts(1, 2, 3)), Accuracy("b", "R", "r-2", Counts(10, 20, 30))]
     assert by_regulation(measured) == {"R": Counts(11, 22, 33)}
-
-
-def test_the_table_has_the_figure_s_columns() -> None:
-    """One row a rule, shares between 0 and 1 inside their interval."""
-    frame = accuracy_frame(rows=2_000, seed=2, data_types=["iot"])
-    assert frame["rule"].is_unique
-    for name in ("recall", "precision", "f1"):
-        assert (frame[f"{name}_low"] <= frame[name]).all()
-        assert (frame[name] <= frame[f"{name}_high"] + 1e-12).all()

@@ -46,14 +46,19 @@ class Pattern:
     before: str = ""
 
     @property
-    def expression(self) -> str:
-        """The whole of it."""
-        return rf"{self.boundary}[{self.first}](?:{self.rest})"
+    def head(self) -> str:
+        """The first character, with what has to hold in front of it."""
+        return rf"\b[{self.first}]" if self.at_word else f"[{self.first}]"
 
     @property
-    def boundary(self) -> str:
-        """What has to hold in front of the first character."""
-        return r"\b" if self.at_word else ""
+    def expression(self) -> str:
+        """The whole of it."""
+        return f"{self.head}(?:{self.rest})"
+
+    @property
+    def starts(self) -> frozenset[str]:
+        """The characters that a match may begin with."""
+        return frozenset(char for char in map(chr, range(128)) if re.match(f"[{self.first}]", char))
 
 
 # A mailbox or a domain label: anything but separators, so that internationalised names count (RFC 6531).

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import polars as pl
 
@@ -50,14 +50,17 @@ class TextScanner:
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
-        patterns = {f"p{i}": pattern for i, pattern in enumerate(PATTERNS) if pattern.name in wanted}
+        patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
         self._marks = tuple(dict.fromkeys(pattern.mark for pattern in patterns.values() if pattern.mark))
         self._search = _union(patterns)
         self._by_group = {group: _Compiled.of(pattern) for group, pattern in patterns.items()}
-        self._by_first = {
-            char: [self._by_group[group] for group, pattern in patterns.items() if re.match(f"[{pattern.first}]", char)]
-            for char in map(chr, range(128))
-        }
+        self._later = {group: self._by_group_after(group, patterns) for group in patterns}
+
+    def _by_group_after(self, group: str, patterns: Mapping[str, Pattern]) -> list[_Compiled]:
+        """The patterns that the union has not tried where this one matched, and that may begin alike."""
+        later = list(patterns)[list(patterns).index(group) + 1 :]
+        own = patterns[group].starts
+        return [self._by_group[other] for other in later if own & patterns[other].starts]
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
@@ -91,31 +94,36 @@ class TextScanner:
             yield index, (name, start - offsets[index], end - offsets[index])
 
     def _spans(self, text: str, position: int) -> list[Span]:
+        search, by_group = self._search, self._by_group
         found: list[Span] = []
-        while (match := self._search(text, position)) is not None:
-            start = position = match.start()
-            first_choice = self._by_group[match.lastgroup or ""]
-            span = _span(first_choice, match, found) or self._second_choice(text, start, found)
-            position = start + 1
+        while (match := search(text, position)) is not None:
+            start = match.start()
+            group = match.lastgroup or ""
+            pattern = by_group[group]
+            length = pattern.measure(match)
+            if length and pattern.before is None:  # nearly always
+                position = start + length
+                found.append((pattern.name, start, position))
+                continue
+            span = _span(pattern, match, length, found) or self._second_choice(group, text, start, found)
+            position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
                     found.pop()  # it lies inside
                 found.append(span)
-                position = span[2]
         return found
 
-    def _second_choice(self, text: str, start: int, found: list[Span]) -> Span | None:
+    def _second_choice(self, group: str, text: str, start: int, found: list[Span]) -> Span | None:
         """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        for pattern in self._by_first[text[start]]:
+        for pattern in self._later[group]:
             match = pattern.match(text, start)
-            if match is not None and (span := _span(pattern, match, found)) is not None:
+            if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
                 return span
         return None
 
 
-def _span(pattern: _Compiled, match: re.Match[str], found: list[Span]) -> Span | None:
-    """The finding that a match is, if it is one."""
-    length = pattern.measure(match)
+def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
+    """The finding that a match of this measure is, if it is one."""
     if not length:
         return None
     start = begin = match.start()
@@ -136,18 +144,25 @@ def _reach_back(text: str, start: int, before: Search, found: list[Span]) -> int
     return begin
 
 
+def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
+    """Group name to pattern, those together that the union looks up together."""
+    heads: dict[str, list[Pattern]] = {}
+    for pattern in patterns:
+        heads.setdefault(pattern.head, []).append(pattern)
+    return {f"p{i}": pattern for i, pattern in enumerate(chain.from_iterable(heads.values()))}
+
+
 def _union(patterns: Mapping[str, Pattern]) -> Search:
     """The search for the first of several patterns, each a named group.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly, and what may stand behind
     each of them is looked up by one look back at it.
     """
-    groups: dict[str, list[str]] = {}
+    if not patterns:
+        return re.compile("(?!)").search
+    rests: dict[str, list[str]] = {}
     for group, pattern in patterns.items():
-        groups.setdefault(f"{pattern.boundary}[{pattern.first}]", []).append(f"(?P<{group}>{pattern.rest})")
+        rests.setdefault(pattern.head, []).append(f"(?P<{group}>{pattern.rest})")
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
-    behind = "|".join(f"(?<={first})(?:{'|'.join(rests)})" for first, rests in groups.items())
-    return re.compile(f"[{firsts}](?:{behind})" if firsts else _NOTHING, re.ASCII).search
-
-
-_NOTHING = "(?!)"
+    behind = "|".join(f"(?<={head})(?:{'|'.join(members)})" for head, members in rests.items())
+    return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search

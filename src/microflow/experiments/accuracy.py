@@ -7,19 +7,18 @@ say how well the rules cover what the generator writes, near misses included; th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-import pandas as pd
 import pyarrow as pa
 
 from microflow.assess.rates import Rate
 from microflow.compliance import BatchChecker, load_policy
-from microflow.datasets import DATA_TYPES, generate
+from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.microflows import microflows
 
-__all__ = ["GOAL", "Accuracy", "Counts", "accuracy_frame", "by_regulation", "measure_accuracy"]
+__all__ = ["GOAL", "Accuracy", "Counts", "by_regulation", "measure_accuracy"]
 
 #: What every rule is held to on 200,000 records of each data type.
 GOAL = {"recall": 0.999, "precision": 0.995}
@@ -122,26 +121,3 @@ def by_regulation(measured: Iterable[Accuracy]) -> dict[str, Counts]:
     for accuracy in measured:
         totals[accuracy.regulation] = totals.get(accuracy.regulation, Counts(0, 0, 0)) + accuracy.counts
     return totals
-
-
-def accuracy_frame(
-    rows: int = 200_000, seed: int = 1, data_types: Sequence[str] = DATA_TYPES, *, hard_cases: bool = True
-) -> pd.DataFrame:
-    """The table of the paper and of the figure.
-
-    Columns: ``data_type``, ``regulation``, ``rule``, ``hits``, ``false_alarms``, ``misses``; ``recall``, ``precision``
-    and ``f1``, each with ``_low`` and ``_high``, 0 to 1; ``reaches_goal``. One row a rule and data type.
-    """
-    measured = [
-        accuracy for kind in data_types for accuracy in measure_accuracy(kind, rows, seed, hard_cases=hard_cases)
-    ]
-    return pd.DataFrame([_row(accuracy) for accuracy in measured])
-
-
-def _row(accuracy: Accuracy) -> dict[str, object]:
-    counts = accuracy.counts
-    row = {"data_type": accuracy.data_type, "regulation": accuracy.regulation, "rule": accuracy.rule, **asdict(counts)}
-    for name in ("recall", "precision", "f1"):
-        rate: Rate = getattr(counts, name)
-        row |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
-    return row | {"reaches_goal": accuracy.reaches_goal}
