@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["answer", "detection_frame", "matrix", "measured", "trial"]
 
 _TARGET = "microflow.experiments.detection:trial"
-_ROWS = {"smoke": 2_000, "quick": 50_000, "paper": 200_000}
+_ROWS = {"smoke": 2_000, "quick": 30_000, "paper": 200_000}
 _TYPES = {"smoke": ("healthcare",), "quick": ("healthcare", "financial", "ecommerce", "iot")}
 
 

@@ -56,7 +56,7 @@ class _Scale:
 
 _SCALES = {
     "smoke": _Scale(SETTINGS[1::4], 2_000, 3, 2, 500, 100, 1),
-    "quick": _Scale(SETTINGS, 20_000, 3, 3, 4_000, 500, 1),
+    "quick": _Scale(SETTINGS, 10_000, 3, 3, 2_000, 300, 1),
     "paper": _Scale(SETTINGS, 1_000_000, 5, 15, 50_000, 2_000, 5),
 }
 
