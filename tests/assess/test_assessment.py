@@ -44,6 +44,15 @@ def test_tokenization_is_told_to_be_pseudonymisation(people: pa.Table, release, 
     assert "name: identifiers are released as they were" in " ".join(plain.reasons)
 
 
+def test_one_identifier_that_leaked_is_told(people: pa.Table, release, schema: DatasetSchema) -> None:
+    """Blank but for a single row."""
+    released, ordinals = release(MethodSettings(Method.K_ANONYMITY))
+    names = [None] * released.num_rows
+    names[7] = people.column("name")[int(ordinals[7])].as_py()
+    leaked = released.set_column(1, "name", pa.array(names, pa.string()))
+    assert "name: identifiers are released as they were" in " ".join(assess(people, leaked, ordinals, schema).reasons)
+
+
 def test_reversible_tokens_are_told(people: pa.Table, release, schema: DatasetSchema) -> None:
     """The key holder's power is part of the risk."""
     found = assess(people, *release(MethodSettings(Method.TOKENIZATION, reversible=True)), schema, attempts=50)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import chisquare
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.generalise import parse
-from microflow.assess.attacks import linkage, matches, singling_out
+from microflow.assess.attacks import _guesses, linkage, matches, singling_out
 from microflow.assess.pair import Pair
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
@@ -63,6 +64,24 @@ def test_equal_people_are_found_by_lot() -> None:
     four = pa.table({"sex": ["F"] * 1_000, "n": np.arange(1_000) // 4}, schema=schema.arrow)
     pair = Pair.of(schema, four, four, np.arange(1_000))
     assert linkage(pair, 2, 1_000, rng()).main.value == pytest.approx(0.25, abs=0.05)
+
+
+def test_ties_are_broken_by_lot_over_rows() -> None:
+    """Six rows in classes of one, two and three, all equally near: each is named equally often."""
+    schema, _ = unique_people(2)
+    table = pa.table({"sex": ["F"] * 6, "n": [1, 2, 2, 3, 3, 3]}, schema=schema.arrow)
+    pair = Pair.of(schema, table, table, np.arange(6))
+    told = np.zeros(3_000, np.int64)
+    guesses = _guesses(pair, told, np.tile([True, False], (3_000, 1)), rng())
+    assert chisquare(np.bincount(guesses, minlength=6)).pvalue > 1e-3
+
+
+def test_of_two_labels_that_fit_the_narrower_is_believed() -> None:
+    """And a label that does not fit is not, however narrow."""
+    schema = DatasetSchema("n", (Column("n", Role.QUASI_IDENTIFIER, Dtype.INTEGER, low=0, high=100),), "combined")
+    before = pa.table({"n": [50, 50, 50]}, schema=schema.arrow)
+    pair = Pair.of(schema, before, pa.table({"n": ["[0-100]", "[40-60]", "[51-52]"]}), np.arange(3))
+    assert set(_guesses(pair, np.zeros(50, np.int64), np.ones((50, 1), np.bool_), rng())) == {1}
 
 
 def test_k_anonymity_bounds_linkage_and_tokens_do_not(people: pa.Table, release, schema: DatasetSchema) -> None:

@@ -26,7 +26,8 @@ def test_a_risk_is_what_exceeds_chance() -> None:
     assert Attack.of("a", 1, tenth, half).risk == 0
     assert Attack.of("a", 1, half, none).risk == 0.5
     attack = Attack.of("a", 1, half, tenth)
-    assert attack.low < attack.risk < attack.high
+    assert attack.low == pytest.approx((half.low - tenth.high) / (1 - tenth.high))
+    assert attack.high == pytest.approx((half.high - tenth.low) / (1 - tenth.low))
 
 
 def test_where_chance_always_wins_there_is_no_risk() -> None:

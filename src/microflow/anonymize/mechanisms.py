@@ -89,9 +89,10 @@ class TruncatedGeometric:
     :math:`e^{\varepsilon d / (size - 1)}`.
 
     Missing: a present value is released as missing with probability r, a missing one with probability e^ε r, and
-    otherwise a missing value is released as noise around the middle of the grid, which no code is farther from than
-    half the grid. With a = e^{ε/2} / z, r = (a - 1) / (a e^ε - 1) makes every ratio at most e^ε without setting a part
-    of the budget aside; z is 1, or the weight of noise around a middle that lies between two codes.
+    otherwise a missing value is released as noise around the middle of the grid. No code is farther from the middle
+    than half the grid, so that its noise is at most e^{ε/2} times as likely as the middle's; with
+    r = 1 / (1 + e^{ε/2} + e^ε), telling anything is e^{ε/2} times as likely for a present value, too. So every ratio
+    is at most e^ε, and no part of the budget is set aside for what is missing.
     """
 
     def __init__(self, size: int, epsilon: float) -> None:
@@ -101,9 +102,7 @@ class TruncatedGeometric:
         self.epsilon = _checked(epsilon)
         spent = epsilon * (1 - _MARGIN)
         self.alpha = math.exp(-spent / (size - 1))
-        between = 1.0 if size % 2 else 2 * math.sqrt(self.alpha) / (1 + self.alpha)
-        growth = math.exp(spent / 2) / between
-        hidden = (growth - 1) / (growth * math.exp(spent) - 1)
+        hidden = 1 / (1 + math.exp(spent / 2) + math.exp(spent))
         self._present = _edges(hidden, _noise(self.alpha, size))
         self._missing = _edges(hidden * math.exp(spent), _around_middle(self.alpha, size))
         self._present_list = [int(edge) for edge in self._present]
