@@ -42,7 +42,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     ax.spines["left"].set_visible(False)
     ax.grid(visible=True, axis="x")
     ax.set_xlim(min(0.8, 0.9 * frame["low"].min(), 0.9 / floor), max(frame["high"].max(), floor) * 4)
-    ax.set_xlabel("Measured time, as a multiple of the clean measurement")
+    ax.set_xlabel("Measured time, multiple of the clean one")
     figure.legend(loc="outside upper right", ncols=2, handletextpad=0.2, columnspacing=1)
     return figure
 
