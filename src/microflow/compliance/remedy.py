@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Findings, Violation
@@ -69,6 +68,8 @@ class _Remedies:
         self.fields = [target.field for target in compiled.all]
         self.suppresses = np.array([rule.remedy == _SUPPRESS for rule in rules], np.bool_)
         self.index = {(target.rule.id, target.field): i for i, target in enumerate(compiled.all)}
+        others = {target.field for target in compiled.all if target.rule.remedy not in {"blank", _SUPPRESS}}
+        self.only_blanked = frozenset(self.fields) - others
         self._whole = [_FIELD_REMEDIES.get(rule.remedy) for rule in rules]
         self._spans = [_span_remedy(rule) for rule in rules]
         self._search = {field.name: field.findings for field in compiled.texts}
@@ -120,17 +121,20 @@ class BatchRemedy:
 
     def apply(self, rows: pa.RecordBatch, findings: Findings) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
         """Rows that survive, remedied, and the positions (int64, ascending) they had."""
-        everyone = np.arange(rows.num_rows, dtype=np.int64)
         if not len(findings):
-            return rows, everyone
+            return rows, np.arange(rows.num_rows, dtype=np.int64)
         stays = np.ones(rows.num_rows, np.bool_)
         stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
-        columns = list(rows.columns)
-        for name, cells in self._cells(findings, stays).items():
-            position = rows.schema.get_field_index(name)
-            columns[position] = self._remedied(name, columns[position], cells)
-        remedied = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
-        return (remedied, everyone) if stays.all() else (remedied.filter(pa.array(stays)), everyone[stays])
+        cells = self._cells(findings, stays)
+        kept = np.flatnonzero(stays)
+        places = None if len(kept) == rows.num_rows else pa.array(kept)
+        columns = [
+            self._remedied(name, column, cells[name], kept)
+            if name in cells
+            else (column if places is None else column.take(places))
+            for name, column in zip(rows.schema.names, rows.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=rows.schema), kept
 
     def _cells(self, findings: Findings, stays: npt.NDArray[np.bool_]) -> dict[str, dict[int, list[Finding]]]:
         """Field to row to its findings, of the rows that stay."""
@@ -141,13 +145,24 @@ class BatchRemedy:
             cells[self._remedies.fields[index]][row].append((index, start, end))
         return cells
 
-    def _remedied(self, field: str, column: pa.Array, cells: dict[int, list[Finding]]) -> pa.Array:
+    def _remedied(
+        self, field: str, column: pa.Array, cells: dict[int, list[Finding]], kept: npt.NDArray[np.int64]
+    ) -> pa.Array:
+        """The kept rows of a column, with the remedied values in their places."""
         rows = np.fromiter(cells, np.int64, len(cells))
+        source = np.arange(len(column))
+        source[rows] = len(column) + np.arange(len(rows))
+        values = pa.concat_arrays([column, self._values(field, column, rows, cells)])
+        return values.take(pa.array(source[kept]))
+
+    def _values(
+        self, field: str, column: pa.Array, rows: npt.NDArray[np.int64], cells: dict[int, list[Finding]]
+    ) -> pa.Array:
+        if field in self._remedies.only_blanked:
+            return pa.nulls(len(rows), column.type)
         values = column.take(pa.array(rows)).to_pylist()
         remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), strict=True)]
-        mask = np.zeros(len(column), np.bool_)
-        mask[rows] = True
-        return pc.replace_with_mask(column, pa.array(mask), pa.array(remedied, column.type))
+        return pa.array(remedied, column.type)
 
 
 class RecordRemedy:
