@@ -1,5 +1,6 @@
 """What the router believes about costs."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,21 @@ def test_one_accident_does_not_change_the_mind() -> None:
         learned.observe(500, before.together(500), together=True)
     learned.observe(500, 450_000_000, together=True)
     assert learned.now.together(500) <= 1.3 * before.together(500)
+
+
+def test_interruptions_do_not_speak_against_microflows() -> None:
+    """On a machine that takes the core away for 10 ms in every 5 ms of work, break-even stays what the work says."""
+    truth, chance = Costs(10_000, 250_000, 1_500), np.random.default_rng(1)
+    learned = LearnedCosts(truth)
+
+    def seen(work_ns: float) -> float:
+        return work_ns + 10_000_000 * chance.poisson(work_ns / 5_000_000)
+
+    for _ in range(1_000):
+        learned.observe(1, seen(truth.alone(1)), together=False)
+        size = int(chance.choice([30, 100, 400, 1_000]))
+        learned.observe(size, seen(truth.together(size)), together=True)
+    assert truth.break_even / 2 < learned.break_even < truth.break_even * 2
 
 
 def test_costs_are_never_negative() -> None:

@@ -77,6 +77,13 @@ def test_the_way_does_not_flutter_at_the_break_even_size() -> None:
     assert ways == [False, False, False, True, True, True, True, False, False]
 
 
+def test_a_backlog_of_a_microflow_goes_as_one_whatever_was_learned() -> None:
+    """Even where microflows seem dear: a wrong belief cannot keep a router from catching up."""
+    router = AdaptiveRouter(costs=Costs(single=10_000, fixed=50_000_000, each=500))
+    assert not router.route(900).together  # type: ignore[union-attr]
+    assert router.route(2_000).together  # type: ignore[union-attr]
+
+
 def test_a_missed_objective_halves_the_microflow_a_kept_one_lets_it_grow() -> None:
     """Additive increase, multiplicative decrease, never above 1,000 rows."""
     router, sizes = AdaptiveRouter(Objectives(service_ns=1_000_000), COSTS), []

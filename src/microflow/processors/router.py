@@ -165,7 +165,9 @@ class AdaptiveRouter(_InOrder):
             return None
         if self._overtook:
             return self._take_around(waiting)
-        self._together = waiting > self._learned.break_even * (1 / HYSTERESIS if self._together else HYSTERESIS)
+        band = 1 / HYSTERESIS if self._together else HYSTERESIS
+        # A backlog of a whole microflow goes as one, whatever was learned.
+        self._together = waiting > min(self._learned.break_even * band, MICROFLOW_ROWS - 1)
         if not self._together:
             return self._take(1, "low load", together=False)
         size = min(waiting, self._bound)
