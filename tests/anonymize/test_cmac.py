@@ -78,6 +78,18 @@ def test_equal_to_the_library_for_any_messages(key: bytes, prefixes: list[int], 
     assert [tag.tobytes() for tag in tags] == expected
 
 
+@pytest.mark.parametrize("many", [1, 31, 33, 200])
+def test_few_and_many_long_values_take_different_ways_to_one_tag(many: int) -> None:
+    """A few long values go singly, many as arrays."""
+    key, head = bytes(range(32)), bytes(range(16))
+    messages = [bytes([i % 256]) * (17 + i) for i in range(many)] + [b"short"] * 50
+    tags = ManyCmac(key, [head]).tags(spans(messages))
+    for message, tag in zip(messages, tags, strict=True):
+        mac = CMAC(algorithms.AES(key))
+        mac.update(head + message)
+        assert mac.finalize() == tag.tobytes()
+
+
 def test_slices_of_a_batch_are_read_where_they_begin() -> None:
     """Microflows are slices: offsets and bytes do not begin at 0."""
     column = pa.array([f"value {i}" * (i % 5) for i in range(40)])

@@ -20,6 +20,8 @@ __all__ = ["ManyCmac"]
 #: A block, as two words; XOR and AND do not care about byte order.
 _Blocks = npt.NDArray[np.uint64]
 _BLOCK = np.dtype((np.void, BLOCK_BYTES))
+_FEW = 32
+"""So many values of more than one block go singly: the fixed cost of arrays is that of about as many."""
 _R128 = 0x87
 """The constant by which SP 800-38B reduces a doubled subkey."""
 
@@ -59,6 +61,8 @@ class ManyCmac:
 
     def _advance(self, values: TextSpans, rows: npt.NDArray[np.int64], blocks: npt.NDArray[np.int64]) -> _Blocks:
         """The chain over all blocks but the last of the values at ``rows``."""
+        if len(rows) <= _FEW:
+            return np.concatenate([self._advance_one(values, row) for row in rows])
         state = self._states[values.lanes[rows]]
         for position in range(int(blocks.max()) - 1):
             active = np.flatnonzero(blocks - 1 > position)
@@ -66,12 +70,19 @@ class ManyCmac:
             state[active] = self._encrypt(state[active] ^ block)
         return state
 
-    def _chain(self, prefix: bytes) -> _Blocks:
-        """The state after a prefix of whole blocks."""
-        state = np.zeros((1, 2), np.uint64)
-        for start in range(0, len(prefix), BLOCK_BYTES):
-            state = self._encrypt(state ^ _words(prefix[start : start + BLOCK_BYTES]))
-        return state
+    def _advance_one(self, values: TextSpans, row: int) -> _Blocks:
+        """The same for one value: a leaked name among a thousand codes is not worth an array."""
+        value = values.value(row)
+        return self._chain(
+            value[: (len(value) - 1) // BLOCK_BYTES * BLOCK_BYTES], self._states[values.lanes[row]].tobytes()
+        )
+
+    def _chain(self, blocks: bytes, state: bytes = bytes(BLOCK_BYTES)) -> _Blocks:
+        """The state after some whole blocks."""
+        for start in range(0, len(blocks), BLOCK_BYTES):
+            mixed = int.from_bytes(state) ^ int.from_bytes(blocks[start : start + BLOCK_BYTES])
+            state = self._encryptor.update(mixed.to_bytes(BLOCK_BYTES))
+        return _words(state)
 
     def _encrypt(self, blocks: _Blocks) -> _Blocks:
         enciphered = self._encryptor.update(blocks.reshape(-1).view(np.uint8).data)

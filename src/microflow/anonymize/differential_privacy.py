@@ -12,9 +12,11 @@ All other columns pass unchanged and are *not* covered by the guarantee; `descri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
@@ -90,14 +92,18 @@ class LocalDifferentialPrivacy:
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Perturb one microflow; every row is kept."""
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-        ids = None if self._record_id is None else columns[self._record_id].fill_null(0).to_numpy()
-        for one, uniforms in zip(self._perturbed, self._uniforms.many(rows.num_rows, ids), strict=True):
+        for one, uniforms in zip(self._perturbed, self._draw(rows.num_rows, columns), strict=True):
             codes = one.mechanism.perturb(one.domain.encode(columns[one.column.name]), uniforms)
             columns[one.column.name] = one.domain.decode(codes)
         for name in self._removed:
             columns[name] = pa.nulls(rows.num_rows, columns[name].type)
         released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
+
+    def _draw(self, rows: int, columns: Mapping[str, pa.Array]) -> npt.NDArray[np.uint64]:
+        if self._settings.seed is None or self._record_id is None:
+            return self._uniforms.many(rows)
+        return self._uniforms.many(rows, columns[self._record_id].fill_null(0).to_numpy())
 
     def anonymize_record(self, record: Record) -> Record:
         """Perturb one record; with a seed, equal to the row that `anonymize` gives."""

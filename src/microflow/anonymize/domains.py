@@ -106,7 +106,8 @@ class Grid:
         """Nearest grid points."""
         # pyarrow hands nulls over as NaN, which every step up to the last keeps.
         numbers = column.to_numpy(zero_copy_only=False).astype(np.float64)
-        steps = np.rint((np.clip(numbers, self._low, self._high) - self._low) / self.step)
+        inside = np.minimum(np.maximum(numbers, self._low), self._high)
+        steps = np.rint((inside - self._low) / self.step)
         codes: Codes = np.where(np.isnan(steps), self.size, steps).astype(np.int64)
         return codes
 

@@ -62,19 +62,18 @@ class RandomisedResponse:
         # Rounded up: each lie a little more likely, so that the truth is never too likely.
         self._lie = math.ceil(_TOTAL / (math.exp(epsilon * (1 - _MARGIN)) + size))
         self._keep = _TOTAL - self._lie * size
+        # Upper ends of: the truth, then lies that go 1 to ``size`` steps around the circle of codes.
+        self._list = [self._keep + self._lie * step for step in range(size)]
+        self._edges = np.array(self._list, np.uint64)
+        self._circle = np.arange(2 * size + 1) % (size + 1)
 
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
-        # A lie goes 1 to ``size`` steps around the circle of codes.
-        steps = np.zeros(len(codes), np.int64)
-        lies = np.flatnonzero(uniforms >= self._keep)
-        steps[lies] = 1 + (uniforms[lies] - np.uint64(self._keep)).astype(np.int64) // self._lie
-        return (codes + steps) % (self.size + 1)
+        return self._circle.take(codes + np.searchsorted(self._edges, uniforms, side="right"))
 
     def perturb_one(self, code: int, uniform: int) -> int:
         """One released code."""
-        steps = 0 if uniform < self._keep else 1 + (uniform - self._keep) // self._lie
-        return (code + steps) % (self.size + 1)
+        return (code + bisect_right(self._list, uniform)) % (self.size + 1)
 
     def probability(self, released: int, true: int) -> Fraction:
         """Keep or lie."""
@@ -111,7 +110,7 @@ class TruncatedGeometric:
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
         drawn = np.searchsorted(self._present, uniforms, side="right")
-        released: Codes = np.clip(codes + drawn - self.size, 0, self.size - 1)
+        released: Codes = np.minimum(np.maximum(codes + drawn - self.size, 0), self.size - 1)
         absent = np.flatnonzero(codes == self.size)
         if len(absent):
             drawn[absent] = np.searchsorted(self._missing, uniforms[absent], side="right")
