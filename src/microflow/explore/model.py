@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ _ATTEMPTS = 200
 _LOADS = (500, 2_000, 8_000, 32_000, 128_000)
 _ARRIVALS = 3_000
 _LONGEST_CELL = 44
+#: Characters before the first difference that show where in a text it is.
+_LEAD = 12
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,8 @@ class Trialled:
             before = self.sample.rows.slice(ordinal, 1).to_pylist()[0]
             kept = place.get(ordinal)
             after = self.released.slice(kept, 1).to_pylist()[0] if kept is not None else None
-            rows += [
-                [str(ordinal), name, _cell(value), "suppressed" if after is None else _cell(after[name])]
-                for name, value in before.items()
-                if after is None or after[name] != value
-            ]
+            changed = [name for name, value in before.items() if after is None or _text(after[name]) != _text(value)]
+            rows += [[str(ordinal), name, *_cells(before[name], after and _text(after[name]))] for name in changed]
         return Table(["record", "field", "before", "after"], rows, "How flagged records change")
 
     def measures(self) -> Table:
@@ -176,6 +176,19 @@ def latency_frame(spec: ProcessingSpec, sample: Sample) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _cell(value: object) -> str:
-    text = "∅" if value is None else str(value)
-    return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]}…"
+def _text(value: object) -> str:
+    return "∅" if value is None else str(value)
+
+
+def _cells(value: object, after: str | None) -> tuple[str, str]:
+    """Before and after, cut to where they differ; a record that was suppressed has no after."""
+    before = _text(value)
+    if after is None:
+        return before[:_LONGEST_CELL], "suppressed"
+    alike = max(len(commonprefix([before, after])) - _LEAD, 0)
+    return _cut(before, alike), _cut(after, alike)
+
+
+def _cut(text: str, start: int) -> str:
+    end = start + _LONGEST_CELL
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
