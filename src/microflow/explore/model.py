@@ -6,8 +6,7 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from os.path import commonprefix
+from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +184,8 @@ def _cells(value: object, after: str | None) -> tuple[str, str]:
     before = _text(value)
     if after is None:
         return before[:_LONGEST_CELL], "suppressed"
-    alike = max(len(commonprefix([before, after])) - _LEAD, 0)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+    alike = max(same - _LEAD, 0)
     return _cut(before, alike), _cut(after, alike)
 
 
