@@ -167,7 +167,7 @@ def test_a_job_that_failed_says_so_without_a_value_and_can_be_resumed(
     a_job: Make, connector: PostgreSQLConnector, tmp_path: Path
 ) -> None:
     """A foreign error's text may quote a person: only its kind is stored. Nothing has appeared; then all does."""
-    job = a_job(job_id="failed-half-way", output=tmp_path / "out.parquet")
+    job = a_job(job_id="failed-half-way", output=tmp_path / "out.parquet", store_records=StoreRecords.ORIGINAL)
     stopped(connector, job)
     view = JobStore(connector).load(str(job.job_id))
     assert (view.status, view.error) == ("failed", "StopError")
@@ -175,6 +175,10 @@ def test_a_job_that_failed_says_so_without_a_value_and_can_be_resumed(
     metrics = PipelineOrchestrator(connector, commits=SMALL).resume(str(job.job_id))
     assert metrics["research_benefits"]["fault_tolerance"]["resumed_at_microflow"] == 4
     assert pq.read_table(job.output).num_rows == metrics["processing_metrics"]["released"]
+    stored = connector.query(
+        "SELECT count(*), count(DISTINCT ordinal) FROM original_records WHERE job_id = %s", (job.job_id,)
+    )
+    assert stored == [(metrics["processing_metrics"]["total_records"],) * 2]
     with pytest.raises(CheckpointError, match="is completed"):
         PipelineOrchestrator(connector).resume(str(job.job_id))
 
