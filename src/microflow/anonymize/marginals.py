@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from microflow.anonymize.differential_privacy import Perturbed
 from microflow.anonymize.mechanisms import Codes, RandomisedResponse, TruncatedGeometric
 from microflow.errors import MicroflowError
 
-__all__ = ["Estimate", "debias_grid", "estimate_mean", "estimate_missing", "estimate_shares"]
+__all__ = ["Estimate", "debias_grid", "estimate_marginal", "estimate_mean", "estimate_missing", "estimate_shares"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,6 +42,21 @@ class Estimate:
             raise MicroflowError("an estimate needs at least two records")
         error = float(contributions.std(ddof=1)) / math.sqrt(len(contributions))
         return cls(float(contributions.mean()), error)
+
+
+def estimate_marginal(released: pa.Array, perturbed: Perturbed) -> dict[str, Estimate]:
+    """What a released column tells about everybody: shares by value, or the ``mean`` of a number; and ``missing``.
+
+    ``perturbed`` is the column's entry among `microflow.anonymize.differential_privacy.perturbed_columns`, for the
+    schema and the epsilon of the release.
+    """
+    codes, mechanism = perturbed.domain.encode(released), perturbed.mechanism
+    known = perturbed.domain.values[:-1]
+    if isinstance(mechanism, TruncatedGeometric):
+        numbers = [float(value) for value in known if isinstance(value, int | float)]
+        return {"mean": estimate_mean(codes, mechanism, numbers), "missing": estimate_missing(codes, mechanism)}
+    assert isinstance(mechanism, RandomisedResponse)
+    return dict(zip([*map(str, known), "missing"], estimate_shares(codes, mechanism), strict=True))
 
 
 def estimate_shares(released: Codes, mechanism: RandomisedResponse) -> list[Estimate]:
