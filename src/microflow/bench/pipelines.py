@@ -41,7 +41,7 @@ _SERVICE_GOAL_US = 50
 _STREAM_PART = 8
 #: Offered loads: parts of the stream's capacity, then parts of the way (on a logarithmic scale) from there to batch's.
 _BELOW, _BETWEEN = (0.1, 0.45), (0.33, 0.67)
-_SECONDS = 0.4
+_SECONDS = 0.3
 _STATIC: dict[str, Callable[[], Router]] = {"stream": lambda: StaticRouter(1), "batch": lambda: StaticRouter(1_000)}
 
 _BATCH_GOAL, _STREAM_GOAL = Goal(1.5e6, of_ratio=False), Goal(1e5, of_ratio=False)
@@ -148,8 +148,8 @@ def _p99_us(schedule: Schedule, make: Callable[[], Router], service: Service) ->
 def _burst(costs: Costs) -> list[Line]:
     """Ten times the load for a while, in simulated time with the costs just measured, against who knows the future."""
     stream = 1e9 / costs.single
-    calm, peak = poisson(0.4 * stream, 0.03, seed=1), poisson(4 * stream, 0.01, seed=2)
-    schedule = np.concatenate([calm, peak + 30_000_000, calm + 40_000_000])
+    calm, peak = poisson(0.4 * stream, 0.02, seed=1), poisson(4 * stream, 0.01, seed=2)
+    schedule = np.concatenate([calm, peak + 20_000_000, calm + 30_000_000])
     runs = {"oracle": oracle(schedule, costs, beam=3)}
     arms = _arms(costs) | {"coin": RandomRouter}
     runs |= {arm: simulate(schedule, make(), costs) for arm, make in arms.items()}

@@ -16,7 +16,7 @@ from microflow.timing.clock import PhaseClock
 
 __all__ = ["spark_lines"]
 
-_TIMES_LARGER, _ROUNDS = 6, 3
+_TIMES_LARGER, _ROUNDS = 5, 3
 #: Of what as many cores would do without Spark.
 _GOAL = Goal(0.6)
 

@@ -42,8 +42,8 @@ class Route:
 class Objectives:
     """Nanoseconds: how long one service may take, and how long an urgent record may wait before it overtakes."""
 
-    service_ns: int = 5_000_000
-    urgent_ns: int = 2_000_000
+    service_ns: int = 20_000_000
+    urgent_ns: int = 10_000_000
 
 
 class Router(Protocol):
