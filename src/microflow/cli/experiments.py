@@ -58,3 +58,25 @@ def show() -> None:
             trials = store.trials(name)
             last = trials["created_at"].max()
             click.echo(f"{name:<20} {len(trials):>6} trials   last {last:%Y-%m-%d %H:%M}")
+
+
+@experiments.command()
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+def export(path: Path) -> None:
+    """Write all results to PATH, a bundle from which others draw every figure without running anything."""
+    from microflow.experiments.bundle import export_bundle
+    from microflow.store.experiments import ExperimentStore
+
+    with ExperimentStore() as store:
+        click.echo(f"{export_bundle(store, path):,} trials to {path}")
+
+
+@experiments.command("import")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def import_(path: Path) -> None:
+    """Read a bundle's trials into the database; those it already holds are kept as they are."""
+    from microflow.experiments.bundle import import_bundle
+    from microflow.store.experiments import ExperimentStore
+
+    with ExperimentStore() as store:
+        click.echo(f"{import_bundle(store, path):,} trials from {path}")

@@ -18,7 +18,7 @@ from microflow.timing.machine import Machine, refuse_unlike
 from microflow.timing.resources import ResourceUsage
 from microflow.timing.trials import Planned, Trial
 
-__all__ = ["IncompleteError", "Results"]
+__all__ = ["IncompleteError", "Results", "series_of"]
 
 
 class IncompleteError(MicroflowError):
@@ -49,7 +49,7 @@ class Results:
             raise IncompleteError(
                 f"{matrix.experiment}: {missing} of {len(cells)} trials have not run yet", hint="make experiments"
             )
-        series = _series(store, matrix.experiment)
+        series = series_of(store, matrix.experiment)
         held = rows.loc[list(cells)].reset_index().to_dict("records")
         trials = [_trial(cells[row["config_hash"]], row, series.get(row["trial_id"], {})) for row in held]
         refuse_unlike(trial.run.machine for trial in trials)
@@ -72,7 +72,7 @@ class Results:
         return [trial for trial in self.trials if keep(trial.planned.arm.config)]
 
 
-def _series(store: ExperimentStore, experiment: str) -> dict[int, dict[str, list[float]]]:
+def series_of(store: ExperimentStore, experiment: str) -> dict[int, dict[str, list[float]]]:
     """Raw samples by trial and name."""
     series: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     samples = store.samples(experiment)
