@@ -9,7 +9,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -116,6 +117,16 @@ def second_process(stand: Stand, _: int) -> Outcome:
     return stand.outcome("second process refused", job, own)
 
 
+def lost_spark_executor(stand: Stand, _: int) -> Outcome:
+    """An executor is killed once it is there: Spark gives its work to another, and nothing is counted twice."""
+    job = stand.job("batch", "spark", "tokenization", ".csv")
+    own = stand.fresh(job, "executor")
+    home = str(Path(find_spec("pyspark").origin).parent)
+    environ = (("SPARK_MASTER", "local-cluster[2,1,1024]"), ("SPARK_HOME", home))
+    must_end(run_attempt(Attempt(own, stand.url, environ=environ), _kill_first_executor))
+    return stand.outcome("Spark executor lost", job, own)
+
+
 #: Case to the number of times it is run.
 OUTAGES: dict[Callable[[Stand, int], Outcome], int] = {
     cut_connection: 3,
@@ -124,6 +135,7 @@ OUTAGES: dict[Callable[[Stand, int], Outcome], int] = {
     full_disk: 4,
     cancelled: 2,
     second_process: 1,
+    lost_spark_executor: 1,
 }
 
 
@@ -151,6 +163,18 @@ def _kill_server(state: Path, url: str, own: JobSpec, mark: int) -> Callable[[in
             os.kill(victim, signal.SIGKILL)
 
     return kill
+
+
+def _kill_first_executor(pid: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        for process in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if any("CoarseGrainedExecutorBackend" in word for word in process.cmdline()):
+                    process.kill()
+                    return
+        time.sleep(0.05)
+    raise AssertionError("no executor appeared")
 
 
 def _wait_for_microflows(connector: PostgreSQLConnector, own: JobSpec, count: int) -> None:
