@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,11 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``samples``: pure nanoseconds per record, one value a pass; on several workers, of the busiest one.
-        ``pure``: whether the guard saw memory only. ``violations``, and checksums: of the output only where
-        ``released_alike`` says that all arms must release the same rows.
+        ``pure``: whether the guard saw memory only; ``evidence``: what it saw in each pass. ``violations``, and
+        checksums: of the output only where ``released_alike`` says that all arms must release the same rows.
     """
     spec, flows = spec_of(config), list(_source(config, config["rows"]))
-    samples, digest, violations, pure = [], 0, 0, True
+    samples, digest, violations, evidence = [], 0, 0, []
     for _ in range(config["passes"]):
         processor = build_processor(spec, config["pipeline"], config["engine"])
         guard = PurityGuard()
@@ -66,10 +67,11 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
                 violations += len(done.findings)
         report = clock.report()
         samples.append((report.pure_ns - report.overlap_ns) / config["rows"])
-        pure = pure and guard.evidence.is_pure
+        evidence.append(guard.evidence)
     return {
         "samples": samples,
-        "pure": pure,
+        "pure": all(one.is_pure for one in evidence),
+        "evidence": [asdict(one) for one in evidence],
         "violations": violations,
         "data_checksum": _checksum(flows),
         "output_checksum": f"{digest:016x}" if config["released_alike"] else None,
