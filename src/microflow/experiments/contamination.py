@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -29,8 +29,10 @@ from microflow.processors.kernel import BatchKernel
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.statistics import Verdict, compare
 from microflow.timing.trials import Arm, Trial, again, gather
+
+if TYPE_CHECKING:
+    from microflow.timing.statistics import Verdict
 
 __all__ = ["WORKS", "Penalty", "matrix", "penalties", "trial"]
 
@@ -176,6 +178,8 @@ def penalties(trials: Sequence[Trial]) -> list[Penalty]:
     Raises:
         MicroflowError: unlike machines, unequal outputs or incomplete blocks.
     """
+    from microflow.timing.statistics import compare
+
     samples = gather(trials)
     found = []
     for work in WORKS:

@@ -46,7 +46,7 @@ class _Scale:
 _TYPES = ("healthcare", "financial")
 _SCALES = {
     "smoke": _Scale(_TYPES[:1], 2_000, 3, 2, False, (1_000, 10_000), 0.4, 1, 1.0),
-    "quick": _Scale(_TYPES, 20_000, 3, 3, True, (2_000, 16_000, 64_000, 256_000), 0.6, 2, 3.0),
+    "quick": _Scale(_TYPES, 20_000, 4, 3, True, (2_000, 16_000, 64_000, 256_000), 0.6, 2, 3.0),
     "paper": _Scale(
         _TYPES, 200_000, 10, 20, True, (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000),
         10.0, 10, 20.0,
@@ -130,7 +130,7 @@ def latency_frame(results: Results) -> pd.DataFrame:
     """
     rows = [
         (trial.planned.arm.config["data_type"], trial.planned.arm.config["pipeline"], *values)
-        for trial in results.trials
+        for trial in sorted(results.trials, key=lambda trial: results.matrix.arms.index(trial.planned.arm))
         for values in zip(
             *(trial.run.result[name] for name in ("load", "p50_ns", "p99_ns", "slope", "unserved")), strict=True
         )

@@ -38,7 +38,7 @@ class Setting:
 
 SETTINGS = (
     *(Setting("k_anonymity", f"k={k}", {"k": k}) for k in (3, 5, 10, 15)),
-    *(Setting("differential_privacy", f"ε={epsilon}", {"epsilon": epsilon}) for epsilon in (0.1, 0.5, 1.0, 2.0)),
+    *(Setting("differential_privacy", f"ε={epsilon:g}", {"epsilon": epsilon}) for epsilon in (0.1, 0.5, 1.0, 2.0)),
     *(Setting("tokenization", f"{bits} bits", {"key_bits": bits}) for bits in (128, 256, 512)),
 )
 

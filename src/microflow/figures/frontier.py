@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +21,8 @@ NAMES = {
 
 #: Methods whose labels stand below their points, so that curves that come near each other can both be read.
 _BELOW = {"differential_privacy"}
+#: Parts of an axis within which two names would touch.
+_NEAR = 0.25
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -51,18 +56,30 @@ def _method(ax: Axes, method: str, points: pd.DataFrame) -> None:
 def _labels(ax: Axes, frame: pd.DataFrame) -> None:
     """The first and the last setting of each method are named; those between lie on the line between.
 
-    Settings that fall on one point share a label.
+    Where the two lie so near each other that their names would touch, one name speaks for all.
     """
     for method, points in frame.groupby("method", sort=False):
-        style, name = look(str(method)), NAMES.get(str(method), str(method))
-        ends = [points.iloc[0], points.iloc[-1]]
-        if ends[0][["loss", "risk"]].equals(ends[1][["loss", "risk"]]):
-            texts = [f"{name}, {', '.join(points['setting'])}"]
+        name, first, last = NAMES.get(str(method), str(method)), points.iloc[0], points.iloc[-1]
+        if len(points) == 1:
+            _name(ax, first, f"{name}, {first['setting']}")
+        elif _near(ax, points):
+            _name(ax, points.sort_values("loss").iloc[0], f"{name}, {first['setting']} to {last['setting']}")
         else:
-            texts = [f"{name}, {ends[0]['setting']}", ends[1]["setting"]]
-        for row, text in zip(ends, texts, strict=False):
-            above = -6 if method in _BELOW else 6
-            ax.annotate(
-                text, (row["loss"], row["risk"]), xytext=(4, above), textcoords="offset points", va="center",
-                color=style.color,
-            )  # fmt: skip
+            _name(ax, first, f"{name}, {first['setting']}")
+            _name(ax, last, last["setting"])
+
+
+def _near(ax: Axes, points: pd.DataFrame) -> bool:
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    wide, high = np.ptp(points["loss"]) / (right - left), np.ptp(points["risk"]) / (top - bottom)
+    return bool(wide < _NEAR and high < _NEAR)
+
+
+def _name(ax: Axes, point: pd.Series[Any], text: str) -> None:
+    """Beside its point, on the side where there is room."""
+    method, middle = str(point["method"]), sum(ax.get_xlim()) / 2
+    offset = (4 if point["loss"] < middle else -4, -6 if method in _BELOW else 6)
+    ax.annotate(
+        text, (point["loss"], point["risk"]), xytext=offset, textcoords="offset points", va="center",
+        ha="left" if point["loss"] < middle else "right", color=look(method).color,
+    )  # fmt: skip
