@@ -81,7 +81,12 @@ def latency(profile: str, *, seed: int = 1) -> Matrix:
 
 def bursts(profile: str, *, seed: int = 1) -> Matrix:
     """Every pipeline under a load that jumps tenfold for a fifth of each second."""
-    work = {"method": _TOKENS, "rate": 4_000, "peak_rate": 40_000, "seconds": scale_of(_SCALES, profile).burst_seconds}
+    work = {
+        "method": _TOKENS,
+        "rate": 12_000,
+        "peak_rate": 120_000,
+        "seconds": scale_of(_SCALES, profile).burst_seconds,
+    }
     named = {name: work | {"pipeline": name} for name in PIPELINES}
     return Matrix("rq1-bursts", _for_each_type(("healthcare",), "burst", named), 1, seed)
 

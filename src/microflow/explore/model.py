@@ -117,7 +117,7 @@ class Trialled:
             after = self.released.slice(kept, 1).to_pylist()[0] if kept is not None else None
             changed = [name for name, value in before.items() if after is None or _text(after[name]) != _text(value)]
             rows += [[str(ordinal), name, *_cells(before[name], after and _text(after[name]))] for name in changed]
-        return Table(["record", "field", "before", "after"], rows, "How flagged records change")
+        return Table(["record", "field", "before", "after"], rows, "How flagged records change", prose=True)
 
     def measures(self) -> Table:
         """Risk against utility, in a handful of lines."""

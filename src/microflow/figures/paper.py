@@ -94,7 +94,7 @@ def readme_table(profile: str, store: ExperimentStore) -> Table:
     rows = [[question, answer.sentence] for question, answer in _answers(profile, store)[0].items()]
     if not rows:
         raise MicroflowError(f"no trials of profile {profile!r} are in the database", hint="make experiments")
-    return Table(["question", "answer"], rows, f"Profile {profile}; printed by microflow figures --readme.")
+    return Table(["question", "answer"], rows, f"Profile {profile}; printed by microflow figures --readme.", prose=True)
 
 
 def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:

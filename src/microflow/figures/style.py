@@ -19,7 +19,7 @@ import numpy.typing as npt
 from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 __all__ = [
     "COLUMN_IN",
@@ -35,6 +35,7 @@ __all__ = [
     "save",
     "short",
     "spread",
+    "tick_between",
     "titled",
 ]
 
@@ -42,6 +43,7 @@ __all__ = [
 COLUMN_IN, PAGE_IN = 3.5, 7.16
 GREY = "#6e6e6e"
 _PREVIEW_DPI = 160
+_TWO_DECADES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,13 @@ def plain_log(ax: Axes, axis: str) -> None:
     chosen = ax.xaxis if axis == "x" else ax.yaxis
     chosen.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     chosen.set_minor_formatter(NullFormatter())
+
+
+def tick_between(ax: Axes) -> None:
+    """Ticks at 1, 2 and 5 on a logarithmic x-axis of one or two decades, where those at 1 alone would be too few."""
+    low, high = ax.get_xlim()
+    if high / low < _TWO_DECADES:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def titled(ax: Axes, text: str) -> None:

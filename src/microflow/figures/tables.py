@@ -23,17 +23,26 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, columns named; the first column is the row's name. ``caption`` says what is counted, and how."""
+    """Cells as text, columns named; the first column is the row's name. ``caption`` says what is counted, and how.
+
+    Cells are numbers, and stand to the right, unless they are ``prose``.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    prose: bool = False
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(f"<tr>{_cells(row)}</tr>" for row in self.rows)
+        body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         caption = f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _cells(self, row: Sequence[str]) -> str:
+        sides = ("left" if self.prose or not column else "right" for column in range(len(row)))
+        cells = zip(sides, row, strict=True)
+        return "".join(f"<td style='text-align:{side}'>{html.escape(cell)}</td>" for side, cell in cells)
 
     def to_latex(self, label: str) -> str:
         r"""A ``table`` environment with booktabs rules, to ``\input``.
@@ -68,7 +77,7 @@ class Table:
         <BLANKLINE>
         *Rates.*
         """
-        rule = ["---", *["---:"] * (len(self.columns) - 1)]
+        rule = ["---", *["---" if self.prose else "---:"] * (len(self.columns) - 1)]
         lines = [
             f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (self.columns, rule, *self.rows)
         ]
@@ -100,8 +109,3 @@ def sparkline(values: Sequence[float]) -> str:
     low, high = float(finite.min()), float(finite.max())
     share = (finite - low) / (high - low) if high > low else np.full(len(finite), 0.5)
     return "".join(_BARS[min(int(part * len(_BARS)), len(_BARS) - 1)] for part in share)
-
-
-def _cells(row: Sequence[str]) -> str:
-    aligned = enumerate(row)
-    return "".join(f"<td style='text-align:{'right' if i else 'left'}'>{html.escape(cell)}</td>" for i, cell in aligned)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, short, titled
+from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, short, tick_between, titled
 
 __all__ = ["draw"]
 
@@ -54,3 +54,4 @@ def _panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
     span = np.log10(high / low)
     left, right = ax.get_xlim()
     ax.set_xlim(min(left, low / 10 ** (0.05 * span)), max(right, high * 10 ** (0.16 * span)))
+    tick_between(ax)
