@@ -45,3 +45,5 @@ def test_figures_fail_while_trials_are_missing(
     done = CliRunner().invoke(cli, ["figures", "--profile", "paper", "--folder", str(tmp_path)])
     assert done.exit_code == 1
     assert "trials have not run yet" in done.output
+    empty = CliRunner().invoke(cli, ["figures", "--profile", "paper", "--readme"])
+    assert "no question of profile 'paper' has run yet" in str(empty.exception)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from microflow.errors import MicroflowError
 from microflow.experiments.matrix import PROFILES
 
 __all__ = ["figures"]
@@ -32,7 +33,10 @@ def figures(profile: str, folder: Path, readme: bool) -> None:
 
     with ExperimentStore() as store:
         if readme:
-            click.echo(readme_table(profile, store).to_markdown())
+            table = readme_table(profile, store)
+            if not table.rows:
+                raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
+            click.echo(table.to_markdown())
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for one in drawn:
