@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Findings, Violation
@@ -126,15 +127,12 @@ class BatchRemedy:
         stays = np.ones(rows.num_rows, np.bool_)
         stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
         cells = self._cells(findings, stays)
-        kept = np.flatnonzero(stays)
-        places = None if len(kept) == rows.num_rows else pa.array(kept)
         columns = [
-            self._remedied(name, column, cells[name], kept)
-            if name in cells
-            else (column if places is None else column.take(places))
+            self._remedied(name, column, cells[name]) if name in cells else column
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=rows.schema), kept
+        remedied = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+        return remedied if stays.all() else remedied.filter(pa.array(stays)), np.flatnonzero(stays)
 
     def _cells(self, findings: Findings, stays: npt.NDArray[np.bool_]) -> dict[str, dict[int, list[Finding]]]:
         """Field to row to its findings, of the rows that stay."""
@@ -145,24 +143,16 @@ class BatchRemedy:
             cells[self._remedies.fields[index]][row].append((index, start, end))
         return cells
 
-    def _remedied(
-        self, field: str, column: pa.Array, cells: dict[int, list[Finding]], kept: npt.NDArray[np.int64]
-    ) -> pa.Array:
-        """The kept rows of a column, with the remedied values in their places."""
-        rows = np.fromiter(cells, np.int64, len(cells))
-        source = np.arange(len(column))
-        source[rows] = len(column) + np.arange(len(rows))
-        values = pa.concat_arrays([column, self._values(field, column, rows, cells)])
-        return values.take(pa.array(source[kept]))
-
-    def _values(
-        self, field: str, column: pa.Array, rows: npt.NDArray[np.int64], cells: dict[int, list[Finding]]
-    ) -> pa.Array:
+    def _remedied(self, field: str, column: pa.Array, cells: dict[int, list[Finding]]) -> pa.Array:
+        """The column with the remedied values in their places."""
+        rows = np.fromiter(cells, np.int64, len(cells))  # ascending, as findings are
+        found = np.zeros(len(column), np.bool_)
+        found[rows] = True
         if field in self._remedies.only_blanked:
-            return pa.nulls(len(rows), column.type)
+            return pc.if_else(pa.array(found), pa.scalar(None, column.type), column)
         values = column.take(pa.array(rows)).to_pylist()
         remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), strict=True)]
-        return pa.array(remedied, column.type)
+        return pc.replace_with_mask(column, pa.array(found), pa.array(remedied, column.type))
 
 
 class RecordRemedy:
