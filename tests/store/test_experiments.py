@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
 
 from microflow.errors import StoreError
 from microflow.store import ExperimentStore, PostgreSQLConnector
@@ -110,3 +112,57 @@ def test_processes_that_record_the_same_trial_take_turns(migrated_url: str) -> N
     with PostgreSQLConnector(migrated_url) as connector:
         query = "SELECT count(*) FROM trials JOIN experiments e ON e.id = experiment_id WHERE e.name = %s"
         assert connector.query(query, (experiment,)) == [(4,)]
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_a_new_cell_recorded_twice_at_once_never_collides(migrated_url: str, level: str) -> None:
+    """Whatever isolation the server defaults to, both are recorded and one is current: no duplicate key."""
+    experiment = an_experiment()
+    options = "-c default_transaction_isolation=" + level.replace(" ", "\\ ")
+    url = make_url(migrated_url).update_query_dict({"options": options}).render_as_string(hide_password=False)
+    with ExperimentStore(url) as store:
+        record(store, experiment)
+    failed: list[Exception] = []
+    ready = threading.Barrier(4)
+
+    def run() -> None:
+        with ExperimentStore(url) as store:
+            for number in range(10):
+                ready.wait()
+                try:
+                    record(store, experiment, f"cell {number}")
+                except StoreError as error:
+                    failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with ExperimentStore(migrated_url) as store:
+        assert sorted(store.trials(experiment)["config_hash"]) == sorted(["h", *(f"cell {n}" for n in range(10))])
+
+
+def test_a_writer_that_takes_no_lock_is_waited_for(migrated_url: str) -> None:
+    """A trial inserted by other hands and not yet committed is superseded once it is, and does not collide."""
+    experiment = an_experiment()
+    with ExperimentStore(migrated_url) as store:
+        record(store, experiment, "another cell")
+        foreign = psycopg2.connect(migrated_url)
+        with foreign.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO trials (experiment_id, config_hash, config, metrics, machine, versions, git, seed) "
+                "SELECT id, 'h', '{}', '{}', '{}', '{}', 'abc', 1 FROM experiments WHERE name = %s RETURNING id",
+                (experiment,),
+            )
+        recorded: list[int] = []
+        thread = threading.Thread(target=lambda: recorded.append(record(store, experiment)))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "the foreign transaction is still open"
+        foreign.commit()
+        thread.join()
+        foreign.close()
+        current = store.trials(experiment)
+        assert current.loc[current["config_hash"] == "h", "trial_id"].tolist() == recorded

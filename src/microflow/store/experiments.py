@@ -47,7 +47,11 @@ class ExperimentStore:
     def __init__(self, url: str | None = None) -> None:
         self.url = url or Settings.read().database_url or ensure_server()
         ensure_schema(self.url)
-        self._engine: Engine = create_engine(engine_url(self.url), pool_pre_ping=True, json_serializer=document)
+        # A server may default to repeatable read, where the snapshot is older than the lock of `_experiment_id`: the
+        # trial that another process has just recorded would not be superseded but collide.
+        self._engine: Engine = create_engine(
+            engine_url(self.url), pool_pre_ping=True, json_serializer=document, isolation_level="READ COMMITTED"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +160,8 @@ class ExperimentStore:
     @staticmethod
     def _experiment_id(session: Session, name: str) -> int:
         session.execute(insert(Experiment).values(name=name).on_conflict_do_nothing())
-        # The lock makes two processes that record the same trial take turns instead of failing.
+        # The lock makes two processes that record the same trial take turns instead of failing; whoever inserts a
+        # trial in any other way holds a share of it by the foreign key, and is waited for too.
         found = select(Experiment.id).where(Experiment.name == name).with_for_update()
         return session.execute(found).scalar_one()
 
