@@ -57,7 +57,7 @@ class Clusters:
         """What the point would add to the loss of each slot's cluster; infinite for a free slot."""
         np.subtract(point.row, self._rows, out=self._work)
         np.fmax(self._work, 0.0, out=self._work)
-        added: Floats = self._work @ self._space.weights
+        added: Floats = self._work.dot(self._space.weights)
         for table, code in zip(self._space.tables, point.codes, strict=True):
             added += table.gain[code]
         return added
@@ -66,7 +66,7 @@ class Clusters:
         """The open clusters to which the point adds least, and how much that is."""
         added = self._added_loss(point)
         least = float(added[added.argmin()])
-        slots = (added <= least + _EQUAL).nonzero()[0]
+        slots = (added <= least + _EQUAL).nonzero()[0].tolist()
         return [(cluster, least) for slot in slots if (cluster := self._by_slot[slot]) is not None]
 
     def open(self, held: Held) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import pyarrow as pa
 
@@ -69,6 +70,7 @@ class StreamKAnonymity:
         self._now = now or _no_clock
         self._quasi = [column.name for column in schema.quasi_identifiers]
         self._fields = schema.names
+        self._values_of = itemgetter(*schema.names, schema.names[0])  # twice, so that one column gives a tuple too
         self._blank = dict.fromkeys(column.name for column in schema.with_role(Role.IDENTIFIER))
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
         self._clusters = Clusters(self._space, beta)
@@ -177,7 +179,7 @@ class StreamKAnonymity:
 
     def _leave(self, held: Held, labels: Sequence[str | None], out: Left) -> None:
         del self._held[held.ordinal]
-        written = {name: held.record[name] for name in self._fields}
+        written = dict(zip(self._fields, self._values_of(held.record), strict=False))
         written.update(self._blank)
         written.update(zip(self._quasi, labels, strict=True))
         out.append((held.ordinal, written))

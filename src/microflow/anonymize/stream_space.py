@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,7 @@ Index = npt.NDArray[np.int64]
 _WIDTH = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A record's quasi-identifiers, its row, and its code in each column without positions."""
 
     values: Sequence[Value]
