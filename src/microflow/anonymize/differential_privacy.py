@@ -83,6 +83,7 @@ class LocalDifferentialPrivacy:
         treated = schema.with_role(Role.IDENTIFIER, *_PERTURBED_ROLES)
         self._removed = tuple(column.name for column in treated if column.name not in known)
         self._record_id = _integer_record_id(schema)
+        self._empty: dict[int, dict[str, pa.Array]] = {}
 
     @property
     def output_schema(self) -> pa.Schema:
@@ -95,10 +96,15 @@ class LocalDifferentialPrivacy:
         for one, uniforms in zip(self._perturbed, self._draw(rows.num_rows, columns), strict=True):
             codes = one.mechanism.perturb(one.domain.encode(columns[one.column.name]), uniforms)
             columns[one.column.name] = one.domain.decode(codes)
-        for name in self._removed:
-            columns[name] = pa.nulls(rows.num_rows, columns[name].type)
+        columns |= self._missing(rows.num_rows)
         released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
         return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
+
+    def _missing(self, rows: int) -> dict[str, pa.Array]:
+        """The removed columns; the same arrays again while microflows are equally long."""
+        if rows not in self._empty:
+            self._empty = {rows: {name: pa.nulls(rows, self._schema[name].dtype.arrow) for name in self._removed}}
+        return self._empty[rows]
 
     def _draw(self, rows: int, columns: Mapping[str, pa.Array]) -> npt.NDArray[np.uint64]:
         if self._settings.seed is None or self._record_id is None:
