@@ -43,7 +43,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One result: the median rate, the ratio to the reference with its 95 % interval, and whether the goal holds."""
+    """One result: the median rate, the ratio to the reference with its 95 % interval, and whether the goal holds.
+
+    Without a ratio, ``low`` and ``high`` are the value's own interval.
+    """
 
     name: str
     value: float

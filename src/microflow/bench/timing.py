@@ -7,12 +7,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from microflow.anonymize.contract import Method, MethodSettings
+from microflow.bench.guard_cost import guard_cost
 from microflow.bench.harness import Line, fixed
 from microflow.compliance import load_policy
 from microflow.datasets import generate
@@ -26,14 +26,12 @@ from microflow.timing.guard import PurityGuard
 from microflow.timing.open_loop import OpenLoop, stream
 from microflow.timing.schedules import poisson, steady
 from microflow.timing.simulation import Bench, coverage, false_alarms
-from microflow.timing.statistics import bootstrap_interval
 
 __all__ = ["run"]
 
 ROWS = 100_000
-#: Microflows that are processed with and without the guard, each as often as this: few and often, so that each has
-#: the core to itself once on either side.
-_GUARDED_FLOWS, _ROUNDS = 8, 40
+#: Microflows that are processed with and without the guard, over and over.
+_GUARDED_FLOWS = 20
 #: Empty spans are timed in rounds short enough that some round has the core to itself.
 _SPANS, _SPAN_ROUNDS = 500, 60
 _STALL_MS, _SEEN_MS = 200, 10
@@ -46,15 +44,14 @@ def run(rows: int | None = None) -> list[Line]:
     method = MethodSettings(Method.TOKENIZATION)
     spec = ProcessingSpec(schema, load_policy(schema.policy), method, key=secrets.token_bytes(32))
     flows = list(microflows(batch.rows for batch in generate("healthcare", rows or ROWS, seed=1)))
-    return [*_overheads(), _guard_cost(spec, flows), *_phases(spec, flows), *_analysis(), *_stall(), *_driver()]
+    return [*_overheads(spec, flows), *_phases(spec, flows), *_analysis(), *_stall(), *_driver()]
 
 
-def _overheads() -> list[Line]:
+def _overheads(spec: ProcessingSpec, flows: Sequence[Microflow]) -> Iterator[Line]:
     plain, guarded = _span_us(PhaseClock), _span_us(lambda: PhaseClock(PurityGuard()))
-    return [
-        fixed("clock: a span costs", plain, "µs", at_most=1),
-        fixed("guard: adds outside of the clock, a span", guarded - plain, "µs"),
-    ]
+    yield fixed("clock: a span costs", plain, "µs", at_most=1)
+    yield fixed("guard: adds outside of the clock, a span", guarded - plain, "µs")
+    yield from guard_cost(BatchKernel(spec).run, [flow.rows for flow in flows[:_GUARDED_FLOWS]], guarded - plain)
 
 
 def _span_us(make: Callable[[], PhaseClock]) -> float:
@@ -68,25 +65,6 @@ def _span_us(make: Callable[[], PhaseClock]) -> float:
                 pass
         rounds.append((time.perf_counter_ns() - start) / _SPANS / 1e3)
     return min(rounds)
-
-
-def _guard_cost(spec: ProcessingSpec, flows: Sequence[Microflow]) -> Line:
-    """The pure phase with the guard over the pure phase without, microflow by microflow, each at its fastest."""
-    kernel, some = BatchKernel(spec), flows[:_GUARDED_FLOWS]
-    fastest = np.full((2, len(some)), np.inf)
-    clocks = PhaseClock(), PhaseClock(PurityGuard())
-    rng = np.random.default_rng(1)
-    for _ in range(_ROUNDS):
-        for number, flow in enumerate(some):
-            for side in rng.permutation(2):
-                with clocks[side].pure():
-                    kernel.run(flow.rows)
-                fastest[side, number] = min(fastest[side, number], clocks[side].pure_spans[-1])
-    ratios = fastest[1] / fastest[0]
-    low, high = bootstrap_interval(ratios)
-    ratio = float(np.median(ratios))
-    line = fixed("guard: adds to the pure phase", 100 * (ratio - 1), "%", at_most=1)
-    return replace(line, reference="no guard", ratio=ratio, low=low, high=high)
 
 
 def _phases(spec: ProcessingSpec, flows: Sequence[Microflow]) -> Iterator[Line]:

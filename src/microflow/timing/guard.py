@@ -7,7 +7,8 @@ Three nets, each behind the other:
 3. *Evidence by the kernel* (`microflow.timing.kernel`): reads and writes on files already open, by whatever language.
 
 What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted, and
-`PurityEvidence.is_pure` is false. The guard acts just outside the timed span; inside, memory work costs nothing more.
+`PurityEvidence.is_pure` is false. The guard acts just outside the timed span; inside, the pure phase of every pipeline
+raises no audit event at all, so that there is nothing to pay (``microflow bench timing`` measures both).
 Limits: a mapped file read as memory, ``send`` by foreign C code, and what was taken before the first guard existed (a
 ``time.sleep`` imported by name, a psycopg2 connection that is no `GuardedConnection`) pass the nets; voluntary context
 switches, part of the evidence, give away whatever waits.
