@@ -46,10 +46,10 @@ def guard_cost(work: Callable[[T], object], inputs: Sequence[T], span_us: float)
     """Two lines: what the guard adds inside of the clock, and what its ``span_us`` add outside of it."""
     found = cost_of(work, inputs, (PhaseClock(), PhaseClock(PurityGuard())))
     inside = fixed("guard: adds to the pure phase", found.percent, "%")
+    # An interval on both sides of the goal (a machine that neighbours keep busy) decides nothing.
+    holds = None if found.low <= _GOAL_PERCENT < found.high else found.high <= _GOAL_PERCENT
     goal = f"≤ {_GOAL_PERCENT} %"
-    yield replace(
-        inside, reference="no guard", low=found.low, high=found.high, goal=goal, holds=found.high <= _GOAL_PERCENT
-    )
+    yield replace(inside, reference="no guard", low=found.low, high=found.high, goal=goal, holds=holds)
     outside = 100 * span_us * 1e3 / found.base_ns
     yield fixed("guard: adds outside of the clock, of the pure phase", outside, "%", at_most=_GOAL_PERCENT)
 
@@ -60,7 +60,7 @@ def cost_of(
     clocks: tuple[PhaseClock, PhaseClock],
     *,
     half_width: float = 0.3,
-    limit_s: float = 15,
+    limit_s: float = 25,
     spent_ns: Callable[[], int] = time.process_time_ns,
     seed: int = 1,
 ) -> PairedCost:
