@@ -24,6 +24,7 @@ from microflow.anonymize.domains import Domain, public_domain
 from microflow.anonymize.mechanisms import Mechanism, RandomisedResponse, TruncatedGeometric
 from microflow.anonymize.uniforms import Uniforms
 from microflow.errors import MicroflowError
+from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Dtype, Record, Role
 
 __all__ = ["LocalDifferentialPrivacy", "Perturbed", "perturbed_columns"]
@@ -113,7 +114,7 @@ class LocalDifferentialPrivacy:
 
     def anonymize_record(self, record: Record) -> Record:
         """Perturb one record; with a seed, equal to the row that `anonymize` gives."""
-        released = {name: record[name] for name in self._names}
+        released = copied(record, self._names)
         named = None if self._record_id is None else released[self._record_id]
         uniforms = self._uniforms.one(int(named or 0) if self._record_id is not None else None)
         for one, uniform in zip(self._perturbed, uniforms, strict=True):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 
 import pyarrow as pa
 
@@ -26,6 +25,7 @@ from microflow.anonymize.stream_archive import Archive
 from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
 from microflow.anonymize.stream_space import Space
 from microflow.errors import MicroflowError
+from microflow.records import copied
 from microflow.schema import DatasetSchema, Record, Role
 
 __all__ = ["BETA", "REUSED", "StreamKAnonymity"]
@@ -70,7 +70,6 @@ class StreamKAnonymity:
         self._now = now or _no_clock
         self._quasi = [column.name for column in schema.quasi_identifiers]
         self._fields = schema.names
-        self._values_of = itemgetter(*schema.names, schema.names[0])  # twice, so that one column gives a tuple too
         self._blank = dict.fromkeys(column.name for column in schema.with_role(Role.IDENTIFIER))
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
         self._clusters = Clusters(self._space, beta)
@@ -179,7 +178,7 @@ class StreamKAnonymity:
 
     def _leave(self, held: Held, labels: Sequence[str | None], out: Left) -> None:
         del self._held[held.ordinal]
-        written = dict(zip(self._fields, self._values_of(held.record), strict=False))
+        written = copied(held.record, self._fields)
         written.update(self._blank)
         written.update(zip(self._quasi, labels, strict=True))
         out.append((held.ordinal, written))

@@ -18,6 +18,7 @@ from microflow.anonymize.keys import KEY_BITS, key_id, require_bits
 from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCodes
 from microflow.anonymize.token_text import REVERSIBLE, split
 from microflow.errors import InputError, KeyMaterialError
+from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Record, Role, Value
 
 __all__ = ["Detokenizer", "Tokenizer"]
@@ -68,7 +69,7 @@ class Tokenizer:
 
     def anonymize_record(self, record: Record) -> Record:
         """Tokenize one record; equal to the row that `anonymize` gives."""
-        released = {name: record[name] for name in self._names}
+        released = copied(record, self._names)
         one = self._codes.one
         for field, name, column in self._identifiers:
             value = released[name]
