@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,39 +20,50 @@ from microflow.jvm.maven import jars
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
+from microflow.storm.acks import Acks
 from microflow.storm.flux import flux
+from microflow.timing.schedules import Schedule
 
 __all__ = ["StormRun", "prepare", "run_local"]
 
 #: Starts of the JVM before a job is given up.
 MOST_STARTS = 5
 _POLL_S = 0.05
+_ACKS_S = 2.0
+_ACKS = "acks.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class StormRun:
-    """What a run took: seconds from the first result to the last, and how often the JVM was started."""
+    """What the spout saw of a run, and how often the JVM was started."""
 
-    records: int
-    seconds: float
+    acks: Acks
     starts: int
-
-    @property
-    def tuples_per_second(self) -> float:
-        """Records through the whole topology a second, start-up not counted."""
-        return self.records / self.seconds if self.seconds else 0.0
 
 
 def prepare(
-    folder: Path, spec: ProcessingSpec, schema: str, policy: str, records: Iterable[tuple[int, Record]]
+    folder: Path,
+    spec: ProcessingSpec,
+    schema: str,
+    policy: str,
+    records: Sequence[Record],
+    *,
+    schedule: Schedule | None = None,
 ) -> Path:
-    """Write the source and the job file that every component reads; returns the job file. The key is not in it."""
+    """Write the source and the job file that every component reads; returns the job file. The key is not in it.
+
+    The last records come at the instants of ``schedule``, when all before them are through; without, all at once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    source, results, job = folder / "source.jsonl", folder / "results.jsonl", folder / "job.json"
-    with source.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps({"ordinal": n, "record": record}) + "\n" for n, record in records)
+    names = {name: folder / f"{name}.jsonl" for name in ("source", "results")} | {"acks": folder / _ACKS}
+    scheduled = [] if schedule is None else schedule.tolist()
+    due: list[dict[str, int]] = [{}] * (len(records) - len(scheduled)) + [{"due_ns": instant} for instant in scheduled]
+    with names["source"].open("w", encoding="utf-8") as file:
+        for ordinal, (record, when) in enumerate(zip(records, due, strict=True)):
+            file.write(json.dumps({"ordinal": ordinal, "record": record, **when}) + "\n")
     described = {"schema": schema, "policy": policy, "method": asdict(spec.method)}
-    job.write_text(json.dumps(described | {"source": str(source), "results": str(results)}), "utf-8")
+    job = folder / "job.json"
+    job.write_text(json.dumps(described | {name: str(path) for name, path in names.items()}), "utf-8")
     return job
 
 
@@ -64,7 +75,7 @@ def run_local(
     patience_s: float = 120,
     meanwhile: Callable[[int], None] | None = None,
 ) -> StormRun:
-    """Run until the sink holds ``expected`` records.
+    """Run until the sink holds ``expected`` records and the spout has heard of them.
 
     ``meanwhile`` is called now and then with the number of records done: tests use it to kill things.
 
@@ -74,8 +85,8 @@ def run_local(
     folder = job.parent
     yaml_file = folder / "topology.yaml"
     yaml_file.write_text(flux(topology, job), "utf-8")
-    results = folder / "results.jsonl"
-    starts, first, done = 0, 0.0, 0
+    results, acks = folder / "results.jsonl", folder / _ACKS
+    starts, done = 0, 0
     deadline = time.monotonic() + patience_s
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -87,16 +98,23 @@ def run_local(
                 process = _start(yaml_file, folder)
             time.sleep(_POLL_S)
             done = _lines(results)
-            first = first or (time.monotonic() if done else 0.0)
             if meanwhile is not None:
                 meanwhile(done)
             if time.monotonic() > deadline:
                 raise SetupError("the Storm topology made no progress", hint=f"see {folder / 'storm.log'}")
-        return StormRun(expected, time.monotonic() - first, starts)
+        _await_acks(acks, expected)
+        return StormRun(Acks.read(acks), starts)
     finally:
         if process is not None:
             process.kill()
             process.wait()
+
+
+def _await_acks(acks: Path, expected: int) -> None:
+    """The last are on their way when the sink is done; those of records that outlived a kill never come."""
+    deadline = time.monotonic() + _ACKS_S
+    while _lines(acks) < expected and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def _start(yaml_file: Path, folder: Path) -> subprocess.Popen[bytes]:

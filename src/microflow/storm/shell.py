@@ -1,8 +1,9 @@
 """What Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
 
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
-``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``) and ``results`` (JSON Lines that the sink appends to).
-The token key is not in it: workers read it from their environment.
+``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
+where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not in
+it: workers read it from their environment.
 
 The bolts are those of `microflow.processors.bolts`. The spout replays what fails; the sink lets every ordinal through
 once, also after it was killed: what it has written is what it remembers.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import ProcessingSpec
+from microflow.storm.acks import AckLog
 from microflow.storm.multilang import Tuple, run_bolt, run_spout, standard_channel
 
 __all__ = ["FileSink", "FileSpout", "read_results", "work_of"]
@@ -32,29 +35,58 @@ Work = Callable[[Tuple], Sequence[list[Any]]]
 
 
 class FileSpout:
-    """Emits the records of a file, each until it is acknowledged; skips those that the sink already has."""
+    """Emits the records of a file, each until it is acknowledged; skips those that the sink already has.
 
-    def __init__(self, source: Path, done: set[int]) -> None:
+    A record whose line has ``due_ns`` waits: for the acknowledgement of all that have none, and from then on for its
+    time (an open loop, that does not wait for the topology). The others are due when they are first emitted.
+    """
+
+    def __init__(self, source: Path, done: set[int], acks: AckLog | None = None) -> None:
         with source.open("rb") as lines:
-            records = [json.loads(line) for line in lines]
-        self._records = {one["ordinal"]: json.dumps(one["record"]) for one in records if one["ordinal"] not in done}
+            records = [one for one in map(json.loads, lines) if one["ordinal"] not in done]
+        self._records = {one["ordinal"]: json.dumps(one["record"]) for one in records}
         self._waiting = deque(self._records)
+        self._schedule = {one["ordinal"]: int(one["due_ns"]) for one in records if "due_ns" in one}
+        self._unpaced = len(records) - len(self._schedule)
+        self._origin_ns = 0
+        self._due: dict[int, int] = {}
+        self._acks = acks
 
     def next(self) -> tuple[str, list[Any]] | None:
-        """The next record, a failed one again before new ones."""
-        if not self._waiting:
+        """The next record that is due, a failed one again before new ones."""
+        now = time.perf_counter_ns()
+        if not self._waiting or not self._is_due(self._waiting[0], now):
             return None
         ordinal = self._waiting.popleft()
+        self._due.setdefault(ordinal, now)
         return str(ordinal), [ordinal, self._records[ordinal], "[]"]
 
     def ack(self, message: str) -> None:
         """Forget it: the sink has it."""
-        self._records.pop(int(message), None)
+        ordinal = int(message)
+        if self._records.pop(ordinal, None) is None:
+            return
+        self._unpaced -= ordinal not in self._schedule
+        if self._acks is not None:
+            self._acks.write(ordinal, self._due.pop(ordinal), time.perf_counter_ns(), paced=ordinal in self._schedule)
 
     def fail(self, message: str) -> None:
         """Emit it again, first."""
         if int(message) in self._records:
             self._waiting.appendleft(int(message))
+
+    def _is_due(self, ordinal: int, now: int) -> bool:
+        if ordinal not in self._schedule or ordinal in self._due:
+            return True
+        if self._unpaced:
+            return False
+        # A spout that was started again goes on from the first that is left.
+        self._origin_ns = self._origin_ns or now - self._schedule[ordinal]
+        due = self._origin_ns + self._schedule[ordinal]
+        if now < due:
+            return False
+        self._due[ordinal] = due
+        return True
 
 
 class FileSink:
@@ -153,7 +185,8 @@ def main(component: str, job_file: str) -> None:
     channel = standard_channel()
     channel.handshake()
     if component == "records":
-        run_spout(channel, FileSpout(Path(job["source"]), set(read_results(Path(job["results"])))))
+        acks = AckLog(Path(job["acks"])) if "acks" in job else None
+        run_spout(channel, FileSpout(Path(job["source"]), set(read_results(Path(job["results"]))), acks))
     else:
         run_bolt(channel, work_of(component, job))
 
