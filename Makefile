@@ -3,6 +3,7 @@
 #   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores, or what a paper needs)
 #   PYTHON=python3.12     the interpreter the environment is made with (3.11 or newer)
 #   FORCE=1               run experiments again although the database holds them
+#   BUNDLE=results.zip    the recording that `make reproduce` repeats, instead of the database's own
 #   DATABASE_URL, SPARK_MASTER, KAFKA_BOOTSTRAP_SERVERS   your own servers instead of the embedded ones
 
 SHELL := /bin/bash
@@ -14,6 +15,8 @@ MAKEFLAGS += --no-builtin-rules
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 PYTHON ?= python3
+# A reproduction is of the paper's trials unless a profile is named.
+REPRODUCED := $(if $(filter undefined,$(origin PROFILE)),paper,$(PROFILE))
 PROFILE ?= quick
 ROWS ?= 100000
 VENV := $(ROOT)/.venv
@@ -56,6 +59,10 @@ experiments: $(READY) ## Run the research questions by Papermill, end with the f
 .PHONY: figures
 figures: $(READY) ## Draw the figures and tables again, from the database only
 	@$(MICROFLOW) figures
+
+.PHONY: reproduce
+reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
+	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(abspath $(BUNDLE))")
 
 .PHONY: lab
 lab: $(READY) ## Open JupyterLab on the notebooks

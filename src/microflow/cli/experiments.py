@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from microflow.experiments.matrix import PROFILES
 from microflow.experiments.notebooks import EXPERIMENTS, execute, parameters_of
+
+if TYPE_CHECKING:
+    from microflow.experiments.reproduce import Difference
+    from microflow.experiments.runner import Progress
 
 __all__ = ["experiments"]
 
@@ -46,6 +53,52 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
         started = time.perf_counter_ns()
         copy = execute(notebook, parameters, NOTEBOOKS / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
+
+
+@experiments.command()
+@click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False)
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which recorded trials."
+)
+@click.option("--only", "chosen", multiple=True, help="Only these experiments, as `experiments list` names them.")
+@click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), help="Write the repetition's own bundle here.")
+def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: Path | None) -> None:
+    """Run recorded trials again and list every difference: exit 0 if all agree, 1 if not.
+
+    The recording is BUNDLE, or what the database holds; it is only read. Checksums, counts, privacy and utility must
+    be the same, and the intervals of timing ratios must overlap. One that was stopped continues.
+
+    \b
+    Examples:
+      microflow experiments reproduce results.zip                     hours
+      microflow experiments reproduce --profile quick                 minutes
+      microflow experiments reproduce --profile quick --only rq2-privacy --keep mine.zip
+    """
+    from microflow.experiments.bundle import export_bundle
+    from microflow.experiments.reproduce import bundled, repeated, reproduce, select
+    from microflow.store.experiments import ExperimentStore
+
+    questions = select(profile, chosen)
+    differences: list[Difference] = []
+    with ExitStack() as stack:
+        recorded = stack.enter_context(ExperimentStore())
+        again = stack.enter_context(repeated(recorded, profile))
+        if bundle is not None:
+            recorded = stack.enter_context(bundled(recorded, bundle))
+        for one in reproduce(recorded, again, profile, questions, _count):
+            differences += one.differences
+            click.echo(f"{one.experiment:<20} {one.trials:>4} trials, {one.answers:>5} answers, {one.ratios:>3} ratios")
+        if keep is not None:
+            click.echo(f"{export_bundle(again, keep):,} trials to {keep}")
+    click.echo("\n".join(["", *map(str, differences), f"{len(differences)} differences"]))
+    if differences:
+        raise SystemExit(1)
+
+
+def _count(progress: Progress) -> None:
+    """On a terminal: how far the running experiment is, on one line."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{progress.experiment:<20} {progress.ran} of {progress.cells} ", nl=False, err=True)
 
 
 @experiments.command("list")

@@ -9,9 +9,10 @@ import numpy as np
 
 from microflow.experiments.matrix import Matrix, config_hash
 from microflow.store.experiments import ExperimentStore
+from microflow.timing.machine import Machine
 from microflow.timing.trials import Trial, run_trials
 
-__all__ = ["Progress", "is_series", "run_matrix"]
+__all__ = ["Progress", "commit_of", "is_series", "run_matrix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,15 @@ def is_series(value: object) -> bool:
     )
 
 
+def commit_of(machine: Machine) -> str:
+    """The commit of the code on a machine, as it is recorded; one with changes of its own says so."""
+    commit = machine.commit or "unknown"
+    return f"{commit} (dirty)" if machine.dirty else commit
+
+
 def _record(store: ExperimentStore, experiment: str, trial: Trial) -> None:
     turn, run = trial.planned, trial.run
     machine = asdict(run.machine)
-    commit = run.machine.commit or "unknown"
     series = {name: value for name, value in run.result.items() if is_series(value)}
     store.record_trial(
         experiment,
@@ -71,6 +77,6 @@ def _record(store: ExperimentStore, experiment: str, trial: Trial) -> None:
         },
         machine=machine,
         seed=turn.seed,
-        git=f"{commit} (dirty)" if run.machine.dirty else commit,
+        git=commit_of(run.machine),
         versions=run.machine.libraries,
     )

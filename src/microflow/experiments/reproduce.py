@@ -1,0 +1,189 @@
+"""Runs again what was recorded, beside the recording and never into it, and lists everything that came out otherwise.
+
+Answers (checksums, counts, figures of privacy and utility) must be the same; numbers with a fraction to nine digits,
+because a sum may be taken in another order on another processor. Ratios of times must have intervals that overlap:
+that holds for more than 99 of 100 honest repetitions of equally wide 95 % intervals, while a repetition's ratio lies
+in the first interval itself in no more than 84 (Cumming and Maillardet, Psychological Methods 11, 2006).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from microflow.errors import MicroflowError, StoreError
+from microflow.experiments.bundle import import_bundle
+from microflow.experiments.estimates import Estimate
+from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of
+from microflow.experiments.results import IncompleteError, Results
+from microflow.experiments.runner import Progress, commit_of, run_matrix
+from microflow.store.experiments import ExperimentStore
+from microflow.store.server import create_database, drop_database
+from microflow.timing.machine import Machine
+
+__all__ = ["Agreement", "Difference", "bundled", "compared", "repeated", "reproduce", "select"]
+
+_DIGITS = 1e-9
+_LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that came out otherwise: ``where`` names the trial or the ratio."""
+
+    experiment: str
+    where: str
+    recorded: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.experiment}: {self.where}: recorded {self.recorded}, now {self.now}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One experiment beside its recording: how much was compared, and what differs."""
+
+    experiment: str
+    trials: int
+    answers: int
+    ratios: int
+    differences: tuple[Difference, ...]
+
+
+def reproduce(
+    recorded: ExperimentStore,
+    again: ExperimentStore,
+    profile: str,
+    questions: Sequence[Reproducible] = REPRODUCIBLE,
+    observer: Callable[[Progress], None] | None = None,
+) -> Iterator[Agreement]:
+    """Run each experiment of the profile into ``again`` and compare it; ``recorded`` is only read.
+
+    What ``again`` already holds of this commit is kept, so that a run which was stopped continues. An experiment
+    whose recording lacks trials of this configuration differs by that.
+
+    Raises:
+        MicroflowError: nothing of this profile is recorded, or a trial failed.
+    """
+    readings = [(one, _reading(one, profile, recorded)) for one in questions]
+    if not any(isinstance(found, Results) for _, found in readings):
+        raise MicroflowError(
+            f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
+        )
+    for one, before in readings:
+        if isinstance(before, Difference):
+            yield Agreement(before.experiment, 0, 0, 0, (before,))
+            continue
+        stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
+        run_matrix(before.matrix, again, force=bool(stale), observer=observer)
+        yield compared(one, before, Results.read(before.matrix, again))
+
+
+def select(profile: str, names: Sequence[str]) -> Sequence[Reproducible]:
+    """Those of the experiments with these names; all, where none is named.
+
+    Raises:
+        MicroflowError: there is no such experiment, or no such profile.
+    """
+    known = {one.matrix(profile).experiment: one for one in REPRODUCIBLE}
+    if unknown := set(names) - known.keys():
+        raise MicroflowError(f"no experiment {min(unknown)!r} to repeat", hint=f"they are: {', '.join(known)}")
+    return [one for name, one in known.items() if not names or name in names]
+
+
+def compared(one: Reproducible, recorded: Results, now: Results) -> Agreement:
+    """Hold the same matrix's results against each other."""
+    experiment, differences, answers = recorded.matrix.experiment, [], 0
+    for before, after in zip(recorded.trials, now.trials, strict=True):
+        turn = before.planned
+        told, again = (answers_of(trial.run.result, one.answers) for trial in (before, after))
+        answers += len(told.keys() | again.keys())
+        differences += [
+            Difference(experiment, f"{turn.arm.name}, block {turn.block}, {name}", *values)
+            for name, *values in _unequal(told, again)
+        ]
+    try:
+        ratios, ratios_now = one.ratios(recorded), one.ratios(now)
+    except MicroflowError as refused:
+        # Arms that no longer release the same rows have no ratio; the checksums above say which.
+        return Agreement(experiment, len(now.trials), answers, 0, (*differences, _refusal(experiment, refused)))
+    for name in sorted(ratios.keys() | ratios_now.keys()):
+        first, second = ratios.get(name), ratios_now.get(name)
+        if first is None or second is None or not _overlap(first, second):
+            differences.append(Difference(experiment, name, _said(first), _said(second)))
+    return Agreement(experiment, len(now.trials), answers, len(ratios), tuple(differences))
+
+
+@contextmanager
+def repeated(recorded: ExperimentStore, profile: str) -> Iterator[ExperimentStore]:
+    """A database of the repetition's own on the same server: dropped at the end, kept when it is cut short."""
+    name = _beside(recorded.url, f"again_{profile}")
+    try:
+        store = ExperimentStore(make_url(recorded.url).set(database=name).render_as_string(hide_password=False))
+    except StoreError:
+        store = ExperimentStore(create_database(recorded.url, name))
+    ended = False
+    with store:
+        try:
+            yield store
+            ended = True
+        finally:
+            if ended or not store.experiments():
+                drop_database(recorded.url, name)
+
+
+@contextmanager
+def bundled(server: ExperimentStore, path: Path) -> Iterator[ExperimentStore]:
+    """A bundle's trials in a database that lives as long as it is read."""
+    name = _beside(server.url, "bundle")
+    drop_database(server.url, name)
+    try:
+        with ExperimentStore(create_database(server.url, name)) as store:
+            import_bundle(store, path)
+            yield store
+    finally:
+        drop_database(server.url, name)
+
+
+def _beside(url: str, suffix: str) -> str:
+    database = re.sub(r"\W", "_", make_url(url).database or "microflow", flags=re.ASCII)
+    return f"{database[:_LONGEST]}_{suffix}"
+
+
+def _reading(one: Reproducible, profile: str, store: ExperimentStore) -> Results | Difference:
+    matrix = one.matrix(profile)
+    try:
+        return Results.read(matrix, store)
+    except IncompleteError as error:
+        return Difference(matrix.experiment, "configuration", error.message, "not run")
+
+
+def _unequal(told: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    for name in sorted(told.keys() | again.keys()):
+        if name not in told or name not in again or not _same(told[name], again[name]):
+            yield name, str(told.get(name, "nothing")), str(again.get(name, "nothing"))
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=_DIGITS, abs_tol=_DIGITS)
+    return one == other
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    return one.low <= other.high and other.low <= one.high
+
+
+def _said(one: Estimate | None) -> str:
+    return "nothing" if one is None else f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
+
+
+def _refusal(experiment: str, error: MicroflowError) -> Difference:
+    return Difference(experiment, "ratios", "a comparison", str(error))

@@ -1,0 +1,193 @@
+"""What is run again is held against what was recorded, and what came out otherwise is listed, whatever it is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from microflow.cli import cli
+from microflow.errors import MicroflowError
+from microflow.experiments import detection, rq1, rq2, scalability, timing_separation
+from microflow.experiments.bundle import export_bundle
+from microflow.experiments.estimates import Estimate
+from microflow.experiments.matrix import PROFILES, Matrix
+from microflow.experiments.reproduce import Agreement, repeated, reproduce, select
+from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of
+from microflow.experiments.results import Results
+from microflow.experiments.runner import Progress, run_matrix
+from microflow.store.experiments import ExperimentStore
+from microflow.store.server import create_database, drop_database
+from microflow.timing.statistics import compare
+from microflow.timing.trials import Arm, gather
+
+ECHO = "builtins:dict"
+#: Two arms with known times: one takes twice the other's.
+MATRIX = Matrix(
+    "repeated",
+    (
+        Arm("slow", ECHO, {"samples": [4.0, 4.2], "rows": 7, "output_checksum": "a", "loss": 0.1 + 0.2}),
+        Arm("fast", ECHO, {"samples": [2.0, 2.1], "rows": 7, "output_checksum": "a", "loss": 0.5}),
+    ),
+    blocks=2,
+)
+
+
+def times(results: Results) -> dict[str, Estimate]:
+    found = compare(gather(results.trials), "fast").comparisons
+    return {f"{one.arm} beside {one.reference}": Estimate(one.ratio, one.low, one.high) for one in found}
+
+
+QUESTION = Reproducible(lambda _: MATRIX, ("rows", "output_checksum", "loss"), times)
+
+
+@pytest.fixture
+def recorded(database_url: str) -> Iterator[ExperimentStore]:
+    """A recording in a database of its own."""
+    name = f"microflow_test_{uuid.uuid4().hex[:12]}"
+    with ExperimentStore(create_database(database_url, name)) as store:
+        yield store
+    drop_database(database_url, name)
+
+
+def record_otherwise(store: ExperimentStore, experiment: str, arm: str, **changes: Any) -> None:
+    """Change what the recording says of one arm: results by name, or the factor of its samples."""
+    factor, samples = changes.pop("factor", 1.0), store.samples(experiment)
+    for row in store.trials(experiment).to_dict("records"):
+        if row["config"]["name"] == arm:
+            own = samples[samples["trial_id"] == row.pop("trial_id")].groupby("name")["value"]
+            row["metrics"]["result"] |= changes
+            del row["created_at"]
+            store.record_trial(experiment, **row, samples={name: list(values * factor) for name, values in own})
+
+
+def again(recorded: ExperimentStore) -> Agreement:
+    with repeated(recorded, "smoke") as store:
+        return next(reproduce(recorded, store, "smoke", [QUESTION]))
+
+
+@pytest.mark.database
+def test_the_same_answers_and_ratios_agree(recorded: ExperimentStore) -> None:
+    """Nothing differs, everything was compared, the recording is as it was, and the repetition's database is gone."""
+    run_matrix(MATRIX, recorded)
+    before = recorded.trials("repeated")
+    assert again(recorded) == Agreement("repeated", 4, 12, 1, ())
+    assert recorded.trials("repeated").equals(before)
+    with repeated(recorded, "smoke") as store:
+        assert store.experiments() == []
+
+
+@pytest.mark.database
+def test_another_answer_is_reported_by_trial_and_name(recorded: ExperimentStore) -> None:
+    """One count more in the recording, or a figure lost since: both are listed, in every block; rounding is not."""
+    run_matrix(MATRIX, recorded)
+    record_otherwise(recorded, "repeated", "slow", rows=8, loss=0.3, gain=1)
+    assert [str(one) for one in again(recorded).differences] == [
+        f"repeated: slow, block {block}, rows: recorded 8, now 7" for block in (0, 1)
+    ]
+    record_otherwise(recorded, "repeated", "slow", rows=7, loss=0.3 + 1e-6)
+    assert {one.where for one in again(recorded).differences} == {"slow, block 0, loss", "slow, block 1, loss"}
+
+
+@pytest.mark.database
+def test_a_ratio_outside_the_interval_is_reported_with_both(recorded: ExperimentStore) -> None:
+    """Recorded three times as slow: the intervals do not meet, and both are said."""
+    run_matrix(MATRIX, recorded)
+    record_otherwise(recorded, "repeated", "slow", factor=3.0)
+    (found,) = again(recorded).differences
+    assert (found.where, found.recorded[:2], found.now[:2]) == ("slow beside fast", "6 ", "2 ")
+
+
+@pytest.mark.database
+def test_arms_that_differed_have_no_ratio(recorded: ExperimentStore) -> None:
+    """A recording whose arms released other rows is no ground for a ratio: the checksum is reported, and why."""
+    run_matrix(MATRIX, recorded)
+    record_otherwise(recorded, "repeated", "slow", output_checksum="b")
+    found = again(recorded).differences
+    assert [one.where for one in found] == [
+        "slow, block 0, output_checksum",
+        "slow, block 1, output_checksum",
+        "ratios",
+    ]
+    assert "differ in output_checksum" in found[-1].now
+
+
+@pytest.mark.database
+def test_what_is_not_recorded_is_a_difference_or_an_error(recorded: ExperimentStore) -> None:
+    """Another configuration than the recorded one is said, not run; with no recording at all there is nothing to do."""
+    grown = Reproducible(lambda _: replace(MATRIX, blocks=3), QUESTION.answers, times)
+    with repeated(recorded, "smoke") as store, pytest.raises(MicroflowError, match="nothing is recorded"):
+        next(reproduce(recorded, store, "smoke", [QUESTION]))
+    run_matrix(MATRIX, recorded)
+    with repeated(recorded, "smoke") as store:
+        _, found = reproduce(recorded, store, "smoke", [QUESTION, grown])
+    assert found.differences[0].recorded == "repeated: 2 of 6 trials have not run yet"
+
+
+@pytest.mark.database
+def test_a_repetition_that_was_stopped_continues(recorded: ExperimentStore) -> None:
+    """What ran before the stop is kept by name of profile; the end removes it."""
+    run_matrix(MATRIX, recorded)
+
+    def stop(progress: Progress) -> None:
+        if progress.ran == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), repeated(recorded, "smoke") as store:
+        list(reproduce(recorded, store, "smoke", [QUESTION], stop))
+    ran = []
+    with repeated(recorded, "smoke") as store:
+        list(reproduce(recorded, store, "smoke", [QUESTION], ran.append))
+    assert [(one.ran, one.kept) for one in ran] == [(1, 2), (2, 2)]
+
+
+@pytest.mark.database
+def test_real_trials_are_repeated_by_the_command(
+    recorded: ExperimentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detection and attacks of the smallest size, from a bundle: status 0; with one count changed, 1 and the line."""
+    monkeypatch.setenv("DATABASE_URL", recorded.url)
+    for matrix in (detection.matrix("smoke"), rq2.privacy("smoke")):
+        run_matrix(matrix, recorded)
+    export_bundle(recorded, tmp_path / "good.zip")
+    record_otherwise(recorded, "rq2-privacy", "k_anonymity k=5", k=4)
+    kept = tmp_path / "mine.zip"
+    only = ["--profile", "smoke", "--only", "detection", "--only", "rq2-privacy"]
+    good = CliRunner().invoke(cli, ["experiments", "reproduce", str(tmp_path / "good.zip"), *only, "--keep", str(kept)])
+    assert good.exit_code == 0, good.output
+    assert good.output.endswith("\n0 differences\n")
+    assert kept.is_file()
+    changed = CliRunner().invoke(cli, ["experiments", "reproduce", *only])
+    assert changed.exit_code == 1
+    assert "rq2-privacy: k_anonymity k=5, block 0, k: recorded 4, now 5\n1 differences\n" in changed.output
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_experiment_is_repeated_but_the_burst(profile: str) -> None:
+    """A new experiment must say what has to come out again; names that nobody runs end in a hint."""
+    questions = (timing_separation, rq1, rq2, scalability)
+    run = {matrix.experiment for one in questions for matrix in one.matrices(profile)}
+    assert run - {one.matrix(profile).experiment for one in REPRODUCIBLE} == {"rq1-bursts"}
+    with pytest.raises(MicroflowError, match="no experiment 'rq3' to repeat"):
+        select(profile, ["rq3"])
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("question", REPRODUCIBLE, ids=lambda one: one.matrix("smoke").experiment)
+def test_real_trials_hold_the_answers_that_are_compared(
+    question: Reproducible, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that no result has would compare nothing, silently."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("MICROFLOW_TOKEN_KEY", "0" * 64)  # a trial sets its own, which must not outlive the test
+    arm = question.matrix("smoke").arms[0]
+    module, _, target = arm.target.partition(":")
+    found = getattr(import_module(module), target)(arm.config | {"seed": 1})
+    for name in question.answers:
+        assert answers_of(found, (name,)), name
