@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from microflow.experiments import detection, rq1, rq2, scalability, timing_separation, whole_job
+from microflow.experiments import contamination, detection, rq1, rq2, scalability, timing_separation, whole_job
 from microflow.experiments.answers import per_cent, rounded
 from microflow.experiments.arms import throughput
 from microflow.experiments.matrix import PROFILES, Matrix
@@ -41,6 +42,19 @@ def test_every_target_exists(question: ModuleType, profile: str) -> None:
         for arm in matrix.arms:
             module, _, name = arm.target.partition(":")
             assert callable(getattr(import_module(module), name))
+
+
+@pytest.mark.parametrize("matrix", [rq1.throughput, rq2.speed, contamination.matrix], ids=["rq1", "rq2", "penalty"])
+def test_a_paper_asks_for_a_precision_and_a_quick_run_does_not(matrix: Callable[[str], Matrix]) -> None:
+    """In print a pilot decides, and its reference is there in every group of arms; minutes have a fixed number."""
+    paper = matrix("paper")
+    assert paper.precision is not None
+    assert 5 < paper.blocks < paper.precision.most
+    groups = {arm.name.rpartition(": ")[0] for arm in paper.arms}
+    assert {(group, paper.precision.reference) for group in groups} <= {
+        (arm.name.rpartition(": ")[0], arm.name.rpartition(": ")[2]) for arm in paper.arms
+    }
+    assert matrix("quick").precision is matrix("smoke").precision is None
 
 
 def test_the_eleven_settings_are_those_of_the_question() -> None:

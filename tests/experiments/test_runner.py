@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.experiments.matrix import Matrix
+from microflow.experiments.matrix import Matrix, Precision
 from microflow.experiments.results import IncompleteError, Results
 from microflow.experiments.runner import Progress, run_matrix
 from microflow.store.experiments import ExperimentStore
+from microflow.timing.launch import Launch
+from microflow.timing.machine import Machine
+from microflow.timing.resources import ResourceUsage
+from microflow.timing.statistics import log_ratio
 from microflow.timing.trials import Arm, gather
 
 pytestmark = pytest.mark.database
@@ -91,3 +97,72 @@ def test_a_failing_trial_stops_the_run_and_is_not_kept(store: ExperimentStore) -
     with pytest.raises(MicroflowError, match="sys:exit"):
         run_matrix(broken, store)
     assert store.trials("broken").empty
+
+
+def restless(config: dict[str, Any]) -> dict[str, Any]:
+    """A target whose times are known: ``typical``, times a noise of ``noise`` that the block's seed decides."""
+    rng = np.random.default_rng([config["seed"], len(config["name"])])
+    return {"samples": (config["typical"] * rng.lognormal(0, config["noise"], 3)).tolist()}
+
+
+def noisy(experiment: str, noise: float, precision: Precision | None) -> Matrix:
+    """Two groups with a reference and an arm each, four blocks."""
+    arms = [
+        Arm(f"{group}: {name}", "restless", {"name": name, "typical": typical, "noise": noise})
+        for group in ("iot", "financial")
+        for name, typical in (("base", 1.0), ("other", 2.0))
+    ]
+    return Matrix(experiment, tuple(arms), blocks=4, precision=precision)
+
+
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of `restless` without a process for each."""
+    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
+
+    def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
+        return Launch(restless(config), Machine.here(), 0.0, 0.0, usage)
+
+    monkeypatch.setattr("microflow.timing.trials.launch", launched)
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_a_pilot_decides_how_many_blocks_follow(store: ExperimentStore) -> None:
+    """More noise, more blocks; the ratio is then as sure as was asked for; a second run has nothing to do."""
+    matrix = noisy("noisy", 0.05, Precision(0.05, "base", most=60))
+    progress = run_matrix(matrix, store)
+    results = Results.read(matrix, store)
+    assert 4 < results.matrix.blocks < 60
+    assert progress.cells == progress.ran == len(results.trials) == 4 * results.matrix.blocks
+    samples = gather(results.trials)
+    found = log_ratio(samples["iot: other"], samples["iot: base"])
+    assert found.high - found.low <= 2 * 0.05
+    assert abs(found.mean - np.log(2)) <= 0.05
+    again = run_matrix(matrix, store)
+    assert (again.ran, again.kept) == (0, progress.ran)
+    quiet = noisy("quiet", 0.0001, matrix.precision)
+    assert run_matrix(quiet, store).ran == 4 * quiet.blocks
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_no_pilot_asks_for_more_than_there_may_be(store: ExperimentStore) -> None:
+    """The bound holds, every trial says by which rule it was repeated, and without a rule the number is fixed."""
+    bounded = noisy("bounded", 0.5, Precision(0.001, "base", most=6))
+    assert run_matrix(bounded, store).cells == 4 * 6
+    kept = [config["repetitions"] for config in store.trials("bounded")["config"]]
+    rule = {"pilot": 4, "half_width": 0.001, "reference": "base", "most": 6}
+    assert kept == [rule | {"blocks": 4}] * 16 + [rule | {"blocks": 6}] * 8
+    fixed = noisy("fixed", 0.5, None)
+    assert run_matrix(fixed, store).cells == 16
+    assert {str(config["repetitions"]) for config in store.trials("fixed")["config"]} == {"{'blocks': 4}"}
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_a_matrix_whose_pilot_is_all_there_is_incomplete(store: ExperimentStore) -> None:
+    """What was stopped between pilot and the rest is not read as if it were whole; the next run finishes it."""
+    matrix = noisy("stopped", 0.5, Precision(0.001, "base", most=6))
+    run_matrix(replace(matrix, precision=None), store)
+    with pytest.raises(IncompleteError, match="8 of 24"):
+        Results.read(matrix, store)
+    finished = run_matrix(matrix, store)
+    assert (finished.ran, finished.kept) == (8, 16)

@@ -21,7 +21,7 @@ from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.experiments.intrusions import CLEAN, INTRUSIONS, Rows, documents, open_place
-from microflow.experiments.matrix import Matrix, scale_of
+from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.microflows import microflows
 from microflow.processors import ProcessingSpec
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
@@ -118,12 +118,13 @@ class _Scale:
     passes: int
     blocks: int
     intrusions: tuple[str, ...] = tuple(INTRUSIONS)
+    precision: Precision | None = None
 
 
 _SCALES = {
     "smoke": _Scale(200, 2, 2, (CLEAN, "row insert")),
     "quick": _Scale(500, 3, 3),
-    "paper": _Scale(5_000, 5, 12),
+    "paper": _Scale(5_000, 5, 6, precision=Precision(0.05, CLEAN, most=20)),
 }
 
 
@@ -135,7 +136,7 @@ def matrix(profile: str = "quick", *, data_type: str = "healthcare", seed: int =
         config = {"work": work, "intrusion": intrusion, "data_type": data_type}
         arms.append(Arm(f"{work}: {intrusion}", _TARGET, config | {"rows": scale.rows, "passes": scale.passes}))
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
-    return Matrix("contamination", tuple(arms), scale.blocks, seed)
+    return Matrix("contamination", tuple(arms), scale.blocks, seed, precision=scale.precision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from microflow.errors import MicroflowError
 from microflow.timing.trials import Arm, Planned, plan
 
-__all__ = ["PROFILES", "Matrix", "config_hash", "grid", "scale_of"]
+__all__ = ["PROFILES", "Matrix", "Precision", "config_hash", "grid", "scale_of"]
 
 T = TypeVar("T")
 
@@ -21,14 +21,31 @@ PROFILES = ("smoke", "quick", "paper")
 
 
 @dataclass(frozen=True, slots=True)
+class Precision:
+    """How narrow the interval of every arm's log-ratio to ``reference`` must be: ± ``half_width``, 0.02 is ±2 %.
+
+    ``most`` is as many blocks as there may be. Arms named ``group: arm`` are compared within their group.
+    """
+
+    half_width: float
+    reference: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
-    """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data."""
+    """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
+
+    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see
+    `microflow.experiments.repetitions`.
+    """
 
     experiment: str
     arms: tuple[Arm, ...]
     blocks: int
     seed: int = 1
     timeout_s: float = 600
+    precision: Precision | None = None
 
     def cells(self) -> dict[str, Planned]:
         """Configuration hash to turn, in the order in which they run."""

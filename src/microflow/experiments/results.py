@@ -12,6 +12,7 @@ import pandas as pd
 
 from microflow.errors import MicroflowError
 from microflow.experiments.matrix import Matrix
+from microflow.experiments.repetitions import settled
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.launch import Launch
 from microflow.timing.machine import Machine, refuse_unlike
@@ -37,12 +38,18 @@ class Results:
 
     @classmethod
     def read(cls, matrix: Matrix, store: ExperimentStore) -> Self:
-        """The trials of every cell.
+        """The trials of every cell; of as many blocks as the matrix's precision takes, where it asks for one.
 
         Raises:
             IncompleteError: some cells have not run yet.
             MicroflowError: the trials ran on unlike machines.
         """
+        pilot = cls._of_cells(matrix, store)
+        whole = settled(matrix, pilot.trials)
+        return cls(whole, pilot.trials) if whole.blocks == matrix.blocks else cls._of_cells(whole, store)
+
+    @classmethod
+    def _of_cells(cls, matrix: Matrix, store: ExperimentStore) -> Self:
         cells = matrix.cells()
         rows = store.trials(matrix.experiment).set_index("config_hash")
         if missing := len(cells) - len(cells.keys() & set(rows.index)):

@@ -11,7 +11,7 @@ import pandas as pd
 from microflow.experiments import privacy_utility
 from microflow.experiments.answers import Answer, per_cent, rounded
 from microflow.experiments.estimates import typical
-from microflow.experiments.matrix import Matrix, scale_of
+from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.experiments.results import Results
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.trials import Arm, gather
@@ -52,12 +52,13 @@ class _Scale:
     attacked_rows: int
     attempts: int
     attacked_blocks: int
+    precision: Precision | None = None
 
 
 _SCALES = {
     "smoke": _Scale(SETTINGS[1::4], 2_000, 3, 2, 500, 100, 1),
     "quick": _Scale(SETTINGS, 10_000, 3, 3, 2_000, 300, 1),
-    "paper": _Scale(SETTINGS, 1_000_000, 5, 15, 50_000, 2_000, 5),
+    "paper": _Scale(SETTINGS, 1_000_000, 5, 6, 50_000, 2_000, 5, Precision(0.02, _REFERENCE, most=20)),
 }
 
 
@@ -76,7 +77,7 @@ def speed(profile: str, *, seed: int = 1) -> Matrix:
     cells = {f"{one.method} {one.label}": one.cell for one in scale.settings}
     cells[_REFERENCE] = {"method": {"method": _REFERENCE}, "setting": ""}
     arms = tuple(Arm(name, "microflow.experiments.arms:throughput", work | cell) for name, cell in cells.items())
-    return Matrix("rq2-speed", arms, scale.blocks, seed)
+    return Matrix("rq2-speed", arms, scale.blocks, seed, precision=scale.precision)
 
 
 def privacy(profile: str) -> Matrix:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from microflow.experiments.matrix import Matrix, config_hash
+from microflow.experiments.repetitions import plan_of, settled
+from microflow.experiments.results import Results
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.machine import Machine
 from microflow.timing.trials import Trial, run_trials
@@ -33,18 +36,28 @@ def run_matrix(
 ) -> Progress:
     """Run every cell that is not complete in the database (with ``force``: every cell); each is stored as it ends.
 
-    A run that was stopped continues where it was: blocks and orders are those of the first run.
+    A run that was stopped continues where it was: blocks and orders are those of the first run. Where the matrix asks
+    for a precision, its blocks come first, and then as many more as their noise says.
     """
-    cells = matrix.cells()
-    held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
-    progress = Progress(matrix.experiment, len(cells), 0, len(held))
-    done = {(cells[found].arm.name, cells[found].block) for found in held}
-    for trial in run_trials(cells.values(), done=done, timeout_s=matrix.timeout_s):
-        _record(store, matrix.experiment, trial)
-        progress = Progress(matrix.experiment, len(cells), progress.ran + 1, len(held))
-        if observer is not None:
-            observer(progress)
+    progress = Progress(matrix.experiment, 0, 0, 0)
+    for part in _parts(matrix, store):
+        cells = dict(list(part.cells().items())[progress.cells :])
+        held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
+        progress = replace(progress, cells=progress.cells + len(cells), kept=progress.kept + len(held))
+        done = {(cells[found].arm.name, cells[found].block) for found in held}
+        for trial in run_trials(cells.values(), done=done, timeout_s=matrix.timeout_s):
+            _record(store, matrix.experiment, trial, plan_of(matrix, part.blocks))
+            progress = replace(progress, ran=progress.ran + 1)
+            if observer is not None:
+                observer(progress)
     return progress
+
+
+def _parts(matrix: Matrix, store: ExperimentStore) -> Iterator[Matrix]:
+    """The matrix and, once that has run, the whole that its pilot asks for, whose first blocks are the pilot's."""
+    yield matrix
+    if matrix.precision is not None:
+        yield settled(matrix, Results.read(replace(matrix, precision=None), store).trials)
 
 
 def is_series(value: object) -> bool:
@@ -60,13 +73,13 @@ def commit_of(machine: Machine) -> str:
     return f"{commit} (dirty)" if machine.dirty else commit
 
 
-def _record(store: ExperimentStore, experiment: str, trial: Trial) -> None:
+def _record(store: ExperimentStore, experiment: str, trial: Trial, repetitions: dict[str, Any]) -> None:
     turn, run = trial.planned, trial.run
     machine = asdict(run.machine)
     series = {name: value for name, value in run.result.items() if is_series(value)}
     store.record_trial(
         experiment,
-        config=asdict(turn.arm) | {"block": turn.block, "position": turn.position},
+        config=asdict(turn.arm) | {"block": turn.block, "position": turn.position, "repetitions": repetitions},
         config_hash=config_hash(experiment, turn),
         samples=series,
         metrics={
