@@ -1,9 +1,9 @@
 """What the spout sees of the transport: when each record was due, and when Storm acknowledged it.
 
 Both instants are ``time.perf_counter_ns`` of the spout's process, so the clocks of two processes are never compared
-(after a restart they are: on Linux that clock is CLOCK_MONOTONIC, one for the machine). An acknowledgement comes when the
-sink has written the record and the news has travelled back to the spout: what is measured is what Storm calls complete
-latency, and never less than the time to the result.
+(after a restart they are: on Linux that clock is CLOCK_MONOTONIC, one for the machine). An acknowledgement comes when
+the sink has written the record and the news has travelled back to the spout: what is measured is what Storm calls
+complete latency, and never less than the time to the result.
 """
 
 from __future__ import annotations
