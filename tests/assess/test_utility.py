@@ -10,7 +10,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess.pair import Pair
-from microflow.assess.utility import Utility, measure_utility
+from microflow.assess.utility import Utility, _score, measure_utility
 from microflow.schema import DatasetSchema
 
 
@@ -58,3 +58,11 @@ def test_too_few_rows_are_not_judged(people: pa.Table, schema: DatasetSchema) ->
     """Ten rows train nothing."""
     few = people.slice(0, 10)
     assert measure_utility(Pair.of(schema, few, few, np.arange(10)), np.random.default_rng(1)) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_nobody_tested_is_in_does_not_count() -> None:
+    """The mean recall of the classes there are, without a warning: 3 of 3 and 1 of 2, whatever else was named."""
+    features = np.repeat([[0.0], [1.0], [2.0]], 20, axis=0)
+    test = np.array([[0.0], [0.0], [0.0], [1.0], [2.0]])
+    assert _score(features, np.repeat([0, 1, 2], 20), test, np.array([0, 0, 0, 1, 1])) == pytest.approx(0.75)
