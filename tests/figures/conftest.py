@@ -75,7 +75,9 @@ def accuracy() -> pd.DataFrame:
         recall=recall, recall_low=recall - 0.0009, recall_high=1.0,
         precision=1 - (1 - recall) / 2, precision_low=recall - 0.001, precision_high=1.0,
     )  # fmt: skip
-    return pd.concat([frame.assign(data_type=data_type) for data_type in TYPES], ignore_index=True)
+    both = frame.assign(regulation=["PCI DSS", "GDPR"] + ["PCI DSS"] * (len(rules) - 2))
+    kinds = {"healthcare": frame.assign(regulation="HIPAA"), "financial": both}
+    return pd.concat([own.assign(data_type=data_type) for data_type, own in kinds.items()], ignore_index=True)
 
 
 def burst() -> pd.DataFrame:
@@ -104,3 +106,9 @@ FRAMES = {
 def figure_and_frame(request: pytest.FixtureRequest) -> tuple[str, pd.DataFrame]:
     """Each figure's module name with its made-up frame."""
     return request.param, FRAMES[request.param]()
+
+
+@pytest.fixture
+def accuracy_frame() -> pd.DataFrame:
+    """Rules of one regulation in the first panel, of two in the second."""
+    return accuracy()

@@ -72,3 +72,12 @@ def test_arms_differ_without_colour() -> None:
     """No two pipelines, and no two methods, share both marker and line."""
     for arms in (("batch", "stream", "hybrid", "spark"), ("k_anonymity", "differential_privacy", "tokenization")):
         assert len({look(arm).marker for arm in arms}) == len(arms)
+
+
+def test_every_panel_of_rules_says_whose_they_are(accuracy_frame: pd.DataFrame) -> None:
+    """The title names the regulation; where there are two, each line says which it is of."""
+    healthcare, financial = drawn("accuracy", accuracy_frame).axes
+    assert healthcare.get_title(loc="left") == "Healthcare: HIPAA"
+    assert financial.get_title(loc="left") == "Financial: PCI DSS, GDPR"
+    labels = [[label.get_text() for label in ax.get_yticklabels()][:2] for ax in (healthcare, financial)]
+    assert labels == [["name", "ssn"], ["hipaa-name", "hipaa-ssn"]]

@@ -52,7 +52,7 @@ def detection_frame(results: Results) -> pd.DataFrame:
         recall, precision = one.counts.recall, one.counts.precision
         rows.append(
             {
-                "data_type": one.data_type, "rule": one.rule,
+                "data_type": one.data_type, "regulation": one.regulation, "rule": one.rule,
                 "recall": recall.value, "recall_low": recall.low, "recall_high": recall.high,
                 "precision": precision.value, "precision_low": precision.low, "precision_high": precision.high,
             }

@@ -136,9 +136,10 @@ def tick_between(ax: Axes) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
-def titled(ax: Axes, text: str) -> None:
-    """A panel's name, upper left."""
-    ax.set_title(_PROPER.get(text, text[:1].upper() + text[1:]))
+def titled(ax: Axes, text: str, more: str = "") -> None:
+    """A panel's name, upper left, and what else tells it from the others."""
+    name = _PROPER.get(text, text[:1].upper() + text[1:])
+    ax.set_title(f"{name}: {more}" if more else name)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
