@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.microflows import Microflow, microflows
-from microflow.processors import Processed, ProcessingSpec, build_processor
+from microflow.processors import ProcessingSpec, build_processor
 from microflow.processors.live import Service, Workload, measured_costs, serve_open_loop
 from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
 from microflow.settings import MICROFLOW_ROWS
@@ -29,7 +30,7 @@ from microflow.timing.guard import PurityGuard
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import bursts, poisson
 
-__all__ = ["burst", "open_loop", "spec_of", "throughput", "volume"]
+__all__ = ["burst", "data_checksum", "open_loop", "row_digest", "source", "spec_of", "throughput", "volume"]
 
 _SERVED_ROWS = 20_000
 _WARM_UP_S = 0.2
@@ -54,7 +55,7 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
         ``pure``: whether the guard saw memory only; ``evidence``: what it saw in each pass. ``violations``, and
         checksums: of the output only where ``released_alike`` says that all arms must release the same rows.
     """
-    spec, flows = spec_of(config), list(_source(config, config["rows"]))
+    spec, flows = spec_of(config), list(source(config, config["rows"]))
     samples, digest, violations, evidence = [], 0, 0, []
     for _ in range(config["passes"]):
         processor = build_processor(spec, config["pipeline"], config["engine"])
@@ -63,7 +64,7 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
         digest = violations = 0
         for done in processor.process(flows, clock):
             with clock.pause():
-                digest ^= _digest(done)
+                digest ^= row_digest(done.released, done.ordinals)
                 violations += len(done.findings)
         report = clock.report()
         samples.append((report.pure_ns - report.overlap_ns) / config["rows"])
@@ -73,7 +74,7 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
         "pure": all(one.is_pure for one in evidence),
         "evidence": [asdict(one) for one in evidence],
         "violations": violations,
-        "data_checksum": _checksum(flows),
+        "data_checksum": data_checksum(flows),
         "output_checksum": f"{digest:016x}" if config["released_alike"] else None,
     }
 
@@ -86,7 +87,7 @@ def volume(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     clock, rows = PhaseClock(), 0
     for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(
-        _source(config, config["rows"]), clock
+        source(config, config["rows"]), clock
     ):
         rows += done.rows_in
     report = clock.report()
@@ -169,20 +170,22 @@ def _router(config: Mapping[str, Any], spec: ProcessingSpec, workload: Workload)
 
 
 def _workload(config: Mapping[str, Any]) -> Workload:
-    return Workload(pa.concat_batches([flow.rows for flow in _source(config, _SERVED_ROWS)]))
+    return Workload(pa.concat_batches([flow.rows for flow in source(config, _SERVED_ROWS)]))
 
 
-def _source(config: Mapping[str, Any], rows: int) -> Iterator[Microflow]:
+def source(config: Mapping[str, Any], rows: int) -> Iterator[Microflow]:
+    """The first ``rows`` rows of a configuration's data; its ``seed`` decides them."""
     return microflows(batch.rows for batch in generate(config["data_type"], rows, config["seed"]))
 
 
-def _digest(done: Processed) -> int:
+def row_digest(released: pa.RecordBatch, ordinals: npt.NDArray[np.int64]) -> int:
     """A number that changes with any value, name or ordinal, and not with the order in which rows are released."""
-    frame = pl.DataFrame(pl.from_arrow(done.released)).with_columns(_ordinal=pl.Series(done.ordinals))
+    frame = pl.DataFrame(pl.from_arrow(released)).with_columns(_ordinal=pl.Series(ordinals))
     return int(frame.hash_rows(seed=1).sum()) if frame.height else 0
 
 
-def _checksum(flows: Iterable[Microflow]) -> str:
+def data_checksum(flows: Iterable[Microflow]) -> str:
+    """SHA-256 over every value, column by column."""
     digest = hashlib.sha256()
     for flow in flows:
         for column in flow.rows.columns:

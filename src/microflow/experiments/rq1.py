@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from microflow.experiments import detection
+from microflow.experiments import detection, transport
 from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, Precision, scale_of
@@ -57,7 +57,7 @@ _SCALES = {
 
 def matrices(profile: str) -> tuple[Matrix, ...]:
     """Everything this question runs."""
-    return detection.matrix(profile), throughput(profile), latency(profile), bursts(profile)
+    return detection.matrix(profile), throughput(profile), transport.matrix(profile), latency(profile), bursts(profile)
 
 
 def throughput(profile: str, *, seed: int = 1) -> Matrix:
