@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pyarrow as pa
+import pytest
 
 from microflow.anonymize.contract import Method
 from microflow.microflows import microflows
-from microflow.processors import HybridProcessor, ProcessingSpec
+from microflow.processors import HybridProcessor, ProcessingSpec, hybrid
 from microflow.processors.router import Objectives
 from microflow.timing.clock import PhaseClock
 
@@ -57,3 +58,25 @@ def test_it_is_made_without_a_word() -> None:
     """As the seed makes its processors."""
     assert HybridProcessor().describe()["method"] == "tokenization"
     assert HybridProcessor(schema="iot").output_schema.names[0] == "record_id"
+
+
+def test_what_is_not_pure_is_pre_or_post(
+    make_rows: MakeRows, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel is compiled in pre-processing and results are put together in post-processing: none is nobody's."""
+    clock, seen = PhaseClock(), []
+    for name in ("BatchKernel", "processed"):
+        original = getattr(hybrid, name)
+
+        def watched(*args: object, name: str = name, original: Callable[..., object] = original) -> object:
+            seen.append((name, str(clock.running)))
+            return original(*args)
+
+        monkeypatch.setattr(hybrid, name, watched)
+    spec = make_spec("healthcare")
+    rows = make_rows(spec.schema, 400, bad=0.1)
+    for urgent_ns in (0, 10**12):
+        with clock.pre():
+            processor = HybridProcessor(spec, objectives=Objectives(urgent_ns=urgent_ns))
+        list(processor.process(microflows([rows], 200), clock))
+    assert set(seen) == {("BatchKernel", "pre_processing"), ("processed", "post_processing")}

@@ -99,19 +99,21 @@ class PipelineOrchestrator:
     def _hold(self, jobs: JobStore, attempt: Attempt) -> dict[str, Any]:
         """Take the job, find out where it stands, and go on from there."""
         job, job_id = attempt.job, _id_of(attempt.job)
-        jobs.lock(job_id)
+        with attempt.clock.pre():
+            jobs.lock(job_id)
         try:
-            view = jobs.load(job_id)
-            if view.status == JobStatus.COMPLETED:
-                raise CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
-            ledger = Ledger(
-                job_id,
-                Targets(attempt.work.policy, attempt.work.schema).all,
-                anonymized=job.method.method is not Method.IDENTITY,
-                keep_processed=job.store_records is not StoreRecords.NONE,
-                progress=jobs.progress(job_id),
-            )
-            jobs.start(job_id)
+            with attempt.clock.pre():
+                view = jobs.load(job_id)
+                if view.status == JobStatus.COMPLETED:
+                    raise CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
+                ledger = Ledger(
+                    job_id,
+                    Targets(attempt.work.policy, attempt.work.schema).all,
+                    anonymized=job.method.method is not Method.IDENTITY,
+                    keep_processed=job.store_records is not StoreRecords.NONE,
+                    progress=jobs.progress(job_id),
+                )
+                jobs.start(job_id)
             return self._finish(attempt, DatabaseJournal(jobs, job_id, ledger), view)
         finally:
             # A lost connection holds no lock, and its error is already on its way.

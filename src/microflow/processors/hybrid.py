@@ -79,8 +79,9 @@ class HybridProcessor:
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""
-        self.reasons.clear()
-        self._kernel = BatchKernel(self._spec)
+        with clock.pre():
+            self.reasons.clear()
+            self._kernel = BatchKernel(self._spec)
         for flow in warmed(source, clock, lambda rows: warm_up(self._spec, rows)):
             anonymizer = self._kernel.anonymizer
             is_slow = self._learned.now.together(len(flow)) > self._objectives.urgent_ns
@@ -93,9 +94,10 @@ class HybridProcessor:
         with clock.pure():
             released, screened = self._kernel.run(flow.rows)
         spent = clock.pure_spans[-1]
-        self._learned.observe(len(flow), spent, together=True)
-        self.reasons["microflow in time"] += len(flow)
-        return processed(flow, released, screened, spent)
+        with clock.post():
+            self._learned.observe(len(flow), spent, together=True)
+            self.reasons["microflow in time"] += len(flow)
+            return processed(flow, released, screened, spent)
 
     def _urgent_first(self, flow: Microflow, anonymize: AnonymizeBolt, clock: PhaseClock) -> Processed:
         """Urgent records by the bolts, then the others by the kernel."""
