@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from microflow.experiments import contamination, detection, rq1, rq2, scalability, whole_job
+from microflow.experiments import contamination, detection, rq1, rq2, scalability, transport, whole_job
 from microflow.experiments.estimates import Estimate
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import Results
@@ -77,7 +77,7 @@ def _methods(results: Results) -> dict[str, Estimate]:
     return dict(_beside(one) for one in compare(gather(results.trials), "identity").comparisons)
 
 
-def _jobs(results: Results) -> dict[str, Estimate]:
+def _beside_batch(results: Results) -> dict[str, Estimate]:
     if results.matrix.blocks < _FEWEST_BLOCKS:
         return {}
     return dict(_beside(one) for one in compare(gather(results.trials), "batch").comparisons)
@@ -123,9 +123,10 @@ _COUNTS = ("total_records", "released", "suppressed", "quarantined", "violations
 
 REPRODUCIBLE = (
     Reproducible(detection.matrix, ("rules",), _none),
-    Reproducible(whole_job.matrix, ("purity.is_pure", *(f"counts.{name}" for name in _COUNTS)), _jobs),
+    Reproducible(whole_job.matrix, ("purity.is_pure", *(f"counts.{name}" for name in _COUNTS)), _beside_batch),
     Reproducible(contamination.matrix, ("records", "data_checksum", "output_checksum"), _intrusions),
     Reproducible(rq1.throughput, _PASS, _pipelines),
+    Reproducible(transport.matrix, ("violations", "data_checksum", "output_checksum"), _beside_batch),
     Reproducible(rq1.latency, ("load",), _waits),
     Reproducible(rq2.speed, _PASS, _methods),
     Reproducible(rq2.privacy, _RISKS, _none),
