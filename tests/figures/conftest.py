@@ -1,10 +1,23 @@
-"""A made-up but plausible frame for each figure: drawing needs no database."""
+"""A made-up but plausible frame for each figure, and a database of made-up trials: drawing measures nothing."""
 
 from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from microflow.experiments import rq1, rq2, scalability, timing_separation
+from microflow.experiments.matrix import Matrix, config_hash
+from microflow.experiments.runner import is_series
+from microflow.store.experiments import ExperimentStore
+from microflow.store.server import create_database, drop_database
+from microflow.timing.machine import Machine
+from microflow.timing.resources import ResourceUsage
+from microflow.timing.trials import Planned
 
 TYPES = ("healthcare", "financial")
 
@@ -29,6 +42,7 @@ def throughput() -> pd.DataFrame:
         for data_type in TYPES
         for arm, look, rate in (*arms, ("Spark batch", "spark", 7e5), ("identity", "identity", 2.4e6))
     ]
+    rows.append((TYPES[0], "Storm stream", "storm", 2_400.0, np.nan, np.nan, np.nan))
     return pd.DataFrame(rows, columns=["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
 
 
@@ -112,3 +126,54 @@ def figure_and_frame(request: pytest.FixtureRequest) -> tuple[str, pd.DataFrame]
 def accuracy_frame() -> pd.DataFrame:
     """Rules of one regulation in the first panel, of two in the second."""
     return accuracy()
+
+
+def outcome(turn: Planned) -> dict[str, object]:
+    """What a trial of this turn could have returned: one result with the names of every kind of trial."""
+    config, rng = turn.arm.config, np.random.default_rng(turn.block)
+    loads, slices = config.get("loads", []), np.arange(0, 1, 0.05)
+    cost = {"stream": 9.0, "hybrid": 1.1}.get(config.get("pipeline", ""), 1.0) * config.get("rows", 1)
+    counts = {"hits": 90, "false_alarms": 0, "misses": 1}
+    rate = {"risk": 0.2, "low": 0.1, "high": 0.3}
+    return {
+        "samples": list(cost * rng.lognormal(0, 0.05, 3)),
+        "rules": [{"data_type": "healthcare", "regulation": "HIPAA", "rule": "hipaa-name", "counts": counts}],
+        "phases": {"pre": 0.4, "pure": 0.3, "post": 0.2, "residual": 0.01},
+        "load": list(map(float, loads)),
+        **{name: [1e6] * len(loads) for name in ("p50_ns", "p999_ns")},
+        **{name: [0.0] * len(loads) for name in ("slope", "unserved")},
+        "p99_ns": [2e6] * (len(loads) or len(slices)),
+        "time_s": slices.tolist(), "offered": [1e4] * len(slices), "size": [5.0] * len(slices),
+        "linkage": rate, "singling_out": rate, "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
+    }  # fmt: skip
+
+
+def record(matrix: Matrix, store: ExperimentStore) -> None:
+    """Put made-up trials of every cell into the database."""
+    machine, usage = Machine.here(), ResourceUsage(1.0, 1.0, 2**28, 2**27)
+    for turn in matrix.cells().values():
+        result = outcome(turn)
+        series = {name: value for name, value in result.items() if is_series(value)}
+        plain = {name: value for name, value in result.items() if name not in series}
+        store.record_trial(
+            matrix.experiment,
+            config=asdict(turn.arm) | {"block": turn.block, "position": turn.position},
+            config_hash=config_hash(matrix.experiment, turn),
+            samples=series,
+            metrics={"result": plain, "load_before": 0.0, "load_after": 0.0, "usage": asdict(usage)},
+            machine=asdict(machine),
+            seed=turn.seed,
+            git="made up",
+        )
+
+
+@pytest.fixture(scope="session")
+def complete_store(database_url: str) -> Iterator[ExperimentStore]:
+    """A database in which every question of the smallest profile has run."""
+    name = f"microflow_test_{uuid.uuid4().hex[:12]}"
+    with ExperimentStore(create_database(database_url, name)) as store:
+        for question in (timing_separation, rq1, rq2, scalability):
+            for matrix in question.matrices("smoke"):
+                record(matrix, store)
+        yield store
+    drop_database(database_url, name)

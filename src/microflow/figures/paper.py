@@ -9,7 +9,7 @@ import pandas as pd
 from microflow.experiments import detection, privacy_utility, rq1, rq2, scalability, timing_separation
 from microflow.experiments.answers import Answer
 from microflow.experiments.results import IncompleteError, Results
-from microflow.figures.catalogue import Drawn
+from microflow.figures.catalogue import FIGURES, Drawn
 from microflow.figures.numbers import numbers_tex
 from microflow.figures.tables import Table, with_interval
 from microflow.store.experiments import ExperimentStore
@@ -74,7 +74,10 @@ TABLES = {"throughput": throughput_table, "methods": methods_table}
 
 
 def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
-    """Write ``table-*.tex`` and ``numbers.tex``; say what is missing of those whose trials have not all run."""
+    """Write ``table-*.tex``, ``numbers.tex`` and ``captions.tex``, which ``figures/paper.tex`` reads.
+
+    Says what is missing of those whose trials have not all run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, build in TABLES.items():
@@ -85,7 +88,7 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
             written.append(Drawn(path.stem, (), error.message))
         else:
             written.append(Drawn(path.stem, (path,)))
-    return [*written, _write_numbers(profile, store, folder)]
+    return [*written, _write_numbers(profile, store, folder), _write_captions(folder)]
 
 
 def readme_table(profile: str, store: ExperimentStore) -> Table:
@@ -100,6 +103,12 @@ def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:
     path = folder / "numbers.tex"
     path.write_text(numbers_tex(numbers), "utf-8")
     return Drawn("numbers", (path,), "; ".join(missing))
+
+
+def _write_captions(folder: Path) -> Drawn:
+    path = folder / "captions.tex"
+    path.write_text(numbers_tex({f"caption {one.name}": _for_latex(one.caption) for one in FIGURES}), "utf-8")
+    return Drawn("captions", (path,))
 
 
 def _answers(profile: str, store: ExperimentStore) -> tuple[dict[str, Answer], list[str]]:

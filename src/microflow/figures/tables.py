@@ -19,6 +19,8 @@ _LATEX = str.maketrans(
      "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "ε": r"$\varepsilon$", "×": r"$\times$", "±": r"$\pm$",
      "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "−": "$-$", "μ": r"$\mu$", "µ": r"$\mu$"}
 )  # fmt: skip
+#: Letters of 8 points that a column of an IEEE paper holds, and how many the gap between two cells takes.
+_COLUMN_LETTERS, _GAP = 56, 3
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,17 @@ class Table:
         return "".join(f"<td style='text-align:{side}'>{html.escape(cell)}</td>" for side, cell in cells)
 
     def to_latex(self, label: str) -> str:
-        r"""A ``table`` environment with booktabs rules, to ``\input``.
+        r"""A ``table`` environment with booktabs rules, to ``\input``; ``table*`` where a column is too narrow for it.
 
         >>> print(Table(["arm", "rate"], [["50 %", "1"]], "Rates.").to_latex("rates").splitlines()[6])
         50 \% & 1 \\
         """
+        letters = sum(max(map(len, column)) + _GAP for column in zip(self.columns, *self.rows, strict=True))
+        table = "table*" if letters > _COLUMN_LETTERS else "table"
         lines = [" & ".join(cell.translate(_LATEX) for cell in row) + r" \\" for row in (self.columns, *self.rows)]
         return "\n".join(
             [
-                r"\begin{table}[t]",
+                rf"\begin{{{table}}}[t]",
                 rf"\caption{{{self.caption.translate(_LATEX)}}}\label{{tab:{label}}}",
                 rf"\centering\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
                 r"\toprule",
@@ -62,7 +66,7 @@ class Table:
                 *lines[1:],
                 r"\bottomrule",
                 r"\end{tabular}",
-                r"\end{table}",
+                rf"\end{{{table}}}",
                 "",
             ]
         )
