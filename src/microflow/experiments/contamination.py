@@ -145,7 +145,8 @@ class Penalty:
 
     ``ratio`` (``low``, ``high``: 95 %) is measured time over clean time. ``share`` (``share_low``, ``share_high``) is
     the part of the measured time that is not processing, ``1 - 1 / ratio``: the number that the seed put at 50–80 %.
-    ``noise_floor`` is what two clean arms may differ by, as a part of the time.
+    ``noise_floor`` is what two clean arms may differ by, as a part of the time. ``effect`` is Hedges' g of the paired
+    log-ratios, ``p_holm`` is corrected for the number of intrusions.
     """
 
     work: str
@@ -154,6 +155,7 @@ class Penalty:
     low: float
     high: float
     p_holm: float
+    effect: float
     verdict: Verdict
     noise_floor: float
 
@@ -187,7 +189,9 @@ def penalties(trials: Sequence[Trial]) -> list[Penalty]:
         own = {name.removeprefix(f"{work}: "): blocks for name, blocks in samples.items() if name.startswith(work)}
         analysis = compare(own, CLEAN, f"{CLEAN} again")
         found += [
-            Penalty(work, one.arm, one.ratio, one.low, one.high, one.p_holm, one.verdict, analysis.noise_floor)
+            Penalty(
+                work, one.arm, one.ratio, one.low, one.high, one.p_holm, one.effect, one.verdict, analysis.noise_floor
+            )
             for one in analysis.comparisons
         ]
     return found

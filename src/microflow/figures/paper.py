@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from microflow.experiments import detection, privacy_utility, rq1, rq2, scalability, timing_separation
+from microflow.experiments import contamination, detection, privacy_utility, rq1, rq2, scalability, timing_separation
 from microflow.experiments.answers import Answer
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.catalogue import FIGURES, Drawn
@@ -15,6 +15,9 @@ from microflow.figures.tables import Table, with_interval
 from microflow.store.experiments import ExperimentStore
 
 __all__ = ["ANSWERS", "TABLES", "readme_table", "write_tables"]
+
+_SMALLEST_P = 0.001
+_ANALYSIS = "95 % intervals over blocks, g is Hedges' effect size of the paired log-ratios, p is corrected by Holm"
 
 #: Question to what answers it from the database.
 ANSWERS = {
@@ -34,17 +37,38 @@ def throughput_table(profile: str, store: ExperimentStore) -> Table:
     for row in rq1.throughput_frame(results).to_dict("records"):
         rate = with_interval(row["rate"], row["low"], row["high"])
         if row["arm"] == "batch":
-            rows.append([row["data_type"], "batch", rate, "1", "reference"])
+            rows.append([row["data_type"], "batch", rate, "1", "", "", "reference"])
             continue
         one = analyses[row["data_type"]][row["arm"]]
-        rows.append(
-            [row["data_type"], row["arm"], rate, with_interval(one.ratio, one.low, one.high, "×"), one.verdict.value]
-        )
+        ratio = with_interval(one.ratio, one.low, one.high, "×")
+        rows.append([row["data_type"], row["arm"], rate, ratio, *_test(one.effect, one.p_holm), one.verdict.value])
     floors = ", ".join(f"{kind} {found.noise_floor:.1%}" for kind, found in analyses.items())
     return Table(
-        ["data", "pipeline", "records/s", "time beside batch", "difference"],
+        ["data", "pipeline", "records/s", "time beside batch", "g", "p", "difference"],
         rows,
-        f"Pure processing, 95 % intervals over blocks; differences inside the noise floor ({floors}) are none.",
+        f"Pure processing; {_ANALYSIS}; differences inside the noise floor ({floors}) are none.",
+    )
+
+
+def contamination_table(profile: str, store: ExperimentStore) -> Table:
+    """What each kind of database work inside the clock does to the measured time, for both kinds of work."""
+    found = contamination.penalties(Results.read(contamination.matrix(profile), store).trials)
+    rows = [
+        [
+            f"{one.arm}, {one.work}",
+            with_interval(one.ratio, one.low, one.high, "×"),
+            f"{one.share:.1%} [{one.share_low:.1%}, {one.share_high:.1%}]",
+            *_test(one.effect, one.p_holm),
+            one.verdict.value,
+        ]
+        for one in found
+    ]
+    floors = ", ".join({one.work: f"{one.work} {one.noise_floor:.1%}" for one in found}.values())
+    return Table(
+        ["inside the clock", "measured beside clean", "not processing", "g", "p", "difference"],
+        rows,
+        "Time inside the clock with one kind of database work left in it, and the part of it that is not processing; "
+        f"{_ANALYSIS}; differences inside the noise floor ({floors}) are none.",
     )
 
 
@@ -70,7 +94,7 @@ def methods_table(profile: str, store: ExperimentStore) -> Table:
     )
 
 
-TABLES = {"throughput": throughput_table, "methods": methods_table}
+TABLES = {"throughput": throughput_table, "contamination": contamination_table, "methods": methods_table}
 
 
 def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
@@ -120,6 +144,11 @@ def _answers(profile: str, store: ExperimentStore) -> tuple[dict[str, Answer], l
         except IncompleteError as error:
             missing.append(error.message)
     return answers, missing
+
+
+def _test(effect: float, p_holm: float) -> tuple[str, str]:
+    """Effect size and corrected p, as cells."""
+    return f"{effect:.1f}", "<0.001" if p_holm < _SMALLEST_P else f"{p_holm:.3f}"
 
 
 def _for_latex(value: str) -> str:

@@ -17,7 +17,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _LATEX = str.maketrans(
     {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
      "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "ε": r"$\varepsilon$", "×": r"$\times$", "±": r"$\pm$",
-     "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "−": "$-$", "μ": r"$\mu$", "µ": r"$\mu$"}
+     "<": "$<$", "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "−": "$-$", "μ": r"$\mu$", "µ": r"$\mu$"}
 )  # fmt: skip
 #: Letters of 8 points that a column of an IEEE paper holds, and how many the gap between two cells takes.
 _COLUMN_LETTERS, _GAP = 56, 3
