@@ -23,7 +23,7 @@ from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.arms import data_checksum, row_digest, source, spec_of
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.matrix import Matrix, scale_of
-from microflow.experiments.results import Results
+from microflow.experiments.results import IncompleteError, Results
 from microflow.experiments.runner import Progress, run_matrix
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
@@ -34,10 +34,11 @@ from microflow.records import to_batch
 from microflow.store.experiments import ExperimentStore
 from microflow.storm.shell import read_results
 from microflow.storm.trial import StormTrial, storm_trial
+from microflow.timing.machine import refuse_unlike
 from microflow.timing.schedules import Schedule, poisson
 from microflow.timing.trials import Arm, gather
 
-__all__ = ["Skipped", "answer", "frame", "matrix", "missing", "run", "trial"]
+__all__ = ["Skipped", "answer", "beside", "frame", "matrix", "missing", "run", "trial"]
 
 _TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "hybrid": HYBRID_TOPOLOGY}
 _STORM, _STREAM, _BATCH = "Storm stream", "stream", "batch"
@@ -155,6 +156,21 @@ def frame(results: Results) -> pd.DataFrame:
             "load": arm.config.get("load", np.nan), **_latency(results, arm),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def beside(others: Results, profile: str, store: ExperimentStore) -> pd.DataFrame:
+    """Storm's rows of `frame`, to stand beside those of other trials; none where it has not been measured.
+
+    Raises:
+        MicroflowError: the others ran on an unlike machine.
+    """
+    try:
+        own = Results.read(matrix(profile), store)
+    except IncompleteError:
+        return pd.DataFrame()
+    refuse_unlike(trial.run.machine for trial in (*others.trials, *own.trials))
+    found = frame(own)
+    return found[found["look"] == "storm"]
 
 
 def answer(profile: str, store: ExperimentStore) -> Answer:

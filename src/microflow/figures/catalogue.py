@@ -19,6 +19,7 @@ from microflow.experiments import (
     rq2,
     scalability,
     timing_separation,
+    transport,
     whole_job,
 )
 from microflow.experiments.matrix import Matrix
@@ -31,13 +32,17 @@ __all__ = ["FIGURES", "Drawn", "Entry", "Plate", "draw_all", "plate"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One figure: ``drawing`` is the module of `microflow.figures` whose ``draw`` takes ``analyse``'s frame."""
+    """One figure: ``drawing`` is the module of `microflow.figures` whose ``draw`` takes ``analyse``'s frame.
+
+    ``beside`` adds the rows of trials that need not have run.
+    """
 
     name: str
     drawing: str
     matrix: Callable[[str], Matrix]
     analyse: Callable[[Results], pd.DataFrame]
     caption: str
+    beside: Callable[[Results, str, ExperimentStore], pd.DataFrame] | None = None
 
 
 FIGURES = (
@@ -54,7 +59,8 @@ FIGURES = (
         rq1.throughput,
         rq1.throughput_frame,
         "Throughput of the pure phase by pipeline, with 95 % intervals; the band is what an A/A comparison of batch "
-        "with itself cannot tell apart.",
+        "with itself cannot tell apart. Storm, where it was measured, counts wall time with its transport.",
+        transport.beside,
     ),
     Entry(
         "latency-throughput",
@@ -133,11 +139,18 @@ def plate(name: str, profile: str, store: ExperimentStore) -> Plate:
     """
     for entry in FIGURES:
         if entry.name == name:
-            frame = entry.analyse(Results.read(entry.matrix(profile), store))
+            frame = _frame(entry, profile, store)
             with ieee():
                 figure: Figure = import_module(f"microflow.figures.{entry.drawing}").draw(frame)
             return Plate(name, entry.caption, figure)
     raise MicroflowError(f"no figure {name!r}", hint=f"figures are: {', '.join(entry.name for entry in FIGURES)}")
+
+
+def _frame(entry: Entry, profile: str, store: ExperimentStore) -> pd.DataFrame:
+    results = Results.read(entry.matrix(profile), store)
+    frame = entry.analyse(results)
+    more = pd.DataFrame() if entry.beside is None else entry.beside(results, profile, store)
+    return frame if more.empty else pd.concat([frame, more], ignore_index=True)
 
 
 def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:

@@ -60,6 +60,7 @@ _LOOKS: dict[str, Look] = {
     "stream": Look("#D55E00", "s", (0, (4, 1.5))),
     "hybrid": Look("#111111", "D", "-"),
     "spark": Look("#CC79A7", "^", (0, (1, 1))),
+    "storm": Look("#009E73", "P", (0, (3, 1, 1, 1))),
     "identity": Look("#8a8a8a", "v", ":"),
     "k_anonymity": Look("#0072B2", "o", "-"),
     "differential_privacy": Look("#D55E00", "s", (0, (4, 1.5))),

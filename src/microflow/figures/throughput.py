@@ -15,6 +15,8 @@ __all__ = ["draw"]
 def draw(frame: pd.DataFrame) -> Figure:
     """One panel a data type, one dot with its interval an arm; the band is what an A/A comparison cannot tell apart.
 
+    An arm of one block has no interval (nan), and one that not every data type has leaves a gap.
+
     Columns: ``data_type``, ``arm``, ``look``, ``rate``, ``low``, ``high`` (records/s), ``noise_floor`` (a part, around
     the first arm's rate).
     """
@@ -40,7 +42,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
         ax.plot(row["rate"], height, style.marker, color=style.color)
         ax.annotate(
             short(row["rate"]),
-            (row["high"], height),
+            (np.fmax(row["high"], row["rate"]), height),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
@@ -50,7 +52,8 @@ def _panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("Pure processing (records/s)")
-    low, high = frame["low"].min(), frame["high"].max()
+    shown = frame[["low", "rate", "high"]].to_numpy(np.float64)
+    low, high = np.nanmin(shown), np.nanmax(shown)
     span = np.log10(high / low)
     left, right = ax.get_xlim()
     ax.set_xlim(min(left, low / 10 ** (0.05 * span)), max(right, high * 10 ** (0.16 * span)))

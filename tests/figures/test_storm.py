@@ -1,0 +1,41 @@
+"""Storm stands beside the engines where it was measured, and a reason stands where it was not."""
+
+from __future__ import annotations
+
+import pytest
+
+from microflow.experiments import rq1, transport
+from microflow.experiments.results import Results
+from microflow.figures.catalogue import plate
+from microflow.figures.storm import storm_table, storm_table_or_reason
+from microflow.store.experiments import ExperimentStore
+
+pytestmark = pytest.mark.database
+
+
+def test_the_throughput_figure_names_storm(complete_store: ExperimentStore) -> None:
+    """An arm of the figure like Spark: in the panel of its data type, last."""
+    figure = plate("throughput", "smoke", complete_store).figure
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][-1] == "Storm stream"
+
+
+def test_the_table_has_latency_of_storm_alone(complete_store: ExperimentStore) -> None:
+    """In process nothing is carried, so there is nothing to be late; the load is named."""
+    table = storm_table("smoke", complete_store)
+    cells = {row[0]: row[1:] for row in table.rows}
+    assert cells["Storm stream"][-2:] == ["3.0", "8.9"]
+    assert cells["stream"][1:] == ["1", "", ""]
+    assert "at 200 records/s" in table.caption
+
+
+def test_without_storm_there_is_a_reason_and_the_figure_all_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No cell of the notebook fails where Storm's jars are not to be had."""
+    monkeypatch.setattr(transport, "missing", lambda: "Maven is needed to fetch storm (install Maven)")
+    with ExperimentStore(database_url) as store:
+        assert store.trials("rq1-storm").empty
+        table = storm_table_or_reason("smoke", store)
+        assert table.rows == [["Maven is needed to fetch storm (install Maven)"]]
+        others = Results(rq1.throughput("smoke"), ())
+        assert transport.beside(others, "smoke", store).empty
