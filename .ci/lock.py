@@ -52,7 +52,7 @@ def resolve() -> None:
         "--python-version",
         "3.11",
     ]
-    options = ["--fork-strategy", "fewest", "--extra", "dev", "--extra", "peers", "--generate-hashes"]
+    options = ["--fork-strategy", "fewest", "--extra", "dev", "--generate-hashes"]
     quiet = ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", "--output-file", "requirements.lock"]
     subprocess.run([*command, *options, *quiet], cwd=ROOT, check=True)
 
@@ -68,11 +68,7 @@ def locked(path: Path) -> dict[str, str]:
 
 def direct_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [
-        *project["dependencies"],
-        *project["optional-dependencies"]["dev"],
-        *project["optional-dependencies"]["peers"],
-    ]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     return {re.split(r"[<>=!~;\[ ]", line, maxsplit=1)[0].lower() for line in wanted}
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from microflow.bench import naive_check
 from microflow.bench.harness import Case, Line, fixed, measure
+from microflow.bench.presidio import is_installed, presidio_search
 from microflow.compliance import BatchChecker, Policy, RecordChecker, load_policy
 from microflow.compliance.targets import Targets
 from microflow.compliance.vector import plain_expressions
@@ -34,12 +35,14 @@ __all__ = ["run"]
 _ROWS = 1_000_000
 _RECORDS = 20_000
 _ROUNDS = 4
-_BATCH, _WHOLE, _FLOWS, _SCALAR, _NAIVE = (
+_PEER_RECORDS = 1_000
+_BATCH, _WHOLE, _FLOWS, _SCALAR, _NAIVE, _PRESIDIO = (
     "check, microflows of 1,000",
     "plain Polars, same patterns, whole table",
     "plain Polars, same patterns, microflows",
     "check, record by record",
     "naive loop of rule objects",
+    "Presidio's recognisers, free text only",
 )
 
 #: What one would write by hand for the same identifiers, without check digits, ranges or positions.
@@ -86,12 +89,19 @@ def _measured(rows: int) -> list[Line]:
                 absolute=True,
             ),
             Case(_NAIVE, _each(naive_check.NaiveChecker(policy, schema).check, records)),
+            *_presidio(records[:_PEER_RECORDS]),
         ],
         rounds=_ROUNDS,
     )
     ratios = {line.name: line.ratio or 1.0 for line in lines}
+    rates = {line.name: line.value for line in lines}
     return [
         *lines,
+        *(
+            fixed(f"{ours} over Presidio's recognisers", rates[ours] / rates[_PRESIDIO], "×")
+            for ours in (_BATCH, _SCALAR)
+            if _PRESIDIO in rates
+        ),
         fixed("check over plain Polars, whole table", ratios[_BATCH], "×", at_least=0.6),
         fixed("check over plain Polars, microflows", ratios[_BATCH] / ratios[_FLOWS], "×", at_least=0.6),
         fixed("record check over naive loop", ratios[_SCALAR], "×", at_least=4),
@@ -151,6 +161,11 @@ def _refuse_unequal(
     for found, one in zip(of_record, records, strict=True):
         if {violation.rule for violation in found} != {violation.rule for violation in naive.check(one)}:
             raise MicroflowError("the naive check finds other rules broken")
+
+
+def _presidio(records: list[Record]) -> list[Case]:
+    """The optional peer, on free text alone: the other columns it is spared."""
+    return [Case(_PRESIDIO, _each(presidio_search("notes"), records), reference=_SCALAR)] if is_installed() else []
 
 
 def _filled(table: pa.Table, checker: BatchChecker) -> float:
