@@ -1,66 +1,68 @@
-"""The tables say what the trials in the database say, with intervals, effect sizes and corrected tests."""
+"""The paper to start from reads what the figures command writes, and types no number itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from microflow.experiments import contamination, rq1
-from microflow.experiments.runner import run_matrix
-from microflow.figures.paper import contamination_table, throughput_table
+from microflow.figures.catalogue import FIGURES, draw_all
+from microflow.figures.paper import write_tables
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
-from microflow.timing.resources import ResourceUsage
 
 pytestmark = pytest.mark.database
-
-#: What an intrusion, or a pipeline, multiplies the time by.
-FACTORS = {"row insert": 4.0, "batch insert": 1.5, "stream": 10.0}
-
-
-@pytest.fixture
-def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExperimentStore]:
-    """Two quick experiments whose times are known, in a real database."""
-    rng, usage = np.random.default_rng(3), ResourceUsage(1.0, 1.0, 2**28, 2**27)
-
-    def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
-        factor = FACTORS.get(config.get("intrusion", config.get("pipeline")), 1.0)
-        return Launch({"samples": (1_000 * factor * rng.lognormal(0, 0.001, 4)).tolist()}, Machine.here(), 0, 0, usage)
-
-    monkeypatch.setattr("microflow.timing.trials.launch", launched)
-    with ExperimentStore(database_url) as opened:
-        for matrix in (contamination.matrix("quick"), rq1.throughput("quick")):
-            run_matrix(matrix, opened)
-        yield opened
+PAPER = Path(__file__).resolve().parents[2] / "figures" / "paper.tex"
+#: A LaTeX, and how it is told to stop at the first error. Tectonic runs as often as the references need.
+ENGINES = {"tectonic": ["tectonic"], "pdflatex": ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]}
 
 
-def test_the_contamination_table_has_every_arm_with_its_intervals(store: ExperimentStore) -> None:
-    """Single inserts, progress, batch inserts and checkpoints, for both kinds of work; what costs nothing is none."""
-    table = contamination_table("quick", store)
-    rows = {row[0]: row for row in table.rows}
-    kinds = ("row insert", "progress update", "batch insert", "checkpoint fsync")
-    assert rows.keys() == {f"{kind}, {work}" for work in ("microflows", "records") for kind in kinds}
-    insert = rows["row insert, records"]
-    assert insert[1].startswith("4×")
-    assert "[" in insert[1]
-    assert insert[2].startswith(("74.9%", "75."))
-    assert "[" in insert[2]
-    assert insert[-1] == "higher"
-    assert rows["progress update, records"][-1] == "none"
-    assert "records" in table.caption
-    assert r"\bottomrule" in table.to_latex("contamination")
+@pytest.fixture(scope="module")
+def folder(complete_store: ExperimentStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The figures folder as `microflow figures` leaves it, and the paper in it."""
+    path = tmp_path_factory.mktemp("paper")
+    drawn = [*draw_all("smoke", complete_store, path), *write_tables("smoke", complete_store, path)]
+    assert not [one.missing for one in drawn if one.missing]
+    shutil.copy(PAPER, path)
+    return path
 
 
-def test_the_throughput_table_says_how_sure_it_is(store: ExperimentStore) -> None:
-    """Ratio with interval, effect size and p beside every arm but the reference."""
-    table = throughput_table("quick", store)
-    assert table.columns[3:] == ["time beside batch", "g", "p", "difference"]
-    stream = next(row for row in table.rows if row[:2] == ["healthcare", "stream"])
-    assert stream[3].startswith("10")
-    assert float(stream[4]) > 1
-    assert stream[-1] == "higher"
-    assert next(row for row in table.rows if row[1] == "batch")[-1] == "reference"
+def test_every_macro_of_the_paper_is_written(folder: Path) -> None:
+    """Numbers and captions that the paper names exist, already in the smallest profile."""
+    used = set(re.findall(r"\\(mf[A-Za-z]+)", PAPER.read_text("utf-8")))
+    written = "".join((folder / name).read_text("utf-8") for name in ("numbers.tex", "captions.tex"))
+    assert len(used) > 20
+    assert used <= set(re.findall(r"\\newcommand{\\(\w+)}", written))
+
+
+def test_the_paper_shows_every_figure_and_table(folder: Path) -> None:
+    """A figure that is new in the catalogue belongs into the paper; what it includes has been written."""
+    text = PAPER.read_text("utf-8")
+    plates = set(re.findall(r"^\\plate{([a-z-]+)}", text, re.MULTILINE))
+    assert plates == {entry.name for entry in FIGURES}
+    inputs = set(re.findall(r"\\input{([a-z-]+)}", text))
+    assert {path.stem for path in folder.glob("*.tex")} == inputs | {"paper"}
+
+
+def test_the_paper_types_no_number() -> None:
+    """In the text, digits are only those of parameters in mathematics and of percentiles."""
+    body = PAPER.read_text("utf-8").partition(r"\begin{document}")[2]
+    prose = re.sub(r"\\(label|ref|plate|input)\{[^}]*\}|\$[^$]*\$", "", body)
+    assert set(re.findall(r"\d+", prose)) == {"99", "100"}
+
+
+def test_the_paper_compiles(folder: Path) -> None:
+    """No error, nothing undefined and nothing wider than its column, where a LaTeX with IEEEtran is at hand."""
+    engine = next((name for name in ENGINES if shutil.which(name)), None)
+    if engine is None:
+        pytest.skip("no LaTeX on this machine: install tectonic, or pdflatex with IEEEtran")
+    for _ in range(1 if engine == "tectonic" else 2):
+        done = subprocess.run([*ENGINES[engine], PAPER.name], cwd=folder, capture_output=True, text=True, check=False)
+        if "IEEEtran.cls' not found" in done.stdout:
+            pytest.skip("this LaTeX has no IEEEtran: install texlive-publishers")
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    said = done.stdout + done.stderr
+    assert (folder / "paper.pdf").stat().st_size > 20_000
+    assert not re.findall(r"(?:undefined|multiply defined|Overfull).*", said)
