@@ -58,7 +58,12 @@ experiments: $(READY) ## Run the research questions by Papermill, end with the f
 
 .PHONY: figures
 figures: $(READY) ## Draw the figures and tables again, from the database only
-	@$(MICROFLOW) figures
+	@$(MICROFLOW) figures --profile $(PROFILE)
+
+.PHONY: readme
+readme: figures ## Write the README's results and its figure again, from the database only
+	@$(MICROFLOW) figures --profile $(PROFILE) --readme --into README.md
+	@cd $(ROOT) && cp figures/privacy-utility.png figures/readme.png
 
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)

@@ -13,7 +13,7 @@ from microflow.experiments import detection
 from microflow.experiments.runner import run_matrix
 from microflow.figures.catalogue import FIGURES, draw_all, plate
 from microflow.figures.numbers import macro, numbers_tex
-from microflow.figures.paper import readme_table, write_tables
+from microflow.figures.paper import answers_table, write_tables
 from microflow.store.experiments import ExperimentStore
 
 
@@ -52,7 +52,7 @@ def test_numbers_of_the_text_come_from_the_answers(store: ExperimentStore, tmp_p
     text = (tmp_path / "numbers.tex").read_text("utf-8")
     assert r"\newcommand{\mfDetectionHIPAARecall}{1.0000}" in text
     assert "have not run yet" in written["numbers"].missing
-    assert readme_table("smoke", store).rows[0][0] == "detection"
+    assert answers_table("smoke", store).rows[0][0] == "detection"
 
 
 @pytest.mark.database

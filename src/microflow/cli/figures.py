@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from microflow.errors import MicroflowError
 from microflow.experiments.matrix import PROFILES
 
 __all__ = ["figures"]
@@ -17,26 +16,36 @@ __all__ = ["figures"]
     "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="Which trials to read."
 )
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True)
-@click.option("--readme", is_flag=True, help="Print the results table for the README and write nothing.")
-def figures(profile: str, folder: Path, readme: bool) -> None:
+@click.option("--readme", is_flag=True, help="Print the README's results block instead; draw nothing.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With --readme: write it between the marks of this file.",
+)
+def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
     """Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
 
     \b
     Examples:
-      microflow figures                        figures/*.pdf, *.png, *.tex
+      microflow figures                           figures/*.pdf, *.png, *.tex
       microflow figures --profile paper
-      microflow figures --readme               a Markdown table
+      microflow figures --readme                  Markdown, on the screen
+      microflow figures --readme --into README.md
     """
     from microflow.figures.catalogue import draw_all
-    from microflow.figures.paper import readme_table, write_tables
+    from microflow.figures.paper import write_tables
+    from microflow.figures.readme import results_block, with_block
     from microflow.store.experiments import ExperimentStore
 
+    if into is not None and not readme:
+        raise click.UsageError("--into says where the results of --readme go")
     with ExperimentStore() as store:
         if readme:
-            table = readme_table(profile, store)
-            if not table.rows:
-                raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
-            click.echo(table.to_markdown())
+            block = results_block(profile, store)
+            if into is None:
+                click.echo(block)
+            else:
+                into.write_text(with_block(into.read_text("utf-8"), block), "utf-8")
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for one in drawn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Answer", "per_cent", "rounded"]
+__all__ = ["Answer", "method_name", "per_cent", "rounded"]
 
 _MILLION = 1_000_000
 _THOUSAND = 1_000
@@ -20,6 +20,15 @@ class Answer:
 
     def _repr_markdown_(self) -> str:
         return f"**{self.sentence}**"
+
+
+def method_name(method: str) -> str:
+    """A method as people write it.
+
+    >>> method_name("k_anonymity"), method_name("differential_privacy")
+    ('k-anonymity', 'differential privacy')
+    """
+    return method.replace("k_", "k-").replace("_", " ")
 
 
 def rounded(value: float) -> str:

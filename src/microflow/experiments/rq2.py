@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from microflow.experiments import privacy_utility
-from microflow.experiments.answers import Answer, per_cent, rounded
+from microflow.experiments.answers import Answer, method_name, per_cent, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.experiments.results import Results
@@ -111,7 +111,7 @@ def answer(profile: str, store: ExperimentStore) -> Answer:
     for method, own in attacked.groupby("method", sort=False):
         rates, risks, losses = speeds[speeds["method"] == method]["rate"], own["risk"], own["loss"]
         said.append(
-            f"{str(method).replace('_', ' ')} processes {_range(rates, rounded)} records/s, lets an attacker link "
+            f"{method_name(str(method))} processes {_range(rates, rounded)} records/s, lets an attacker link "
             f"{_range(risks, per_cent)} of the records above chance and loses {_range(losses, '{:.2f}'.format)}"
         )
     return Answer(f"{'; '.join(said)} (0 nothing, 1 all).", numbers)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from microflow.experiments import contamination, detection, privacy_utility, rq1, rq2, scalability, timing_separation
-from microflow.experiments.answers import Answer
+from microflow.experiments.answers import Answer, method_name
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.catalogue import FIGURES, Drawn
 from microflow.figures.numbers import numbers_tex
 from microflow.figures.tables import Table, with_interval
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["ANSWERS", "TABLES", "readme_table", "write_tables"]
+__all__ = ["ANSWERS", "TABLES", "answers_table", "write_tables"]
 
 _SMALLEST_P = 0.001
 _ANALYSIS = "95 % intervals over blocks, g is Hedges' effect size of the paired log-ratios, p is corrected by Holm"
@@ -78,7 +78,7 @@ def methods_table(profile: str, store: ExperimentStore) -> Table:
     attacked = privacy_utility.frontier_frame(Results.read(rq2.privacy(profile), store))
     rows = [
         [
-            f"{row['method'].replace('_', ' ')}, {row['setting']}",
+            f"{method_name(row['method'])}, {row['setting']}",
             with_interval(row["rate"], row["low"], row["high"]),
             f"{row['risk']:.3f} [{row['risk_low']:.3f}, {row['risk_high']:.3f}]",
             f"{row['loss']:.3f}",
@@ -115,10 +115,12 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
     return [*written, _write_numbers(profile, store, folder), _write_captions(folder)]
 
 
-def readme_table(profile: str, store: ExperimentStore) -> Table:
-    """The results in one small table: one sentence a question that the database can answer."""
+def answers_table(profile: str, store: ExperimentStore) -> Table:
+    """One sentence a question that the database can answer."""
     rows = [[question, answer.sentence] for question, answer in _answers(profile, store)[0].items()]
-    return Table(["question", "answer"], rows, f"Profile {profile}; printed by microflow figures --readme.", prose=True)
+    return Table(
+        ["question", "answer"], rows, f"Profile {profile}; every number from the results database.", prose=True
+    )
 
 
 def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:

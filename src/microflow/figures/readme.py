@@ -1,0 +1,65 @@
+"""The results in the README: a marked block that one command writes, so that no number in it is typed."""
+
+from __future__ import annotations
+
+import re
+
+from microflow.errors import MicroflowError
+from microflow.experiments.results import IncompleteError
+from microflow.figures.paper import ANSWERS, TABLES
+from microflow.store.experiments import ExperimentStore
+
+__all__ = ["MARKED", "results_block", "with_block"]
+
+#: The block with its marks.
+MARKED = re.compile(r"<!-- results -->.*?<!-- /results -->", re.DOTALL)
+
+#: What a reader asks first, the question of `ANSWERS` that answers it, and the table that shows more.
+_ASKED = (
+    ("Batch, stream or hybrid?", "rq1", "throughput"),
+    ("Which method, with which parameter?", "rq2", "methods"),
+    ("What would a careless clock have added?", "timing separation", "contamination"),
+    ("Is a violation overlooked?", "detection", ""),
+    ("What do more records cost?", "scalability", ""),
+)
+
+
+def results_block(profile: str, store: ExperimentStore) -> str:
+    """Every question that the database can answer: its sentence, and its table.
+
+    Raises:
+        MicroflowError: it can answer none.
+    """
+    parts: list[str] = []
+    for asked, question, table in _ASKED:
+        try:
+            parts.append(f"**{asked}** {ANSWERS[question](profile, store).sentence}")
+            parts += [TABLES[table](profile, store).to_markdown()] if table else []
+        except IncompleteError:
+            continue  # what has not run yet is left out here; `microflow figures` names it
+    if not parts:
+        raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
+    origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.*"
+    return "\n\n".join(["<!-- results -->", *parts, origin, "<!-- /results -->"])
+
+
+def with_block(text: str, block: str) -> str:
+    r"""``text`` with ``block`` in place of the one between the marks.
+
+    Raises:
+        MicroflowError: there is no such place, or more than one.
+
+    >>> with_block("Before.\n<!-- results -->old<!-- /results -->\n", "<!-- results -->new<!-- /results -->")
+    'Before.\n<!-- results -->new<!-- /results -->\n'
+    """
+    if len(MARKED.findall(text)) != 1:
+        raise MicroflowError("no single place for the results", hint="mark it: <!-- results --> <!-- /results -->")
+    return MARKED.sub(lambda _: block, text)
+
+
+def _machine(store: ExperimentStore) -> str:
+    """The hardware of the newest trial there is; trials of unlike machines are never read together."""
+    trials = [store.trials(name) for name in store.experiments()]
+    newest = max((one.iloc[-1] for one in trials if len(one)), key=lambda row: row["created_at"])
+    machine = newest["machine"]
+    return f"{machine['cores']} cores of {machine['cpu_model']}"
