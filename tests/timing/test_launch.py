@@ -9,18 +9,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SetupError
 from microflow.timing.launch import launch, run_in_fresh_process
 
 TARGETS = """
 import os, subprocess, sys, time
 import numpy as np
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SetupError
 
 def noisy(config):
     print("to nobody"); os.system("echo from a child")
     return {"pid": os.getpid(), "double": np.float64(2 * config["x"]), "many": np.arange(3)}
 
+def lacking(config): raise SetupError("no Java")
 def wrong(config): raise MicroflowError("no such arm", hint="arms are: a, b")
 def broken(config): raise ZeroDivisionError
 def vanished(config): os._exit(7)
@@ -77,6 +78,15 @@ def test_a_users_mistake_keeps_its_message_and_hint() -> None:
     with pytest.raises(MicroflowError) as caught:
         run_in_fresh_process("trial_targets:wrong", {})
     assert (caught.value.message, caught.value.hint) == ("no such arm", "arms are: a, b")
+
+
+def test_what_the_machine_lacks_stays_told_apart_from_a_mistake() -> None:
+    """A caller may do without the one, never without the other."""
+    with pytest.raises(SetupError, match="no Java"):
+        run_in_fresh_process("trial_targets:lacking", {})
+    with pytest.raises(MicroflowError) as mistake:
+        run_in_fresh_process("trial_targets:wrong", {})
+    assert not isinstance(mistake.value, SetupError)
 
 
 @pytest.mark.parametrize("target", ["broken", "vanished", "opaque", "absent"])

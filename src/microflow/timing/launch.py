@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SetupError
 from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage, TreeWatch
 
@@ -40,7 +40,8 @@ def run_in_fresh_process(target: str, config: Mapping[str, Any], *, timeout_s: f
     inherits, never in ``config``, which is stored.
 
     Raises:
-        MicroflowError: the call raised one, took longer than ``timeout_s`` seconds, or ended without an answer.
+        SetupError: the call raised one.
+        MicroflowError: the call raised another, took longer than ``timeout_s`` seconds, or ended without an answer.
 
     >>> run_in_fresh_process("builtins:dict", {"answer": 42})
     {'answer': 42}
@@ -85,7 +86,8 @@ def _await(process: subprocess.Popen[str], request: str, watch: TreeWatch, timeo
 
 def _read(answer: dict[str, Any], watch: TreeWatch) -> Launch:
     if "error" in answer:
-        raise MicroflowError(answer["error"]["message"], hint=answer["error"]["hint"])
+        kind = SetupError if answer["error"]["setup"] else MicroflowError
+        raise kind(answer["error"]["message"], hint=answer["error"]["hint"])
     own = answer["usage"]
     # Either view may miss something (children still alive, children too short-lived); neither counts too much.
     usage = ResourceUsage(

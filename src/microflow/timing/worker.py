@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SetupError
 from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceMeter
 
@@ -39,7 +39,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         meter = ResourceMeter()
         result = target(request["config"])
     except MicroflowError as error:
-        return {"error": {"message": error.message, "hint": error.hint}}
+        return {"error": {"message": error.message, "hint": error.hint, "setup": isinstance(error, SetupError)}}
     return {
         "result": result,
         "machine": asdict(machine),
