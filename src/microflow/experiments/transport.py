@@ -20,11 +20,12 @@ import pyarrow as pa
 from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.answers import Answer, rounded
-from microflow.experiments.arms import data_checksum, row_digest, source, spec_of
+from microflow.experiments.arms import row_digest, spec_of
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.matrix import Matrix, scale_of
 from microflow.experiments.results import IncompleteError, Results
 from microflow.experiments.runner import Progress, run_matrix
+from microflow.experiments.sources import data_checksum, source
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.microflows import Microflow
@@ -100,10 +101,18 @@ def missing() -> str:
 
 
 def run(profile: str, store: ExperimentStore, *, force: bool = False) -> Progress | Skipped:
-    """Run the matrix, or say why it cannot run; everything else of RQ-1 does without it."""
+    """Run the matrix, or say why Storm cannot run or will not start; everything else of RQ-1 does without it.
+
+    Raises:
+        MicroflowError: Storm ran, and what came out is not to be recorded.
+    """
     wanted = matrix(profile)
-    reason = missing()
-    return Skipped(wanted.experiment, reason) if reason else run_matrix(wanted, store, force=force)
+    if reason := missing():
+        return Skipped(wanted.experiment, reason)
+    try:
+        return run_matrix(wanted, store, force=force)
+    except SetupError as error:
+        return Skipped(wanted.experiment, str(error))
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
