@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def test_imports_run_one_way(module: Path) -> None:
     rooms = {name.split(".")[1] for name in imported(module) if name.startswith("microflow.")}
     forbidden = rooms - MAY_IMPORT[room] - FOUNDATION - {room, "__version__"}
     assert not forbidden, f"{room} may not import {sorted(forbidden)}"
+
+
+def test_the_drawn_map_is_true() -> None:
+    """Every arrow is an import that exists, and every room with code is on the page."""
+    page = (SRC / "ARCHITECTURE.md").read_text("utf-8")
+    arrows = re.findall(r"^  (\w+) --> (\w+)$", page, re.MULTILINE)
+    assert len(arrows) > 20
+    imports = {
+        (name.split(".")[1], room_of(module)) for module in MODULES for name in imported(module) if "flow." in name
+    }
+    assert set(arrows) <= imports
+    helpers = {"__main__", "errors", "settings", "records", "jvm"}
+    rooms = {room_of(module) for module in MODULES} - helpers - {"__init__"}
+    assert {room for room in rooms if room not in page} == set()
 
 
 @pytest.mark.parametrize("room", ["compliance", "anonymize"])
