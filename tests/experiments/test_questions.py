@@ -153,3 +153,11 @@ def test_numbers_are_said_with_three_digits() -> None:
     """What a sentence says is what was measured, rounded."""
     assert rounded(999_499) == "999,000"
     assert per_cent(0.0) == "0 %"
+
+
+def test_resources_are_said_for_each_record() -> None:
+    """CPU seconds, the peak, and the memory that was added, over the rows of the trial."""
+    frame = made_up(whole_job.matrix("quick"), lambda _: {"samples": [1.0]}).frame
+    assert set(frame["cpu_s"]) == {1.0}
+    assert set(frame["peak_rss_bytes"]) == {2**28}
+    assert set(frame["bytes_per_record"]) == {2**27 / 30_000}

@@ -7,7 +7,7 @@ from the seed: the arms of a block must release equal rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +18,8 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.microflows import Microflow, microflows
+from microflow.experiments.sources import DataChecksum, data_checksum, source
 from microflow.processors import ProcessingSpec, build_processor
 from microflow.processors.live import Service, Workload, measured_costs, serve_open_loop
 from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
@@ -30,7 +29,7 @@ from microflow.timing.guard import PurityGuard
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import bursts, poisson
 
-__all__ = ["burst", "data_checksum", "open_loop", "row_digest", "source", "spec_of", "throughput", "volume"]
+__all__ = ["burst", "open_loop", "row_digest", "spec_of", "throughput", "volume"]
 
 _SERVED_ROWS = 20_000
 _WARM_UP_S = 0.2
@@ -83,15 +82,19 @@ def volume(config: Mapping[str, Any]) -> dict[str, Any]:
     """One pass over ``rows`` rows that are generated as they are read, so that memory shows what the engine holds.
 
     Returns:
-        ``samples``: pure seconds, one value. The process's peak memory is in the trial's usage.
+        ``samples``: pure seconds, one value. ``data_checksum``: of the input, taken as it is read. The process's peak
+        memory is in the trial's usage.
     """
-    clock, rows = PhaseClock(), 0
-    for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(
-        source(config, config["rows"]), clock
-    ):
+    clock, checksum, rows = PhaseClock(), DataChecksum(), 0
+    flows = checksum.passing(source(config, config["rows"]))
+    for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(flows, clock):
         rows += done.rows_in
     report = clock.report()
-    return {"samples": [(report.pure_ns - report.overlap_ns) / 1e9], "rows_processed": rows}
+    return {
+        "samples": [(report.pure_ns - report.overlap_ns) / 1e9],
+        "rows_processed": rows,
+        "data_checksum": checksum.hexdigest(),
+    }
 
 
 def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         One value a load: ``p50_ns``, ``p99_ns``, ``p999_ns`` (from intended arrival to result), ``slope`` (backlog
         growth, as a part of the load), ``unserved``. Percentiles are -1 where nothing was served after the warm-up.
+        ``data_checksum`` is that of the rows served, over and over.
     """
     spec, workload = spec_of(config), _workload(config)
     series: dict[str, list[float]] = {name: [] for name in ("load", "p50_ns", "p99_ns", "p999_ns", "slope", "unserved")}
@@ -111,7 +115,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
         values = (load, *percentiles, run.backlog_slope(_WARM_UP_S), run.unserved)
         for name, value in zip(series, values, strict=True):
             series[name].append(float(value))
-    return dict(series)
+    return {**series, "data_checksum": data_checksum(source(config, _SERVED_ROWS))}
 
 
 def burst(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,13 +123,17 @@ def burst(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
-        ``p99_ns``; ``reasons`` counts why records went the way they went.
+        ``p99_ns``; ``reasons`` counts why records went the way they went; ``data_checksum``.
     """
     spec, workload = spec_of(config), _workload(config)
     schedule = bursts(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
     router = _Watched(_router(config, spec, workload))
     run = serve_open_loop(schedule, router, Service(spec, workload))
-    return {**_slices(run, np.repeat(router.sizes, router.sizes)), "reasons": dict(router.reasons)}
+    return {
+        **_slices(run, np.repeat(router.sizes, router.sizes)),
+        "reasons": dict(router.reasons),
+        "data_checksum": data_checksum(source(config, _SERVED_ROWS)),
+    }
 
 
 class _Watched:
@@ -173,21 +181,7 @@ def _workload(config: Mapping[str, Any]) -> Workload:
     return Workload(pa.concat_batches([flow.rows for flow in source(config, _SERVED_ROWS)]))
 
 
-def source(config: Mapping[str, Any], rows: int) -> Iterator[Microflow]:
-    """The first ``rows`` rows of a configuration's data; its ``seed`` decides them."""
-    return microflows(batch.rows for batch in generate(config["data_type"], rows, config["seed"]))
-
-
 def row_digest(released: pa.RecordBatch, ordinals: npt.NDArray[np.int64]) -> int:
     """A number that changes with any value, name or ordinal, and not with the order in which rows are released."""
     frame = pl.DataFrame(pl.from_arrow(released)).with_columns(_ordinal=pl.Series(ordinals))
     return int(frame.hash_rows(seed=1).sum()) if frame.height else 0
-
-
-def data_checksum(flows: Iterable[Microflow]) -> str:
-    """SHA-256 over every value, column by column."""
-    digest = hashlib.sha256()
-    for flow in flows:
-        for column in flow.rows.columns:
-            digest.update(pl.Series(column).hash(seed=1).to_numpy().tobytes())
-    return digest.hexdigest()

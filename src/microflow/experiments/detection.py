@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from microflow.experiments.accuracy import Accuracy, Counts, by_regulation, measure_accuracy
 from microflow.experiments.answers import Answer
 from microflow.experiments.matrix import Matrix, scale_of
+from microflow.experiments.sources import data_checksum, source
 from microflow.timing.trials import Arm
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ _TYPES = {"smoke": ("healthcare",), "quick": ("healthcare", "financial", "ecomme
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Check ``rows`` records of ``data_type`` with hard cases; returns ``rules``, the counts of each rule."""
+    """Check ``rows`` records of ``data_type`` with hard cases: ``rules`` (counts of each one) and ``data_checksum``."""
     found = measure_accuracy(config["data_type"], config["rows"], config["seed"])
-    return {"rules": [asdict(one) for one in found]}
+    return {"rules": [asdict(one) for one in found], "data_checksum": data_checksum(source(config, config["rows"]))}
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:

@@ -12,6 +12,7 @@ from microflow.assess import Assessment, assess
 from microflow.datasets import generate
 from microflow.experiments.arms import spec_of
 from microflow.experiments.matrix import Matrix
+from microflow.experiments.sources import data_checksum
 from microflow.microflows import microflows
 from microflow.processors import build_processor
 from microflow.timing.clock import PhaseClock
@@ -37,7 +38,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         ``linkage`` (of an attacker who knows every quasi-identifier) and ``singling_out``, each ``risk``, ``low``,
         ``high``; ``loss`` (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``,
         ``suppressed``, and ``kept``, the part of what a model could learn that it still learns (``None`` where
-        nothing could be learnt).
+        nothing could be learnt); ``data_checksum`` of the originals.
     """
     spec = spec_of(config)
     rows = [batch.rows for batch in generate(config["data_type"], config["rows"], config["seed"])]
@@ -60,6 +61,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "kept": found.utility and found.utility.kept,
         "k": found.achieved.k,
         "suppressed": found.achieved.suppressed,
+        "data_checksum": data_checksum(microflows(rows)),
     }
 
 

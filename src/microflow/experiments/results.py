@@ -64,12 +64,16 @@ class Results:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row a trial: ``arm``, ``block``, the configuration, and the result with nested names joined by dots."""
+        """One row a trial: ``arm``, ``block``, the configuration, and the result with nested names joined by dots.
+
+        Resources are of the whole process and its children: ``cpu_s``, ``peak_rss_bytes``, and, where the
+        configuration has ``rows``, ``bytes_per_record``, the memory that was added for each.
+        """
         rows = [
             {"arm": trial.planned.arm.name, "block": trial.planned.block}
             | trial.planned.arm.config
             | trial.run.result
-            | {"cpu_s": trial.run.usage.cpu_s, "peak_rss_bytes": trial.run.usage.peak_rss_bytes}
+            | _resources(trial)
             for trial in self.trials
         ]
         return pd.json_normalize(rows)
@@ -77,6 +81,12 @@ class Results:
     def where(self, keep: Callable[[dict[str, Any]], bool]) -> list[Trial]:
         """Trials whose configuration passes."""
         return [trial for trial in self.trials if keep(trial.planned.arm.config)]
+
+
+def _resources(trial: Trial) -> dict[str, float]:
+    usage, rows = trial.run.usage, trial.planned.arm.config.get("rows")
+    found: dict[str, float] = {"cpu_s": usage.cpu_s, "peak_rss_bytes": usage.peak_rss_bytes}
+    return found if rows is None else found | {"bytes_per_record": usage.bytes_per_record(rows)}
 
 
 def series_of(store: ExperimentStore, experiment: str) -> dict[int, dict[str, list[float]]]:

@@ -16,6 +16,7 @@ from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.experiments.matrix import Matrix, grid, scale_of
+from microflow.experiments.sources import data_checksum, source
 from microflow.ingest import open_writer
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.store import PostgreSQLConnector
@@ -41,7 +42,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``samples`` (pure seconds, one value), ``phases`` (seconds by name, of wall time), ``purity`` (the guard's
-        evidence), ``database_overhead`` (what the commits would have added to the pure time), and the job's counts.
+        evidence), ``database_overhead`` (what the commits would have added to the pure time), ``data_checksum`` (of
+        the rows in the input file), and the job's counts.
     """
     os.environ[KEY_VARIABLE] = secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="microflow-") as folder, PostgreSQLConnector() as connector:
@@ -71,6 +73,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "purity": benefits["timing_contamination"],
         "database_overhead": benefits["database_io_overhead"],
         "counts": document["processing_metrics"],
+        "data_checksum": data_checksum(source(config, config["rows"])),
     }
 
 

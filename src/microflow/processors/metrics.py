@@ -78,6 +78,7 @@ def metrics_document(
             "average_batch_time": phases.pure_ns / _NS / len(counts.batch_rows) if counts.batch_rows else None,
             "memory_usage": usage.peak_rss_bytes,
             "cpu_seconds": usage.cpu_s,
+            "bytes_per_record": usage.bytes_per_record(rows_here),
         },
         "research_benefits": {
             "database_io_overhead": None if database_overhead is None else dict(database_overhead),
