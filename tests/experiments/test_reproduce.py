@@ -9,23 +9,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.experiments import detection, rq1, rq2, scalability, timing_separation
 from microflow.experiments.bundle import export_bundle
-from microflow.experiments.estimates import Estimate
 from microflow.experiments.matrix import PROFILES, Matrix
 from microflow.experiments.reproduce import Agreement, repeated, reproduce, select
-from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of
-from microflow.experiments.results import Results
+from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of, beside
 from microflow.experiments.runner import Progress, run_matrix
 from microflow.store.experiments import ExperimentStore
 from microflow.store.server import create_database, drop_database
-from microflow.timing.statistics import compare
-from microflow.timing.trials import Arm, gather
+from microflow.timing.launch import Launch
+from microflow.timing.machine import Machine
+from microflow.timing.resources import ResourceUsage
+from microflow.timing.trials import Arm, Planned, Trial
 
 ECHO = "builtins:dict"
 #: Two arms with known times: one takes twice the other's.
@@ -39,12 +41,9 @@ MATRIX = Matrix(
 )
 
 
-def times(results: Results) -> dict[str, Estimate]:
-    found = compare(gather(results.trials), "fast").comparisons
-    return {f"{one.arm} beside {one.reference}": Estimate(one.ratio, one.low, one.high) for one in found}
-
-
-QUESTION = Reproducible(lambda _: MATRIX, ("rows", "output_checksum", "loss"), times)
+QUESTION = Reproducible(
+    lambda _: MATRIX, ("rows", "output_checksum", "loss"), lambda found: beside(found.trials, "fast")
+)
 
 
 @pytest.fixture
@@ -121,13 +120,38 @@ def test_arms_that_differed_have_no_ratio(recorded: ExperimentStore) -> None:
 @pytest.mark.database
 def test_what_is_not_recorded_is_a_difference_or_an_error(recorded: ExperimentStore) -> None:
     """Another configuration than the recorded one is said, not run; with no recording at all there is nothing to do."""
-    grown = Reproducible(lambda _: replace(MATRIX, blocks=3), QUESTION.answers, times)
+    grown = Reproducible(lambda _: replace(MATRIX, blocks=3), QUESTION.answers, QUESTION.ratios)
     with repeated(recorded, "smoke") as store, pytest.raises(MicroflowError, match="nothing is recorded"):
         next(reproduce(recorded, store, "smoke", [QUESTION]))
     run_matrix(MATRIX, recorded)
     with repeated(recorded, "smoke") as store:
         _, found = reproduce(recorded, store, "smoke", [QUESTION, grown])
     assert found.differences[0].recorded == "repeated: 2 of 6 trials have not run yet"
+
+
+@pytest.mark.database
+def test_what_need_not_be_recorded_is_left_out(recorded: ExperimentStore) -> None:
+    """An optional experiment without a recording is no difference; the others are still repeated."""
+    missing = Reproducible(lambda _: replace(MATRIX, seed=9), QUESTION.answers, QUESTION.ratios, optional=True)
+    run_matrix(MATRIX, recorded)
+    with repeated(recorded, "smoke") as store:
+        (only,) = reproduce(recorded, store, "smoke", [missing, QUESTION])
+    assert only.differences == ()
+
+
+def test_a_ratio_has_the_interval_of_a_paired_t_test() -> None:
+    """By scipy, on the logarithms of the blocks: three blocks of an arm beside the reference of its group."""
+    times = {"iot: batch": (1.0, 1.1, 0.9), "iot: stream": (5.0, 6.0, 4.1)}
+    usage = ResourceUsage(1.0, 1.0, 1, 1)
+    trials = [
+        Trial(Planned(Arm(name, ECHO, {}), block, 0, 1), Launch({"samples": [value]}, Machine.here(), 0, 0, usage))
+        for name, values in times.items()
+        for block, value in enumerate(values)
+    ]
+    (found,) = beside(trials, "batch").values()
+    logs = np.log(np.divide(times["iot: stream"], times["iot: batch"]))
+    low, high = np.exp(stats.t.interval(0.95, 2, loc=logs.mean(), scale=stats.sem(logs)))
+    assert (found.value, found.low, found.high) == pytest.approx((np.exp(logs.mean()), low, high))
 
 
 @pytest.mark.database

@@ -79,7 +79,8 @@ def reproduce(
         )
     for one, before in readings:
         if isinstance(before, Difference):
-            yield Agreement(before.experiment, 0, 0, 0, (before,))
+            if not one.optional:
+                yield Agreement(before.experiment, 0, 0, 0, (before,))
             continue
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)

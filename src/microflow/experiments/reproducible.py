@@ -7,23 +7,23 @@ Absolute times are not among them: they are those of a machine and of an hour. W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from microflow.experiments import contamination, detection, rq1, rq2, scalability, transport, whole_job
-from microflow.experiments.estimates import Estimate
+from microflow.experiments.estimates import Estimate, typical
+from microflow.experiments.intrusions import CLEAN
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import Results
-from microflow.timing.statistics import Comparison, compare, log_ratio
-from microflow.timing.trials import gather
+from microflow.timing.statistics import Blocks, block_log_ratios
+from microflow.timing.trials import Trial, gather
 
-__all__ = ["REPRODUCIBLE", "Reproducible", "answers_of"]
+__all__ = ["REPRODUCIBLE", "Reproducible", "answers_of", "beside"]
 
-_FEWEST_BLOCKS = 2
-_LEAST = 0.0
+_NOTHING_SERVED = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,13 @@ class Reproducible:
     """One experiment: ``answers`` are dotted names in a trial's result that speed has no part in.
 
     ``ratios`` gives what was measured side by side, by name, with intervals; nothing where the profile is too small
-    to have any.
+    to have any. What is ``optional`` need not have been recorded: it wants more than Python and PostgreSQL.
     """
 
     matrix: Callable[[str], Matrix]
     answers: tuple[str, ...]
     ratios: Callable[[Results], Mapping[str, Estimate]]
+    optional: bool = False
 
 
 def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, object]:
@@ -64,41 +65,54 @@ def _leaves(name: str, value: Any) -> dict[str, object]:
     return {key: leaf for part in parts for key, leaf in part.items()}
 
 
-def _beside(one: Comparison, prefix: str = "") -> tuple[str, Estimate]:
-    return f"{prefix}{one.arm} beside {one.reference}", Estimate(one.ratio, one.low, one.high)
+def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
+    """Every arm's time over the reference's of its group, which its name may begin with."""
+    samples = gather(trials)
+    found = {}
+    for name, blocks in samples.items():
+        group, _, arm = name.rpartition(": ")
+        base = f"{group}: {reference}" if group else reference
+        if arm != reference:
+            found[f"{name} beside {reference}"] = _ratio(blocks, samples[base])
+    return _with_intervals(found)
+
+
+def _ratio(blocks: Blocks, reference: Blocks) -> Estimate:
+    """With Student's t interval, which holds for few blocks too, where draws from them cannot go beyond them."""
+    return typical([[math.exp(ratio)] for ratio in block_log_ratios(blocks, reference)])
+
+
+def _with_intervals(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """One block says nothing about noise."""
+    return {name: one for name, one in found.items() if not math.isnan(one.low)}
 
 
 def _pipelines(results: Results) -> dict[str, Estimate]:
-    analyses = rq1.analyses(results)
-    return dict(_beside(one, f"{kind}: ") for kind, found in analyses.items() for one in found.comparisons)
+    # Of each data type by itself: arms of different types did not read the same rows, and need not.
+    found: dict[str, Estimate] = {}
+    for kind in {arm.config["data_type"] for arm in results.matrix.arms}:
+        found |= beside([one for one in results.trials if one.planned.arm.config["data_type"] == kind], "batch")
+    return found
 
 
 def _methods(results: Results) -> dict[str, Estimate]:
-    return dict(_beside(one) for one in compare(gather(results.trials), "identity").comparisons)
+    return beside(results.trials, "identity")
 
 
 def _beside_batch(results: Results) -> dict[str, Estimate]:
-    if results.matrix.blocks < _FEWEST_BLOCKS:
-        return {}
-    return dict(_beside(one) for one in compare(gather(results.trials), "batch").comparisons)
+    return beside(results.trials, "batch")
 
 
 def _intrusions(results: Results) -> dict[str, Estimate]:
-    return {
-        f"{one.work}: {one.arm} beside clean": Estimate(one.ratio, one.low, one.high)
-        for one in contamination.penalties(results.trials)
-    }
+    return beside(results.trials, CLEAN)
 
 
 def _exponents(results: Results) -> dict[str, Estimate]:
-    found = {f"exponent of {arm}": law.exponent for arm, law in scalability.laws(results).items()}
-    return {name: one for name, one in found.items() if not math.isnan(one.low)}
+    return _with_intervals({f"exponent of {arm}": law.exponent for arm, law in scalability.laws(results).items()})
 
 
 def _waits(results: Results) -> dict[str, Estimate]:
     """p99 at the lowest load beside the batch's; at higher ones a machine may be at its end, which is no ratio."""
-    if results.matrix.blocks < _FEWEST_BLOCKS:
-        return {}
     lowest: dict[str, list[list[float]]] = {}
     for trial in sorted(results.trials, key=lambda trial: trial.planned.block):
         lowest.setdefault(trial.planned.arm.name, []).append([trial.run.result["p99_ns"][0]])
@@ -106,11 +120,9 @@ def _waits(results: Results) -> dict[str, Estimate]:
     for name, blocks in lowest.items():
         kind, _, arm = name.partition(": ")
         reference = lowest[f"{kind}: batch"]
-        if arm != "batch" and np.min([*blocks, *reference]) > _LEAST:
-            ratio = log_ratio(blocks, reference)
-            low, value, high = np.exp([ratio.low, ratio.mean, ratio.high]).tolist()
-            found[f"{kind}: p99 of {arm} beside batch"] = Estimate(value, low, high)
-    return found
+        if arm != "batch" and np.min([*blocks, *reference]) > _NOTHING_SERVED:
+            found[f"{kind}: p99 of {arm} beside batch"] = _ratio(blocks, reference)
+    return _with_intervals(found)
 
 
 def _none(_: Results) -> dict[str, Estimate]:
@@ -126,7 +138,7 @@ REPRODUCIBLE = (
     Reproducible(whole_job.matrix, ("purity.is_pure", *(f"counts.{name}" for name in _COUNTS)), _beside_batch),
     Reproducible(contamination.matrix, ("records", "data_checksum", "output_checksum"), _intrusions),
     Reproducible(rq1.throughput, _PASS, _pipelines),
-    Reproducible(transport.matrix, ("violations", "data_checksum", "output_checksum"), _beside_batch),
+    Reproducible(transport.matrix, ("violations", "data_checksum", "output_checksum"), _beside_batch, optional=True),
     Reproducible(rq1.latency, ("load",), _waits),
     Reproducible(rq2.speed, _PASS, _methods),
     Reproducible(rq2.privacy, _RISKS, _none),
