@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from microflow.experiments import contamination, detection, rq1, rq2, scalability, timing_separation, whole_job
@@ -138,7 +139,7 @@ def test_detection_finds_what_was_planted() -> None:
 
 def test_an_attack_tells_tokens_from_classes() -> None:
     """Tokens leave quasi-identifiers as they are, and the attacker links far more than from classes of ten."""
-    base = {**TOKENS, "rows": 400, "attempts": 60}
+    base = {**TOKENS, "rows": 400, "attempts": 60, "pipeline": "batch"}
     tokens, classes = attack(base), attack(base | {"method": {"method": "k_anonymity", "k": 10}})
     assert tokens["linkage"]["low"] > classes["linkage"]["high"]
     assert classes["k"] >= 10
@@ -147,6 +148,32 @@ def test_an_attack_tells_tokens_from_classes() -> None:
     frame = frontier_frame(made_up(settings, lambda turn: tokens if "bits" in turn.arm.name else classes))
     assert frame["setting"].tolist() == [arm.config["setting"] for arm in settings.arms]
     assert not frame.drop(columns="kept").isna().to_numpy().any()
+
+
+def test_a_stream_waits_for_company_and_a_file_does_not() -> None:
+    """CASTLE keeps a record back, for at most δ later ones; by record nothing is kept; a file has no delay."""
+    classes = {**TOKENS, "rows": 600, "attempts": 20, "method": {"method": "k_anonymity", "k": 5, "delta": 100}}
+    stream, batch = (attack(classes | {"pipeline": pipeline}) for pipeline in ("stream", "batch"))
+    assert 0 < stream["delay_p50"] <= stream["delay_max"] <= 100
+    assert stream["k"] >= 5
+    assert batch["delay_max"] == 0
+    assert attack({**TOKENS, "rows": 50, "attempts": 10, "pipeline": "stream"})["delay_max"] == 0
+
+
+def test_every_volume_has_a_reference_of_its_own() -> None:
+    """Speeds at two volumes are compared with the identity at each, and the home of a setting is the first volume."""
+    matrix = rq2.speed("quick")
+    cost = {"identity": 1_000.0}
+
+    def result(turn: Planned) -> dict[str, object]:
+        own = cost.get(turn.arm.name.rpartition(": ")[2], 2_000.0 if turn.arm.config["rows"] == 10_000 else 4_000.0)
+        return {"samples": [own] * 3, "data_checksum": str(turn.arm.config["rows"])}
+
+    speeds = rq2.speed_frame(made_up(matrix, result))
+    assert len(speeds) == len(matrix.arms)
+    assert speeds[speeds["method"] == "identity"]["rate"].tolist() == pytest.approx([1e6, 1e6])
+    at_home = pd.DataFrame({"method": ["tokenization", "k_anonymity_stream"], "setting": ["128 bits", "k=5"]})
+    assert rq2.methods_frame(speeds, at_home)["rate"].tolist() == pytest.approx([5e5, 5e5])
 
 
 def test_numbers_are_said_with_three_digits() -> None:

@@ -28,7 +28,7 @@ def method_name(method: str) -> str:
     >>> method_name("k_anonymity"), method_name("differential_privacy")
     ('k-anonymity', 'differential privacy')
     """
-    return method.replace("k_", "k-").replace("_", " ")
+    return method.replace("k_", "k-").replace("_stream", " of a stream").replace("_", " ")
 
 
 def rounded(value: float) -> str:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from microflow.anonymize.contract import Scope
 from microflow.assess import Assessment, assess
 from microflow.datasets import generate
 from microflow.experiments.arms import spec_of
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.sources import data_checksum
 from microflow.microflows import microflows
-from microflow.processors import build_processor
+from microflow.processors import ProcessingSpec, build_processor
+from microflow.processors.bolts import releasing
+from microflow.processors.scopes import with_scope
 from microflow.timing.clock import PhaseClock
 from microflow.timing.trials import Arm
 
@@ -29,20 +32,22 @@ _TARGET = "microflow.experiments.privacy_utility:trial"
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Release ``rows`` rows on the batch pipeline and attack the release; a target for a fresh process.
+    """Release ``rows`` rows on a pipeline and attack the release; a target for a fresh process.
 
     Args:
-        config: ``data_type``, ``rows``, ``method`` (fields of `MethodSettings`), ``attempts`` of each attack, ``seed``.
+        config: ``data_type``, ``rows``, ``pipeline``, ``method`` (fields of `MethodSettings`), ``attempts`` of each
+            attack, ``seed``.
 
     Returns:
         ``linkage`` (of an attacker who knows every quasi-identifier) and ``singling_out``, each ``risk``, ``low``,
         ``high``; ``loss`` (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``,
         ``suppressed``, and ``kept``, the part of what a model could learn that it still learns (``None`` where
-        nothing could be learnt); ``data_checksum`` of the originals.
+        nothing could be learnt); ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later
+        records a record of a stream waited for before it left (0 elsewhere: a file is there as a whole).
     """
     spec = spec_of(config)
     rows = [batch.rows for batch in generate(config["data_type"], config["rows"], config["seed"])]
-    processor = build_processor(spec)
+    processor = build_processor(spec, config["pipeline"])
     done = list(processor.process(microflows(rows), PhaseClock()))
     found = assess(
         pa.Table.from_batches(rows),
@@ -62,7 +67,16 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "k": found.achieved.k,
         "suppressed": found.achieved.suppressed,
         "data_checksum": data_checksum(microflows(rows)),
+        **_delay(spec, rows if config["pipeline"] == "stream" else []),
     }
+
+
+def _delay(spec: ProcessingSpec, rows: Sequence[pa.RecordBatch]) -> dict[str, float]:
+    """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
+    bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
+    for now, record in enumerate(record for batch in rows for record in batch.to_pylist()):
+        waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
+    return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
 
 def _loss(found: Assessment) -> float:
@@ -72,23 +86,31 @@ def _loss(found: Assessment) -> float:
 
 
 def matrix(experiment: str, cells: Sequence[Mapping[str, Any]], *, rows: int, attempts: int, blocks: int) -> Matrix:
-    """One arm a cell; a cell has ``method`` and ``setting`` (its label)."""
+    """One arm a cell; a cell has ``method``, ``setting`` (its label) and ``pipeline``."""
     work = {"data_type": "healthcare", "rows": rows, "attempts": attempts}
-    arms = [Arm(f"{cell['method']['method']} {cell['setting']}", _TARGET, work | dict(cell)) for cell in cells]
+    arms = [Arm(f"{_method(cell)} {cell['setting']}", _TARGET, work | dict(cell)) for cell in cells]
     return Matrix(experiment, tuple(arms), blocks)
 
 
-def frontier_frame(results: Results) -> pd.DataFrame:
-    """Medians over blocks by setting, as `microflow.figures.frontier` wants them; also ``kept``, ``k``, ``suppressed``.
+def _method(config: Mapping[str, Any]) -> str:
+    """The method, and ``stream`` where it is the form for streams of one that is another elsewhere."""
+    method: str = config["method"]["method"]
+    return method if config["pipeline"] == "batch" else f"{method}_{config['pipeline']}"
 
+
+def frontier_frame(results: Results) -> pd.DataFrame:
+    """Medians over blocks by setting, as `microflow.figures.frontier` wants them.
+
+    Also ``kept``, ``k``, ``suppressed``, ``delay_p50``, ``delay_max``.
     The risk's interval is the widest of the blocks'; the loss has the blocks' range.
     """
-    names = {"method.method": "method", "linkage.risk": "risk", "linkage.low": "risk_low", "linkage.high": "risk_high"}
-    frame = results.frame.rename(columns=names)
+    names = {"linkage.risk": "risk", "linkage.low": "risk_low", "linkage.high": "risk_high"}
+    methods = {arm.name: _method(arm.config) for arm in results.matrix.arms}
+    frame = results.frame.rename(columns=names).assign(method=lambda frame: frame["arm"].map(methods))
     found = frame.groupby("arm", sort=False).agg(
         method=("method", "first"), setting=("setting", "first"), risk=("risk", "median"),
         risk_low=("risk_low", "min"), risk_high=("risk_high", "max"), loss=("loss", "median"),
         loss_low=("loss", "min"), loss_high=("loss", "max"), kept=("kept", "median"), k=("k", "min"),
-        suppressed=("suppressed", "median"),
+        suppressed=("suppressed", "median"), delay_p50=("delay_p50", "median"), delay_max=("delay_max", "max"),
     )  # fmt: skip
     return found.reindex([arm.name for arm in results.matrix.arms]).reset_index(drop=True)

@@ -88,15 +88,19 @@ def _with_intervals(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
 
 
 def _pipelines(results: Results) -> dict[str, Estimate]:
-    # Of each data type by itself: arms of different types did not read the same rows, and need not.
-    found: dict[str, Estimate] = {}
-    for kind in {arm.config["data_type"] for arm in results.matrix.arms}:
-        found |= beside([one for one in results.trials if one.planned.arm.config["data_type"] == kind], "batch")
-    return found
+    return _beside_by(results, "data_type", "batch")
 
 
 def _methods(results: Results) -> dict[str, Estimate]:
-    return beside(results.trials, "identity")
+    return _beside_by(results, "rows", "identity")
+
+
+def _beside_by(results: Results, key: str, reference: str) -> dict[str, Estimate]:
+    """Arms of different data did not read the same rows, and need not: each kind is compared by itself."""
+    found: dict[str, Estimate] = {}
+    for kind in dict.fromkeys(arm.config[key] for arm in results.matrix.arms):
+        found |= beside([one for one in results.trials if one.planned.arm.config[key] == kind], reference)
+    return found
 
 
 def _beside_batch(results: Results) -> dict[str, Estimate]:
@@ -129,18 +133,20 @@ def _none(_: Results) -> dict[str, Estimate]:
     return {}
 
 
-_PASS = ("pure", "violations", "data_checksum", "output_checksum")
-_RISKS = ("linkage", "singling_out", "loss", "gcp", "kept", "k", "suppressed")
+_DATA = ("data_checksum",)
+_PASS = ("pure", "violations", "output_checksum", *_DATA)
+_RISKS = ("linkage", "singling_out", "loss", "gcp", "kept", "k", "suppressed", "delay_p50", "delay_max", *_DATA)
 _COUNTS = ("total_records", "released", "suppressed", "quarantined", "violations_found")
+_JOB = ("purity.is_pure", *(f"counts.{name}" for name in _COUNTS), *_DATA)
 
 REPRODUCIBLE = (
-    Reproducible(detection.matrix, ("rules",), _none),
-    Reproducible(whole_job.matrix, ("purity.is_pure", *(f"counts.{name}" for name in _COUNTS)), _beside_batch),
-    Reproducible(contamination.matrix, ("records", "data_checksum", "output_checksum"), _intrusions),
+    Reproducible(detection.matrix, ("rules", *_DATA), _none),
+    Reproducible(whole_job.matrix, _JOB, _beside_batch),
+    Reproducible(contamination.matrix, ("records", "output_checksum", *_DATA), _intrusions),
     Reproducible(rq1.throughput, _PASS, _pipelines),
-    Reproducible(transport.matrix, ("violations", "data_checksum", "output_checksum"), _beside_batch, optional=True),
-    Reproducible(rq1.latency, ("load",), _waits),
+    Reproducible(transport.matrix, ("violations", "output_checksum", *_DATA), _beside_batch, optional=True),
+    Reproducible(rq1.latency, ("load", *_DATA), _waits),
     Reproducible(rq2.speed, _PASS, _methods),
     Reproducible(rq2.privacy, _RISKS, _none),
-    Reproducible(scalability.volumes, ("rows_processed",), _exponents),
+    Reproducible(scalability.volumes, ("rows_processed", *_DATA), _exponents),
 )

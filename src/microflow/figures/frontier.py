@@ -15,6 +15,7 @@ __all__ = ["NAMES", "draw"]
 
 NAMES = {
     "k_anonymity": "k-anonymity",
+    "k_anonymity_stream": "CASTLE",
     "differential_privacy": "local DP",
     "tokenization": "tokenization",
 }

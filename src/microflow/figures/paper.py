@@ -79,22 +79,50 @@ def methods_table(profile: str, store: ExperimentStore) -> Table:
     rows = [
         [
             f"{method_name(row['method'])}, {row['setting']}",
-            with_interval(row["rate"], row["low"], row["high"]),
+            "" if pd.isna(row["rate"]) else with_interval(row["rate"], row["low"], row["high"]),
             f"{row['risk']:.3f} [{row['risk_low']:.3f}, {row['risk_high']:.3f}]",
             f"{row['loss']:.3f}",
             "" if pd.isna(row["kept"]) else f"{row['kept']:.2f}",
+            f"{row['delay_p50']:,.0f}",
         ]
-        for row in speeds.merge(attacked, on=["method", "setting"]).to_dict("records")
+        for row in rq2.methods_frame(speeds, attacked).to_dict("records")
     ]
     return Table(
-        ["setting", "records/s", "linkage risk", "loss", "learnt"],
+        ["setting", "records/s", "linkage risk", "loss", "learnt", "delay"],
         rows,
-        "Pure processing on the batch pipeline; success of a linkage attack above its control; information loss; "
-        "part of what a model learns from originals that it learns from the release. Intervals are 95 %.",
+        "Pure processing on the batch pipeline, or of a stream; success of a linkage attack above its control; "
+        "information loss; part of what a model learns from originals that it learns from the release; median number "
+        "of later records that a record of a stream waits for. Intervals are 95 %.",
     )
 
 
-TABLES = {"throughput": throughput_table, "contamination": contamination_table, "methods": methods_table}
+def pipelines_table(profile: str, store: ExperimentStore) -> Table:
+    """RQ-2: the settings that were measured on every pipeline and at several volumes."""
+    speeds = rq2.speed_frame(Results.read(rq2.speed(profile), store))
+    everywhere = speeds[speeds.duplicated(["method", "setting"], keep=False)]
+    ordered = everywhere.sort_values(["method", "setting"], kind="stable")
+    rows = [
+        [
+            f"{method_name(row['method'])}, {row['setting']}",
+            row["pipeline"],
+            f"{row['rows']:,}",
+            with_interval(row["rate"], row["low"], row["high"]),
+        ]
+        for row in ordered.to_dict("records")
+    ]
+    return Table(
+        ["setting", "pipeline", "rows", "records/s"],
+        rows,
+        "Pure processing by pipeline and volume. Intervals are 95 %.",
+    )
+
+
+TABLES = {
+    "throughput": throughput_table,
+    "contamination": contamination_table,
+    "methods": methods_table,
+    "pipelines": pipelines_table,
+}
 
 
 def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:

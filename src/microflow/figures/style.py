@@ -63,6 +63,7 @@ _LOOKS: dict[str, Look] = {
     "storm": Look("#009E73", "P", (0, (3, 1, 1, 1))),
     "identity": Look("#8a8a8a", "v", ":"),
     "k_anonymity": Look("#0072B2", "o", "-"),
+    "k_anonymity_stream": Look("#009E73", "^", (0, (1, 1))),
     "differential_privacy": Look("#D55E00", "s", (0, (4, 1.5))),
     "tokenization": Look("#111111", "D", ":"),
 }
