@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -58,3 +59,20 @@ def test_a_changed_bundle_is_refused(database_url: str, elsewhere: ExperimentSto
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(InputError, match="not a results bundle"):
         import_bundle(elsewhere, tmp_path / "text.zip")
+
+
+def test_a_bundle_says_how_it_came_about(database_url: str, tmp_path: Path) -> None:
+    """An RO-Crate's root has what the specification asks for; code, machine and time of the trials are in it."""
+    with ExperimentStore(database_url) as here:
+        run_matrix(MATRIX, here)
+        export_bundle(here, tmp_path / "one.zip")
+        commits = {commit for name in here.experiments() for commit in here.trials(name)["git"]}
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        graph = {one["@id"]: one for one in json.loads(archive.read("ro-crate-metadata.json"))["@graph"]}
+    root, action, software = graph["./"], graph["#measurement"], graph["#microflow"]
+    assert {"name", "description", "datePublished", "license"} <= root.keys()
+    assert action["result"] == root["hasPart"]
+    assert action["instrument"] == {"@id": "#microflow"}
+    assert action["startTime"] <= action["endTime"]
+    assert action["endTime"].startswith(root["datePublished"])
+    assert set(software["version"].split(", ")) == commits

@@ -90,7 +90,7 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
             click.echo(f"{one.experiment:<20} {one.trials:>4} trials, {one.answers:>5} answers, {one.ratios:>3} ratios")
         if keep is not None:
             click.echo(f"{export_bundle(again, keep):,} trials to {keep}")
-    click.echo("\n".join(["", *map(str, differences), f"{len(differences)} differences"]))
+    click.echo("\n".join(["", *map(str, differences), f"{len(differences)} difference{'s' * (len(differences) != 1)}"]))
     if differences:
         raise SystemExit(1)
 

@@ -105,7 +105,7 @@ def compared(one: Reproducible, recorded: Results, now: Results) -> Agreement:
     for before, after in zip(recorded.trials, now.trials, strict=True):
         turn = before.planned
         told, again = (answers_of(trial.run.result, one.answers) for trial in (before, after))
-        answers += len(told.keys() | again.keys())
+        answers += len(told)
         differences += [
             Difference(experiment, f"{turn.arm.name}, block {turn.block}, {name}", *values)
             for name, *values in _unequal(told, again)
@@ -167,9 +167,10 @@ def _reading(one: Reproducible, profile: str, store: ExperimentStore) -> Results
 
 
 def _unequal(told: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    for name in sorted(told.keys() | again.keys()):
-        if name not in told or name not in again or not _same(told[name], again[name]):
-            yield name, str(told.get(name, "nothing")), str(again.get(name, "nothing"))
+    """What was recorded and is otherwise now; a recording of an earlier version may not know all that is asked."""
+    for name, value in sorted(told.items()):
+        if name not in again or not _same(value, again[name]):
+            yield name, str(value), str(again.get(name, "nothing"))
 
 
 def _same(one: object, other: object) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from microflow.experiments import contamination, detection, rq1, rq2, scalability, transport, whole_job
+from microflow.experiments import contamination, detection, rq1, rq2, scalability, sustained, transport, whole_job
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.intrusions import CLEAN
 from microflow.experiments.matrix import Matrix
@@ -146,6 +146,7 @@ REPRODUCIBLE = (
     Reproducible(rq1.throughput, _PASS, _pipelines),
     Reproducible(transport.matrix, ("violations", "output_checksum", *_DATA), _beside_batch, optional=True),
     Reproducible(rq1.latency, ("load", *_DATA), _waits),
+    Reproducible(sustained.matrix, _DATA, _none),
     Reproducible(rq2.speed, _PASS, _methods),
     Reproducible(rq2.privacy, _RISKS, _none),
     Reproducible(scalability.volumes, ("rows_processed", *_DATA), _exponents),
