@@ -42,6 +42,8 @@ def test_a_whole_job_names_its_data(database_url: str, expected: str, monkeypatc
 def test_a_served_load_names_the_records_it_repeats() -> None:
     """The load generator repeats 20,000 records of the seed."""
     found = arms.open_loop(CONFIG | {"loads": [2_000], "seconds": 0.3})
+    (p50,), (p90,), (p99,), (worst,) = (found[f"{name}_ns"] for name in ("p50", "p90", "p99", "max"))
+    assert 0 < p50 <= p90 <= p99 <= worst
     assert found["data_checksum"] == data_checksum(source(CONFIG, 20_000))
 
 

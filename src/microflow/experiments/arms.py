@@ -28,12 +28,14 @@ from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import bursts, poisson
+from microflow.timing.sustainable import Objective, Probe, find_sustainable, judge
 
-__all__ = ["burst", "open_loop", "row_digest", "spec_of", "throughput", "volume"]
+__all__ = ["burst", "open_loop", "row_digest", "spec_of", "sustainable", "throughput", "volume"]
 
 _SERVED_ROWS = 20_000
 _WARM_UP_S = 0.2
 _SLICE_NS = 50_000_000
+_LATENCIES = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 
 
 def spec_of(config: Mapping[str, Any]) -> ProcessingSpec:
@@ -82,10 +84,11 @@ def volume(config: Mapping[str, Any]) -> dict[str, Any]:
     """One pass over ``rows`` rows that are generated as they are read, so that memory shows what the engine holds.
 
     Returns:
-        ``samples``: pure seconds, one value. ``data_checksum``: of the input, taken as it is read. The process's peak
-        memory is in the trial's usage.
+        ``samples``: pure seconds, one value. ``evidence``: what the guard saw. ``data_checksum``: of the input, taken
+        as it is read. The process's peak memory is in the trial's usage.
     """
-    clock, checksum, rows = PhaseClock(), DataChecksum(), 0
+    guard, checksum, rows = PurityGuard(), DataChecksum(), 0
+    clock = PhaseClock(guard)
     flows = checksum.passing(source(config, config["rows"]))
     for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(flows, clock):
         rows += done.rows_in
@@ -93,6 +96,7 @@ def volume(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "samples": [(report.pure_ns - report.overlap_ns) / 1e9],
         "rows_processed": rows,
+        "evidence": asdict(guard.evidence),
         "data_checksum": checksum.hexdigest(),
     }
 
@@ -101,21 +105,42 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
     """Offer ``loads`` (records/s) one after the other for ``seconds`` each; the load comes from a process of its own.
 
     Returns:
-        One value a load: ``p50_ns``, ``p99_ns``, ``p999_ns`` (from intended arrival to result), ``slope`` (backlog
-        growth, as a part of the load), ``unserved``. Percentiles are -1 where nothing was served after the warm-up.
-        ``data_checksum`` is that of the rows served, over and over.
+        One value a load: ``p50_ns``, ``p90_ns``, ``p99_ns``, ``p999_ns``, ``max_ns`` (from intended arrival to
+        result; -1 where nothing was served after the warm-up), ``slope`` (backlog growth, as a part of the load),
+        ``unserved``. ``data_checksum`` is that of the rows served, over and over.
     """
     spec, workload = spec_of(config), _workload(config)
-    series: dict[str, list[float]] = {name: [] for name in ("load", "p50_ns", "p99_ns", "p999_ns", "slope", "unserved")}
+    series: dict[str, list[float]] = {name: [] for name in ("load", *_LATENCIES, "slope", "unserved")}
     for load in config["loads"]:
         schedule = poisson(load, max(config["seconds"], 2 * MICROFLOW_ROWS / load), config["seed"])
         run = serve_open_loop(schedule, _router(config, spec, workload), Service(spec, workload), give_up_s=1.0)
         found = run.summary(_WARM_UP_S)
-        percentiles = (found.p50_ns, found.p99_ns, found.p999_ns) if found.count else (-1, -1, -1)
-        values = (load, *percentiles, run.backlog_slope(_WARM_UP_S), run.unserved)
+        latencies = (getattr(found, name) if found.count else -1 for name in _LATENCIES)
+        values = (load, *latencies, run.backlog_slope(_WARM_UP_S), run.unserved)
         for name, value in zip(series, values, strict=True):
             series[name].append(float(value))
     return {**series, "data_checksum": data_checksum(source(config, _SERVED_ROWS))}
+
+
+def sustainable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Bisect between the loads ``low`` and ``high`` (records/s) for the highest that ``pipeline`` keeps up with.
+
+    Every load is offered for ``seconds``; it is sustained with a p99 of at most ``p99_ms`` and a backlog that grows by
+    at most ``slope`` of it.
+
+    Returns:
+        ``rate`` (0 where not even ``low`` was sustained), ``bounded`` (false where even ``high`` was), ``probes``.
+    """
+    spec, workload = spec_of(config), _workload(config)
+    objective = Objective(round(config["p99_ms"] * 1e6), config["slope"])
+
+    def attempt(load: float) -> Probe:
+        schedule = poisson(load, config["seconds"], config["seed"])
+        run = serve_open_loop(schedule, _router(config, spec, workload), Service(spec, workload), give_up_s=1.0)
+        return judge(run, load, objective, warm_up_s=_WARM_UP_S)
+
+    found = find_sustainable(attempt, config["low"], config["high"])
+    return {**asdict(found), "data_checksum": data_checksum(source(config, _SERVED_ROWS))}
 
 
 def burst(config: Mapping[str, Any]) -> dict[str, Any]:

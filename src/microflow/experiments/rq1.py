@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from microflow.experiments import detection, transport
+from microflow.experiments import detection, sustained, transport
 from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, Precision, scale_of
@@ -57,7 +57,8 @@ _SCALES = {
 
 def matrices(profile: str) -> tuple[Matrix, ...]:
     """Everything this question runs."""
-    return detection.matrix(profile), throughput(profile), transport.matrix(profile), latency(profile), bursts(profile)
+    speeds = throughput(profile), transport.matrix(profile)
+    return detection.matrix(profile), *speeds, latency(profile), sustained.matrix(profile), bursts(profile)
 
 
 def throughput(profile: str, *, seed: int = 1) -> Matrix:
