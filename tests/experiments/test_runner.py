@@ -65,9 +65,17 @@ def test_force_runs_everything_and_supersedes(store: ExperimentStore, first: Pro
 
 
 def test_a_trial_is_a_row_with_all_that_explains_it(store: ExperimentStore, first: Progress) -> None:
-    """Raw samples, machine, versions, commit and seed are all there."""
+    """Raw samples, machine, load, memory, resources, versions, commit, its dirty flag and the seed are all there."""
     row = store.trials("echo").iloc[0]
-    assert row["machine"]["cores"] >= 1
+    machine, metrics = row["machine"], row["metrics"]
+    assert machine["cores"] >= 1
+    assert machine["cpu_model"]
+    assert machine["memory_bytes"] > 2**20
+    assert {"governor", "commit", "dirty", "kernel", "python"} <= machine.keys()
+    assert row["git"].endswith(" (dirty)") == bool(machine["dirty"])
+    assert min(metrics["load_before"], metrics["load_after"]) >= 0
+    assert metrics["usage"]["cpu_s"] > 0
+    assert metrics["usage"]["peak_rss_bytes"] >= metrics["usage"]["rss_before_bytes"] > 2**20
     assert "numpy" in row["versions"]
     assert row["git"]
     assert row["seed"] > 0
@@ -166,3 +174,21 @@ def test_a_matrix_whose_pilot_is_all_there_is_incomplete(store: ExperimentStore)
         Results.read(matrix, store)
     finished = run_matrix(matrix, store)
     assert (finished.ran, finished.kept) == (8, 16)
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_trials_of_another_machine_are_not_merged(store: ExperimentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a matrix ran here, the other half elsewhere: what the database holds of both is never read as one."""
+    matrix = noisy("moved", 0.01, None)
+    run_matrix(replace(matrix, blocks=2), store)
+    elsewhere = replace(Machine.here(), cpu_model="another")
+    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
+    monkeypatch.setattr(
+        "microflow.timing.trials.launch", lambda *_, **__: Launch({"samples": [1.0]}, elsewhere, 0.0, 0.0, usage)
+    )
+    assert run_matrix(matrix, store).ran == 8
+    with pytest.raises(MicroflowError, match="unlike machines cannot be merged: cpu_model differ"):
+        Results.read(matrix, store)
+    bounded = replace(matrix, precision=Precision(0.01, "base", most=8))
+    with pytest.raises(MicroflowError, match="unlike machines"):
+        run_matrix(bounded, store)
