@@ -71,7 +71,7 @@ def run(topology: str, schema: str, rows: int, load: int, seed: int) -> None:
 @click.argument("job", type=click.Path(path_type=Path))
 @click.option("--python", default="python3", show_default=True, help="The interpreter on the workers.")
 def write_flux(topology: str, job: Path, python: str) -> None:
-    """Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux --remote FILE'.
+    """Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux FILE'.
 
     \b
     JOB is the path, on every worker, of the JSON file that microflow.storm.shell describes.
