@@ -70,7 +70,7 @@ class _Scale:
 
 
 _SCALES = {
-    "smoke": _Scale(SETTINGS[1::4], (), (2_000,), False, 3, 2, _K_ANONYMITY[1:2], 500, 100, 1),
+    "smoke": _Scale(SETTINGS[1::4], SETTINGS[1:2], (2_000,), False, 3, 2, _K_ANONYMITY[1:2], 500, 100, 1),
     "quick": _Scale(SETTINGS, _TYPICAL, (10_000, 40_000), False, 3, 2, _K_ANONYMITY, 2_000, 300, 1),
     "paper": _Scale(
         SETTINGS, SETTINGS, (1_000_000, 10_000, 100_000), True, 5, 6, _K_ANONYMITY, 50_000, 2_000, 5,
