@@ -101,15 +101,15 @@ def with_interval(value: float, low: float, high: float, unit: str = "") -> str:
     return f"{short(value)}{unit} [{short(low)}, {short(high)}]"
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """Values as a line of bars, from the smallest to the largest among them; nothing for nothing.
+def sparkline(values: Sequence[float], low: float | None = None) -> str:
+    """Values as a line of bars, from the smallest, or from ``low``, to the largest; nothing for nothing.
 
-    >>> sparkline([1, 2, 3])
-    '▁▅█'
+    >>> sparkline([1, 2, 3]), sparkline([97, 98, 99], low=0)
+    ('▁▅█', '███')
     """
     finite = np.asarray(values, np.float64)
     if len(finite) == 0:
         return ""
-    low, high = float(finite.min()), float(finite.max())
-    share = (finite - low) / (high - low) if high > low else np.full(len(finite), 0.5)
+    least, most = float(finite.min()) if low is None else low, float(finite.max())
+    share = (finite - least) / (most - least) if most > least else np.full(len(finite), 0.5)
     return "".join(_BARS[min(int(part * len(_BARS)), len(_BARS) - 1)] for part in share)
