@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from microflow.experiments import contamination, detection, privacy_utility, rq1, rq2, scalability, timing_separation
+from microflow.experiments import (
+    contamination,
+    detection,
+    privacy_utility,
+    rq1,
+    rq2,
+    scalability,
+    timing_separation,
+    transport,
+)
 from microflow.experiments.answers import Answer, method_name
 from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.catalogue import FIGURES, Drawn
 from microflow.figures.numbers import numbers_tex
+from microflow.figures.storm import storm_table
 from microflow.figures.tables import Table, with_interval
 from microflow.store.experiments import ExperimentStore
 
@@ -24,6 +35,7 @@ ANSWERS = {
     "detection": detection.answer,
     "timing separation": timing_separation.answer,
     "rq1": rq1.answer,
+    "rq1 on storm": transport.answer,
     "rq2": rq2.answer,
     "scalability": scalability.answer,
 }
@@ -42,12 +54,23 @@ def throughput_table(profile: str, store: ExperimentStore) -> Table:
         one = analyses[row["data_type"]][row["arm"]]
         ratio = with_interval(one.ratio, one.low, one.high, "×")
         rows.append([row["data_type"], row["arm"], rate, ratio, *_test(one.effect, one.p_holm), one.verdict.value])
+    rows += [_storm_row(row) for row in transport.beside(results, profile, store).to_dict("records")]
     floors = ", ".join(f"{kind} {found.noise_floor:.1%}" for kind, found in analyses.items())
     return Table(
         ["data", "pipeline", "records/s", "time beside batch", "g", "p", "difference"],
         rows,
         f"Pure processing; {_ANALYSIS}; differences inside the noise floor ({floors}) are none.",
     )
+
+
+def _storm_row(row: dict[Any, Any]) -> list[str]:
+    """Storm's own matrix says nothing of g and p: no test is needed to see a transport."""
+    beside = row["over_batch"]
+    cells = [
+        with_interval(row["rate"], row["low"], row["high"]),
+        with_interval(beside.value, beside.low, beside.high, "×"),
+    ]
+    return [row["data_type"], row["arm"], *cells, "", "", "with its transport"]
 
 
 def contamination_table(profile: str, store: ExperimentStore) -> Table:
@@ -119,6 +142,7 @@ def pipelines_table(profile: str, store: ExperimentStore) -> Table:
 
 TABLES = {
     "throughput": throughput_table,
+    "storm": storm_table,
     "contamination": contamination_table,
     "methods": methods_table,
     "pipelines": pipelines_table,
