@@ -60,7 +60,7 @@ def cost_of(
     clocks: tuple[PhaseClock, PhaseClock],
     *,
     half_width: float = 0.3,
-    limit_s: float = 25,
+    limit_s: float = 20,
     spent_ns: Callable[[], int] = time.process_time_ns,
     seed: int = 1,
 ) -> PairedCost:
