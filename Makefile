@@ -67,7 +67,7 @@ readme: figures ## Write the README's results and its figure again, from the dat
 
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
-	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(abspath $(BUNDLE))")
+	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
 
 .PHONY: lab
 lab: $(READY) ## Open JupyterLab on the notebooks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 
 from microflow.cli import cli
 
+ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -47,3 +50,21 @@ def test_figures_fail_while_trials_are_missing(
     assert "trials have not run yet" in done.output
     empty = CliRunner().invoke(cli, ["figures", "--profile", "paper", "--readme"])
     assert "no question of profile 'paper' has run yet" in str(empty.exception)
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ([], "reproduce --profile paper"),
+        (["PROFILE=quick"], "reproduce --profile quick"),
+        (["BUNDLE=my results.zip"], f'reproduce --profile paper "{ROOT}/my results.zip"'),
+        (["BUNDLE=/a/my results.zip"], 'reproduce --profile paper "/a/my results.zip"'),
+    ],
+)
+def test_make_reproduces_the_paper_unless_told_otherwise(told: list[str], asked: str) -> None:
+    """Experiments are quick by default, a reproduction is of what was printed; a bundle is found from anywhere."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"PROFILE", "MAKEFLAGS"}}
+    said = subprocess.run(
+        ["make", "--dry-run", "reproduce", *told], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert asked in said.stdout
