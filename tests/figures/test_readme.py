@@ -32,9 +32,12 @@ def shape(block: str) -> list[str]:
 
 @pytest.mark.database
 def test_the_block_in_the_readme_is_what_the_command_writes(complete_store: ExperimentStore) -> None:
-    """The same questions, heads of tables and origin in the same order: only numbers and rows may have moved on."""
+    """Questions, heads of tables and origin, in this order; what had not run when it was written may be missing."""
     (block,) = MARKED.findall(README.read_text("utf-8"))
-    assert shape(block) == shape(results_block("smoke", complete_store))
+    rest = iter(shape(results_block("smoke", complete_store)))
+    assert [line for line in shape(block) if line not in rest] == []  # `in` reads on: order counts
+    assert shape(block)[-1] == "* written by `make readme`.*"
+    assert len(shape(block)) > 1
 
 
 @pytest.mark.database

@@ -17,6 +17,7 @@ MARKED = re.compile(r"<!-- results -->.*?<!-- /results -->", re.DOTALL)
 #: What a reader asks first, the question of `ANSWERS` that answers it, and the tables that show more.
 _ASKED = (
     ("Batch, stream or hybrid?", "rq1", ("throughput",)),
+    ("What does a cluster's transport cost?", "rq1 on storm", ("storm",)),
     ("Which method, with which parameter?", "rq2", ("methods", "pipelines")),
     ("What would a careless clock have added?", "timing separation", ("contamination",)),
     ("Is a violation overlooked?", "detection", ()),
