@@ -10,13 +10,76 @@ import pyarrow as pa
 __all__ = ["SeenIds"]
 
 Hashes = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class SeenIds:
-    """Remembers ids by 64-bit hashes in sorted runs: 8 bytes an id, 80 MB for ten million.
+    """Remembers numbers that follow each other as ranges, in no memory to speak of, and all other ids by a hash.
 
-    Two different ids share a hash with a probability of n²/2⁶⁵, 3·10⁻⁶ for ten million.
+    Hashes have 64 bits: 8 bytes an id, and two different ones share a hash with a probability of n²/2⁶⁵, 3·10⁻⁶ for
+    ten million.
     """
+
+    #: Numbers are kept as ranges where these are this many times fewer.
+    _FEWER = 16
+
+    def __init__(self) -> None:
+        self._ranges = _Ranges()
+        self._runs = _Runs()
+
+    def repeated(self, ids: pa.Array) -> Numbers:
+        """Positions of the ids that were seen before, here or in an earlier call; null is not an id."""
+        positions = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
+        present = ids.drop_null() if ids.null_count else ids
+        if not pa.types.is_integer(present.type):
+            hashes = _hashed(present)
+            new = _firsts(hashes) & ~self._runs.hold(hashes)
+            self._runs.add(hashes[new])
+        else:
+            new = self._new_numbers(present)
+        return positions[~new]
+
+    def _new_numbers(self, present: pa.Array) -> Flags:
+        numbers = present.to_numpy().astype(np.int64, copy=False)
+        new = _firsts(numbers) & ~self._ranges.hold(numbers)
+        if not self._runs.is_empty:
+            new &= ~self._runs.hold(_hashed(present))
+        fresh = np.sort(numbers[new])
+        if self._FEWER * (1 + len(_gaps(fresh))) <= len(fresh):
+            self._ranges.add(fresh)
+        elif len(fresh):
+            self._runs.add(_hashed(pa.array(fresh)))
+        return new
+
+
+class _Ranges:
+    """Disjoint ranges of whole numbers, ascending, as their first and last members."""
+
+    def __init__(self) -> None:
+        self._lows = self._highs = np.empty(0, np.int64)
+
+    def hold(self, numbers: Numbers) -> Flags:
+        if not len(self._lows):
+            return np.zeros(len(numbers), np.bool_)
+        at = np.searchsorted(self._lows, numbers, side="right") - 1
+        held: Flags = (at >= 0) & (numbers <= self._highs[at])
+        return held
+
+    def add(self, fresh: Numbers) -> None:
+        """Numbers that are in no range yet, ascending."""
+        gaps = _gaps(fresh)
+        lows = np.concatenate([self._lows, fresh[:1], fresh[gaps + 1]])
+        highs = np.concatenate([self._highs, fresh[gaps], fresh[-1:]])
+        order = np.argsort(lows)
+        lows, highs = lows[order], highs[order]
+        apart = lows[1:] != highs[:-1] + 1  # neighbours become one
+        self._lows = lows[np.concatenate([[True], apart])]
+        self._highs = highs[np.concatenate([apart, [True]])]
+
+
+class _Runs:
+    """Hashes in sorted runs."""
 
     #: Runs this many times longer than the next are left alone; others are merged, so that there are few.
     _GROWTH = 4
@@ -24,38 +87,40 @@ class SeenIds:
     def __init__(self) -> None:
         self._runs: list[Hashes] = []
 
-    def repeated(self, ids: pa.Array) -> npt.NDArray[np.int64]:
-        """Positions of the ids that were seen before, here or in an earlier call; null is not an id."""
-        hashes = pl.Series(ids).hash(seed=0).to_numpy()
-        known = np.asarray(ids.is_valid().to_numpy(zero_copy_only=False))
-        ordered = np.sort(hashes[known])
-        if not _has_doubles(ordered) and not any(_are_in(ordered, run).any() for run in self._runs):
-            self._remember(ordered)
-            return np.empty(0, np.int64)
-        return self._repeated(hashes[known], np.flatnonzero(known))
+    @property
+    def is_empty(self) -> bool:
+        return not self._runs
 
-    def _repeated(self, hashes: Hashes, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        unique, first = np.unique(hashes, return_index=True)
-        new = np.zeros(len(hashes), np.bool_)
-        new[first] = True
+    def hold(self, hashes: Hashes) -> Flags:
+        held = np.zeros(len(hashes), np.bool_)
         for run in self._runs:
-            new &= ~_are_in(hashes, run)
-        self._remember(unique)
-        return positions[~new]
+            held |= run[np.searchsorted(run, hashes).clip(max=len(run) - 1)] == hashes
+        return held
 
-    def _remember(self, run: Hashes) -> None:
-        if not len(run):
+    def add(self, hashes: Hashes) -> None:
+        if not len(hashes):
             return
+        run = np.sort(hashes)
         while self._runs and len(self._runs[-1]) < self._GROWTH * len(run):
             run = np.concatenate([self._runs.pop(), run])
             run.sort()
         self._runs.append(run)
 
 
-def _has_doubles(ordered: Hashes) -> bool:
-    return bool((ordered[1:] == ordered[:-1]).any())
+def _gaps(ascending: Numbers) -> Numbers:
+    """Where the next number is not the next whole one (no difference is taken: it may not fit)."""
+    return np.flatnonzero(ascending[1:] != ascending[:-1] + 1)
 
 
-def _are_in(hashes: Hashes, run: Hashes) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = run[np.searchsorted(run, hashes).clip(max=len(run) - 1)] == hashes
-    return found
+def _hashed(ids: pa.Array) -> Hashes:
+    return pl.Series(ids).hash(seed=0).to_numpy()
+
+
+def _firsts(values: Numbers | Hashes) -> Flags:
+    """Whether each value is the first of its kind."""
+    ordered = np.sort(values)
+    if not (ordered[1:] == ordered[:-1]).any():  # nearly always
+        return np.ones(len(values), np.bool_)
+    firsts = np.zeros(len(values), np.bool_)
+    firsts[np.unique(values, return_index=True)[1]] = True
+    return firsts

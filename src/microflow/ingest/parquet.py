@@ -26,7 +26,8 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
         InputError: not Parquet, truncated, or its columns are not those described.
     """
     try:
-        file = pq.ParquetFile(path)
+        # Read ahead, and Arrow keeps all that it has read until the file is closed.
+        file = pq.ParquetFile(path, pre_buffer=False)
         _check_columns(path, file.schema_arrow.names, schema)
         first = 1
         for batch in file.iter_batches(BLOCK_ROWS, columns=list(schema.names)):

@@ -24,6 +24,8 @@ from microflow.ingest.reader import format_of
 
 __all__ = ["Writer", "open_writer", "partial_path"]
 
+#: Rows of a Parquet file that share one entry in its footer.
+_GROUP_ROWS = 50_000
 _FORMULA = "^[=+@\t\r-]"
 
 
@@ -139,14 +141,27 @@ class _JsonLines:
 
 
 class _Parquet:
+    """Microflows are gathered into row groups: what a file knows of each stays in memory until it is closed."""
+
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
 
     def write(self, rows: pa.RecordBatch) -> None:
-        self._writer.write_batch(rows)
+        self._waiting.append(rows)
+        self._rows += rows.num_rows
+        if self._rows >= _GROUP_ROWS:
+            self._flush()
 
     def finish(self) -> None:
+        self._flush()
         self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._rows)
+            self._waiting, self._rows = [], 0
 
 
 def _escaped(column: pa.Array) -> pa.Array:

@@ -74,7 +74,7 @@ def parcels(folder: Path) -> Iterator[dict[str, Any]]:
     Each file holds one staged part's microflows in order; Spark only decides which file is whose.
     """
     for file in sorted(folder.glob("part-*.parquet"), key=_first_number):
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=4):
+        for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=4):
             yield from batch.to_pylist()
 
 
