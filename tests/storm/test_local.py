@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,15 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.errors import SetupError
 from microflow.processors.contract import ProcessingSpec
+from microflow.storm import local
 from microflow.storm.trial import storm_trial
 
 ROWS = 1_500
+#: What stands for a JVM: one that hangs, one that dies at once, and one that does its work.
+HANGS, DIES = ["sleep", "60"], ["false"]
+WORKS = ["sh", "-c", "printf '1\\n2\\n3\\n' > results.jsonl; sleep 60"]
 
 
 def kill_a_bolt_once() -> Callable[[int], None]:
@@ -53,3 +59,35 @@ def test_a_killed_bolt_loses_and_doubles_nothing(
     assert trial.rows_in == trial.rows_out == (folder / "results.jsonl").read_bytes().count(b"\n")
     assert trial.starts > 1, "the kill did not happen"
     assert key.hex() not in (folder / "job.json").read_text()
+
+
+def starting(folder: Path, *commands: list[str]) -> Callable[[Path], subprocess.Popen[bytes]]:
+    """Instead of a JVM one command after the other; the last again and again."""
+    left = list(commands)
+
+    def start(_: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(left.pop(0) if len(left) > 1 else left[0], cwd=folder)
+
+    return start
+
+
+def test_what_hangs_or_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JVM that lives and does nothing would wait for ever; its successor does the work."""
+    monkeypatch.setattr(local, "_start", starting(tmp_path, DIES, HANGS, WORKS))
+    monkeypatch.setattr(local, "_WORKER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(local, "_ACKS_S", 0.1)
+    assert local.run_local(tmp_path / "job.json", 3).starts == 3
+
+
+def test_what_keeps_dying_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five starts the error names the log."""
+    monkeypatch.setattr(local, "_start", starting(tmp_path, DIES))
+    with pytest.raises(SetupError, match=r"kept dying .*storm\.log"):
+        local.run_local(tmp_path / "job.json", 3)
+
+
+def test_what_does_nothing_ends_with_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how far it came."""
+    monkeypatch.setattr(local, "_start", starting(tmp_path, HANGS))
+    with pytest.raises(SetupError, match="stopped at 0 of 3"):
+        local.run_local(tmp_path / "job.json", 3, patience_s=0.2)

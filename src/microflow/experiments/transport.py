@@ -124,7 +124,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         acknowledgement. Checksums as `microflow.experiments.arms.throughput` gives them, over what came out of Storm.
 
     Raises:
-        MicroflowError: a row is missing or differs from the in-process run's, or the run was disturbed.
+        MicroflowError: a row is missing or differs from the in-process run's.
+        SetupError: Storm did not start, or not once and for all.
     """
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     if spec.key:
@@ -211,7 +212,7 @@ def _require_whole(found: StormTrial) -> None:
     if not found.equal or found.rows_out != found.rows_in:
         raise MicroflowError("Storm's rows are not the in-process run's", hint="microflow storm run shows how many")
     if found.starts > 1 or len(found.acks) != found.rows_in:
-        raise MicroflowError("Storm's run was disturbed, its times mean nothing", hint="run the experiment again")
+        raise SetupError("Storm's run was disturbed, its times mean nothing", hint="run the experiment again")
 
 
 def _output_checksum(flows: list[Microflow], results: Mapping[int, Mapping[str, Any]], schema: pa.Schema) -> str:

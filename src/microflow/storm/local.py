@@ -30,7 +30,9 @@ __all__ = ["StormRun", "prepare", "run_local"]
 MOST_STARTS = 5
 _POLL_S = 0.05
 _ACKS_S = 2.0
-_ACKS = "acks.txt"
+#: Storm's own default: supervisor.worker.timeout.secs.
+_WORKER_TIMEOUT_S = 30.0
+_ACKS, _LOG = "acks.txt", "storm.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +88,58 @@ def run_local(
     yaml_file = folder / "topology.yaml"
     yaml_file.write_text(flux(topology, job), "utf-8")
     results, acks = folder / "results.jsonl", folder / _ACKS
-    starts, done = 0, 0
+    machine, done = _Machine(yaml_file), 0
     deadline = time.monotonic() + patience_s
-    process: subprocess.Popen[bytes] | None = None
     try:
         while done < expected:
-            if process is None or process.poll() is not None:
-                starts += 1
-                if starts > MOST_STARTS:
-                    raise SetupError("the Storm topology kept dying", hint=f"see {folder / 'storm.log'}")
-                process = _start(yaml_file, folder)
+            machine.look(done)
             time.sleep(_POLL_S)
             done = _lines(results)
             if meanwhile is not None:
                 meanwhile(done)
             if time.monotonic() > deadline:
-                raise SetupError("the Storm topology made no progress", hint=f"see {folder / 'storm.log'}")
+                raise SetupError(f"the Storm topology stopped at {done} of {expected}", hint=f"see {folder / _LOG}")
         _await_acks(acks, expected)
-        return StormRun(Acks.read(acks), starts)
+        return StormRun(Acks.read(acks), machine.starts)
     finally:
-        if process is not None:
-            process.kill()
-            process.wait()
+        machine.stop()
+
+
+class _Machine:
+    """The JVM: started again when it has ended, or when results have not moved for as long as Storm waits for a worker.
+
+    A worker whose component died leaves by Java's exit hooks; one that hangs in them lives and does nothing any more.
+    """
+
+    def __init__(self, yaml_file: Path) -> None:
+        self.starts = 0
+        self._yaml_file = yaml_file
+        self._process: subprocess.Popen[bytes] | None = None
+        self._done, self._moved = 0, 0.0
+
+    def look(self, done: int) -> None:
+        """See to it that a JVM runs; ``done`` is how far it has come.
+
+        Raises:
+            SetupError: it has been started often enough.
+        """
+        now = time.monotonic()
+        if done != self._done:
+            self._done, self._moved = done, now
+        if now - self._moved > _WORKER_TIMEOUT_S:
+            self.stop()
+        if self._process is None or self._process.poll() is not None:
+            if self.starts == MOST_STARTS:
+                raise SetupError("the Storm topology kept dying", hint=f"see {self._yaml_file.parent / _LOG}")
+            self.starts += 1
+            self._process, self._moved = _start(self._yaml_file), now
+
+    def stop(self) -> None:
+        """End it at once; the components end with their pipes."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def _await_acks(acks: Path, expected: int) -> None:
@@ -117,7 +149,7 @@ def _await_acks(acks: Path, expected: int) -> None:
         time.sleep(_POLL_S)
 
 
-def _start(yaml_file: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _start(yaml_file: Path) -> subprocess.Popen[bytes]:
     libraries = jars("storm")
     flux_jar = next(jar for jar in libraries if jar.name.startswith("flux-core"))
     # In a run of seconds the optimising compiler takes cores from the bolts and has nothing to give back: the rate is
@@ -127,7 +159,8 @@ def _start(yaml_file: Path, folder: Path) -> subprocess.Popen[bytes]:
     options += [f"-Dstorm.jar={flux_jar}", "-Dstorm.local.sleeptime=86400"]
     mains = ["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux", str(yaml_file)]
     classpath = os.pathsep.join(str(jar) for jar in libraries)
-    with (folder / "storm.log").open("ab") as log:
+    folder = yaml_file.parent
+    with (folder / _LOG).open("ab") as log:
         return subprocess.Popen(
             [str(find_java()), *options, "-cp", classpath, *mains],
             stdout=log,
