@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from microflow.errors import MicroflowError
 
@@ -153,9 +153,10 @@ def log_ratio(
 
     Blocks and, within blocks, iterations are drawn again. Drawing raw iterations would count their variance twice (a
     block's mean already carries it), so block means are first pulled towards the grand mean until the draws have
-    exactly the variance the estimate has (Davison and Hinkley 1997, section 3.8). With few blocks normal quantiles are
-    too narrow: percentiles are widened to Student's t (Hesterberg 2015, "What Teachers Should Know About the
-    Bootstrap"). Where processes hardly differ within a block, the interval is wider than it need be.
+    exactly the variance the estimate has (Davison and Hinkley 1997, section 3.8). The interval reaches as many standard
+    errors of the draws to either side as Student's t asks for: percentiles of a few blocks cannot reach beyond these
+    blocks (Hesterberg 2015, "What Teachers Should Know About the Bootstrap"). Where processes hardly differ within a
+    block, the interval is wider than it need be.
 
     >>> found = log_ratio([[2.0], [2.2], [1.9]], [[1.0], [1.1], [1.0]])
     >>> bool(found.low < np.log(2) < found.high), found.blocks
@@ -166,9 +167,8 @@ def log_ratio(
         raise MicroflowError("one block says nothing about noise", hint="run at least two blocks")
     tops, bottoms = _logs(arm), _logs(reference)
     draw = _draw_means(ratios, tops, bottoms, draws, np.random.default_rng(seed))
-    tail = float(ndtr(stdtrit(len(ratios) - 1, (1 - confidence) / 2)))
-    low, high = np.quantile(draw, [tail, 1 - tail])
-    return LogRatio(float(ratios.mean()), float(low), float(high), *_paired_test(ratios), len(ratios))
+    mean, reach = float(ratios.mean()), -float(stdtrit(len(ratios) - 1, (1 - confidence) / 2)) * float(draw.std())
+    return LogRatio(mean, mean - reach, mean + reach, *_paired_test(ratios), len(ratios))
 
 
 def block_log_ratios(arm: Blocks, reference: Blocks) -> Floats:
