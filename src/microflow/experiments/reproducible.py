@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from microflow.experiments import contamination, detection, rq1, rq2, scalability, sustained, transport, whole_job
+from microflow.experiments import (
+    contamination,
+    cores,
+    detection,
+    rq1,
+    rq2,
+    scalability,
+    sustained,
+    transport,
+    whole_job,
+)
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.intrusions import CLEAN
 from microflow.experiments.matrix import Matrix
@@ -129,6 +139,15 @@ def _waits(results: Results) -> dict[str, Estimate]:
     return _with_intervals(found)
 
 
+def _shares(results: Results) -> dict[str, Estimate]:
+    rows = cores.frame(results).to_dict("records")
+    found = {
+        f"Spark on {row['cores']} cores beside local": Estimate(row["share"], row["share_low"], row["share_high"])
+        for row in rows
+    }
+    return _with_intervals(found)
+
+
 def _none(_: Results) -> dict[str, Estimate]:
     return {}
 
@@ -150,4 +169,5 @@ REPRODUCIBLE = (
     Reproducible(rq2.speed, _PASS, _methods),
     Reproducible(rq2.privacy, _RISKS, _none),
     Reproducible(scalability.volumes, ("rows_processed", *_DATA), _exponents),
+    Reproducible(cores.matrix, _DATA, _shares, optional=True),
 )

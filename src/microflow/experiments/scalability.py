@@ -1,4 +1,4 @@
-"""Scalability: how does time grow with volume, and does memory?"""
+"""Scalability: how does time grow with volume, does memory, and what do more cores bring?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from microflow.experiments import cores
 from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import PowerLaw, fit_power_law
 from microflow.experiments.matrix import Matrix, grid, scale_of
@@ -35,7 +36,7 @@ _SCALES = {
 
 def matrices(profile: str) -> tuple[Matrix, ...]:
     """Everything this question runs."""
-    return (volumes(profile),)
+    return volumes(profile), cores.matrix(profile)
 
 
 def volumes(profile: str, *, seed: int = 1) -> Matrix:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from microflow.experiments import (
     contamination,
+    cores,
     detection,
     privacy_utility,
     rq1,
@@ -38,6 +39,7 @@ ANSWERS = {
     "rq1 on storm": transport.answer,
     "rq2": rq2.answer,
     "scalability": scalability.answer,
+    "cores": cores.answer,
 }
 
 
@@ -140,12 +142,32 @@ def pipelines_table(profile: str, store: ExperimentStore) -> Table:
     )
 
 
+def cores_table(profile: str, store: ExperimentStore) -> Table:
+    """Spark's fixed cost and its rate beyond it, by number of cores."""
+    rows = [
+        [
+            str(row["cores"]),
+            f"{row['fixed_s']:.2f}",
+            with_interval(row["rate"], row["low"], row["high"]),
+            with_interval(row["share"], row["share_low"], row["share_high"], "×"),
+        ]
+        for row in cores.frame(Results.read(cores.matrix(profile), store)).to_dict("records")
+    ]
+    return Table(
+        ["cores", "a job, s", "records/s beyond", "beside local"],
+        rows,
+        "Spark on one machine: what a job costs whatever it holds, the rate beyond it (files and transport included), "
+        "and that rate over as many times the local engine's pure processing. Intervals are 95 %.",
+    )
+
+
 TABLES = {
     "throughput": throughput_table,
     "storm": storm_table,
     "contamination": contamination_table,
     "methods": methods_table,
     "pipelines": pipelines_table,
+    "cores": cores_table,
 }
 
 

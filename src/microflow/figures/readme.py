@@ -22,6 +22,7 @@ _ASKED = (
     ("What would a careless clock have added?", "timing separation", ("contamination",)),
     ("Is a violation overlooked?", "detection", ()),
     ("What do more records cost?", "scalability", ()),
+    ("What do more cores bring?", "cores", ("cores",)),
 )
 
 

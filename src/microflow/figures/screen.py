@@ -5,12 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from microflow.experiments import scalability
-from microflow.experiments.results import Results
+from microflow.experiments.results import IncompleteError, Results
+from microflow.experiments.transport import Skipped
+from microflow.figures.paper import cores_table
 from microflow.figures.style import short
 from microflow.figures.tables import Table, sparkline
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["scaling_table"]
+__all__ = ["cores_table_or_reason", "scaling_table"]
 
 _MIB = 2**20
 
@@ -35,6 +37,14 @@ def scaling_table(profile: str, store: ExperimentStore) -> Table:
         f"Time grows with the number of records to the power of the exponent (95 % interval). Bars begin at zero, "
         f"one a volume from {short(volumes[0])} to {short(volumes[-1])} records; first and last are written out.",
     )
+
+
+def cores_table_or_reason(profile: str, store: ExperimentStore) -> Table | Skipped:
+    """`cores_table`, or what is missing for it: a machine without Java reads everything else."""
+    try:
+        return cores_table(profile, store)
+    except IncompleteError as error:
+        return Skipped("cores", error.message)
 
 
 def _course(values: pd.Series[float]) -> str:

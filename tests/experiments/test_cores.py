@@ -1,0 +1,53 @@
+"""A job's fixed cost is told from its rate, and a core more from a core less."""
+
+from __future__ import annotations
+
+import pytest
+
+from microflow.experiments import cores
+from microflow.experiments.matrix import Matrix
+from microflow.experiments.results import Results
+from microflow.timing.launch import Launch
+from microflow.timing.machine import Machine
+from microflow.timing.resources import ResourceUsage
+from microflow.timing.trials import Planned, Trial
+
+
+def made_up(matrix: Matrix, fixed_s: float, slope_s: float, local_ns: float) -> Results:
+    """Jobs that cost exactly this, the slope shared by the cores; the first pass of each volume was disturbed."""
+
+    def result(turn: Planned) -> dict[str, object]:
+        config = turn.arm.config
+        times = [fixed_s + slope_s / config["cores"] * rows for rows in config["volumes"]]
+        return {"action_s": [[2 * time, time] for time in times], "samples": [local_ns] * 2, "data_checksum": "same"}
+
+    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
+    turns = matrix.cells().values()
+    return Results(matrix, tuple(Trial(one, Launch(result(one), Machine.here(), 0, 0, usage)) for one in turns))
+
+
+def test_the_fixed_cost_is_told_from_the_rate() -> None:
+    """Half a second and 4 µs a record come back as such; two cores are twice as fast, each as far from local."""
+    frame = cores.frame(made_up(cores.matrix("quick"), 0.5, 4e-6, 2_000)).set_index("cores")
+    assert frame["fixed_s"].tolist() == pytest.approx([0.5, 0.5])
+    assert frame["rate"].tolist() == pytest.approx([250_000, 500_000])
+    assert frame["local"].tolist() == pytest.approx([500_000, 500_000])
+    assert frame["share"].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_every_volume_is_whole_repetitions_of_the_smallest() -> None:
+    """The line is fitted at the numbers of rows that were really run."""
+    for profile in ("smoke", "quick", "paper"):
+        for arm in cores.matrix(profile).arms:
+            smallest = min(arm.config["volumes"])
+            assert all(rows % smallest == 0 for rows in arm.config["volumes"])
+
+
+@pytest.mark.spark
+def test_a_trial_runs_spark_on_as_many_threads() -> None:
+    """Real jobs at both volumes: every pass has a time, and the local engine one beside it."""
+    (arm,) = cores.matrix("smoke").arms
+    found = cores.trial({**arm.config, "seed": 3})
+    assert [len(passes) for passes in found["action_s"]] == [1, 1]
+    assert all(seconds > 0 for passes in found["action_s"] for seconds in passes)
+    assert len(found["samples"]) == 1
