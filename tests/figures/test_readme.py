@@ -58,13 +58,13 @@ def test_only_the_block_is_written(
     r"""Text around the marks stays, a second run changes nothing, and a group reference in the text is text."""
     monkeypatch.setenv("DATABASE_URL", complete_store.url)
     path = tmp_path / "README.md"
-    path.write_text("Before \\1.\n\n<!-- results -->\nold\n<!-- /results -->\n\nAfter.\n", "utf-8")
+    path.write_text("Before \\1.\n\n<!-- results -->\nwhat stood here\n<!-- /results -->\n\nAfter.\n", "utf-8")
     command = ["figures", "--profile", "smoke", "--readme", "--into", str(path)]
     assert CliRunner().invoke(cli, command).exit_code == 0
     written = path.read_text("utf-8")
     assert written.startswith("Before \\1.\n\n<!-- results -->\n")
     assert written.endswith("\n<!-- /results -->\n\nAfter.\n")
-    assert "old" not in written
+    assert "what stood here" not in written
     CliRunner().invoke(cli, command)
     assert path.read_text("utf-8") == written
 
