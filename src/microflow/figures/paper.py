@@ -128,7 +128,7 @@ def pipelines_table(profile: str, store: ExperimentStore) -> Table:
     ordered = everywhere.sort_values(["method", "setting"], kind="stable")
     rows = [
         [
-            f"{method_name(row['method'])}, {row['setting']}",
+            ", ".join(filter(None, (method_name(row["method"]), row["setting"]))),
             row["pipeline"],
             f"{row['rows']:,}",
             with_interval(row["rate"], row["low"], row["high"]),

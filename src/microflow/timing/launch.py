@@ -36,8 +36,8 @@ class Launch:
 def run_in_fresh_process(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> dict[str, Any]:
     """Call ``target`` (``"package.module:function"``) with ``config`` in a fresh interpreter and return its answer.
 
-    Both are JSON. What the call prints goes to standard error. Secrets travel by environment, which the process
-    inherits, never in ``config``, which is stored.
+    Both are JSON. What the call prints, and what a JVM has to say, is shown if it fails. Secrets travel by environment,
+    which the process inherits, never in ``config``, which is stored.
 
     Raises:
         SetupError: the call raised one.
@@ -55,28 +55,30 @@ def launch(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) ->
         [sys.executable, "-m", "microflow.timing.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     watch = TreeWatch(process.pid)
     try:
-        text = _await(process, json.dumps({"target": target, "config": dict(config)}), watch, timeout_s)
+        text, said = _await(process, json.dumps({"target": target, "config": dict(config)}), watch, timeout_s)
     finally:
         if process.poll() is None:
             # The session is the call's own: with it end the workers that it started.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.returncode != 0:
+        sys.stderr.write(said)
         raise MicroflowError(f"{target} ended with status {process.returncode}", hint="its traceback is above")
     return _read(json.loads(text), watch)
 
 
-def _await(process: subprocess.Popen[str], request: str, watch: TreeWatch, timeout_s: float) -> str:
+def _await(process: subprocess.Popen[str], request: str, watch: TreeWatch, timeout_s: float) -> tuple[str, str]:
     deadline = time.perf_counter_ns() + round(timeout_s * 1e9)
     to_send: str | None = request
     while True:
         try:
-            return process.communicate(to_send, timeout=_LOOK_S)[0]
+            return process.communicate(to_send, timeout=_LOOK_S)
         except subprocess.TimeoutExpired:
             to_send = None
             watch.sample()
