@@ -46,6 +46,7 @@ $(VENV)/.ready: $(ROOT)/requirements.lock $(ROOT)/pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)/requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
 	@$(VENV)/bin/python -m microflow.jvm.java
+	@$(VENV)/bin/microflow storm fetch
 	@touch $@
 
 $(CONDA_PREFIX)/.microflow-ready: $(ROOT)/environment.yml $(ROOT)/pyproject.toml

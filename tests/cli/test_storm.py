@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,3 +65,12 @@ def test_flux_is_printed_for_both_topologies(topology: str) -> None:
     assert document["spouts"][0]["constructorArgs"][0] == [
         "/opt/python", "-m", "microflow.storm.shell", "records", "/srv/job.json",
     ]  # fmt: skip
+
+
+def test_a_machine_without_maven_goes_without_storm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The set-up says what will be skipped and why, and is not stopped by it."""
+    monkeypatch.setenv("MICROFLOW_STATE", str(tmp_path))
+    monkeypatch.setattr("microflow.jvm.maven.shutil.which", lambda _: None)
+    done = CliRunner().invoke(cli, ["storm", "fetch"])
+    assert done.exit_code == 0
+    assert "will be skipped: Maven is needed" in done.output

@@ -13,6 +13,8 @@ from microflow.anonymize.keys import read_key
 from microflow.compliance import load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
+from microflow.errors import SetupError
+from microflow.jvm.maven import jars
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY
 from microflow.storm.flux import flux
@@ -64,6 +66,18 @@ def run(topology: str, schema: str, rows: int, load: int, seed: int) -> None:
     click.echo(f"in process    {trial.in_process_rate:,.0f} records/s, the same bolts")
     if not trial.equal or trial.rows_in != trial.rows_out:
         raise click.exceptions.Exit(1)
+
+
+@storm.command()
+def fetch() -> None:
+    """Put Storm's jars into the cache, so that no experiment waits for them; or say why it will go without.
+
+    The set-up runs it. Storm is optional, so the exit status is 0 either way.
+    """
+    try:
+        click.echo(f"Apache Storm: {len(jars('storm'))} jars in the cache")
+    except SetupError as error:
+        click.echo(f"Apache Storm will be skipped: {error.message}")
 
 
 @storm.command("flux")
