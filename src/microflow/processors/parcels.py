@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,8 +38,9 @@ __all__ = [
     "unpack_result",
 ]
 
-#: Microflows in a staged file, which is a Spark partition: enough to hide a task's fixed cost, few enough to share out.
-PER_PART = 25
+#: Microflows in a staged file, which is a Spark partition: a small job is shared out too, and a large one has not more
+#: tasks than it takes to hide their fixed cost.
+_FIRST_PARTS, PER_PART = (4, 4, 8, 8, 16, 16), 25
 
 _PLACE = [("number", pa.int64()), ("first_row", pa.int64())]
 _BOOKS = [("rows_in", pa.int64()), ("findings", pa.binary()), ("pure_ns", pa.int64()), ("worker", pa.string())]
@@ -58,7 +59,8 @@ def stage(source: Iterable[Microflow], folder: Path) -> None:
     """Lay microflows aside as Parquet files that Spark reads as one partition each; the source is read once."""
     folder.mkdir(parents=True)
     flows = iter(source)
-    parts = iter(lambda: list(islice(flows, PER_PART)), [])
+    sizes = chain(_FIRST_PARTS, repeat(PER_PART))
+    parts = takewhile(len, (list(islice(flows, size)) for size in sizes))
     for part, flows_of_part in enumerate(parts):
         columns = {
             "number": [flow.number for flow in flows_of_part],
