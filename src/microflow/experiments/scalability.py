@@ -75,7 +75,7 @@ def answer(profile: str, store: ExperimentStore) -> Answer:
     few, many = int(peaks.index[0]), int(peaks.index[-1])
     low, high = float(peaks.iloc[0]), float(peaks.iloc[-1])
     numbers = {f"scaling {arm} exponent": f"{fit.exponent.value:.2f}" for arm, fit in fits.items()}
-    numbers["scaling batch memory growth"] = f"{100 * (high / low - 1):.0f} %"
+    numbers["scaling batch memory growth"] = f"{round(100 * (high / low - 1))} %"
     numbers["scaling batch peak MiB"] = f"{high / _MIB:.0f}"
     exponents = ", ".join(f"{arm} {fit.exponent.value:.2f}" for arm, fit in fits.items())
     sentence = (
