@@ -109,7 +109,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
         result; -1 where nothing was served after the warm-up), ``slope`` (backlog growth, as a part of the load),
         ``unserved``. ``data_checksum`` is that of the rows served, over and over.
     """
-    spec, workload = spec_of(config), _workload(config)
+    spec, (workload, checksum) = spec_of(config), _workload(config)
     series: dict[str, list[float]] = {name: [] for name in ("load", *_LATENCIES, "slope", "unserved")}
     for load in config["loads"]:
         schedule = poisson(load, max(config["seconds"], 2 * MICROFLOW_ROWS / load), config["seed"])
@@ -119,7 +119,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
         values = (load, *latencies, run.backlog_slope(_WARM_UP_S), run.unserved)
         for name, value in zip(series, values, strict=True):
             series[name].append(float(value))
-    return {**series, "data_checksum": data_checksum(source(config, _SERVED_ROWS))}
+    return {**series, "data_checksum": checksum}
 
 
 def sustainable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def sustainable(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``rate`` (0 where not even ``low`` was sustained), ``bounded`` (false where even ``high`` was), ``probes``.
     """
-    spec, workload = spec_of(config), _workload(config)
+    spec, (workload, checksum) = spec_of(config), _workload(config)
     objective = Objective(round(config["p99_ms"] * 1e6), config["slope"])
 
     def attempt(load: float) -> Probe:
@@ -140,7 +140,7 @@ def sustainable(config: Mapping[str, Any]) -> dict[str, Any]:
         return judge(run, load, objective, warm_up_s=_WARM_UP_S)
 
     found = find_sustainable(attempt, config["low"], config["high"])
-    return {**asdict(found), "data_checksum": data_checksum(source(config, _SERVED_ROWS))}
+    return {**asdict(found), "data_checksum": checksum}
 
 
 def burst(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,14 +150,14 @@ def burst(config: Mapping[str, Any]) -> dict[str, Any]:
         One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
         ``p99_ns``; ``reasons`` counts why records went the way they went; ``data_checksum``.
     """
-    spec, workload = spec_of(config), _workload(config)
+    spec, (workload, checksum) = spec_of(config), _workload(config)
     schedule = bursts(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
     router = _Watched(_router(config, spec, workload))
     run = serve_open_loop(schedule, router, Service(spec, workload))
     return {
         **_slices(run, np.repeat(router.sizes, router.sizes)),
         "reasons": dict(router.reasons),
-        "data_checksum": data_checksum(source(config, _SERVED_ROWS)),
+        "data_checksum": checksum,
     }
 
 
@@ -202,8 +202,10 @@ def _router(config: Mapping[str, Any], spec: ProcessingSpec, workload: Workload)
     return StaticRouter(1 if config["pipeline"] == "stream" else MICROFLOW_ROWS)
 
 
-def _workload(config: Mapping[str, Any]) -> Workload:
-    return Workload(pa.concat_batches([flow.rows for flow in source(config, _SERVED_ROWS)]))
+def _workload(config: Mapping[str, Any]) -> tuple[Workload, str]:
+    """What is served over and over, and the checksum of it."""
+    flows = list(source(config, _SERVED_ROWS))
+    return Workload(pa.concat_batches([flow.rows for flow in flows])), data_checksum(flows)
 
 
 def row_digest(released: pa.RecordBatch, ordinals: npt.NDArray[np.int64]) -> int:
