@@ -165,7 +165,9 @@ def _refuse_unequal(
 
 def _presidio(records: list[Record]) -> list[Case]:
     """The optional peer, on free text alone: the other columns it is spared."""
-    return [Case(_PRESIDIO, _each(presidio_search("notes"), records), reference=_SCALAR)] if is_installed() else []
+    if not is_installed():
+        return []
+    return [Case(_PRESIDIO, _each(presidio_search("notes", _BY_HAND["mrn"]), records), reference=_SCALAR)]
 
 
 def _filled(table: pa.Table, checker: BatchChecker) -> float:

@@ -14,18 +14,16 @@ from microflow.schema import Record
 
 __all__ = ["is_installed", "presidio_search"]
 
-_MRN = r"(?i)\bmrn[:# -]{0,3}[0-9]{6,10}\b"
-
 
 def is_installed() -> bool:
     """Whether the peer can be measured."""
     return find_spec("presidio_analyzer") is not None
 
 
-def presidio_search(field: str) -> Callable[[Record], int]:
+def presidio_search(field: str, mrn: str) -> Callable[[Record], int]:
     """A function that tells how many identifiers Presidio finds in a free text field of a record.
 
-    It looks for what the policy looks for: e-mail, SSN, phone, card, IP, URL, date, and MRN by a pattern of ours.
+    It looks for what the policy looks for: e-mail, SSN, phone, card, IP, URL, date, and MRN by the pattern ``mrn``.
 
     Raises:
         SetupError: Presidio is not installed.
@@ -45,7 +43,7 @@ def presidio_search(field: str) -> Callable[[Record], int]:
         known.IpRecognizer(),
         known.UrlRecognizer(),
         known.DateRecognizer(),
-        PatternRecognizer("MRN", patterns=[Pattern("mrn", _MRN, 0.5)]),
+        PatternRecognizer("MRN", patterns=[Pattern("mrn", mrn, 0.5)]),
     ]
 
     def search(record: Record) -> int:
