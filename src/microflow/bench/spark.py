@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from microflow.bench.blocks import Goal, compared
 from microflow.bench.harness import Line, fixed
 from microflow.errors import SetupError
-from microflow.microflows import Microflow
-from microflow.processors import LocalBatchProcessor, ProcessingSpec, SparkBatchProcessor
+from microflow.microflows import Microflow, microflows
+from microflow.processors import LocalBatchProcessor, ProcessingSpec, Processor, SparkBatchProcessor
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["spark_lines"]
@@ -30,11 +29,12 @@ def spark_lines(spec: ProcessingSpec, flows: Sequence[Microflow]) -> list[Line]:
     except SetupError:
         return []
     cores = session.sparkContext.defaultParallelism
-    spark, large = SparkBatchProcessor(spec, session), _repeated(flows)
+    spark = SparkBatchProcessor(spec, session)
+    large = list(microflows(flow.rows for _ in range(_TIMES_LARGER) for flow in flows))
     small_rows, large_rows = (sum(map(len, some)) for some in (flows, large))
     _job_ns(spark, flows)
     samples = [
-        (*_job_ns(spark, flows), *_job_ns(spark, large), _job_ns(LocalBatchProcessor(spec), flows)[1])
+        (*_job_ns(spark, flows), *_job_ns(spark, large), _pure_ns(LocalBatchProcessor(spec), flows))
         for _ in range(_ROUNDS)
     ]
     session.stop()
@@ -57,19 +57,16 @@ def spark_lines(spec: ProcessingSpec, flows: Sequence[Microflow]) -> list[Line]:
     ]
 
 
-def _repeated(flows: Sequence[Microflow]) -> list[Microflow]:
-    rows = sum(map(len, flows))
-    return [
-        replace(flow, number=turn * len(flows) + flow.number, first_row=turn * rows + flow.first_row)
-        for turn in range(_TIMES_LARGER)
-        for flow in flows
-    ]
+def _job_ns(spark: SparkBatchProcessor, flows: Sequence[Microflow]) -> tuple[int, int]:
+    """Nanoseconds of a job's Spark actions, and of its pure phase."""
+    pure_ns = _pure_ns(spark, flows)
+    return spark.action_ns, pure_ns
 
 
-def _job_ns(processor: SparkBatchProcessor | LocalBatchProcessor, flows: Sequence[Microflow]) -> tuple[int, int]:
-    """Nanoseconds of a job's Spark actions (0 without), and of its pure phase, of the busiest worker."""
+def _pure_ns(processor: Processor, flows: Sequence[Microflow]) -> int:
+    """Of the busiest worker."""
     clock = PhaseClock()
     for _ in processor.process(flows, clock):
         pass
     report = clock.report()
-    return getattr(processor, "action_ns", 0), report.pure_ns - report.overlap_ns
+    return report.pure_ns - report.overlap_ns

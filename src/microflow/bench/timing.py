@@ -19,7 +19,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.ingest.writers import open_writer
 from microflow.microflows import Microflow, microflows
-from microflow.processors import ProcessingSpec, build_processor
+from microflow.processors import PIPELINES, ProcessingSpec, build_processor
 from microflow.processors.kernel import BatchKernel
 from microflow.timing.clock import PhaseClock, PhaseReport
 from microflow.timing.guard import PurityGuard
@@ -70,7 +70,7 @@ def _span_us(make: Callable[[], PhaseClock]) -> float:
 def _phases(spec: ProcessingSpec, flows: Sequence[Microflow]) -> Iterator[Line]:
     """Guarded jobs in this process that write what they release: what no phase claims, and the guards' evidence."""
     rows, spans, touched = sum(len(flow) for flow in flows), 0, 0
-    for pipeline in ("batch", "stream", "hybrid"):
+    for pipeline in PIPELINES:
         guard = PurityGuard()
         report = _job(spec, flows, PhaseClock(guard), pipeline)
         yield fixed(f"clock: residual of {rows:,} records, {pipeline}", 100 * report.residual_share, "%", at_most=2)

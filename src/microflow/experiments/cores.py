@@ -6,7 +6,7 @@ which the height is the fixed cost and the slope the cost of a record. The local
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,11 @@ from microflow.experiments.arms import spec_of
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.matrix import Matrix, scale_of
 from microflow.experiments.results import Results
-from microflow.experiments.runner import Progress, run_matrix
+from microflow.experiments.runner import Progress, Skipped, run_matrix
 from microflow.experiments.sources import data_checksum, source
-from microflow.experiments.transport import Skipped
 from microflow.jvm.java import find_java
-from microflow.microflows import Microflow
-from microflow.processors import build_processor
+from microflow.microflows import Microflow, microflows
+from microflow.processors import Processor, build_processor
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.clock import PhaseClock
 from microflow.timing.machine import refuse_unlike
@@ -83,17 +82,14 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     spec, smallest = spec_of(config), min(config["volumes"])
     flows = list(source(config, smallest))
     spark = SparkBatchProcessor(spec, spark_session(f"local[{config['cores']}]"))
-    _run(spark, _repeated(flows, max(config["volumes"]) // smallest))  # the JVM compiles while it is busy
+    _pure_ns(spark, _repeated(flows, max(config["volumes"]) // smallest))  # the JVM compiles while it is busy
     action_s: dict[int, list[float]] = {rows: [] for rows in config["volumes"]}
     local: list[float] = []
     for _ in range(config["passes"]):
         for rows, seconds in action_s.items():
-            _run(spark, _repeated(flows, rows // smallest))
+            _pure_ns(spark, _repeated(flows, rows // smallest))
             seconds.append(spark.action_ns / 1e9)
-        clock = PhaseClock()
-        for _ in build_processor(spec).process(flows, clock):
-            pass
-        local.append(clock.pure_ns / smallest)
+        local.append(_pure_ns(build_processor(spec), flows) / smallest)
     return {"action_s": list(action_s.values()), "samples": local, "data_checksum": data_checksum(flows)}
 
 
@@ -136,17 +132,16 @@ def answer(profile: str, store: ExperimentStore) -> Answer:
     return Answer(sentence, numbers)
 
 
-def _run(spark: Any, flows: Iterable[Microflow]) -> None:
-    for _ in spark.process(flows, PhaseClock()):
+def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
+    clock = PhaseClock()
+    for _ in processor.process(flows, clock):
         pass
+    return clock.pure_ns
 
 
-def _repeated(flows: list[Microflow], times: int) -> Iterable[Microflow]:
-    """The same rows again and again, as microflows that follow each other; made as they are read."""
-    rows = sum(map(len, flows))
-    for turn in range(times):
-        for flow in flows:
-            yield Microflow(turn * len(flows) + flow.number, turn * rows + flow.first_row, flow.rows)
+def _repeated(flows: list[Microflow], times: int) -> Iterator[Microflow]:
+    """The same rows again and again; made as they are read."""
+    return microflows(flow.rows for _ in range(times) for flow in flows)
 
 
 def _line(rows: list[int], action_s: list[list[float]]) -> tuple[float, float]:

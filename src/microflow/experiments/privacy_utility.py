@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from microflow.experiments.results import Results
 
-__all__ = ["frontier_frame", "matrix", "trial"]
+__all__ = ["form_of", "frontier_frame", "matrix", "trial"]
 
 _TARGET = "microflow.experiments.privacy_utility:trial"
 
@@ -92,10 +92,17 @@ def matrix(experiment: str, cells: Sequence[Mapping[str, Any]], *, rows: int, at
     return Matrix(experiment, tuple(arms), blocks)
 
 
+def form_of(method: str, pipeline: str) -> str:
+    """The method, and the pipeline where it works in a form that is not the batch's.
+
+    >>> form_of("k_anonymity", "stream")
+    'k_anonymity_stream'
+    """
+    return method if pipeline == "batch" else f"{method}_{pipeline}"
+
+
 def _method(config: Mapping[str, Any]) -> str:
-    """The method, and ``stream`` where it is the form for streams of one that is another elsewhere."""
-    method: str = config["method"]["method"]
-    return method if config["pipeline"] == "batch" else f"{method}_{config['pipeline']}"
+    return form_of(config["method"]["method"], config["pipeline"])
 
 
 def frontier_frame(results: Results) -> pd.DataFrame:

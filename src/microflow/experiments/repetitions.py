@@ -7,7 +7,6 @@ out from the stored trials, so that whoever reads them finds the same one.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from microflow.experiments.matrix import Matrix
 from microflow.timing.statistics import block_log_ratios, repetitions_for
-from microflow.timing.trials import Trial, gather
+from microflow.timing.trials import Trial, by_group, gather
 
 __all__ = ["plan_of", "settled"]
 
@@ -53,10 +52,7 @@ def plan_of(matrix: Matrix, blocks: int) -> dict[str, Any]:
 
 def _log_ratios(trials: Sequence[Trial], reference: str) -> Iterator[Floats]:
     """Of every arm beside the reference of its group, one value a block; warm-up is cut."""
-    groups: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        groups[trial.planned.arm.name.rpartition(": ")[0]].append(trial)
-    for group, own in groups.items():
+    for group, own in by_group(trials).items():
         samples = gather(own)
         base = samples.pop(f"{group}: {reference}" if group else reference)
         yield from (block_log_ratios(blocks, base) for blocks in samples.values())

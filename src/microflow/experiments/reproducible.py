@@ -24,12 +24,11 @@ from microflow.experiments import (
     transport,
     whole_job,
 )
-from microflow.experiments.estimates import Estimate, typical
+from microflow.experiments.estimates import Estimate, ratio_of
 from microflow.experiments.intrusions import CLEAN
 from microflow.experiments.matrix import Matrix
 from microflow.experiments.results import Results
-from microflow.timing.statistics import Blocks, block_log_ratios
-from microflow.timing.trials import Trial, gather
+from microflow.timing.trials import Trial, by_group, gather
 
 __all__ = ["REPRODUCIBLE", "Reproducible", "answers_of", "beside"]
 
@@ -83,13 +82,8 @@ def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
         group, _, arm = name.rpartition(": ")
         base = f"{group}: {reference}" if group else reference
         if arm != reference:
-            found[f"{name} beside {reference}"] = _ratio(blocks, samples[base])
+            found[f"{name} beside {reference}"] = ratio_of(blocks, samples[base])
     return _with_intervals(found)
-
-
-def _ratio(blocks: Blocks, reference: Blocks) -> Estimate:
-    """With Student's t interval, which holds for few blocks too, where draws from them cannot go beyond them."""
-    return typical([[math.exp(ratio)] for ratio in block_log_ratios(blocks, reference)])
 
 
 def _with_intervals(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
@@ -98,18 +92,18 @@ def _with_intervals(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
 
 
 def _pipelines(results: Results) -> dict[str, Estimate]:
-    return _beside_by(results, "data_type", "batch")
+    return _by_group(results, "batch")
 
 
 def _methods(results: Results) -> dict[str, Estimate]:
-    return _beside_by(results, "rows", "identity")
+    return _by_group(results, "identity")
 
 
-def _beside_by(results: Results, key: str, reference: str) -> dict[str, Estimate]:
-    """Arms of different data did not read the same rows, and need not: each kind is compared by itself."""
+def _by_group(results: Results, reference: str) -> dict[str, Estimate]:
+    """Groups of different data did not read the same rows, and need not: each is compared by itself."""
     found: dict[str, Estimate] = {}
-    for kind in dict.fromkeys(arm.config[key] for arm in results.matrix.arms):
-        found |= beside([one for one in results.trials if one.planned.arm.config[key] == kind], reference)
+    for own in by_group(results.trials).values():
+        found |= beside(own, reference)
     return found
 
 
@@ -135,7 +129,7 @@ def _waits(results: Results) -> dict[str, Estimate]:
         kind, _, arm = name.partition(": ")
         reference = lowest[f"{kind}: batch"]
         if arm != "batch" and np.min([*blocks, *reference]) > _NOTHING_SERVED:
-            found[f"{kind}: p99 of {arm} beside batch"] = _ratio(blocks, reference)
+            found[f"{kind}: p99 of {arm} beside batch"] = ratio_of(blocks, reference)
     return _with_intervals(found)
 
 

@@ -12,6 +12,7 @@ from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.experiments.results import Results
+from microflow.processors import PIPELINES
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.statistics import Analysis, Blocks, compare
 from microflow.timing.trials import Arm, gather
@@ -21,7 +22,6 @@ __all__ = [
     "throughput_frame",
 ]  # fmt: skip
 
-PIPELINES = ("batch", "stream", "hybrid")
 _ARMS = "microflow.experiments.arms:"
 _TOKENS = {"method": "tokenization"}
 _AGAIN, _IDENTITY, _SPARK = "batch again", "identity", "Spark batch"

@@ -13,12 +13,12 @@ from microflow.experiments.answers import Answer, method_name, per_cent, rounded
 from microflow.experiments.estimates import typical
 from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.experiments.results import Results
+from microflow.processors import PIPELINES
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.trials import Arm, gather
+from microflow.timing.trials import Arm, by_group, gather
 
-__all__ = ["PIPELINES", "SETTINGS", "Setting", "answer", "matrices", "methods_frame", "privacy", "speed", "speed_frame"]
+__all__ = ["SETTINGS", "Setting", "answer", "matrices", "methods_frame", "privacy", "speed", "speed_frame"]
 
-PIPELINES = ("batch", "stream", "hybrid")
 _NS = 1e9
 _REFERENCE = "identity"
 
@@ -124,13 +124,11 @@ def speed_frame(results: Results) -> pd.DataFrame:
 
     Columns ``method``, ``setting``, ``pipeline``, ``rows``, ``rate``, ``low``, ``high``.
     """
-    samples = {}
-    for volume in dict.fromkeys(arm.config["rows"] for arm in results.matrix.arms):
-        samples[volume] = gather([trial for trial in results.trials if trial.planned.arm.config["rows"] == volume])
+    samples = {name: own for group in by_group(results.trials).values() for name, own in gather(group).items()}
     found = []
     for arm in results.matrix.arms:
         config = arm.config
-        rate = typical(samples[config["rows"]][arm.name]).inverse(_NS)
+        rate = typical(samples[arm.name]).inverse(_NS)
         place = (config["method"]["method"], config["setting"], config["pipeline"], config["rows"])
         found.append((*place, rate.value, rate.low, rate.high))
     return pd.DataFrame(found, columns=["method", "setting", "pipeline", "rows", "rate", "low", "high"])
@@ -138,12 +136,9 @@ def speed_frame(results: Results) -> pd.DataFrame:
 
 def methods_frame(speeds: pd.DataFrame, attacked: pd.DataFrame) -> pd.DataFrame:
     """What was attacked, each beside its speed at the first volume (NaN where that was not measured)."""
-    here = speeds[speeds["rows"] == speeds["rows"].iloc[0]].assign(
-        method=lambda frame: frame["method"].where(
-            frame["pipeline"] == "batch", frame["method"] + "_" + frame["pipeline"]
-        )
-    )
-    return attacked.merge(here, on=["method", "setting"], how="left")
+    here = speeds[speeds["rows"] == speeds["rows"].iloc[0]]
+    forms = [privacy_utility.form_of(*one) for one in zip(here["method"], here["pipeline"], strict=True)]
+    return attacked.merge(here.assign(method=forms), on=["method", "setting"], how="left")
 
 
 def answer(profile: str, store: ExperimentStore) -> Answer:

@@ -15,7 +15,7 @@ from microflow.store.experiments import ExperimentStore
 from microflow.timing.machine import Machine
 from microflow.timing.trials import Trial, run_trials
 
-__all__ = ["Progress", "commit_of", "is_series", "run_matrix"]
+__all__ = ["Progress", "Skipped", "commit_of", "is_series", "run_matrix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,17 @@ class Progress:
 
     def _repr_html_(self) -> str:
         return f"<b>{self.experiment}</b>: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An experiment that cannot run here, and why."""
+
+    experiment: str
+    reason: str
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.experiment}</b>: skipped on this machine: {self.reason}"
 
 
 def run_matrix(

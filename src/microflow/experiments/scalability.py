@@ -11,13 +11,13 @@ from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.estimates import PowerLaw, fit_power_law
 from microflow.experiments.matrix import Matrix, grid, scale_of
 from microflow.experiments.results import Results
+from microflow.processors import PIPELINES
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.trials import Arm
 
 __all__ = ["answer", "laws", "matrices", "scaling_frame", "volumes"]
 
 _TARGET = "microflow.experiments.arms:volume"
-_PIPELINES = ("batch", "stream", "hybrid")
 _MIB = 2**20
 
 
@@ -45,7 +45,7 @@ def volumes(profile: str, *, seed: int = 1) -> Matrix:
     work = {"engine": "local", "data_type": "healthcare", "method": {"method": "tokenization"}}
     arms = [
         Arm(f"{cell['pipeline']} of {cell['rows']:,}", _TARGET, work | cell)
-        for cell in grid(pipeline=_PIPELINES, rows=scale.rows)
+        for cell in grid(pipeline=PIPELINES, rows=scale.rows)
     ]
     return Matrix("scalability", tuple(arms), scale.blocks, seed, timeout_s=3_600)
 
@@ -91,7 +91,7 @@ def _trials(results: Results) -> pd.DataFrame:
     frame = results.frame
     seconds = frame["samples"].map(lambda values: float(values[0]))
     named = frame.assign(arm=frame["pipeline"], seconds=seconds)
-    return named.sort_values("arm", key=lambda names: names.map(_PIPELINES.index), kind="stable")[
+    return named.sort_values("arm", key=lambda names: names.map(PIPELINES.index), kind="stable")[
         ["arm", "rows", "seconds", "peak_rss_bytes"]
     ]
 

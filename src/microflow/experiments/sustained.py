@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.matrix import Matrix, scale_of
+from microflow.processors import PIPELINES
 from microflow.timing.machine import refuse_unlike
 from microflow.timing.trials import Arm
 
@@ -23,7 +24,6 @@ __all__ = ["P99_MS", "frame", "matrix"]
 #: The objective: long enough for a microflow of 1,000 to fill at the lowest load.
 P99_MS = 250
 _LOW, _HIGH = 20_000, 1_000_000
-_PIPELINES = ("batch", "stream", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     scale = scale_of(_SCALES, profile)
     search = {"low": _LOW, "high": _HIGH, "p99_ms": P99_MS, "seconds": scale.seconds, "slope": scale.slope}
     work = {"data_type": "healthcare", "method": {"method": "tokenization"}, **search}
-    arms = [Arm(name, "microflow.experiments.arms:sustainable", work | {"pipeline": name}) for name in _PIPELINES]
+    arms = [Arm(name, "microflow.experiments.arms:sustainable", work | {"pipeline": name}) for name in PIPELINES]
     return Matrix("rq1-sustained", tuple(arms), scale.blocks, seed)
 
 

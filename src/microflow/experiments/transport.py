@@ -21,10 +21,10 @@ from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.answers import Answer, rounded
 from microflow.experiments.arms import row_digest, spec_of
-from microflow.experiments.estimates import Estimate, typical
+from microflow.experiments.estimates import ratio_of, typical
 from microflow.experiments.matrix import Matrix, scale_of
 from microflow.experiments.results import IncompleteError, Results
-from microflow.experiments.runner import Progress, run_matrix
+from microflow.experiments.runner import Progress, Skipped, run_matrix
 from microflow.experiments.sources import data_checksum, source
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
@@ -63,17 +63,6 @@ _SCALES = {
     "quick": _Scale(1_800, 300, 300, 2),
     "paper": _Scale(40_000, 10_000, 300, 10, hybrid=True),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An experiment that cannot run here, and why."""
-
-    experiment: str
-    reason: str
-
-    def _repr_html_(self) -> str:
-        return f"<b>{self.experiment}</b>: skipped on this machine: {self.reason}"
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
@@ -162,7 +151,7 @@ def frame(results: Results) -> pd.DataFrame:
         rows.append({
             "data_type": arm.config["data_type"], "arm": arm.name, "look": arm.config["engine"],
             "rate": rate.value, "low": rate.low, "high": rate.high,
-            "over_batch": _ratio(own, samples[_BATCH]), "over_stream": _ratio(own, samples[_STREAM]),
+            "over_batch": ratio_of(own, samples[_BATCH]), "over_stream": ratio_of(own, samples[_STREAM]),
             "load": arm.config.get("load", np.nan), **_latency(results, arm),
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -229,11 +218,6 @@ def _released(
         rows = {n: results[n]["record"] for n in range(flow.first_row, flow.first_row + len(flow))}
         kept = {n: record for n, record in rows.items() if record is not None}
         yield to_batch(kept.values(), schema), np.fromiter(kept, np.int64, len(kept))
-
-
-def _ratio(own: list[Any], other: list[Any]) -> Estimate:
-    """Of times, block by block."""
-    return typical([[typical([one]).value / typical([two]).value] for one, two in zip(own, other, strict=True)])
 
 
 def _latency(results: Results, arm: Arm) -> dict[str, float]:

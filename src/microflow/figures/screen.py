@@ -6,7 +6,7 @@ import pandas as pd
 
 from microflow.experiments import scalability
 from microflow.experiments.results import IncompleteError, Results
-from microflow.experiments.transport import Skipped
+from microflow.experiments.runner import Skipped
 from microflow.figures.paper import cores_table
 from microflow.figures.style import short
 from microflow.figures.tables import Table, sparkline

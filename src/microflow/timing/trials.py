@@ -25,7 +25,7 @@ from microflow.timing.launch import Launch, launch
 from microflow.timing.machine import refuse_unlike
 from microflow.timing.warmup import find_warm_up
 
-__all__ = ["Arm", "Planned", "Trial", "again", "gather", "plan", "run_trials"]
+__all__ = ["Arm", "Planned", "Trial", "again", "by_group", "gather", "plan", "run_trials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,14 @@ def run_trials(
     for turn in turns:
         if (turn.arm.name, turn.block) not in done:
             yield Trial(turn, launch(turn.arm.target, turn.arm.config | {"seed": turn.seed}, timeout_s=timeout_s))
+
+
+def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """The trials of arms named ``group: arm``, by group; those without a group under the empty name."""
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[trial.planned.arm.name.rpartition(": ")[0]].append(trial)
+    return dict(groups)
 
 
 def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
