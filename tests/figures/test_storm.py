@@ -1,4 +1,4 @@
-"""Storm stands beside the engines where it was measured, and a reason stands where it was not."""
+"""Storm stands beside the engines where it was measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from microflow.experiments import rq1, transport
 from microflow.experiments.results import Results
 from microflow.figures.catalogue import plate
-from microflow.figures.storm import storm_table, storm_table_or_reason
+from microflow.figures.storm import storm_table
 from microflow.store.experiments import ExperimentStore
 
 pytestmark = pytest.mark.database
@@ -28,14 +28,9 @@ def test_the_table_has_latency_of_storm_alone(complete_store: ExperimentStore) -
     assert "at 200 records/s" in table.caption
 
 
-def test_without_storm_there_is_a_reason_and_the_figure_all_the_same(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No cell of the notebook fails where Storm's jars are not to be had."""
-    monkeypatch.setattr(transport, "missing", lambda: "Maven is needed to fetch storm (install Maven)")
+def test_without_storm_there_is_the_figure_all_the_same(database_url: str) -> None:
+    """The rows of the others stand alone where Storm has not been measured."""
     with ExperimentStore(database_url) as store:
         assert store.trials("rq1-storm").empty
-        table = storm_table_or_reason("smoke", store)
-        assert table.rows == [["Maven is needed to fetch storm (install Maven)"]]
         others = Results(rq1.throughput("smoke"), ())
         assert transport.beside(others, "smoke", store).empty

@@ -29,7 +29,7 @@ from microflow.timing.clock import PhaseClock
 from microflow.timing.machine import refuse_unlike
 from microflow.timing.trials import Arm
 
-__all__ = ["answer", "frame", "matrix", "run", "trial"]
+__all__ = ["answer", "frame", "matrix", "missing", "run", "trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,20 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     return Matrix("cores", tuple(arms), scale.blocks, seed, timeout_s=7_200)
 
 
-def run(profile: str, store: ExperimentStore, *, force: bool = False) -> Progress | Skipped:
-    """Run the matrix, or say why Spark cannot run here."""
-    wanted = matrix(profile)
+def missing() -> str:
+    """Why Spark cannot run here; nothing where it can."""
     try:
         find_java()
     except SetupError as error:
-        return Skipped(wanted.experiment, str(error))
+        return str(error)
+    return ""
+
+
+def run(profile: str, store: ExperimentStore, *, force: bool = False) -> Progress | Skipped:
+    """Run the matrix, or say why Spark cannot run here."""
+    wanted = matrix(profile)
+    if reason := missing():
+        return Skipped(wanted.experiment, reason)
     return run_matrix(wanted, store, force=force)
 
 

@@ -23,7 +23,12 @@ __all__ = ["IncompleteError", "Results", "series_of"]
 
 
 class IncompleteError(MicroflowError):
-    """The database does not hold every trial of a matrix yet."""
+    """The database does not hold every trial of a matrix yet: of which ``experiment``, and for what ``reason``."""
+
+    def __init__(self, experiment: str, reason: str) -> None:
+        super().__init__(f"{experiment}: {reason}", hint="make experiments")
+        self.experiment = experiment
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,7 @@ class Results:
         cells = matrix.cells()
         rows = store.trials(matrix.experiment).set_index("config_hash")
         if missing := len(cells) - len(cells.keys() & set(rows.index)):
-            raise IncompleteError(
-                f"{matrix.experiment}: {missing} of {len(cells)} trials have not run yet", hint="make experiments"
-            )
+            raise IncompleteError(matrix.experiment, f"{missing} of {len(cells)} trials have not run yet")
         series = series_of(store, matrix.experiment)
         held = rows.loc[list(cells)].reset_index().to_dict("records")
         trials = [_trial(cells[row["config_hash"]], row, series.get(row["trial_id"], {})) for row in held]

@@ -1,20 +1,22 @@
-"""Tables for the screen alone, with sparklines, which a typesetter has no letters for."""
+"""Tables for the screen alone: sparklines, which a typesetter has no letters for, and reasons instead of tables."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from microflow.experiments import scalability
+from microflow.experiments import cores, scalability, transport
 from microflow.experiments.results import IncompleteError, Results
 from microflow.experiments.runner import Skipped
-from microflow.figures.paper import cores_table
+from microflow.figures.paper import TABLES
 from microflow.figures.style import short
 from microflow.figures.tables import Table, sparkline
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["cores_table_or_reason", "scaling_table"]
+__all__ = ["scaling_table", "table_or_reason"]
 
 _MIB = 2**20
+#: Tables of what may be left out, and what says why a machine cannot run it.
+_MISSING = {"storm": transport.missing, "cores": cores.missing}
 
 
 def scaling_table(profile: str, store: ExperimentStore) -> Table:
@@ -39,12 +41,15 @@ def scaling_table(profile: str, store: ExperimentStore) -> Table:
     )
 
 
-def cores_table_or_reason(profile: str, store: ExperimentStore) -> Table | Skipped:
-    """`cores_table`, or what is missing for it: a machine without Java reads everything else."""
+def table_or_reason(name: str, profile: str, store: ExperimentStore) -> Table | Skipped:
+    """``storm`` or ``cores`` of `microflow.figures.paper.TABLES`, or why there is none.
+
+    A machine without Java does without both, and reads everything else.
+    """
     try:
-        return cores_table(profile, store)
+        return TABLES[name](profile, store)
     except IncompleteError as error:
-        return Skipped("cores", error.message)
+        return Skipped(error.experiment, _MISSING[name]() or error.reason)
 
 
 def _course(values: pd.Series[float]) -> str:

@@ -1,4 +1,4 @@
-"""The table of RQ-1 on Apache Storm, or the reason why there is none."""
+"""The table of RQ-1 on Apache Storm."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from microflow.experiments import transport
-from microflow.experiments.results import IncompleteError, Results
+from microflow.experiments.results import Results
 from microflow.figures.style import short
 from microflow.figures.tables import Table, with_interval
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["storm_table", "storm_table_or_reason"]
+__all__ = ["storm_table"]
 
 
 def storm_table(profile: str, store: ExperimentStore) -> Table:
@@ -29,15 +29,6 @@ def storm_table(profile: str, store: ExperimentStore) -> Table:
         f"acknowledgement, warm-up cut); latency from due to acknowledged at {short(load)} records/s, which come as "
         "they come (Poisson). Intervals are 95 % over blocks.",
     )
-
-
-def storm_table_or_reason(profile: str, store: ExperimentStore) -> Table:
-    """The table, or one that says why there is none: Storm is the one part of RQ-1 that may be left out."""
-    try:
-        return storm_table(profile, store)
-    except IncompleteError as error:
-        reason = transport.missing() or error.message
-        return Table(["Storm was not measured here, because"], [[reason]], "Everything else does without.", prose=True)
 
 
 def _row(row: dict[Any, Any]) -> list[str]:
