@@ -17,10 +17,10 @@ from microflow.experiments.matrix import PROFILES, Matrix
 from microflow.experiments.privacy_utility import frontier_frame
 from microflow.experiments.privacy_utility import trial as attack
 from microflow.experiments.results import Results
+from microflow.timing.comparisons import Verdict
 from microflow.timing.launch import Launch
 from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.statistics import Verdict
 from microflow.timing.trials import Planned, Trial
 
 QUESTIONS = (timing_separation, rq1, rq2, scalability)

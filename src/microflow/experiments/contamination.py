@@ -32,7 +32,7 @@ from microflow.timing.guard import PurityGuard
 from microflow.timing.trials import Arm, Trial, again, gather
 
 if TYPE_CHECKING:
-    from microflow.timing.statistics import Verdict
+    from microflow.timing.comparisons import Verdict
 
 __all__ = ["WORKS", "Penalty", "matrix", "penalties", "trial"]
 
@@ -181,7 +181,7 @@ def penalties(trials: Sequence[Trial]) -> list[Penalty]:
     Raises:
         MicroflowError: unlike machines, unequal outputs or incomplete blocks.
     """
-    from microflow.timing.statistics import compare
+    from microflow.timing.comparisons import compare
 
     samples = gather(trials)
     found = []

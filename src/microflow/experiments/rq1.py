@@ -14,7 +14,8 @@ from microflow.experiments.matrix import Matrix, Precision, scale_of
 from microflow.experiments.results import Results
 from microflow.processors import PIPELINES
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.statistics import Analysis, Blocks, compare
+from microflow.timing.comparisons import Analysis, compare
+from microflow.timing.statistics import Blocks
 from microflow.timing.trials import Arm, gather
 
 __all__ = [

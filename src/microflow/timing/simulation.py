@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from microflow.timing.statistics import Verdict, compare, log_ratio
+from microflow.timing.comparisons import Verdict, compare
+from microflow.timing.statistics import log_ratio
 
 __all__ = ["Bench", "coverage", "false_alarms"]
 

@@ -103,7 +103,7 @@ def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
-    """Steady-state samples by arm, one array per block, ready for `statistics.compare`.
+    """Steady-state samples by arm, one array per block, ready for `comparisons.compare`.
 
     Raises:
         MicroflowError: unlike machines, different data or outputs within a block, or an incomplete block.
