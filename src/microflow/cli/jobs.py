@@ -10,7 +10,9 @@ import click
 from microflow.cli.options import counts_text, rows_bar
 from microflow.pipeline import PipelineOrchestrator
 from microflow.store import PostgreSQLConnector
-from microflow.store.jobs import JobStore, JobView
+from microflow.store.job_view import INTERRUPTED, JobView
+from microflow.store.jobs import JobStore
+from microflow.store.models import JobStatus
 
 __all__ = ["cancel", "job", "jobs", "resume"]
 
@@ -62,7 +64,7 @@ def cancel(job_id: str) -> None:
     """Ask JOB to stop at its next commit; it can be resumed."""
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).request_cancel(job_id)
-    if view.status == "running":
+    if view.status == JobStatus.RUNNING:
         click.echo(f"job {job_id} stops at its next commit")
     else:
         click.echo(f"job {job_id} is {view.status}: nothing to cancel")
@@ -90,6 +92,6 @@ def _facts(view: JobView) -> dict[str, str]:
         "started": f"{view.created_at:%Y-%m-%d %H:%M:%S %Z}",
         "last seen": f"{view.updated_at:%Y-%m-%d %H:%M:%S %Z}",
     }
-    if view.status in {"interrupted", "failed", "cancelled"}:
+    if view.status in {INTERRUPTED, JobStatus.FAILED, JobStatus.CANCELLED}:
         facts["go on"] = f"microflow resume {view.id}"
     return facts

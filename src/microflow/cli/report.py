@@ -12,7 +12,7 @@ import click
 from microflow.errors import MicroflowError
 
 if TYPE_CHECKING:
-    from microflow.store.jobs import JobView
+    from microflow.store.job_view import JobView
 
 __all__ = ["report"]
 

@@ -23,7 +23,8 @@ from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
 from microflow.pipeline.ledger import Ledger
 from microflow.pipeline.output import Output
 from microflow.store import PostgreSQLConnector
-from microflow.store.jobs import JobStore, JobView
+from microflow.store.job_view import JobView
+from microflow.store.jobs import JobStore
 from microflow.store.models import JobStatus
 from microflow.store.retry import Retries
 

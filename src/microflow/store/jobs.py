@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -16,15 +15,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store.bulk import copy_table, document, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
+from microflow.store.job_view import JobView, job_views
 from microflow.store.models import JobStatus
 
-__all__ = ["CommitGroup", "JobStore", "JobView", "Progress"]
+__all__ = ["CommitGroup", "JobStore", "Progress"]
 
 #: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
 LOCK_SECONDS = 5.0
 LOCK_POLL_SECONDS = 0.05
-#: What `JobView.status` says besides the words of `JobStatus`.
-INTERRUPTED = "interrupted"
+_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,57 +63,6 @@ class CommitGroup:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job as another process sees it.
-
-    ``status`` is ``interrupted`` where the process that ran it is gone. ``total_rows`` is known, and not ``None``, once
-    every row has been committed.
-    """
-
-    id: str
-    pipeline: str
-    engine: str
-    status: str
-    spec: dict[str, Any]
-    spec_hash: str
-    input_sha256: str
-    total_rows: int | None
-    microflows: int
-    rows_read: int
-    rows_released: int
-    rows_suppressed: int
-    rows_quarantined: int
-    violations: int
-    cancel_requested: bool
-    error: str | None
-    metrics: dict[str, Any] | None
-    created_at: datetime
-    updated_at: datetime
-    finished_at: datetime | None
-
-
-_COLUMNS = ", ".join(
-    f"CASE WHEN status = '{JobStatus.RUNNING}' AND NOT held THEN '{INTERRUPTED}' ELSE status END"
-    if name == "status"
-    else name
-    for name in JobView.__dataclass_fields__
-)
-_VIEW = f"""
-WITH locks AS (
-    SELECT (classid::bigint << 32) | objid::bigint AS key
-    FROM pg_locks JOIN pg_database ON pg_database.oid = database
-    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1 AND granted
-), seen AS (
-    SELECT jobs.*, lock_key IN (SELECT key FROM locks) AS held FROM jobs
-)
-SELECT {_COLUMNS} FROM seen
-"""  # noqa: S608 - names of ours
-
-
-_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-
-
 class JobStore:
     """The jobs of one database. A process that works on a job holds its lock; see `lock`."""
 
@@ -145,14 +93,14 @@ class JobStore:
         Raises:
             StoreError: there is no such job.
         """
-        found = self._connector.query(f"{_VIEW} WHERE id = %s", (job_id,))
+        found = job_views(self._connector, "WHERE id = %s", job_id)
         if not found:
             raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
-        return JobView(*found[0])
+        return found[0]
 
     def newest(self, limit: int = 20) -> list[JobView]:
         """The newest jobs, newest first."""
-        return [JobView(*row) for row in self._connector.query(f"{_VIEW} ORDER BY created_at DESC LIMIT %s", (limit,))]
+        return job_views(self._connector, "ORDER BY created_at DESC LIMIT %s", limit)
 
     def lock(self, job_id: str) -> None:
         """Take the job for this process until its connection closes, and again after each reconnection.
