@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.assess.labels import Index, Labels, distinct, labels_of
+from microflow.assess.labels import Index, Labels, distinct
+from microflow.assess.number_labels import NumberLabels
+from microflow.assess.text_labels import TextLabels
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role, Value
 
@@ -34,9 +36,19 @@ class Compared:
         """Compare one column; quasi-identifiers may have been generalised, other columns never are."""
         truth = original[column.name]
         generalised = column.role is Role.QUASI_IDENTIFIER
-        labels = labels_of(column, released[column.name], truth, generalised=generalised)
-        before = labels_of(column, truth, truth, generalised=False)
+        labels = _labels_of(column, released[column.name], truth, generalised=generalised)
+        before = _labels_of(column, truth, truth, generalised=False)
         return cls(column, *distinct(truth), labels, before)
+
+
+def _labels_of(column: Column, released: pa.ChunkedArray, original: pa.ChunkedArray, *, generalised: bool) -> Labels:
+    """The labels of a released column, against the domain of the original one.
+
+    ``generalised`` says that text is to be read as labels rather than as values.
+    """
+    if column.is_numeric:
+        return NumberLabels(column, released, original)
+    return TextLabels(column, released, original, generalised=generalised)
 
 
 @dataclass(frozen=True)
