@@ -17,7 +17,6 @@ __all__ = [
     "luhn",
     "phone",
     "slash_date",
-    "ssn",
     "url",
     "whole",
 ]
@@ -77,13 +76,6 @@ def _is_card(text: str) -> bool:
     return len(digits) in _CARD_LENGTHS and digits[0] in _CARD_STARTS and luhn(digits)
 
 
-def ssn(match: re.Match[str]) -> int:
-    """A number the Social Security Administration could have given out."""
-    area, group, serial = match[0][:3], match[0][4:6], match[0][7:]
-    given = area not in {"000", "666"} and area[0] != "9" and group != "00" and serial != "0000"
-    return len(match[0]) if given else 0
-
-
 def email(match: re.Match[str]) -> int:
     """A top-level domain is no number and longer than a letter (``5@3.50`` is a price)."""
     top = match[0].rpartition(".")[2]
@@ -107,8 +99,8 @@ def ipv4(match: re.Match[str]) -> int:
     text, start, end = match.string, match.start(), match.end()
     longer = text[end : end + 1] == "." and _is_word(text, end + 1)
     glued = start > 0 and text[start - 1] == "." and _is_word(text, start - 2)
-    octets = match[0].split(".")
-    in_range = all(int(octet) <= _OCTET and (octet == "0" or octet[0] != "0") for octet in octets)
+    first = match[0].partition(".")[0]
+    in_range = int(first) <= _OCTET and (first == "0" or first[0] != "0")
     return 0 if longer or glued or not in_range else whole(match)
 
 

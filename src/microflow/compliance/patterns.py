@@ -69,6 +69,10 @@ _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 _MONTH_REST = "(?:an|eb|ar|pr|ay|un|ul|ug|ep|ct|ov|ec)[a-z]{0,6}"
 _LOCAL = r"[0-9]{3}[ .-][0-9]{4}\b"
 _HEX4 = "[0-9A-Fa-f]{0,4}"
+# What the Social Security Administration gives out (2011): no area 000, 666 or 9xx, no group 00, no serial 0000.
+_SSN_GROUP = "(?!00)[0-9]{2}"
+_SSN_REST = rf"[0-9]{{2}}(?:-{_SSN_GROUP}-| {_SSN_GROUP} )(?!0000)[0-9]{{4}}\b(?<!(?:000|666|9..).{{8}})"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
@@ -82,9 +86,9 @@ PATTERNS = (
         r"(?:[0-9]{12,18}|[0-9]{3}(?:[ .-][0-9]{4}){2,3}(?:[ .-][0-9]{1,3})?|[0-9]{3}[ .-][0-9]{6}[ .-][0-9]{4,5})\b",
         measures.card,
     ),
-    Pattern("ssn", "0-9", r"[0-9]{2}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}\b", measures.ssn),
+    Pattern("ssn", "0-9", _SSN_REST),
     Pattern("mrn", "Mm", r"[Rr][Nn][:# -]{0,3}[0-9]{6,10}\b"),
-    Pattern("ip", "0-9", r"[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b", measures.ipv4),
+    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4),
     Pattern("ip", ":", f"{_HEX4}(?::{_HEX4}){{1,6}}", measures.ipv6, at_word=False, mark=":", before="[0-9A-Fa-f]"),
     Pattern("ip", ":", f"(?::{_HEX4}){{1,7}}", measures.ipv6, at_word=False, mark=":"),
     Pattern("phone", "0-9", rf"[0-9]{{2}}[ .-]{_LOCAL}"),
@@ -98,7 +102,7 @@ PATTERNS = (
         measures.phone,
         at_word=False,
     ),
-    Pattern("date", "0-9", r"[0-9]{3}-[0-9]{2}-[0-9]{2}(?:T[0-9]|\b)", measures.iso_date),
+    Pattern("date", "0-9", r"[0-9]{3}-(?:0[1-9]|1[0-2])-(?:[0-2][0-9]|3[01])(?:T[0-9]|\b)", measures.iso_date),
     Pattern("date", "0-9", r"[0-9]?/[0-9]{1,2}/[0-9]{4}\b", measures.slash_date),
     Pattern("date", "0-9", rf"[0-9]? {_MONTH} [0-9]{{4}}\b", measures.day_and_month),
     Pattern("date", "ADFJMNOS", rf"{_MONTH_REST} [0-9]{{1,2}},? [0-9]{{4}}\b"),

@@ -155,14 +155,24 @@ def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
 def _union(patterns: Mapping[str, Pattern]) -> Search:
     """The search for the first of several patterns, each a named group.
 
-    It begins with a class of characters, to the next of which Python's engine skips quickly, and what may stand behind
-    each of them is looked up by one look back at it.
+    It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
+    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once.
     """
     if not patterns:
         return re.compile("(?!)").search
+    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
+    behind = "|".join(filter(None, (_behind(patterns, at_word=True), _behind(patterns, at_word=False))))
+    return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search
+
+
+def _behind(patterns: Mapping[str, Pattern], *, at_word: bool) -> str:
+    """What stands behind the first characters of the patterns that begin a word, or of those that begin with a mark."""
     rests: dict[str, list[str]] = {}
     for group, pattern in patterns.items():
-        rests.setdefault(pattern.head, []).append(f"(?P<{group}>{pattern.rest})")
-    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
-    behind = "|".join(f"(?<={head})(?:{'|'.join(members)})" for head, members in rests.items())
-    return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search
+        if pattern.at_word is at_word:
+            rests.setdefault(pattern.first, []).append(f"(?P<{group}>{pattern.rest})")
+    places = "|".join(f"(?<=[{first}])(?:{'|'.join(members)})" for first, members in rests.items())
+    if not places:
+        return ""
+    place = r"\b\w" if at_word else r"\W"
+    return f"(?<={place})(?:{places})"

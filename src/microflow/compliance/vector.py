@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,9 @@ from microflow.schema import DatasetSchema
 
 __all__ = ["BatchChecker", "plain_expressions"]
 
-Rows = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+#: Four rows: the microflow's row, the target, start and end; a column is a finding.
+Spans = npt.NDArray[np.int32]
 
 
 class BatchChecker:
@@ -52,15 +56,17 @@ class BatchChecker:
         """
         if not self._expressions:
             return Findings.none(rows.num_rows)
+        frame = pl.DataFrame(rows.select(self._fields))
         # In sequence: handing ten small expressions to another thread costs more than they do.
-        answers = pl.DataFrame(rows.select(self._fields)).select_seq(self._expressions).to_numpy()
-        flagged = np.flatnonzero(answers.any(axis=1)).astype(np.int32)
-        at, which = np.nonzero(answers[flagged])
-        where, plain = flagged[at], which < len(self._plain)
+        answers = frame.select_seq(self._expressions)
+        # Column by column, as Polars hands them over, in one piece.
+        which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
+        plain = which < len(self._plain)
         spans = []
         for number, field in enumerate(self._texts, len(self._plain)):
-            spans += _scan(rows.column(field.name), where[which == number], field)
-        return _findings(rows.num_rows, where[plain], self._plain[which[plain]], spans)
+            candidates = frame[field.name].filter(answers[field.name]).to_list()
+            spans.append(_spans(candidates, at[which == number], field))
+        return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
     def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
         """Row position and violation of every finding."""
@@ -85,25 +91,18 @@ def _expression(target: PlainTarget, reference: date) -> pl.Expr:
     return broken.alias(str(target.index))
 
 
-def _scan(column: pa.Array, candidates: Rows, field: TextField) -> list[tuple[int, int, int, int]]:
-    """Row, target, start and end of every identifier in the candidate rows of a text column.
+def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
+    """Row, target, start and end of every identifier in the candidate texts of a column, which stand in ``rows``.
 
     The scanner, the same that the scalar check uses, decides.
     """
-    if not len(candidates):
-        return []
-    texts = column.take(pa.array(candidates)).to_pylist()
-    rows = candidates.tolist()
-    return [(rows[i], *finding) for i, *finding in field.findings_in(texts)]
+    found = np.fromiter(chain.from_iterable(field.findings_in(texts) if texts else ()), np.int32).reshape(-1, 4).T
+    return np.vstack([rows[found[:1]], found[1:]])
 
 
-def _findings(checked: int, rows: Rows, targets: Rows, spans: list[tuple[int, int, int, int]]) -> Findings:
-    """Whole fields (by row, then target) and spans, merged."""
+def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:
+    """Whole fields and spans, merged: by row, then target, then position."""
     unknown = np.full(len(rows), -1, np.int32)
-    if not spans:
-        return Findings(checked, rows, targets.astype(np.int16), unknown, unknown)
-    inside = np.array(spans, np.int32).T
-    rows, targets = np.concatenate([rows, inside[0]]), np.concatenate([targets, inside[1]])
-    starts, ends = np.concatenate([unknown, inside[2]]), np.concatenate([unknown, inside[3]])
-    order = np.lexsort((starts, targets, rows))
-    return Findings(checked, rows[order], targets[order].astype(np.int16), starts[order], ends[order])
+    found = np.concatenate([np.array([rows, targets, unknown, unknown], np.int32), *spans], axis=1)
+    found = found[:, np.lexsort((found[2], found[1], found[0]))]
+    return Findings(checked, found[0], found[1].astype(np.int16), found[2], found[3])
