@@ -31,6 +31,12 @@ def test_a_trial_names_its_data(trial: Callable[[Mapping[str, Any]], dict[str, A
     assert trial(CONFIG)["data_checksum"] == expected
 
 
+def test_several_batches_are_cut_as_everywhere() -> None:
+    """Detection takes batches with their truth, others microflows: the rows are the same, and so is what names them."""
+    config = CONFIG | {"rows": 10_500}
+    assert detection.trial(config)["data_checksum"] == data_checksum(source(config, 10_500))
+
+
 @pytest.mark.database
 def test_a_whole_job_names_its_data(database_url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of the file that the job reads."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from microflow.assess.rates import Rate
 from microflow.compliance import BatchChecker, load_policy
-from microflow.datasets import generate
+from microflow.datasets import GeneratedBatch
 from microflow.descriptors import load_schema
 from microflow.microflows import microflows
 
@@ -79,8 +79,8 @@ class Accuracy:
         return self.counts.recall.value >= GOAL["recall"] and self.counts.precision.value >= GOAL["precision"]
 
 
-def measure_accuracy(data_type: str, rows: int, seed: int, *, hard_cases: bool = True) -> list[Accuracy]:
-    """Check ``rows`` generated records against their truth, in bounded memory.
+def measure_accuracy(data_type: str, batches: Iterable[GeneratedBatch]) -> list[Accuracy]:
+    """Check generated records of ``data_type`` against their truth, a batch at a time.
 
     Returns:
         One `Accuracy` for each rule of the data type's default policy that was broken or reported, in policy order.
@@ -90,7 +90,7 @@ def measure_accuracy(data_type: str, rows: int, seed: int, *, hard_cases: bool =
     checker = BatchChecker(policy, schema)
     hits, false_alarms, misses = Counter[str](), Counter[str](), Counter[str]()
     first_row = 0
-    for batch in generate(data_type, rows, seed, hard_cases=hard_cases):
+    for batch in batches:
         truth, found = set(_true_places(batch.truth)), set(_found_places(checker, batch.rows, first_row))
         hits.update(place[1] for place in truth & found)
         false_alarms.update(place[1] for place in found - truth)

@@ -13,10 +13,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import KEY_VARIABLE
-from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.experiments.matrix import Matrix, grid, scale_of
-from microflow.experiments.sources import data_checksum, source
+from microflow.experiments.sources import DataChecksum, source
 from microflow.ingest import open_writer
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.store import PostgreSQLConnector
@@ -47,8 +46,9 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     os.environ[KEY_VARIABLE] = secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="microflow-") as folder, PostgreSQLConnector() as connector:
+        path, checksum = _write_input(Path(folder), config)
         job = JobSpec(
-            input=_write_input(Path(folder), config),
+            input=path,
             output=Path(folder) / "released.csv",
             schema=config["data_type"],
             method=MethodSettings(Method.TOKENIZATION),
@@ -73,16 +73,17 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "purity": benefits["timing_contamination"],
         "database_overhead": benefits["database_io_overhead"],
         "counts": document["processing_metrics"],
-        "data_checksum": data_checksum(source(config, config["rows"])),
+        "data_checksum": checksum,
     }
 
 
-def _write_input(folder: Path, config: Mapping[str, Any]) -> Path:
-    path = folder / "input.csv"
+def _write_input(folder: Path, config: Mapping[str, Any]) -> tuple[Path, str]:
+    """The file that the job reads, and the checksum of its rows."""
+    path, checksum = folder / "input.csv", DataChecksum()
     with open_writer(path, load_schema(config["data_type"]).arrow) as writer:
-        for batch in generate(config["data_type"], config["rows"], config["seed"]):
-            writer.write(batch.rows)
-    return path
+        for flow in checksum.passing(source(config, config["rows"])):
+            writer.write(flow.rows)
+    return path, checksum.hexdigest()
 
 
 def _forget(connector: PostgreSQLConnector, job_id: str) -> None:
