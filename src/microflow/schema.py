@@ -104,6 +104,17 @@ class Hierarchy:
     prefix: tuple[int, ...] = ()
     parents: Mapping[str, str] = field(default_factory=dict)
 
+    def path(self, label: str) -> list[str]:
+        """The label and its ancestors, nearest first; alone where it has no parent.
+
+        >>> Hierarchy(parents={"FR": "West", "West": "EU"}).path("FR")
+        ['FR', 'West', 'EU']
+        """
+        nodes = [label]
+        while (parent := self.parents.get(nodes[-1])) is not None and parent not in nodes:
+            nodes.append(parent)
+        return nodes
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -126,6 +137,11 @@ class Column:
     def is_numeric(self) -> bool:
         """Whether values have a distance (integers and numbers)."""
         return self.dtype in (Dtype.INTEGER, Dtype.NUMBER)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """``low`` and ``high`` of a numeric column, where both are public."""
+        return (self.low, self.high) if self.is_numeric and self.low is not None and self.high is not None else None
 
 
 @dataclass(frozen=True, slots=True)

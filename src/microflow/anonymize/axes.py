@@ -166,10 +166,4 @@ def tree_paths(values: Sequence[str], hierarchy: Hierarchy) -> list[tuple[str, .
     >>> tree_paths(["FR"], Hierarchy(parents={"FR": "West", "West": "EU"}))
     [('*', 'EU', 'West', 'FR')]
     """
-    paths = []
-    for value in values:
-        path = [value]
-        while (parent := hierarchy.parents.get(path[-1])) is not None and parent not in path:
-            path.append(parent)
-        paths.append(("*", *(exact_label(node) for node in reversed(path))))
-    return paths
+    return [("*", *(exact_label(node) for node in reversed(hierarchy.path(value)))) for value in values]

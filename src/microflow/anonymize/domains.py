@@ -136,8 +136,8 @@ def public_domain(column: Column) -> Domain | None:
         return Choices(column.categories, column.categories, column.dtype)
     if column.dtype is Dtype.BOOLEAN:
         return Choices(("false", "true"), (False, True), column.dtype)
-    if column.is_numeric and column.low is not None and column.high is not None and column.low < column.high:
-        return Grid(column.low, column.high, column.dtype)
+    if column.bounds is not None and column.bounds[0] < column.bounds[1]:
+        return Grid(*column.bounds, column.dtype)
     if column.kind == "zip" and column.hierarchy is not None and column.hierarchy.prefix:
         length = max(column.hierarchy.prefix)
         return Choices(

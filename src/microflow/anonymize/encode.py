@@ -56,9 +56,7 @@ class Coder(Protocol):
 
 def coder_for(column: Column) -> Coder:
     """The coder that fits a described column."""
-    if column.is_numeric and column.low is not None and column.high is not None:
-        return GridCoder(column)
-    return DictionaryCoder(column)
+    return DictionaryCoder(column) if column.bounds is None else GridCoder(column)
 
 
 class GridCoder:
@@ -108,9 +106,8 @@ class GridCoder:
 
 def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
     """Width and edges of the cells; the last edge lies above the upper bound."""
-    assert column.low is not None
-    assert column.high is not None
-    low, high = column.low, column.high
+    assert column.bounds is not None
+    low, high = column.bounds
     if column.dtype is Dtype.INTEGER:
         low, high = math.ceil(low), math.floor(high)
         step = 1.0 if high - low < CELLS else max(1.0, _round_up((high - low) / CELLS))

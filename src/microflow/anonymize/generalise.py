@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from microflow.schema import Column, Value
 
-__all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_range_label"]
+__all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_of", "text_range_label"]
 
 _MISSING = "null"
 _SPECIAL = re.compile(r"([\\,{}\[\]*])")
@@ -111,11 +111,12 @@ class Label:
         if value is None or self.missing:
             return self.missing and value is None
         if self.prefix is not None:
-            return _text(value).startswith(self.prefix)
+            return text_of(value).startswith(self.prefix)
         if self.exact is not None:
             if self.column.is_numeric:
                 return isinstance(value, int | float) and float(self.exact) == value
-            return self.exact in _ancestors(value, self.column)
+            text, hierarchy = text_of(value), self.column.hierarchy
+            return self.exact == text or (hierarchy is not None and self.exact in hierarchy.path(text))
         return self._in_range(value)
 
     def _in_range(self, value: Value) -> bool:
@@ -124,7 +125,7 @@ class Label:
             return isinstance(value, int | float) and low <= value <= high
         position = {name: place for place, name in enumerate(self.column.categories)}
         # Categories stand in declared order and everything undeclared behind them, in text order.
-        first, own, last = ((position.get(text, len(position)), text) for text in (str(low), _text(value), str(high)))
+        first, own, last = ((position.get(text, len(position)), text) for text in (str(low), text_of(value), str(high)))
         return first <= own <= last
 
 
@@ -157,16 +158,10 @@ def _unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
-def _text(value: Value) -> str:
+def text_of(value: Value) -> str:
+    """A value as it is written in a label, before anything in it is quoted.
+
+    >>> text_of(True), text_of(37)
+    ('true', '37')
+    """
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _ancestors(value: Value, column: Column) -> Iterator[str]:
-    """The value itself and every node above it."""
-    parents = column.hierarchy.parents if column.hierarchy else {}
-    node: str | None = _text(value)
-    seen: set[str] = set()
-    while node is not None and node not in seen:
-        yield node
-        seen.add(node)
-        node = parents.get(node)

@@ -48,8 +48,8 @@ class Line:
         self._dated = column.dtype is Dtype.DATE
         self._places = {name: place for place, name in enumerate(column.categories)}
         self._low, self._high = math.inf, -math.inf
-        if column.is_numeric and column.low is not None and column.high is not None:
-            self._low, self._high = column.low, column.high
+        if column.bounds is not None:
+            self._low, self._high = column.bounds
         elif column.categories:
             self._low, self._high = 0.0, float(len(column.categories))
         self.grows = self._low > self._high

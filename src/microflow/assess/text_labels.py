@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.generalise import Label
+from microflow.anonymize.generalise import Label, text_of
 from microflow.assess.labels import Floats, Index, distinct, exactly, label_of
 from microflow.schema import Column, Value
 
@@ -29,7 +29,7 @@ class TextLabels:
     ) -> None:
         self._column = column
         self.codes, values = distinct(released)
-        texts = [None if value is None else _text(value) for value in values]
+        texts = [None if value is None else text_of(value) for value in values]
         self._labels = [label_of(text, column) if generalised else exactly(text, column) for text in texts]
         self.centre = np.full(len(values), np.nan)
         domain = _domain(column, original)
@@ -46,7 +46,7 @@ class TextLabels:
         """0 or 1."""
         chosen = list(enumerate(self._labels if codes is None else [self._labels[code] for code in codes]))
         places = _by_exact(chosen)
-        texts = [None if value is None else _text(value) for value in values]
+        texts = [None if value is None else text_of(value) for value in values]
         far = np.ones((len(texts), len(chosen)))
         for row, text in enumerate(texts):
             for node in self._nodes(text):
@@ -80,10 +80,7 @@ class TextLabels:
             return [text]
         if hierarchy.prefix:
             return [text[:length] for length in range(1, len(text) + 1)]
-        nodes = [text]
-        while (parent := hierarchy.parents.get(nodes[-1])) is not None and parent not in nodes:
-            nodes.append(parent)
-        return nodes
+        return hierarchy.path(text)
 
 
 def _by_exact(labels: Sequence[tuple[int, Label]]) -> dict[str, list[int]]:
@@ -116,9 +113,5 @@ def _domain(column: Column, original: pa.ChunkedArray) -> list[str]:
     """Declared categories, and what else the original holds, the most frequent first."""
     codes, values = distinct(original)
     order = np.argsort(-np.bincount(codes, minlength=len(values)), kind="stable")
-    texts = [_text(value) for code in order if (value := values[code]) is not None]
+    texts = [text_of(value) for code in order if (value := values[code]) is not None]
     return list(dict.fromkeys([*column.categories, *texts]))
-
-
-def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
