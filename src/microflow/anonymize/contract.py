@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,11 @@ class Released:
     rows: pa.RecordBatch
     kept: npt.NDArray[np.int64]
     seen: int
+
+    @classmethod
+    def whole(cls, rows: pa.RecordBatch) -> Self:
+        """Rows of which none was suppressed."""
+        return cls(rows, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
 
 
 class Anonymizer(Protocol):

@@ -98,8 +98,8 @@ class LocalDifferentialPrivacy:
             codes = one.mechanism.perturb(one.domain.encode(columns[one.column.name]), uniforms)
             columns[one.column.name] = one.domain.decode(codes)
         columns |= self._missing(rows.num_rows)
-        released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
-        return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
+        released = [columns[name] for name in self._names]
+        return Released.whole(pa.RecordBatch.from_arrays(released, schema=self.output_schema))
 
     def _missing(self, rows: int) -> dict[str, pa.Array]:
         """The removed columns; the same arrays again while microflows are equally long."""

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from microflow.anonymize.contract import MethodSettings
 from microflow.anonymize.segments import Index
+from microflow.errors import MicroflowError
+from microflow.schema import Column, DatasetSchema, Role
 
-__all__ = ["Diversity", "Sensitive"]
+__all__ = ["Diversity", "Sensitive", "diverse_columns"]
 
 #: Rounding of sums of floats must not turn a class away that satisfies the bound exactly.
 _SLACK = 1e-9
@@ -36,6 +39,23 @@ class Sensitive:
     ranks: npt.NDArray[np.int32]
     size: int
     ordered: bool
+
+
+def diverse_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Column]:
+    """The columns that must be diverse; none where no diversity is asked for.
+
+    Raises:
+        MicroflowError: diversity is asked for, and there is no column to hold it in.
+    """
+    if settings.l_diversity <= 1 and settings.t_closeness >= 1:
+        return []
+    columns = [column for column in schema.with_role(Role.SENSITIVE) if not column.is_numeric]
+    if not columns:
+        raise MicroflowError(
+            f"schema {schema.name!r} has no sensitive column that l-diversity or t-closeness could be held in",
+            hint="give a column that is not a number the role 'sensitive'",
+        )
+    return columns
 
 
 class Diversity:

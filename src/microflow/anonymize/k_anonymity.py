@@ -18,11 +18,12 @@ import pyarrow as pa
 from microflow.anonymize.classes import Classes, decide
 from microflow.anonymize.contract import MethodSettings, Released, Scope
 from microflow.anonymize.cube import CellIndex, Cube, Packing
+from microflow.anonymize.diversity import diverse_columns
 from microflow.anonymize.encode import Coder, Codes, coder_for
 from microflow.errors import MicroflowError
-from microflow.schema import Column, DatasetSchema, Role
+from microflow.schema import DatasetSchema, Role
 
-__all__ = ["KAnonymity", "MicroflowKAnonymity", "released_schema"]
+__all__ = ["KAnonymity", "MicroflowKAnonymity", "released_schema", "require_classes"]
 
 #: Rows that wait in Arrow before they are counted: encoding many at once costs a fraction of encoding each microflow.
 _WAITING_ROWS = 65_536
@@ -39,11 +40,12 @@ class _Columns:
     """What both scopes share: the columns that are coded, and how rows are put together again."""
 
     def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
+        require_classes(settings, schema)
         self.settings = settings
         self.schema = schema
         self.output_schema = released_schema(schema)
         self.quasi = [coder_for(column) for column in schema.quasi_identifiers]
-        sensitive = _sensitive_columns(settings, schema)
+        sensitive = diverse_columns(settings, schema)
         self.sensitive = [(coder_for(column), column.ordered) for column in sensitive]
         self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive)]
         labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
@@ -97,21 +99,16 @@ class _Columns:
         return claim
 
 
-def _sensitive_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Column]:
-    """The columns that must be diverse; none where no diversity is asked for."""
+def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
+    """What k-anonymity asks for in every scope.
+
+    Raises:
+        MicroflowError: k is below 2, or there is no quasi-identifier.
+    """
     if settings.k <= 1:
         raise MicroflowError(f"k must be at least 2, not {settings.k}")
     if not schema.quasi_identifiers:
         raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
-    if settings.l_diversity <= 1 and settings.t_closeness >= 1:
-        return []
-    columns = [column for column in schema.with_role(Role.SENSITIVE) if not column.is_numeric]
-    if not columns:
-        raise MicroflowError(
-            f"schema {schema.name!r} has no sensitive column that l-diversity or t-closeness could be held in",
-            hint="give a column that is not a number the role 'sensitive'",
-        )
-    return columns
 
 
 class KAnonymity:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from microflow.anonymize.contract import MethodSettings, Scope
-from microflow.anonymize.k_anonymity import released_schema
+from microflow.anonymize.k_anonymity import released_schema, require_classes
 from microflow.anonymize.stream_archive import Archive
 from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
 from microflow.anonymize.stream_space import Space
@@ -191,10 +191,7 @@ class StreamKAnonymity:
 
 
 def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bool) -> None:
-    if settings.k <= 1:
-        raise MicroflowError(f"k must be at least 2, not {settings.k}")
-    if not schema.quasi_identifiers:
-        raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
+    require_classes(settings, schema)
     if settings.delta < settings.k:
         raise MicroflowError(f"a delay of {settings.delta} records cannot gather {settings.k}", hint="raise delta")
     if beta < 1:

@@ -10,7 +10,6 @@ Quasi-identifiers are left as they are, so whoever knows them finds the record a
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
@@ -64,8 +63,8 @@ class Tokenizer:
         tokens = dict(zip(filled, self._codes.columns(filled), strict=True))
         for field, name, _ in self._identifiers:
             columns[name] = tokens[field] if field in tokens else pa.nulls(rows.num_rows, pa.string())
-        released = pa.RecordBatch.from_arrays([columns[name] for name in self._names], schema=self.output_schema)
-        return Released(released, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
+        released = [columns[name] for name in self._names]
+        return Released.whole(pa.RecordBatch.from_arrays(released, schema=self.output_schema))
 
     def anonymize_record(self, record: Record) -> Record:
         """Tokenize one record; equal to the row that `anonymize` gives."""
