@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg2
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
@@ -86,8 +87,15 @@ def _csv(table: pa.Table) -> pa.Buffer:
     # Arrow 26 writes uninitialised memory for an empty chunk before others.
     full = pa.Table.from_batches([batch for batch in table.to_batches() if batch.num_rows], table.schema)
     text = pa.BufferOutputStream()
-    pacsv.write_csv(full, text, _CSV)
+    pacsv.write_csv(pa.table({name: _readable(full[name]) for name in full.column_names}), text, _CSV)
     return text.getvalue()
+
+
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Instants as text in UTC: Arrow takes twenty times as long to write them itself, zone by zone."""
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        return column
+    return pc.binary_join_element_wise(column.cast(pa.timestamp(column.type.unit)).cast(pa.string()), "Z", "")
 
 
 def reserve_ids(cursor: Cursor, table: str, count: int) -> npt.NDArray[np.int64]:
