@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, category, granted_or_none, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
 from microflow.datasets.vocabulary import CARD_PREFIXES, REFERENCE_DATE, URGENCY, ZIP3, sentences
 
 __all__ = ["ECOMMERCE"]
@@ -81,16 +81,12 @@ def _masked_cards(draws: Draws) -> pa.Array:
     return pc.binary_join_element_wise(first, category(ends, draws.below(len(ends))), "")
 
 
-def _past(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(date(2018, 1, 1), REFERENCE_DATE - timedelta(days=1))
-
-
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("pci-pan", {"card_number": drawn(identifiers.cards)}, weight=14, spans=True),
     FieldLeak("pci-cvv", {"cvv": drawn(identifiers.cvvs)}, weight=10),
     FieldLeak("pci-name", {"customer_name": drawn(identifiers.names)}, weight=9),
     FieldLeak("pci-email", {"email": drawn(identifiers.emails)}, weight=9),
-    FieldLeak("pci-retention", {"retain_until": _past}, weight=7),
+    FieldLeak("pci-retention", {"retain_until": past(2018)}, weight=7),
     FieldLeak("pci-consent-withdrawn", {"consent": always("withdrawn")}, weight=7),
     TextLeak("pci-text-pan", _TEXT, identifiers.cards, weight=7),
     TextLeak("pci-text-email", _TEXT, identifiers.emails, weight=5),

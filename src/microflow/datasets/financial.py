@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, Integers, category, granted_or_none, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
 from microflow.datasets.vocabulary import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 
 __all__ = ["FINANCIAL"]
@@ -122,10 +122,6 @@ def _special(draws: Draws, _: pa.Array) -> list[str]:
     return draws.words(_SPECIAL)
 
 
-def _past(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(date(2018, 1, 1), REFERENCE_DATE - timedelta(days=1))
-
-
 def _long_ago(draws: Draws, _: pa.Array) -> pa.Array:
     return draws.days(date(2008, 1, 1), REFERENCE_DATE - _TEN_YEARS - timedelta(days=1))
 
@@ -146,11 +142,11 @@ _LEAKS: tuple[Leak, ...] = (
     FieldLeak("gdpr-consent-withdrawn", {"consent": always("withdrawn")}, {"special_category": always(None)}, weight=7),
     FieldLeak(
         "gdpr-consent-expired",
-        {"consent_expires": _past},
+        {"consent_expires": past(2018)},
         {"legal_basis": always("consent"), "consent": always("granted")},
         weight=7,
     ),
-    FieldLeak("gdpr-retention", {"retain_until": _past}, weight=8),
+    FieldLeak("gdpr-retention", {"retain_until": past(2018)}, weight=8),
     FieldLeak("gdpr-storage", {"collected_on": _long_ago}, weight=4),
     FieldLeak("gdpr-special-category", {"special_category": _special}, _NO_CONSENT, weight=6),
     FieldLeak("gdpr-transfer", {"transfer_country": _third_country}, {"transfer_basis": always(None)}, weight=7),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Integers, category, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
 from microflow.datasets.vocabulary import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
 
 __all__ = ["HEALTHCARE"]
@@ -94,10 +94,6 @@ def _fine_zips(draws: Draws, _: pa.Array) -> list[str]:
     return [three if rare else five for three, rare, five in zip(restricted, draws.hits(0.2), fives, strict=True)]
 
 
-def _expired(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(date(2018, 1, 1), date(2025, 12, 31))
-
-
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-name", {"patient_name": drawn(identifiers.names)}, weight=9),
     FieldLeak("hipaa-ssn", {"ssn": drawn(identifiers.ssns)}, weight=7),
@@ -108,7 +104,7 @@ _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-zip", {"zip": _fine_zips}, weight=9),
     FieldLeak("hipaa-date", {"admission_date": drawn(identifiers.fine_dates)}, weight=9),
     FieldLeak("hipaa-consent", {"consent": always("withdrawn")}, weight=5),
-    FieldLeak("hipaa-retention", {"retain_until": _expired}, weight=5),
+    FieldLeak("hipaa-retention", {"retain_until": past(2018)}, weight=5),
     TextLeak("hipaa-text-ssn", _TEXT, identifiers.ssns, weight=3),
     TextLeak("hipaa-text-email", _TEXT, identifiers.emails, weight=4),
     TextLeak("hipaa-text-phone", _TEXT, identifiers.phones, weight=5),

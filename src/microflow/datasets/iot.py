@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, category, granted_or_none, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
 from microflow.datasets.vocabulary import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 
 __all__ = ["IOT"]
@@ -97,10 +97,6 @@ def _two_decimals(_: Draws, present: pa.Array) -> Floats:
     return np.round(np.asarray(present), 2)
 
 
-def _past(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(date(2019, 1, 1), REFERENCE_DATE - timedelta(days=1))
-
-
 _COARSE = {"latitude": _two_decimals, "longitude": _two_decimals}
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("gdpr-ip", {"ip_address": drawn(identifiers.ips)}, weight=12),
@@ -121,11 +117,11 @@ _LEAKS: tuple[Leak, ...] = (
     FieldLeak("gdpr-consent-withdrawn", {"consent": always("withdrawn")}, _COARSE, weight=8),
     FieldLeak(
         "gdpr-consent-expired",
-        {"consent_expires": _past},
+        {"consent_expires": past(2019)},
         {"legal_basis": always("consent"), "consent": always("granted")},
         weight=8,
     ),
-    FieldLeak("gdpr-retention", {"retain_until": _past}, weight=8),
+    FieldLeak("gdpr-retention", {"retain_until": past(2019)}, weight=8),
     TextLeak("gdpr-text-email", _TEXT, identifiers.emails, weight=5),
     TextLeak("gdpr-text-phone", _TEXT, identifiers.phones, weight=5),
     TextLeak("gdpr-text-ip", _TEXT, identifiers.ips, weight=6),

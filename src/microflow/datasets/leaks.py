@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +17,9 @@ import pyarrow as pa
 from microflow.datasets.draws import Draws, Integers
 from microflow.datasets.identifiers import Identifiers
 from microflow.datasets.pages import Page
+from microflow.datasets.vocabulary import REFERENCE_DATE
 
-__all__ = ["DataType", "FieldLeak", "Leak", "TextLeak", "always", "drawn", "spread"]
+__all__ = ["DataType", "FieldLeak", "Leak", "TextLeak", "always", "drawn", "past", "spread"]
 
 #: New values for some rows of a column, from their present ones.
 Change = Callable[[Draws, pa.Array], Any]
@@ -111,6 +113,11 @@ def always(value: object) -> Change:
 def drawn(identifiers: Identifiers) -> Change:
     """New identifiers, whatever was there."""
     return lambda draws, _: identifiers(draws)
+
+
+def past(since: int) -> Change:
+    """A day before the reference date, in the year ``since`` or later."""
+    return lambda draws, _: draws.days(date(since, 1, 1), REFERENCE_DATE - timedelta(days=1))
 
 
 def spread(page: Page, leaks: Sequence[Leak], rate: float, draws: Draws) -> None:
