@@ -18,11 +18,10 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.experiments.intrusions import CLEAN, INTRUSIONS, Rows, documents, open_place
 from microflow.experiments.matrix import Matrix, Precision, scale_of
-from microflow.microflows import microflows
+from microflow.experiments.sources import source
 from microflow.processors import ProcessingSpec
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.kernel import BatchKernel
@@ -74,12 +73,11 @@ def trial(config: dict[str, Any]) -> dict[str, Any]:
         others).
     """
     schema = load_schema(config["data_type"])
-    source = [batch.rows for batch in generate(config["data_type"], config["rows"], config["seed"])]
+    flows = [flow.rows for flow in source(config, config["rows"])]
     spec = ProcessingSpec(
         schema, load_policy(schema.policy), MethodSettings(Method.TOKENIZATION), key=_public_key(config["seed"])
     )
     work, intrude = WORKS[config["work"]](spec), INTRUSIONS[config["intrusion"]]
-    flows = [flow.rows for flow in microflows(source)]
     outputs = [work(rows) for rows in flows]  # also the warm-up: whatever loads lazily has loaded before the clock
     clock = PhaseClock(PurityGuard() if config["intrusion"] == CLEAN else None)
     samples = []

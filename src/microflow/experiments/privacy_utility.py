@@ -10,11 +10,10 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Scope
 from microflow.assess import Assessment, assess
-from microflow.datasets import generate
 from microflow.experiments.arms import spec_of
 from microflow.experiments.matrix import Matrix
-from microflow.experiments.sources import data_checksum
-from microflow.microflows import microflows
+from microflow.experiments.sources import data_checksum, source
+from microflow.microflows import Microflow
 from microflow.processors import ProcessingSpec, build_processor
 from microflow.processors.bolts import releasing
 from microflow.processors.scopes import with_scope
@@ -45,12 +44,11 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         nothing could be learnt); ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later
         records a record of a stream waited for before it left (0 elsewhere: a file is there as a whole).
     """
-    spec = spec_of(config)
-    rows = [batch.rows for batch in generate(config["data_type"], config["rows"], config["seed"])]
+    spec, flows = spec_of(config), list(source(config, config["rows"]))
     processor = build_processor(spec, config["pipeline"])
-    done = list(processor.process(microflows(rows), PhaseClock()))
+    done = list(processor.process(flows, PhaseClock()))
     found = assess(
-        pa.Table.from_batches(rows),
+        pa.Table.from_batches([flow.rows for flow in flows]),
         pa.Table.from_batches([one.released for one in done], processor.output_schema),
         np.concatenate([one.ordinals for one in done]),
         spec.schema,
@@ -66,15 +64,15 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "kept": found.utility and found.utility.kept,
         "k": found.achieved.k,
         "suppressed": found.achieved.suppressed,
-        "data_checksum": data_checksum(microflows(rows)),
-        **_delay(spec, rows if config["pipeline"] == "stream" else []),
+        "data_checksum": data_checksum(flows),
+        **_delay(spec, flows if config["pipeline"] == "stream" else []),
     }
 
 
-def _delay(spec: ProcessingSpec, rows: Sequence[pa.RecordBatch]) -> dict[str, float]:
+def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]:
     """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
     bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
-    for now, record in enumerate(record for batch in rows for record in batch.to_pylist()):
+    for now, record in enumerate(record for flow in flows for record in flow.rows.to_pylist()):
         waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
     return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
