@@ -29,6 +29,7 @@ _RESULTS = pa.schema(
         ("record", pa.string()),
     ]
 )
+_OFFSETS = "SELECT partition, next_offset FROM topic_offsets WHERE consumer = %s AND topic = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class TopicStore:
 
     def offsets(self) -> dict[int, int]:
         """Partition to the offset to go on at."""
-        statement = "SELECT partition, next_offset FROM topic_offsets WHERE consumer = %s AND topic = %s"
-        return dict(self._connector.query(statement, self._name))
+        return dict(self._connector.query(_OFFSETS, self._name))
 
     def commit(self, places: Sequence[TopicPlace], offsets: Mapping[int, int]) -> None:
         """Results and the offsets behind them, all or none."""
@@ -78,9 +78,7 @@ class TopicStore:
 
     def _has(self, offsets: Mapping[int, int]) -> Any:
         def done(cursor: Cursor) -> bool:
-            cursor.execute(
-                "SELECT partition, next_offset FROM topic_offsets WHERE consumer = %s AND topic = %s", self._name
-            )
+            cursor.execute(_OFFSETS, self._name)
             return dict(cursor.fetchall()) == dict(offsets)
 
         return done
