@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from microflow.errors import InputError
+from microflow.ingest.formulas import harmless
 
 __all__ = ["Quarantine"]
 
@@ -42,7 +43,8 @@ class Quarantine:
         self.counts[reason] += 1
         if self.path is None:
             return
-        entry = [line, _harmless(column), reason, *([_harmless(raw)] if self.keep_raw else [])]
+        # No text of a stranger's may act as a formula when the quarantine is opened in a spreadsheet.
+        entry = [line, harmless(column), reason, *([harmless(raw)] if self.keep_raw else [])]
         try:
             self._open().writerow(entry)
         except OSError as error:
@@ -74,8 +76,3 @@ class Quarantine:
             self._partial.replace(self.path)
         else:
             self._partial.unlink()
-
-
-def _harmless(raw: str) -> str:
-    """No text of a stranger's may act as a formula when the quarantine is opened in a spreadsheet."""
-    return f"'{raw}" if raw[:1] in {"=", "+", "-", "@", "\t", "\r"} else raw

@@ -2,7 +2,7 @@
 
 Rows go to ``.<name>.partial`` beside the target; leaving the block flushes it to the disk and renames it. A text
 format's partial file can be continued at a position that was reached before (`Writer.position`), which is how a job
-resumes. Text that a spreadsheet would take for a formula gets a leading apostrophe (OWASP, "CSV Injection").
+resumes. Text that a spreadsheet would take for a formula is made harmless (`microflow.ingest.formulas`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from typing import IO, Protocol, Self, cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from microflow.errors import InputError
+from microflow.ingest.formulas import harmless, harmless_column
 from microflow.ingest.reader import format_of
 
 __all__ = ["Writer", "open_writer", "partial_path"]
 
 #: Rows of a Parquet file that share one entry in its footer.
 _GROUP_ROWS = 50_000
-_FORMULA = "^[=+@\t\r-]"
 
 
 class _Format(Protocol):
@@ -115,11 +114,11 @@ class _Csv:
     def __init__(self, sink: IO[bytes], schema: pa.Schema, file: IO[bytes], *, header: bool, escape: bool) -> None:
         self._sink, self._file, self._escape = sink, file, escape
         if header:
-            sink.write(",".join(_quoted(_escaped_name(name)) for name in schema.names).encode() + b"\n")
+            sink.write(",".join(_quoted(harmless(name)) for name in schema.names).encode() + b"\n")
 
     def write(self, rows: pa.RecordBatch) -> None:
         if self._escape:
-            columns = [_escaped(column) for column in rows.columns]
+            columns = [harmless_column(column) for column in rows.columns]
             rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
         pl.DataFrame(rows).write_csv(self._sink, include_header=False)
 
@@ -162,20 +161,6 @@ class _Parquet:
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._rows)
             self._waiting, self._rows = [], 0
-
-
-def _escaped(column: pa.Array) -> pa.Array:
-    """Text that begins like a formula behind an apostrophe; numbers are none."""
-    if not pa.types.is_string(column.type):
-        return column
-    risky = pc.match_substring_regex(column, _FORMULA)
-    if not pc.any(risky).as_py():
-        return column
-    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
-
-
-def _escaped_name(name: str) -> str:
-    return f"'{name}" if name[:1] in "=+-@\t\r" else name
 
 
 def _quoted(name: str) -> str:
