@@ -13,13 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from microflow.schema import ISO_DATE, Column, DatasetSchema, Dtype, Record, Value
+from microflow.schema import ISO_DATE, WHOLE_DATE, Column, DatasetSchema, Dtype, Record, Value
 
 __all__ = ["UnconvertibleError", "coerce", "convert", "copied", "to_batch"]
 
 TRUE = frozenset({"true", "t", "yes", "1"})
 FALSE = frozenset({"false", "f", "no", "0"})
-_WHOLE_DATE = len("2021-03-14")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -126,7 +125,7 @@ def _date(value: object) -> str:
 
 
 def _exists(iso: str) -> bool:
-    if len(iso) < _WHOLE_DATE:
+    if len(iso) < WHOLE_DATE:
         return True
     try:
         date.fromisoformat(iso)

@@ -21,6 +21,7 @@ from microflow.errors import SchemaError
 __all__ = [
     "ISO_DATE",
     "KINDS",
+    "WHOLE_DATE",
     "Column",
     "DatasetSchema",
     "Dtype",
@@ -214,3 +215,5 @@ ISO_DATE = re.compile(
     r"(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?",
     re.ASCII,
 )
+#: Letters of a date with its day; a shorter one names no day that might not exist.
+WHOLE_DATE = len("2021-03-14")

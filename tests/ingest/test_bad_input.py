@@ -176,6 +176,7 @@ PARQUET_FILES = [
     Bad("parquet-is-csv", WHOLE, ".parquet", error="not a whole Parquet file"),
     Bad("parquet-missing-column", parquet(typed().drop_columns("note")), ".parquet", error="lacks it"),
     Bad("parquet-extra-column", parquet(typed(more=[1, 2])), ".parquet", error="does not describe"),
+    Bad("parquet-doubled-column", parquet(typed().append_column("name", [["A", "B"]])), ".parquet", error="twice"),
     Bad("parquet-no-rows", parquet(typed().slice(0, 0)), ".parquet"),
     Bad("parquet-text-number", parquet(typed(age=["41", "x"])), ".parquet", [1], [(2, "age", "not a whole number")]),
     Bad("parquet-nan", parquet(typed(score=[1.0, float("nan")])), ".parquet", [1], [(2, "score", "finite")]),

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.errors import InputError
-from microflow.ingest.block import BLOCK_ROWS, Block
+from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
 from microflow.ingest.feed import Feed
 from microflow.ingest.plain import parse_plain
 from microflow.ingest.quarantine import Quarantine
+from microflow.ingest.typed import is_text
 from microflow.schema import SourceFormat
 
 __all__ = ["read_delimited"]
@@ -42,7 +43,7 @@ def read_delimited(
     feed = Feed(file)
     rows = _Rows(feed, source, quarantine)
     header = [name.strip() for name in rows.header(place)] if source.header else list(names)
-    _check_header(header, names, place)
+    require_columns(header, names, place, header=True)
     accepted = rows.of_width(len(header))
     while (chunk := feed.peek()) or rows.is_reading_again:
         plain = None if rows.is_reading_again else parse_plain(chunk, header, source, is_last=feed.is_last())
@@ -62,18 +63,6 @@ def _block(rows: list[Row], header: list[str], names: tuple[str, ...], source: S
         np.array([line for line, _ in rows], np.int64),
         {name: pa.array(text, pa.string()) for name, text in zip(names, texts, strict=True)},
     )
-
-
-def _check_header(header: list[str], names: tuple[str, ...], place: str) -> None:
-    doubled = {name for name in header if header.count(name) > 1}
-    if doubled:
-        raise InputError("the header names it twice", path=place, line=1, column=min(doubled))
-    expected = f"the schema describes: {', '.join(names)}"
-    if absent := [name for name in names if name not in header]:
-        raise InputError("the header lacks it", path=place, line=1, column=absent[0], hint=expected)
-    if unknown := [name for name in header if name not in names]:
-        shown = unknown[0] if unknown[0].isprintable() else repr(unknown[0])
-        raise InputError("the schema does not describe it", path=place, line=1, column=shown[:80], hint=expected)
 
 
 class _Rows:
@@ -115,7 +104,7 @@ class _Rows:
         except (StopIteration, csv.Error):
             raise InputError("the file is empty or does not begin with a header", path=place) from None
         self._taken.clear()
-        if not all(_is_text(name) for name in fields):
+        if not all(is_text(name) for name in fields):
             raise InputError("the header is not UTF-8 text", path=place, line=1, hint="convert the file with iconv")
         return fields
 
@@ -168,15 +157,6 @@ def _fault(fields: list[str], width: int) -> str:
     joined = "".join(fields)
     if "\0" in joined:
         return "a NUL character"
-    if not (joined.isascii() or _is_text(joined)):
+    if not (joined.isascii() or is_text(joined)):
         return "not UTF-8 text"
     return ""
-
-
-def _is_text(text: str) -> bool:
-    """Whether decoding met only valid bytes: others were smuggled in as lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from microflow.errors import InputError
 from microflow.ingest.block import Block
 from microflow.ingest.quarantine import Quarantine
-from microflow.ingest.typed import typed_column
+from microflow.ingest.typed import is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record
 
@@ -138,7 +138,7 @@ def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
             value = convert(found.get(column.name), column)
         except UnconvertibleError as error:
             raise _FaultError(column.name, str(error)) from None
-        if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
+        if isinstance(value, str) and ("\0" in value or not is_text(value)):
             raise _FaultError(column.name, "a NUL character or half a surrogate pair")
         record[column.name] = value
     return record
@@ -158,14 +158,6 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _parse_fast = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _parse = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_only_once).decode
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class _FaultError(ValueError):

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from microflow.errors import InputError
-from microflow.ingest.block import BLOCK_ROWS, Block
+from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
 from microflow.schema import Column, DatasetSchema, Dtype
 
 __all__ = ["read_parquet"]
@@ -28,7 +28,7 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
     try:
         # Read ahead, and Arrow keeps all that it has read until the file is closed.
         file = pq.ParquetFile(path, pre_buffer=False)
-        _check_columns(path, file.schema_arrow.names, schema)
+        require_columns(file.schema_arrow.names, schema.names, path)
         first = 1
         for batch in file.iter_batches(BLOCK_ROWS, columns=list(schema.names)):
             lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
@@ -40,16 +40,6 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
-
-
-def _check_columns(path: Path, found: list[str], schema: DatasetSchema) -> None:
-    expected = f"the schema describes: {', '.join(schema.names)}"
-    if doubled := {name for name in found if found.count(name) > 1}:
-        raise InputError("the file holds it twice", path=path, column=min(doubled))
-    if absent := [name for name in schema.names if name not in found]:
-        raise InputError("the file lacks it", path=path, column=absent[0], hint=expected)
-    if unknown := [name for name in found if name not in schema.names]:
-        raise InputError("the schema does not describe it", path=path, column=unknown[0], hint=expected)
 
 
 def _cast(array: pa.Array, column: Column, path: Path) -> pa.Array:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import ISO_DATE, Column, Dtype
+from microflow.schema import ISO_DATE, WHOLE_DATE, Column, Dtype
 
-__all__ = ["Failure", "typed_column"]
+__all__ = ["Failure", "is_text", "typed_column"]
 
 #: Position in the batch, and the reason.
 Failure = tuple[int, str]
@@ -21,7 +21,15 @@ _PLAIN = {
     Dtype.NUMBER: r"^[+-]?[0-9]{1,15}(\.[0-9]{1,17})?$",
     Dtype.DATE: f"^(?:{ISO_DATE.pattern})$",
 }
-_WHOLE_DATE = len("2021-03-14")
+
+
+def is_text(decoded: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair cannot, nor can invalid bytes that became one."""
+    try:
+        decoded.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def typed_column(text: pa.Array, column: Column) -> tuple[pa.Array, list[Failure]]:
@@ -58,7 +66,7 @@ def _plain(text: pa.Array, column: Column) -> pa.Array | None:
 def _are_in_calendar(text: pa.Array) -> bool:
     """Whether all whole dates exist: the pattern lets 30 February pass."""
     try:
-        pc.cast(text.filter(pc.equal(pc.utf8_length(text), _WHOLE_DATE)), pa.date32())
+        pc.cast(text.filter(pc.equal(pc.utf8_length(text), WHOLE_DATE)), pa.date32())
     except pa.ArrowInvalid:
         return False
     return True
