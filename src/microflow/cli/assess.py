@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pyarrow as pa
 
-from microflow.cli.options import FILE, OUTPUT
+from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
@@ -25,7 +25,7 @@ __all__ = ["assess", "compare_files"]
 @click.command()
 @click.argument("original", type=FILE)
 @click.argument("released", type=FILE)
-@click.option("--schema", required=True, help="What the columns mean: a shipped name, or your YAML file.")
+@schema_option
 @click.option("--json", "json_file", type=OUTPUT, help="Also write everything measured here.")
 @click.option("--attempts", type=click.IntRange(10), default=1_000, show_default=True, help="Targets of each attack.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the targets, guesses and training rows.")

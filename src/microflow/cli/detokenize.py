@@ -9,7 +9,7 @@ import click
 
 from microflow.anonymize.keys import read_key
 from microflow.anonymize.tokenization import Detokenizer
-from microflow.cli.options import FILE, OUTPUT
+from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
@@ -21,7 +21,7 @@ __all__ = ["detokenize"]
 @click.command()
 @click.argument("file", type=FILE)
 @click.argument("output", type=OUTPUT)
-@click.option("--schema", required=True, help="What the columns mean: a shipped name, or your YAML file.")
+@schema_option
 @click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
 def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
     """Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.

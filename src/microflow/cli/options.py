@@ -13,10 +13,13 @@ from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.store.jobs import Progress
 
-__all__ = ["FILE", "OUTPUT", "counts_text", "method_options", "method_settings", "rows_bar"]
+__all__ = ["FILE", "OUTPUT", "counts_text", "method_options", "method_settings", "rows_bar", "schema_option"]
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
+schema_option = click.option(
+    "--schema", required=True, help="What the columns mean: a shipped name, or your YAML file."
+)
 
 _METHOD_OPTIONS = (
     click.option("--method", type=click.Choice([str(m) for m in Method]), required=True, help="How to anonymize."),

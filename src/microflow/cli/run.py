@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from microflow.cli.options import FILE, OUTPUT, counts_text, method_options, method_settings, rows_bar
+from microflow.cli.options import FILE, OUTPUT, counts_text, method_options, method_settings, rows_bar, schema_option
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.processors import ENGINES, PIPELINES
 from microflow.store import PostgreSQLConnector
@@ -19,7 +19,7 @@ __all__ = ["run"]
 @click.command()
 @click.argument("input_file", metavar="INPUT", type=FILE)
 @click.argument("output", type=OUTPUT)
-@click.option("--schema", required=True, help="What the columns mean: a shipped name, or your YAML file.")
+@schema_option
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
 @click.option("--pipeline", type=click.Choice(PIPELINES), default="batch", show_default=True)
 @click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="'local' needs no Java.")

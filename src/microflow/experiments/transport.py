@@ -30,9 +30,9 @@ from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.microflows import Microflow
 from microflow.processors import build_processor
-from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY
 from microflow.records import to_batch
 from microflow.store.experiments import ExperimentStore
+from microflow.storm.flux import TOPOLOGIES
 from microflow.storm.shell import read_results
 from microflow.storm.trial import StormTrial, storm_trial
 from microflow.timing.machine import refuse_unlike
@@ -41,7 +41,6 @@ from microflow.timing.trials import Arm, gather
 
 __all__ = ["Skipped", "answer", "beside", "frame", "matrix", "missing", "run", "trial"]
 
-_TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "hybrid": HYBRID_TOPOLOGY}
 _STORM, _STREAM, _BATCH = "Storm stream", "stream", "batch"
 _SLICES = 12
 _NS = 1e9
@@ -123,7 +122,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="microflow-storm-", ignore_cleanup_errors=True) as name:
         found = storm_trial(
             Path(name), spec, config["data_type"], spec.schema.policy, records,
-            schedule=_schedule(config), topology=_TOPOLOGIES[config["pipeline"]],
+            schedule=_schedule(config), topology=TOPOLOGIES[config["pipeline"]],
         )  # fmt: skip
         results = read_results(Path(name) / "results.jsonl")
     _require_whole(found)
