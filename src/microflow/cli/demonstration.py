@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
+from microflow.cli.options import together
 from microflow.compliance import load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
@@ -17,17 +15,11 @@ from microflow.schema import Record
 
 __all__ = ["generated", "generator_options", "require_equal", "rows_text", "tokenizing"]
 
-_GENERATOR_OPTIONS = (
+#: The options that choose the records, besides their number.
+generator_options = together(
     click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True),
     click.option("--seed", type=int, default=1, show_default=True),
 )
-
-
-def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose the records, besides their number."""
-    for option in reversed(_GENERATOR_OPTIONS):
-        command = option(command)
-    return command
 
 
 def tokenizing(schema: str) -> ProcessingSpec:

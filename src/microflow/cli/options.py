@@ -13,15 +13,39 @@ from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.store.jobs import Progress
 
-__all__ = ["FILE", "OUTPUT", "counts_text", "method_options", "method_settings", "rows_bar", "schema_option"]
+__all__ = [
+    "FILE",
+    "OUTPUT",
+    "counts_text",
+    "method_options",
+    "method_settings",
+    "rows_bar",
+    "schema_option",
+    "together",
+]
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+#: The option that names a data set of the user's.
 schema_option = click.option(
     "--schema", required=True, help="What the columns mean: a shipped name, or your YAML file."
 )
 
-_METHOD_OPTIONS = (
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, in the order in which the help lists them."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+#: The options that choose a method.
+method_options = together(
     click.option("--method", type=click.Choice([str(m) for m in Method]), required=True, help="How to anonymize."),
     click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
     click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
@@ -36,13 +60,6 @@ _METHOD_OPTIONS = (
     click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),
     click.option("--seed", type=int, help="Reproducible noise; by default it is secure."),
 )
-
-
-def method_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose a method."""
-    for option in reversed(_METHOD_OPTIONS):
-        command = option(command)
-    return command
 
 
 def method_settings(options: dict[str, Any]) -> MethodSettings:
