@@ -1,4 +1,4 @@
-"""The seed's metrics document, with numbers as numbers and every value measured in the run it describes."""
+"""A job's metrics document: the run's own (`microflow.processors.metrics`), and what a database and a restart add."""
 
 from __future__ import annotations
 
