@@ -199,7 +199,7 @@ def test_the_error_of_the_work_is_the_one_that_is_seen(clock: PhaseClock) -> Non
 
 
 def test_another_thread_is_not_stopped_but_seen(clock: PhaseClock, table: Path) -> None:
-    """A thread that belongs to somebody else keeps working; the evidence is no longer clean."""
+    """A thread that belongs to somebody else keeps working; the evidence has it apart, and the span stays pure."""
     start, finished = threading.Event(), threading.Event()
     read: list[str] = []
 
@@ -208,7 +208,7 @@ def test_another_thread_is_not_stopped_but_seen(clock: PhaseClock, table: Path) 
         read.append(table.read_text())
         finished.set()
 
-    thread = threading.Thread(target=outsider)
+    thread = threading.Thread(target=outsider, name="outsider")
     thread.start()
     with clock.pure():
         start.set()
@@ -220,7 +220,8 @@ def test_another_thread_is_not_stopped_but_seen(clock: PhaseClock, table: Path) 
     assert (evidence.refused, evidence.read_calls, evidence.write_calls) == (0, 0, 0)
     assert evidence.elsewhere_events >= 1
     assert evidence.elsewhere_calls >= 1
-    assert not evidence.is_pure
+    assert "outsider" in evidence.by_thread
+    assert evidence.is_pure, evidence
 
 
 def test_memory_work_is_pure(clock: PhaseClock) -> None:

@@ -76,7 +76,7 @@ def _phases(spec: ProcessingSpec, flows: Sequence[Microflow]) -> Iterator[Line]:
         yield fixed(f"clock: residual of {rows:,} records, {pipeline}", 100 * report.residual_share, "%", at_most=2)
         seen = guard.evidence
         spans += seen.spans
-        touched += seen.read_calls + seen.write_calls + seen.elsewhere_calls + seen.elsewhere_events
+        touched += seen.read_calls + seen.write_calls + seen.helper_calls + seen.helper_events
     yield fixed(f"guard: calls seen in {spans} pure spans", touched, "calls", at_most=0)
 
 

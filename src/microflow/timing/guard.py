@@ -6,22 +6,27 @@ Three nets, each behind the other:
 2. *Refusal by gate* (`microflow.timing.gates`): what raises no audit event, above all database drivers in C.
 3. *Evidence by the kernel* (`microflow.timing.kernel`): reads and writes on files already open, by whatever language.
 
-What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted, and
-`PurityEvidence.is_pure` is false. The guard acts just outside the timed span; inside, the pure phase of every pipeline
-raises no audit event at all, so that there is nothing to pay (``microflow bench timing`` measures both).
-Limits: a mapped file read as memory, ``send`` by foreign C code, and what was taken before the first guard existed (a
-``time.sleep`` imported by name, a psycopg2 connection that is no `GuardedConnection`) pass the nets; voluntary context
-switches, part of the evidence, give away whatever waits.
+What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted. Where the thread
+may be at work for the span, `PurityEvidence.is_pure` is false. What bystanders do is kept apart: it is not the span's
+doing, and never the same twice (`microflow.timing.bystanders` draws the line).
+
+The guard acts just outside the timed span; inside, the pure phase of every pipeline raises no audit event at all, so
+that there is nothing to pay (``microflow bench timing`` measures both).
+Limits: a mapped file read as memory, ``send`` by foreign C code, what was taken before the first guard existed (a
+``time.sleep`` imported by name, a psycopg2 connection that is no `GuardedConnection`), and work handed to a Python
+thread that runs none of this package's code pass the nets; voluntary context switches, part of the evidence, give away
+whatever waits.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from threading import get_ident
+from dataclasses import dataclass, field
+from threading import get_ident, get_native_id
 
 from microflow.errors import TimingContaminationError
+from microflow.timing.bystanders import OtherThreads
 from microflow.timing.gates import close_gates
 from microflow.timing.kernel import KernelCounters, Reading
 from microflow.timing.refusal import contamination, refuse_if_pure, start_watching, stop_watching
@@ -38,6 +43,8 @@ _hooked: list[int] = []
 class PurityEvidence:
     """Counters over all pure spans so far. Calls and bytes are the timed thread's, as the kernel counted them.
 
+    ``helper_`` and ``elsewhere_`` are the calls and the attempts (audit events, gates) of other threads: of those that
+    may have been at work for a span, and of bystanders. ``by_thread`` has both by the thread's name, where known.
     ``kernel_counters`` is false where the kernel keeps none (not Linux): then only refusals are evidence.
     """
 
@@ -48,16 +55,18 @@ class PurityEvidence:
     write_calls: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
+    helper_calls: int = 0
+    helper_events: int = 0
     elsewhere_calls: int = 0
     elsewhere_events: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
+    by_thread: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_pure(self) -> bool:
-        """Whether nothing but memory was touched, by this thread or by another of the process."""
-        touched = self.refused + self.read_calls + self.write_calls + self.elsewhere_calls + self.elsewhere_events
-        return touched == 0
+        """Whether nothing but memory was touched, by this thread or by one that may have worked for it."""
+        return self.refused + self.read_calls + self.write_calls + self.helper_calls + self.helper_events == 0
 
 
 class PurityGuard:
@@ -74,6 +83,8 @@ class PurityGuard:
     def __init__(self) -> None:
         self._place: tuple[int, int] | None = None
         self._counters: KernelCounters | None = None
+        self._others = OtherThreads()
+        self._acted: dict[int, str] = {}
         self._start: Reading | None = None
         self._first_error: TimingContaminationError | None = None
         if not _hooked:
@@ -88,9 +99,11 @@ class PurityGuard:
         close_gates()
         if self._place != (os.getpid(), get_ident()):
             self._settle()
-        self._first_error = None
+        self._first_error, self._acted = None, {}
         if self._counters is not None:
             self._start = self._counters.before()
+            if self._others.settle(self._start):
+                self._start = self._counters.before()
         start_watching(self)
 
     def leave(self, error: BaseException | None = None) -> None:
@@ -114,9 +127,15 @@ class PurityGuard:
         self.evidence.refused += 1
         self._first_error = self._first_error or error
 
-    def elsewhere(self, what: str) -> None:  # noqa: ARG002 - counted, not listed
-        """Another thread touched something while the clock ran."""
-        self.evidence.elsewhere_events += 1
+    def elsewhere(self, thread: str, *, helper: bool) -> None:
+        """Another thread, the calling one, is about to touch something while the clock runs."""
+        evidence = self.evidence
+        evidence.by_thread[thread] = evidence.by_thread.get(thread, 0) + 1
+        if helper:
+            evidence.helper_events += 1
+        else:
+            evidence.elsewhere_events += 1
+            self._acted[get_native_id()] = thread
 
     def close(self) -> None:
         """Give the kernel's descriptors back; a guard may be used again afterwards."""
@@ -130,11 +149,12 @@ class PurityGuard:
     def _settle(self) -> bool:
         """Open the counters of the thread we are in (a thread or a forked child sees others than its parent)."""
         self.close()
-        self._place = (os.getpid(), get_ident())
+        self._place, self._others = (os.getpid(), get_ident()), OtherThreads()
         try:
             self._counters = KernelCounters()
         except OSError:
             return False
+        self._others.settle(self._counters.before())
         return True
 
     def _kernel_error(self) -> TimingContaminationError | None:
@@ -145,13 +165,23 @@ class PurityGuard:
         evidence.write_calls += traffic.write_calls
         evidence.read_bytes += traffic.read_bytes
         evidence.written_bytes += traffic.written_bytes
-        evidence.elsewhere_calls += traffic.elsewhere_calls
+        if traffic.elsewhere_calls:
+            self._share_out(traffic.elsewhere_calls)
         evidence.voluntary_switches += traffic.voluntary_switches
         evidence.involuntary_switches += traffic.involuntary_switches
         if traffic.read_calls == traffic.write_calls == 0:
             return None
         calls = f"{traffic.read_calls} read and {traffic.write_calls} write calls"
         return contamination(f"the kernel counted {calls} on open files")
+
+    def _share_out(self, calls: int) -> None:
+        evidence = self.evidence
+        for one in self._others.shares(calls, self._acted):
+            evidence.by_thread[one.name] = evidence.by_thread.get(one.name, 0) + one.calls
+            if one.helper:
+                evidence.helper_calls += one.calls
+            else:
+                evidence.elsewhere_calls += one.calls
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import ExitStack
 from typing import NamedTuple
 
-__all__ = ["KernelCounters", "Reading", "Traffic"]
+__all__ = ["LONGEST", "KernelCounters", "Reading", "Traffic", "calls_in"]
 
-_LONGEST = 512
+#: Bytes that no file of counters reaches.
+LONGEST = 512
 
 
 class Reading(NamedTuple):
-    """The counters at one instant, unparsed: parsing can wait until the clock has stopped."""
+    """The counters at one instant, unparsed: parsing can wait. ``threads`` grows with the process's threads."""
 
     process: bytes
     thread: bytes
+    threads: int
     voluntary: int
     involuntary: int
+
+    @property
+    def elsewhere_calls(self) -> int:
+        """All that other threads ever called, ended ones included, but for a constant."""
+        return calls_in(self.process) - calls_in(self.thread)
 
 
 class Traffic(NamedTuple):
@@ -45,31 +53,31 @@ class KernelCounters:
     """
 
     def __init__(self) -> None:
-        self._process = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._thread = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            os.close(self._process)
-            raise
+        with ExitStack() as opened:
+            self._process, self._thread, self._tasks = (
+                _open(path, opened) for path in ("/proc/self/io", "/proc/thread-self/io", "/proc/self/task")
+            )
+            self._opened = opened.pop_all()
 
     def before(self) -> Reading:
         """A reading to start from: the process first, the thread last."""
-        process = os.pread(self._process, _LONGEST, 0)
-        thread = os.pread(self._thread, _LONGEST, 0)
+        process = os.pread(self._process, LONGEST, 0)
+        thread = os.pread(self._thread, LONGEST, 0)
+        threads = os.fstat(self._tasks).st_nlink
         usage = resource.getrusage(resource.RUSAGE_THREAD)
-        return Reading(process, thread, usage.ru_nvcsw, usage.ru_nivcsw)
+        return Reading(process, thread, threads, usage.ru_nvcsw, usage.ru_nivcsw)
 
     def since(self, start: Reading) -> Traffic:
         """The traffic since ``start``, without the calls that the readings themselves made."""
         usage = resource.getrusage(resource.RUSAGE_THREAD)
         switches = usage.ru_nvcsw - start.voluntary, usage.ru_nivcsw - start.involuntary
-        process = os.pread(self._process, _LONGEST, 0)
+        process = os.pread(self._process, LONGEST, 0)
         all_reads, all_writes, _, _ = _difference(start.process, process)
         # A call is counted when it returns: the process has seen two readings of ours, the thread one and this one.
         all_reads -= 2
         if all_reads == all_writes == 0:
             return Traffic(0, 0, 0, 0, 0, *switches)
-        thread = os.pread(self._thread, _LONGEST, 0)
+        thread = os.pread(self._thread, LONGEST, 0)
         reads, writes, read_bytes, written = _difference(start.thread, thread)
         own_bytes = len(start.thread) + len(process)
         reads -= 2
@@ -78,9 +86,20 @@ class KernelCounters:
         )
 
     def close(self) -> None:
-        """Give the two descriptors back."""
-        os.close(self._process)
-        os.close(self._thread)
+        """Give the descriptors back."""
+        self._opened.close()
+
+
+def calls_in(counters: bytes) -> int:
+    """Read and write calls together, of the text of a file of counters."""
+    fields = counters.split(None, 8)
+    return int(fields[5]) + int(fields[7])
+
+
+def _open(path: str, opened: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return descriptor
 
 
 def _difference(before: bytes, after: bytes) -> tuple[int, int, int, int]:

@@ -9,13 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 from threading import get_ident
+from types import FrameType
 from typing import Protocol
 
 from microflow.errors import TimingContaminationError
 
-__all__ = ["Watcher", "call_site", "contamination", "refuse_if_pure", "start_watching", "stop_watching"]
+__all__ = [
+    "Watcher",
+    "call_site",
+    "contamination",
+    "is_foreign",
+    "refuse_if_pure",
+    "runs_ours",
+    "start_watching",
+    "stop_watching",
+]
 
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _TIMING = str(Path(__file__).parent) + os.sep
@@ -30,8 +41,8 @@ class Watcher(Protocol):
         """The timed thread tried; it gets ``error``."""
         ...
 
-    def elsewhere(self, what: str) -> None:
-        """Another thread did ``what`` while the clock ran."""
+    def elsewhere(self, thread: str, *, helper: bool) -> None:
+        """Another ``thread`` tried while the clock ran: one that this package answers for if it is a ``helper``."""
         ...
 
 
@@ -63,8 +74,9 @@ def refuse_if_pure(what: str) -> None:
     watcher = _watching.get(get_ident())
     if watcher is None:
         # Stopping a thread that the measurement does not own would break its owner: the measurement is what is spoilt.
+        name, helper = _who()
         for other in list(_watching.values()):
-            other.elsewhere(what)
+            other.elsewhere(name, helper=helper)
         return
     error = contamination(what)
     watcher.refused(error)
@@ -88,6 +100,30 @@ def call_site() -> str:
             break
         frame = frame.f_back
     return f"{nearest.f_code.co_filename}:{nearest.f_lineno}"
+
+
+def _who() -> tuple[str, bool]:
+    """This thread's name, and whether it may be at work for a span: see `microflow.timing.bystanders`."""
+    # `threading.current_thread` takes a lock for a thread that is not Python's, and a hook may run inside that lock.
+    thread: threading.Thread | None = threading._active.get(get_ident())  # type: ignore[attr-defined] # noqa: SLF001
+    if thread is None or is_foreign(thread):
+        return "", True
+    return thread.name, runs_ours(sys._getframe(1))  # noqa: SLF001 - the documented way to a caller's frame
+
+
+def is_foreign(thread: threading.Thread) -> bool:
+    """Whether Python only knows of it because foreign code called back from a thread of its own."""
+    return isinstance(thread, threading._DummyThread)  # noqa: SLF001 - there is no other way to tell
+
+
+def runs_ours(frame: FrameType | None) -> bool:
+    """Whether this package's code, its timing apart, is in the frame or among its callers."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_PACKAGE) and not name.startswith(_TIMING):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_machinery(filename: str) -> bool:
