@@ -116,7 +116,8 @@ def test_all_arms_release_the_same_rows() -> None:
         if intrusion == CLEAN:
             purity = result["purity"]
             assert purity["spans"] == 2
-            assert purity["refused"] + purity["read_calls"] + purity["write_calls"] + purity["elsewhere_events"] == 0
+            assert purity["refused"] + purity["read_calls"] + purity["write_calls"] == 0
+            assert purity["helper_calls"] + purity["helper_events"] == 0
 
 
 def synthetic(factors: dict[str, float]) -> list[Trial]:

@@ -53,8 +53,9 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``samples``: pure nanoseconds per record, one value a pass; on several workers, of the busiest one.
-        ``pure``: whether the guard saw memory only; ``evidence``: what it saw in each pass. ``violations``, and
-        checksums: of the output only where ``released_alike`` says that all arms must release the same rows.
+        ``pure``: whether the guard saw memory only; ``evidence``: what it saw in each pass, of bystanders' threads
+        too, which ``pure`` leaves out. ``violations``, and checksums: of the output only where ``released_alike`` says
+        that all arms must release the same rows.
     """
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     samples, digest, violations, evidence = [], 0, 0, []

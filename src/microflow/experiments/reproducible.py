@@ -147,6 +147,7 @@ def _none(_: Results) -> dict[str, Estimate]:
 
 
 _DATA = ("data_checksum",)
+# Of the guard's evidence its judgement only: how often bystanders' threads called, and the kernel switched, is chance.
 _PASS = ("pure", "violations", "output_checksum", *_DATA)
 _RISKS = ("linkage", "singling_out", "loss", "gcp", "kept", "k", "suppressed", "delay_p50", "delay_max", *_DATA)
 _COUNTS = ("total_records", "released", "suppressed", "quarantined", "violations_found")
