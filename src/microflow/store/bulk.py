@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -46,25 +47,29 @@ def copy_tables(cursor: Cursor, name: str, tables: Iterator[pa.Table]) -> int:
         StoreError: whatever making a table raises; nothing is appended then.
     """
     first = next(tables)
-    stream = _CsvStream(chain([first], tables))
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, first.column_names))
     )
-    try:
-        cursor.copy_expert(statement, stream, size=_PIECE_BYTES)
-    except psycopg2.Error:
-        if stream.error is not None:
-            raise stream.error from None
-        raise
+    # A thread makes the next table while this one waits for the server to take the last.
+    with ThreadPoolExecutor(1) as maker:
+        stream = _CsvStream(chain([first], tables), maker)
+        try:
+            cursor.copy_expert(statement, stream, size=_PIECE_BYTES)
+        except psycopg2.Error:
+            if stream.error is not None:
+                raise stream.error from None
+            raise
     return stream.rows
 
 
 class _CsvStream(io.BufferedIOBase):
-    """Tables as a file of CSV that the driver reads piece by piece."""
+    """Tables as a file of CSV that the driver reads piece by piece; ``maker`` is one table ahead."""
 
-    def __init__(self, tables: Iterator[pa.Table]) -> None:
+    def __init__(self, tables: Iterator[pa.Table], maker: Executor) -> None:
         self._tables = tables
+        self._maker = maker
         self._current = io.BytesIO()
+        self._next = maker.submit(self._make)
         self.rows = 0
         self.error: StoreError | None = None
 
@@ -72,15 +77,20 @@ class _CsvStream(io.BufferedIOBase):
         """At most ``size`` bytes; none at the end."""
         while not (piece := self._current.read(size)):
             try:
-                table = next(self._tables)
-            except StopIteration:
-                break
+                made = self._next.result()
             except StoreError as error:
                 self.error = error  # the driver would hide it behind an error of its own
                 raise
-            self.rows += table.num_rows
-            self._current = io.BytesIO(_csv(table))
+            if made is None:
+                break
+            self._current, rows = made
+            self.rows += rows
+            self._next = self._maker.submit(self._make)
         return piece
+
+    def _make(self) -> tuple[io.BytesIO, int] | None:
+        table = next(self._tables, None)
+        return None if table is None else (io.BytesIO(_csv(table)), table.num_rows)
 
 
 def _csv(table: pa.Table) -> pa.Buffer:

@@ -28,7 +28,7 @@ Dicts = Sequence[Mapping[str, Any]]
 Ids = npt.NDArray[np.int64]
 
 #: Rows that are made into columns while the server stores those before them.
-_PIECE_ROWS = 5_000
+_PIECE_ROWS = 1_000
 
 _RECORD_KEYS = frozenset(
     {
