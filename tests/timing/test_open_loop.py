@@ -158,12 +158,25 @@ def test_warm_up_is_cut_by_arrival() -> None:
     assert run.summary(warm_up_s=0.5).count == 500
 
 
-def test_service_times_can_be_measured_in_simulated_time() -> None:
-    """Without a given service time the call itself is timed; an idle hour is not waited for."""
+def test_a_hurried_run_measures_services_and_skips_waits() -> None:
+    """The call itself is timed; an idle hour is not waited for."""
     start = time.perf_counter_ns()
-    run = OpenLoop(np.array([0, 3_600 * 10**9])).simulate(stream(), lambda due: time.sleep(0.01) or due)
+    run = OpenLoop(np.array([0, 3_600 * 10**9])).hurry(stream(), lambda due: time.sleep(0.01) or due)
     assert time.perf_counter_ns() - start < 60 * 10**9
     assert run.latencies_ns().min() >= 10 * MS
+
+
+def test_a_hurried_run_counts_what_deciding_costs() -> None:
+    """A dispatcher that thinks for 5 ms delays its record by them; in simulated time it would not."""
+
+    class Slow(Portions):
+        def route(self, arrived: int) -> range | None:
+            time.sleep(0.005)
+            return super().route(arrived)
+
+    run = OpenLoop(steady(10, 0.5)).hurry(Slow(), lambda due: due)
+    assert run.latencies_ns().min() >= 5 * MS
+    assert run.unserved == 0
 
 
 def test_a_real_run_serves_everything_once_and_in_order() -> None:

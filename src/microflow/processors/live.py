@@ -2,7 +2,8 @@
 
 A `Workload` holds every record in both forms, as a mapping and as a row, because which form a broker's client hands
 over is not part of the pure phase. `Service` does what a router decides, on the same bolts and the same kernel as the
-processors; `serve_open_loop` offers a schedule to it in real time, `simulate` with given costs in simulated time.
+processors; `serve_open_loop` offers a schedule to it in real time, `serve_hurried` without waiting for arrivals,
+`simulate` with given costs in simulated time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.open_loop import OpenLoop, OpenLoopRun
 from microflow.timing.schedules import Schedule
 
-__all__ = ["Service", "Workload", "ahead_of", "measured_costs", "serve_open_loop", "simulate", "urgent_of"]
+__all__ = [
+    "Service",
+    "Workload",
+    "ahead_of",
+    "measured_costs",
+    "serve_hurried",
+    "serve_open_loop",
+    "simulate",
+    "urgent_of",
+]
 
 _now = time.perf_counter_ns
 
@@ -128,6 +138,11 @@ def ahead_of(key: str, workload: Workload) -> Callable[[int, int], Sequence[int]
 def serve_open_loop(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
     """Offer a schedule in real time; the load comes from another process and does not wait."""
     return OpenLoop(schedule, give_up_s=give_up_s).run(router, service, service.flush)
+
+
+def serve_hurried(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
+    """The same without waiting for arrivals: what serving and deciding cost, and nothing of another process."""
+    return OpenLoop(schedule, give_up_s=give_up_s).hurry(router, service, service.flush)
 
 
 def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:

@@ -1,4 +1,4 @@
-"""Where the open loop's records come from: a load generator in real time, or simulated time."""
+"""Where the open loop's records come from: a load generator in real time, or a schedule nobody waits for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from microflow.errors import MicroflowError
 from microflow.timing.load_generator import INT
 from microflow.timing.schedules import Schedule
 
-__all__ = ["Feed", "LiveFeed", "SimulatedFeed"]
+__all__ = ["Feed", "HurriedFeed", "LiveFeed", "SimulatedFeed"]
 
 #: A pipe's whole capacity: one read takes all announcements at once.
 _PIPE_BYTES = 65_536
@@ -125,3 +125,22 @@ class SimulatedFeed:
     def work(self, ns: int) -> None:
         """The system under test was busy for ``ns``."""
         self._now += ns
+
+
+class HurriedFeed:
+    """Real time without the waits: where one would wait for the next arrival, the clock is put forward to it.
+
+    Whatever the system does takes the time it takes, its decisions and book-keeping included.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._origin = time.perf_counter_ns()
+
+    def now(self) -> int:
+        return time.perf_counter_ns() - self._origin
+
+    def wait(self, least: int) -> int:
+        now, due = self.now(), int(self._schedule[least - 1])
+        self._origin -= max(due - now, 0)
+        return int(np.searchsorted(self._schedule, max(now, due), "right"))

@@ -12,7 +12,6 @@ for a thousand, `as_it_comes` takes whatever is there, a hybrid's router decides
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.settings import MICROFLOW_ROWS
-from microflow.timing.feeds import Feed, LiveFeed, SimulatedFeed
+from microflow.timing.feeds import Feed, HurriedFeed, LiveFeed, SimulatedFeed
 from microflow.timing.latency import LatencyRecorder, LatencySummary
 from microflow.timing.schedules import Schedule
 
@@ -171,26 +170,28 @@ class OpenLoop:
             completed = self._drive(feed, dispatcher, serve, flush)
             return OpenLoopRun(self._schedule, completed, feed.lags())
 
+    def hurry(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
+        """Real services and decisions, but nobody waits for an arrival: a calm hour takes the seconds it is busy for.
+
+        Nothing comes from another process, so that its wake-ups are not in the latencies.
+        """
+        completed = self._drive(HurriedFeed(self._schedule), dispatcher, serve, flush)
+        return OpenLoopRun(self._schedule, completed, np.empty(0, np.int64))
+
     def simulate(
         self,
         dispatcher: Dispatcher[P],
         serve: Serve[P],
         flush: Flush | None = None,
         *,
-        service_ns: Callable[[P], int] | None = None,
+        service_ns: Callable[[P], int],
     ) -> OpenLoopRun:
-        """Simulated time: arrivals cost nothing to wait for, and the machine's other work cannot disturb.
-
-        Service times are measured by calling ``serve``, or, with ``service_ns``, computed: then the run is the same on
-        every machine.
-        """
+        """Simulated time: serving takes what ``service_ns`` says, deciding nothing; the same run on every machine."""
         feed = SimulatedFeed(self._schedule)
 
         def timed(portion: P) -> Sequence[int]:
-            start = time.perf_counter_ns()
-            done = serve(portion)
-            feed.work(time.perf_counter_ns() - start if service_ns is None else service_ns(portion))
-            return done
+            feed.work(service_ns(portion))
+            return serve(portion)
 
         return OpenLoopRun(self._schedule, self._drive(feed, dispatcher, timed, flush), np.empty(0, np.int64))
 
