@@ -71,13 +71,16 @@ def test_both_remedies_agree_and_leave_nothing(
     forms = compiled(policy_name, schema_name)
     records = data.draw(st.lists(hostile(forms.schema), min_size=1, max_size=5))
     batch = to_batch(records, forms.schema.arrow)
-    remedied, positions = forms.batch_remedy.apply(batch, forms.batch.check(batch))
+    found = forms.batch.check(batch)
+    remedied, positions = forms.batch_remedy.apply(batch, found)
     expected = [forms.record_remedy.apply(record, forms.record.check(record)) for record in records]
     survivors = [record for record in expected if record is not None]
     assert [repr(record) for record in remedied.to_pylist()] == [repr(record) for record in survivors]
     assert positions.tolist() == [i for i, record in enumerate(expected) if record is not None]
     assert remedied.schema == batch.schema
     assert len(forms.batch.check(remedied)) == 0
+    kinds = [column.dtype.name for column in (found.rows, found.targets, found.starts, found.ends)]
+    assert kinds == ["int32", "int16", "int32", "int32"]
 
 
 @pytest.mark.parametrize("name", ["healthcare", "iot"])

@@ -20,8 +20,6 @@ from microflow.jvm import java
 from microflow.jvm.java import java_environment
 from microflow.microflows import microflows
 from microflow.processors import ProcessingSpec, SparkBatchProcessor, batch, spark_session
-from microflow.processors.parcels import RESULT, STAGED
-from microflow.processors.spark_work import Step
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ def test_a_job_that_spark_cannot_finish_is_one_clear_error(
         raise ValueError("123-45-6789")
         yield from batches
 
-    monkeypatch.setattr(batch, "process_parcels", lambda spec: Step(STAGED, RESULT, work))
+    monkeypatch.setattr(batch, "process_parcels", lambda spec, job: work)
     spec = make_spec("iot")
     with pytest.raises(MicroflowError, match="Spark could not finish") as caught:
         list(SparkBatchProcessor(spec, spark).process(microflows([make_rows(spec.schema, 20)]), PhaseClock()))

@@ -97,7 +97,7 @@ def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
     The scanner, the same that the scalar check uses, decides.
     """
     found = np.fromiter(chain.from_iterable(field.findings_in(texts) if texts else ()), np.int32).reshape(-1, 4).T
-    return np.vstack([rows[found[:1]], found[1:]])
+    return np.vstack([rows[found[:1]], found[1:]], dtype=np.int32)
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:

@@ -1,8 +1,8 @@
 """Batch processing on Spark: the same kernel, in ``mapInArrow``, wherever the workers are.
 
-Pre-processing lays the source aside as parcels (a folder that all workers see: on a cluster, a shared file system named
-by ``MICROFLOW_SPARK_FOLDER``). The timed action maps them and persists the results; nothing is collected on the driver,
-which afterwards streams the results back in order.
+Pre-processing lays the source aside as parcels, in a folder that all workers see (on a cluster, a shared file system
+named by ``MICROFLOW_SPARK_FOLDER``). The timed action hands their numbers out and persists the results there; nothing
+is collected on the driver, which afterwards streams the results back in order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, Scope
@@ -24,10 +23,18 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.files import process_file
-from microflow.processors.parcels import parcels, stage, unpack, unpack_result
+from microflow.processors.parcels import read, results, stage
 from microflow.processors.scopes import scoped
 from microflow.processors.spark_session import spark_session
-from microflow.processors.spark_work import Step, anonymize_parcels, process_parcels, screen_parcels
+from microflow.processors.spark_work import (
+    COUNTS,
+    RESULTS,
+    STAGED,
+    Work,
+    anonymize_parcels,
+    process_parcels,
+    screen_parcels,
+)
 from microflow.settings import MICROFLOW_ROWS, Settings
 from microflow.timing.clock import PhaseClock
 
@@ -76,14 +83,14 @@ class SparkBatchProcessor:
             MicroflowError: Spark could not finish the job.
         """
         with tempfile.TemporaryDirectory(dir=Settings.read().spark_folder) as folder:
-            place = Path(folder)
+            job = Path(folder)
             with clock.pre():
                 session = self._session or spark_session()
-                stage(source, place / "staged")
-            self.action_ns = self._act(session, place, clock)
-            for row in clock.reading(parcels(place / "results")):
-                clock.add_pure(row["pure_ns"], row["worker"])
-                yield unpack_result(row)
+                parcels = stage(source, job / STAGED)
+            self.action_ns = self._act(session, job, parcels, clock)
+            for result, worker in clock.reading(results(job / RESULTS, parcels)):
+                clock.add_pure(result.pure_ns, worker)
+                yield result
 
     def process_batch_microflow(
         self,
@@ -97,39 +104,30 @@ class SparkBatchProcessor:
         spec = replace(self._spec, method=settings, microflow_rows=batch_size)
         return process_file(SparkBatchProcessor(spec, self._session), spec, Path(input_file), Path(output_file))
 
-    def _act(self, session: SparkSession, place: Path, clock: PhaseClock) -> int:
+    def _act(self, session: SparkSession, job: Path, parcels: int, clock: PhaseClock) -> int:
         """The Spark actions. Their time beyond the workers' own spans is what the engine costs: it stays residual."""
-        staged, results = place / "staged", place / "results"
         if self._anonymizer.scope is not Scope.DATASET:
-            return _map(session, staged, results, process_parcels(self._spec))
-        screened = place / "screened"
-        first_ns = _map(session, staged, screened, screen_parcels(self._spec))
+            return _hand_out(session, parcels, process_parcels(self._spec, job))
+        first_ns = _hand_out(session, parcels, screen_parcels(self._spec, job))
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(self._spec.method, self._spec.schema))
-        for counts in _counts(screened):
-            anonymizer.merge(counts)
+        for number in range(parcels):
+            for counts, _ in read(job / COUNTS, number):
+                anonymizer.merge(counts)
         with clock.pure():
             anonymizer.freeze()
-        return first_ns + _map(session, screened, results, anonymize_parcels(anonymizer))
+        return first_ns + _hand_out(session, parcels, anonymize_parcels(anonymizer, job))
 
 
-def _map(session: SparkSession, source: Path, target: Path, step: Step) -> int:
-    """One action, and how many nanoseconds it took."""
+def _hand_out(session: SparkSession, parcels: int, work: Work) -> int:
+    """One action, a task a parcel, and how many nanoseconds it took."""
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
-    from pyspark.sql.pandas.types import from_arrow_schema
 
     started = time.perf_counter_ns()
-    frame = session.read.schema(from_arrow_schema(step.reads)).parquet(str(source))
+    numbers = session.range(0, parcels, numPartitions=max(parcels, 1))
     try:
-        frame.mapInArrow(step.work, from_arrow_schema(step.writes)).write.parquet(str(target))
+        numbers.mapInArrow(work, numbers.schema).write.format("noop").mode("overwrite").save()
     except (PySparkException, Py4JJavaError) as error:
         # Its text may quote a value of a row: it goes no further than the log of Spark.
         raise MicroflowError("Spark could not finish the job", hint=_WHY) from error
     return time.perf_counter_ns() - started
-
-
-def _counts(folder: Path) -> Iterator[pa.RecordBatch]:
-    """What each partition counted: aggregates, never rows."""
-    for file in sorted(folder.glob("part-*.parquet")):
-        table = pq.read_table(file, columns=["counts"], filters=[("number", "=", -1)])
-        yield from (unpack(packed) for packed in table["counts"].to_pylist())

@@ -14,7 +14,7 @@ from microflow.anonymize.contract import DatasetAnonymizer, Scope
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Place, Screened, Screening, processed, warm_up, warmed
-from microflow.processors.parcels import Laid, lay, pick_up
+from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.scopes import scoped
 from microflow.timing.clock import PhaseClock
 
@@ -66,7 +66,8 @@ class LocalBatchProcessor:
             self._screen_all(flows, clock, anonymizer, spool)
             with clock.pure():
                 anonymizer.freeze()
-            for laid in clock.reading(pick_up(spool)):
+            spool.seek(0)
+            for laid in clock.reading(pick_up(batches_of(spool))):
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():

@@ -1,121 +1,90 @@
-"""Microflows as single rows: how they travel to Spark's workers and how results travel back.
+"""Microflows laid aside: the parcels of a Spark job, and the spool in which the local engine's second pass finds them.
 
-A row of Spark's is a whole microflow, its rows an Arrow stream in a binary column. So every partition is a multiple of
-the microflow by construction, no engine setting can cut one, and Spark moves bytes that both sides read without
-conversion.
+A parcel is a file, an Arrow stream in which a batch is a microflow; whatever belongs to one beside its rows travels as
+the batch's metadata. So every parcel is a multiple of the microflow by construction, and nothing can cut one. Spark
+itself sees the parcels' numbers alone: who takes which, and again where it fails, is its part; the bytes go from file
+to worker to file without passing through the JVM.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, repeat, takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from microflow.compliance import Findings
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import Place, Screened
 
-__all__ = [
-    "RESULT",
-    "SCREENED",
-    "STAGED",
-    "Laid",
-    "lay",
-    "pack",
-    "pack_findings",
-    "parcels",
-    "pick_up",
-    "stage",
-    "unpack",
-    "unpack_findings",
-    "unpack_result",
-]
+__all__ = ["PER_PARCEL", "Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
 
-#: Microflows in a staged file, which is a Spark partition: a small job is shared out too, and a large one has not more
-#: tasks than it takes to hide their fixed cost.
-_FIRST_PARTS, PER_PART = (4, 4, 8, 8, 16, 16), 25
+#: Microflows in a parcel: a small job is shared out too, and a large one has not more tasks than it takes to hide their
+#: fixed cost.
+_FIRST_PARCELS, PER_PARCEL = (4, 4, 8, 8, 16, 16), 25
 
-_PLACE = [("number", pa.int64()), ("first_row", pa.int64())]
-_BOOKS = [("rows_in", pa.int64()), ("findings", pa.binary()), ("pure_ns", pa.int64()), ("worker", pa.string())]
-STAGED = pa.schema([*_PLACE, ("rows", pa.binary())])
-#: After the first of two passes. ``kept`` are int64 positions; the row numbered -1 carries a partition's ``counts``.
-SCREENED = pa.schema([*_PLACE, *_BOOKS, ("rows", pa.binary()), ("kept", pa.binary()), ("counts", pa.binary())])
-#: The end. ``ordinals`` and ``suppressed`` are int64 arrays; ``worker`` is the process that measured ``pure_ns``.
-RESULT = pa.schema(
-    [*_PLACE, *_BOOKS, ("released", pa.binary()), ("ordinals", pa.binary()), ("suppressed", pa.binary())]
-)
-
-_FINDINGS = pa.schema([("rows", pa.int32()), ("targets", pa.int16()), ("starts", pa.int32()), ("ends", pa.int32())])
+Books = dict[bytes, bytes]
+_FINDINGS = {"rows": np.int32, "targets": np.int16, "starts": np.int32, "ends": np.int32}
 
 
-def stage(source: Iterable[Microflow], folder: Path) -> None:
-    """Lay microflows aside as Parquet files that Spark reads as one partition each; the source is read once."""
-    folder.mkdir(parents=True)
+@contextmanager
+def written(folder: Path, number: int, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchStreamWriter]:
+    """Write a parcel; it appears when it is complete, and a second one of the same number takes its place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{number:06d}-{uuid.uuid4().hex}"
+    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        yield writer
+    unfinished.replace(_parcel(folder, number))
+
+
+def read(folder: Path, number: int) -> Iterator[tuple[pa.RecordBatch, Books]]:
+    """The batches of a parcel in order, one in memory at a time, with their metadata."""
+    with pa.OSFile(str(_parcel(folder, number))) as file:
+        yield from batches_of(file)
+
+
+def _parcel(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.arrow"
+
+
+def batches_of(file: IO[bytes] | pa.NativeFile) -> Iterator[tuple[pa.RecordBatch, Books]]:
+    """The same of an open stream."""
+    with pa.ipc.open_stream(file) as reader:
+        while True:
+            try:
+                rows, books = reader.read_next_batch_with_custom_metadata()
+            except StopIteration:
+                return
+            yield rows, dict(books or {})
+
+
+def stage(source: Iterable[Microflow], folder: Path) -> int:
+    """Lay the source aside as parcels numbered from 0, and say how many; it is read once."""
     flows = iter(source)
-    sizes = chain(_FIRST_PARTS, repeat(PER_PART))
-    parts = takewhile(len, (list(islice(flows, size)) for size in sizes))
-    for part, flows_of_part in enumerate(parts):
-        columns = {
-            "number": [flow.number for flow in flows_of_part],
-            "first_row": [flow.first_row for flow in flows_of_part],
-            "rows": [pack(flow.rows) for flow in flows_of_part],
-        }
-        pq.write_table(pa.table(columns, STAGED), folder / f"part-{part:06d}.parquet", compression="lz4")
+    sizes = chain(_FIRST_PARCELS, repeat(PER_PARCEL))
+    parcels = takewhile(len, (list(islice(flows, size)) for size in sizes))
+    count = 0
+    for number, contents in enumerate(parcels):
+        with written(folder, number, contents[0].rows.schema) as writer:
+            for flow in contents:
+                writer.write_batch(flow.rows, custom_metadata=_books(Place.of(flow)))
+        count = number + 1
+    return count
 
 
-def parcels(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows that Spark wrote, in the order of their microflows, a few in memory at a time.
-
-    Each file holds one staged part's microflows in order; Spark only decides which file is whose.
-    """
-    for file in sorted(folder.glob("part-*.parquet"), key=_first_number):
-        for batch in pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size=4):
-            yield from batch.to_pylist()
-
-
-def pack(rows: pa.RecordBatch) -> bytes:
-    """A batch as an Arrow stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_batch(rows)
-    return bytes(sink.getvalue())
-
-
-def unpack(packed: bytes) -> pa.RecordBatch:
-    """The batch of an Arrow stream; it shares memory with ``packed``."""
-    with pa.ipc.open_stream(packed) as reader:
-        return reader.read_next_batch()
-
-
-def pack_findings(found: Findings) -> bytes:
-    """Findings as an Arrow stream."""
-    return pack(pa.RecordBatch.from_arrays([found.rows, found.targets, found.starts, found.ends], schema=_FINDINGS))
-
-
-def unpack_findings(packed: bytes, checked: int) -> Findings:
-    """What `pack_findings` packed."""
-    return Findings(checked, *(column.to_numpy() for column in unpack(packed).columns))
-
-
-def unpack_result(row: dict[str, Any]) -> Processed:
-    """One row of `RESULT`."""
-    return Processed(
-        number=row["number"],
-        first_row=row["first_row"],
-        rows_in=row["rows_in"],
-        released=unpack(row["released"]),
-        ordinals=np.frombuffer(row["ordinals"], np.int64),
-        suppressed=np.frombuffer(row["suppressed"], np.int64),
-        findings=unpack_findings(row["findings"], row["rows_in"]),
-        pure_ns=row["pure_ns"],
-    )
+def staged(folder: Path, number: int) -> Iterator[Microflow]:
+    """The microflows of one parcel, as they were staged."""
+    for rows, books in read(folder, number):
+        place, _ = _place(books)
+        yield Microflow(place.number, place.first_row, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,32 +97,55 @@ class Laid:
 
 
 def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid) -> None:
-    """Append one microflow to an Arrow stream; everything but its rows travels as the batch's metadata."""
-    place, screened = laid.place, laid.screened
-    numbers = np.array([place.number, place.first_row, place.rows_in, laid.pure_ns], np.int64)
-    books = {
-        "numbers": numbers.tobytes(),
-        "kept": screened.kept.tobytes(),
-        "findings": pack_findings(screened.findings),
-    }
+    """Append one screened microflow."""
+    screened = laid.screened
+    books = _books(laid.place, laid.pure_ns, kept=screened.kept) | _findings(screened.findings)
     writer.write_batch(screened.rows, custom_metadata=books)
 
 
-def pick_up(spool: IO[bytes]) -> Iterator[Laid]:
-    """What `lay` appended, in order, one microflow in memory at a time."""
-    spool.seek(0)
-    with pa.ipc.open_stream(spool) as reader:
-        while True:
-            try:
-                rows, books = reader.read_next_batch_with_custom_metadata()
-            except StopIteration:
-                return
-            number, first_row, rows_in, pure_ns = np.frombuffer(books[b"numbers"], np.int64).tolist()
-            findings = unpack_findings(books[b"findings"], rows_in)
-            screened = Screened(rows, np.frombuffer(books[b"kept"], np.int64), findings)
-            yield Laid(Place(number, first_row, rows_in), screened, pure_ns)
+def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[Laid]:
+    """What `lay` appended, in order: ``batches`` are those of a spool or of a parcel."""
+    for rows, books in batches:
+        place, pure_ns = _place(books)
+        yield Laid(place, Screened(rows, _integers(books, b"kept"), _found(books, place.rows_in)), pure_ns)
 
 
-def _first_number(file: Path) -> int:
-    numbers = pq.read_table(file, columns=["number"])["number"]
-    return min((number for number in numbers.to_pylist() if number >= 0), default=-1)
+def put(writer: pa.ipc.RecordBatchStreamWriter, result: Processed, worker: str) -> None:
+    """Append one processed microflow; ``worker`` is the process that measured its pure time."""
+    place = Place(result.number, result.first_row, result.rows_in)
+    books = _books(place, result.pure_ns, ordinals=result.ordinals, suppressed=result.suppressed)
+    books |= _findings(result.findings) | {"worker": worker.encode()}
+    writer.write_batch(result.released, custom_metadata=books)
+
+
+def results(folder: Path, parcels: int) -> Iterator[tuple[Processed, str]]:
+    """What workers `put` into so many parcels, in the order of the source, and who did it."""
+    for rows, books in chain.from_iterable(read(folder, number) for number in range(parcels)):
+        place, pure_ns = _place(books)
+        ordinals, suppressed = _integers(books, b"ordinals"), _integers(books, b"suppressed")
+        found = _found(books, place.rows_in)
+        result = Processed(place.number, place.first_row, place.rows_in, rows, ordinals, suppressed, found, pure_ns)
+        yield result, books[b"worker"].decode()
+
+
+def _books(place: Place, pure_ns: int = 0, **integers: npt.NDArray[np.int64]) -> dict[str, bytes]:
+    numbers = np.array([place.number, place.first_row, place.rows_in, pure_ns], np.int64)
+    return {name: values.tobytes() for name, values in {"numbers": numbers, **integers}.items()}
+
+
+def _place(books: Books) -> tuple[Place, int]:
+    number, first_row, rows_in, pure_ns = _integers(books, b"numbers").tolist()
+    return Place(number, first_row, rows_in), pure_ns
+
+
+def _integers(books: Books, name: bytes) -> npt.NDArray[np.int64]:
+    return np.frombuffer(books[name], np.int64)
+
+
+def _findings(found: Findings) -> dict[str, bytes]:
+    return {name: getattr(found, name).tobytes() for name in _FINDINGS}
+
+
+def _found(books: Books, checked: int) -> Findings:
+    columns = (np.frombuffer(books[name.encode()], kind) for name, kind in _FINDINGS.items())
+    return Findings(checked, *columns)

@@ -9,7 +9,6 @@ spans a top cut, which is all that is lost against the exact form.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,25 +83,12 @@ def anonymize_distributed(
     apart = routed.repartition(_count(tree), _REGION)
     released = apart.groupBy(_REGION).applyInArrow(work, from_arrow_schema(output)).persist()
     classes = released.groupBy(*names).count()
-    with _arrow_batches(frame):
-        found = classes.agg(f.min("count").alias("k"), f.sum("count").alias("rows")).first()
+    found = classes.agg(f.min("count").alias("k"), f.sum("count").alias("rows")).first()
     k, rows = (int(found["k"] or 0), int(found["rows"] or 0)) if found else (0, 0)
     if rows and k < settings.k:
         released.unpersist()
         raise MicroflowError(f"a class of {k} rows was formed where {settings.k} were asked for; nothing is released")
     return Distributed(released, rows, seen - rows, k, _count(tree))
-
-
-@contextmanager
-def _arrow_batches(frame: DataFrame) -> Iterator[None]:
-    """Arrow batches of rows while an action runs; our sessions move parcels, of which a few fill a batch."""
-    conf, name = frame.sparkSession.conf, "spark.sql.execution.arrow.maxRecordsPerBatch"
-    before = conf.get(name)
-    conf.set(name, "10000")
-    try:
-        yield
-    finally:
-        conf.set(name, str(before))
 
 
 def top_cuts(sample: pd.DataFrame, regions: int) -> Cut | int:

@@ -19,21 +19,14 @@ from microflow.settings import Settings
 __all__ = ["ship_package", "spark_session"]
 
 _QUIET = Path(__file__).with_name("log4j2.properties")
-# The JVM moves bytes while Python's workers compute on the same cores: what it spends on compiling a second time, and
-# on collecting garbage beside the program, is taken from them.
+# The JVM hands numbers out while Python's workers compute on the same cores: what it spends on compiling a second time,
+# and on collecting garbage beside the program, is taken from them.
 _LEAN = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()} {_LEAN}",
-    "spark.driver.memory": "1g",
     "spark.sql.session.timeZone": "UTC",
-    # A row is a whole microflow here: a few of them make an Arrow batch.
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "8",
-    # Opening a file "costs" as much as a partition may hold: so each staged file is a partition of its own.
-    "spark.sql.files.maxPartitionBytes": str(2**30),
-    "spark.sql.files.openCostInBytes": str(2**30),
-    "spark.sql.parquet.compression.codec": "lz4_raw",
     # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
