@@ -42,7 +42,7 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
     Examples:
       microflow experiments run                       about six minutes on two cores
       microflow experiments run --only rq1 --force    one question, measured again
-      microflow experiments run --profile paper       hours; for print
+      microflow experiments run --profile paper       about an hour; for print
     """
     for name in only or EXPERIMENTS:
         notebook = NOTEBOOKS / f"{name}.ipynb"
@@ -70,7 +70,7 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
 
     \b
     Examples:
-      microflow experiments reproduce results.zip                     hours
+      microflow experiments reproduce results.zip                     about an hour
       microflow experiments reproduce --profile quick                 minutes
       microflow experiments reproduce --profile quick --only rq2-privacy --keep mine.zip
     """

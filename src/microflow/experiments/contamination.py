@@ -122,7 +122,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(200, 2, 2, (CLEAN, "row insert")),
     "quick": _Scale(500, 3, 3),
-    "paper": _Scale(5_000, 5, 6, precision=Precision(0.05, CLEAN, most=20)),
+    "paper": _Scale(1_500, 4, 6, precision=Precision(0.05, CLEAN, most=8)),
 }
 
 

@@ -16,7 +16,7 @@ __all__ = ["PROFILES", "Matrix", "Precision", "config_hash", "grid", "scale_of"]
 
 T = TypeVar("T")
 
-#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), what a paper needs.
+#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), an hour (for print).
 PROFILES = ("smoke", "quick", "paper")
 
 

@@ -73,8 +73,8 @@ _SCALES = {
     "smoke": _Scale(SETTINGS[1::4], SETTINGS[1:2], (2_000,), False, 3, 2, _K_ANONYMITY[1:2], 500, 100, 1),
     "quick": _Scale(SETTINGS, _TYPICAL, (10_000, 40_000), False, 3, 2, _K_ANONYMITY, 2_000, 300, 1),
     "paper": _Scale(
-        SETTINGS, SETTINGS, (1_000_000, 10_000, 100_000), True, 5, 6, _K_ANONYMITY, 50_000, 2_000, 5,
-        Precision(0.02, _REFERENCE, most=20),
+        SETTINGS, SETTINGS, (60_000, 10_000), True, 3, 6, _K_ANONYMITY, 10_000, 1_000, 3,
+        Precision(0.02, _REFERENCE, most=7),
     ),
 }  # fmt: skip
 

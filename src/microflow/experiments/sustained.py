@@ -35,7 +35,7 @@ class _Scale:
     blocks: int
 
 
-_SCALES = {"smoke": _Scale(0.5, 0.1, 1), "quick": _Scale(0.5, 0.1, 1), "paper": _Scale(10.0, 0.01, 5)}
+_SCALES = {"smoke": _Scale(0.5, 0.1, 1), "quick": _Scale(0.5, 0.1, 1), "paper": _Scale(2.0, 0.05, 3)}
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:

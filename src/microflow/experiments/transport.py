@@ -60,7 +60,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(600, 100, 200, 1),
     "quick": _Scale(1_800, 300, 300, 2),
-    "paper": _Scale(40_000, 10_000, 300, 10, hybrid=True),
+    "paper": _Scale(12_000, 3_000, 300, 4, hybrid=True),
 }
 
 

@@ -97,8 +97,8 @@ def _forget(connector: PostgreSQLConnector, job_id: str) -> None:
     connector.transaction(delete, doing="cleaning up after a trial")
 
 
-_ROWS = {"smoke": 2_000, "quick": 30_000, "paper": 1_000_000}
-_BLOCKS = {"smoke": 1, "quick": 2, "paper": 10}
+_ROWS = {"smoke": 2_000, "quick": 30_000, "paper": 200_000}
+_BLOCKS = {"smoke": 1, "quick": 2, "paper": 6}
 
 
 def matrix(profile: str = "quick", *, seed: int = 1) -> Matrix:
