@@ -160,7 +160,8 @@ def _kill_server(state: Path, url: str, own: JobSpec, mark: int) -> Callable[[in
         postmaster = int((state / "data" / "postmaster.pid").read_text().split()[0])
         children = psutil.Process(postmaster).children()
         for victim in (postmaster, *(child.pid for child in children)):
-            os.kill(victim, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # they also end by themselves once the first is gone
+                os.kill(victim, signal.SIGKILL)
 
     return kill
 

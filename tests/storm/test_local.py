@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,10 +33,11 @@ def kill_a_bolt_once() -> Callable[[int], None]:
         if done < ROWS // 5 or killed:
             return
         for process in psutil.Process().children(recursive=True):
-            if "microflow.storm.shell" in process.cmdline() and "anonymize" in process.cmdline():
-                os.kill(process.pid, signal.SIGKILL)
-                killed.append(process.pid)
-                return
+            with suppress(psutil.NoSuchProcess):  # another child may end, or be a zombie, while we look
+                if {"microflow.storm.shell", "anonymize"} <= set(process.cmdline()):
+                    process.kill()
+                    killed.append(process.pid)
+                    return
 
     return meanwhile
 
