@@ -19,7 +19,7 @@ from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy, Rule
 from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
-from microflow.compliance.targets import Targets
+from microflow.compliance.targets import Compiled, Targets
 from microflow.schema import DatasetSchema, Record, Value
 
 __all__ = ["BatchRemedy", "RecordRemedy"]
@@ -110,15 +110,14 @@ def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
     return None
 
 
-class BatchRemedy:
-    """Remedies for microflows."""
-
+class _Remedy(Compiled):
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._spec = (policy, schema)
+        super().__init__(policy, schema)
         self._remedies = _Remedies(policy, schema)
 
-    def __reduce__(self) -> tuple[type[BatchRemedy], tuple[Policy, DatasetSchema]]:
-        return type(self), self._spec
+
+class BatchRemedy(_Remedy):
+    """Remedies for microflows."""
 
     def apply(self, rows: pa.RecordBatch, findings: Findings) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
         """Rows that survive, remedied, and the positions (int64, ascending) they had."""
@@ -155,15 +154,8 @@ class BatchRemedy:
         return pc.replace_with_mask(column, pa.array(found), pa.array(remedied, column.type))
 
 
-class RecordRemedy:
+class RecordRemedy(_Remedy):
     """Remedies for single records; gives what `BatchRemedy` gives."""
-
-    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._spec = (policy, schema)
-        self._remedies = _Remedies(policy, schema)
-
-    def __reduce__(self) -> tuple[type[RecordRemedy], tuple[Policy, DatasetSchema]]:
-        return type(self), self._spec
 
     def apply(self, record: Record, violations: Sequence[Violation]) -> Record | None:
         """The record as it may go on, as a new dict, or ``None`` where it may not be kept at all."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from microflow.compliance.conditions import Missing, Predicate
 from microflow.compliance.findings import Violation
 from microflow.compliance.policy import Policy
-from microflow.compliance.targets import GuardedField, Target, Targets
+from microflow.compliance.targets import Compiled, GuardedField, Target, Targets
 from microflow.schema import DatasetSchema, Record
 
 __all__ = ["RecordChecker"]
@@ -17,7 +17,7 @@ __all__ = ["RecordChecker"]
 Guard = Predicate
 
 
-class RecordChecker:
+class RecordChecker(Compiled):
     """A policy compiled for one record at a time; says the same as `microflow.compliance.vector.BatchChecker`.
 
     Records hold values of the schema's types (`microflow.records.coerce` makes them so); a field that is not in the
@@ -28,7 +28,7 @@ class RecordChecker:
     """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._spec = (policy, schema)
+        super().__init__(policy, schema)
         compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = compiled.all
         self._absent: list[tuple[str, int, tuple[Guard, ...]]] = []
@@ -43,9 +43,6 @@ class RecordChecker:
         self._present = [(name, tuple(tests)) for name, tests in present.items()]
         self._texts = [(field.name, field.findings) for field in compiled.texts]
         self._whole = [target.violation() for target in self.targets]
-
-    def __reduce__(self) -> tuple[type[RecordChecker], tuple[Policy, DatasetSchema]]:
-        return type(self), self._spec  # a worker compiles for itself: closures do not travel
 
     def check(self, record: Record) -> list[Violation]:
         """Every violation of one record, by rule, then by position."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from microflow.compliance.conditions import Contains, FieldCondition
 from microflow.compliance.findings import Violation
@@ -14,7 +15,20 @@ from microflow.compliance.scanner import TextScanner
 from microflow.errors import PolicyError
 from microflow.schema import Column, DatasetSchema, Dtype
 
-__all__ = ["GuardedField", "PlainTarget", "Target", "Targets", "TextField"]
+__all__ = ["Compiled", "GuardedField", "PlainTarget", "Target", "Targets", "TextField"]
+
+
+class Compiled:
+    """Base of what is compiled from a policy for a data set.
+
+    A copy in another process compiles for itself there: expressions and closures do not travel.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        self._sources = policy, schema
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Policy, DatasetSchema]]:
+        return type(self), self._sources
 
 
 @dataclass(frozen=True, slots=True)

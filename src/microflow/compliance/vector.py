@@ -14,7 +14,7 @@ import pyarrow as pa
 from microflow.compliance.conditions import Missing
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy
-from microflow.compliance.targets import PlainTarget, Target, Targets, TextField
+from microflow.compliance.targets import Compiled, PlainTarget, Target, Targets, TextField
 from microflow.schema import DatasetSchema
 
 __all__ = ["BatchChecker", "plain_expressions"]
@@ -24,7 +24,7 @@ Rows = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 Spans = npt.NDArray[np.int32]
 
 
-class BatchChecker:
+class BatchChecker(Compiled):
     """A policy compiled for a data set; give it microflows, in any number and order. Holds no state between them.
 
     Raises:
@@ -32,7 +32,7 @@ class BatchChecker:
     """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._spec = (policy, schema)
+        super().__init__(policy, schema)
         compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = compiled.all
         self._plain = np.array([target.index for target in compiled.plain], np.int32)
@@ -45,9 +45,6 @@ class BatchChecker:
                 for field in compiled.texts
             ),
         ]
-
-    def __reduce__(self) -> tuple[type[BatchChecker], tuple[Policy, DatasetSchema]]:
-        return type(self), self._spec  # a worker compiles for itself: expressions do not travel
 
     def check(self, rows: pa.RecordBatch) -> Findings:
         """The violations of one microflow, rows ascending; within a row by rule, then by position.

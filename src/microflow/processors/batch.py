@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import pyarrow as pa
-
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, Scope
 from microflow.errors import MicroflowError
 from microflow.microflows import Microflow
-from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.files import process_file
 from microflow.processors.parcels import read, results, stage
@@ -46,7 +44,7 @@ __all__ = ["SparkBatchProcessor"]
 _WHY = "Spark's log says why; workers need the packages that pyproject.toml names, and to see MICROFLOW_SPARK_FOLDER"
 
 
-class SparkBatchProcessor:
+class SparkBatchProcessor(Engine):
     """Runs the kernel on the workers of a Spark session.
 
     Args:
@@ -65,15 +63,6 @@ class SparkBatchProcessor:
         self._anonymizer = build_anonymizer(self._spec.method, self._spec.schema, self._spec.key)
         #: Nanoseconds of the Spark actions of the last job, from submission to the last result persisted.
         self.action_ns = 0
-
-    @property
-    def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every released batch."""
-        return self._anonymizer.output_schema
-
-    def describe(self) -> dict[str, object]:
-        """The method and what it guarantees, without any secret."""
-        return self._anonymizer.describe()
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source; memory on the driver is bounded by a few microflows.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Scope
 from microflow.microflows import Microflow
-from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Place, Screened, Screening, processed, warm_up, warmed
 from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.scopes import scoped
@@ -21,7 +21,7 @@ from microflow.timing.clock import PhaseClock
 __all__ = ["LocalBatchProcessor"]
 
 
-class LocalBatchProcessor:
+class LocalBatchProcessor(Engine):
     """Runs the kernel over the source, one microflow at a time; needs no Java.
 
     A method of scope data set reads its source once: screened microflows wait in a temporary file that has no name, not
@@ -33,15 +33,6 @@ class LocalBatchProcessor:
     def __init__(self, spec: ProcessingSpec) -> None:
         self._spec = spec = scoped(spec, "batch")
         self._anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
-
-    @property
-    def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every released batch."""
-        return self._anonymizer.output_schema
-
-    def describe(self) -> dict[str, object]:
-        """The method and what it guarantees, without any secret."""
-        return self._anonymizer.describe()
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""

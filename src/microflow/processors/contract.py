@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.contract import MethodSettings
+from microflow.anonymize.contract import Anonymizer, MethodSettings
 from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy
 from microflow.microflows import Microflow
@@ -18,7 +18,7 @@ from microflow.schema import DatasetSchema
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["Processed", "ProcessingSpec", "Processor"]
+__all__ = ["Engine", "Processed", "ProcessingSpec", "Processor"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,21 @@ class Processed:
     suppressed: npt.NDArray[np.int64]
     findings: Findings
     pure_ns: int
+
+
+class Engine:
+    """Base of the engines: what comes out and what it guarantees is decided by the anonymizer alone."""
+
+    _anonymizer: Anonymizer
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """The Arrow schema of every released batch."""
+        return self._anonymizer.output_schema
+
+    def describe(self) -> dict[str, object]:
+        """The method and what it guarantees, without any secret."""
+        return self._anonymizer.describe()
 
 
 class Processor(Protocol):

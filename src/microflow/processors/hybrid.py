@@ -12,7 +12,7 @@ import pyarrow as pa
 from microflow.anonymize.contract import RecordAnonymizer, Released
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.costs import LearnedCosts
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import (
@@ -33,7 +33,7 @@ from microflow.timing.clock import PhaseClock
 __all__ = ["HybridProcessor"]
 
 
-class HybridProcessor:
+class HybridProcessor(Engine):
     """The hybrid engine. Both ways give the same rows, so routing is about time only.
 
     In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, and an urgent
@@ -60,6 +60,7 @@ class HybridProcessor:
     ) -> None:
         self._spec = spec = scoped(spec or default_spec(schema), "hybrid")
         self._kernel = BatchKernel(spec)
+        self._anonymizer = self._kernel.anonymizer
         self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
         self._objectives = objectives or Objectives()
         self._learned = LearnedCosts()
@@ -67,15 +68,6 @@ class HybridProcessor:
         self._findings = FindingsBuilder(spec)
         #: Records by why they went the way they went.
         self.reasons: Counter[str] = Counter()
-
-    @property
-    def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every released batch."""
-        return self._kernel.anonymizer.output_schema
-
-    def describe(self) -> dict[str, object]:
-        """The method and what it guarantees, without any secret."""
-        return self._kernel.anonymizer.describe()
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""

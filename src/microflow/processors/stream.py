@@ -16,7 +16,7 @@ from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
-from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import FindingsBuilder, warmed
 from microflow.processors.scopes import scoped
@@ -32,7 +32,7 @@ _now = time.perf_counter_ns
 _WARM = 20
 
 
-class StormStreamProcessor:
+class StormStreamProcessor(Engine):
     """The stream engine: spout → compliance bolt → anonymize bolt → sink, one record at a time.
 
     k-anonymity needs company: with it a record waits for at most δ records (CASTLE), and `Processed.ordinals` name
@@ -53,15 +53,6 @@ class StormStreamProcessor:
         self._bolts: dict[str, AnonymizeBolt] = {}
         #: Service times of the last job: nanoseconds from taking a record to being done with it.
         self.service = LatencyRecorder()
-
-    @property
-    def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every released batch."""
-        return self._anonymizer.output_schema
-
-    def describe(self) -> dict[str, object]:
-        """The method and what it guarantees, without any secret."""
-        return self._anonymizer.describe()
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, a record at a time; microflows only group what is written.
