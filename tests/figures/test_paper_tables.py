@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microflow.experiments import contamination, rq1
+from microflow.experiments import contamination, rq1, rq2
 from microflow.experiments.runner import run_matrix
-from microflow.figures.paper import contamination_table, throughput_table
+from microflow.figures.paper import contamination_table, pipelines_table, throughput_table
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.launch import Launch
 from microflow.timing.machine import Machine
@@ -24,7 +24,7 @@ FACTORS = {"row insert": 4.0, "batch insert": 1.5, "stream": 10.0}
 
 @pytest.fixture
 def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExperimentStore]:
-    """Two quick experiments whose times are known, in a real database."""
+    """Three quick experiments whose times are known, in a real database."""
     rng, usage = np.random.default_rng(3), ResourceUsage(1.0, 1.0, 2**28, 2**27)
 
     def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
@@ -33,7 +33,7 @@ def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experi
 
     monkeypatch.setattr("microflow.timing.trials.launch", launched)
     with ExperimentStore(database_url) as opened:
-        for matrix in (contamination.matrix("quick"), rq1.throughput("quick")):
+        for matrix in (contamination.matrix("quick"), rq1.throughput("quick"), rq2.speed("quick")):
             run_matrix(matrix, opened)
         yield opened
 
@@ -64,3 +64,16 @@ def test_the_throughput_table_says_how_sure_it_is(store: ExperimentStore) -> Non
     assert float(stream[4]) > 1
     assert stream[-1] == "higher"
     assert next(row for row in table.rows if row[1] == "batch")[-1] == "reference"
+
+
+def test_the_pipelines_table_has_a_row_a_setting_and_a_column_a_place(store: ExperimentStore) -> None:
+    """The typical settings and the identity; what was not measured somewhere has an empty cell there."""
+    table = pipelines_table("quick", store)
+    assert table.columns[1:5] == [
+        f"{place} rows" for place in ("batch, 10,000", "stream, 10,000", "hybrid, 10,000", "batch, 40,000")
+    ]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert list(rows) == ["k-anonymity, k=5", "differential privacy, ε=1", "tokenization, 256 bits", "identity"]
+    assert rows["identity"][1] == ""
+    assert rows["tokenization, 256 bits"][0].startswith(("1M ±", "999k ±", "1,000k ±"))
+    assert rows["tokenization, 256 bits"][1].startswith(("100k ±", "99.9k ±"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from microflow.experiments.results import IncompleteError, Results
 from microflow.figures.catalogue import FIGURES, Drawn
 from microflow.figures.numbers import numbers_tex
 from microflow.figures.storm import storm_table
-from microflow.figures.tables import Table, with_interval
+from microflow.figures.tables import Table, with_interval, with_spread
 from microflow.store.experiments import ExperimentStore
 
 __all__ = ["ANSWERS", "TABLES", "answers_table", "write_tables"]
@@ -122,23 +123,18 @@ def methods_table(profile: str, store: ExperimentStore) -> Table:
 
 
 def pipelines_table(profile: str, store: ExperimentStore) -> Table:
-    """RQ-2: the settings that were measured on every pipeline and at several volumes."""
+    """RQ-2: the settings that were measured on every pipeline and at several volumes, a row each."""
     speeds = rq2.speed_frame(Results.read(rq2.speed(profile), store))
     everywhere = speeds[speeds.duplicated(["method", "setting"], keep=False)]
-    ordered = everywhere.sort_values(["method", "setting"], kind="stable")
-    rows = [
-        [
-            ", ".join(filter(None, (method_name(row["method"]), row["setting"]))),
-            row["pipeline"],
-            f"{row['rows']:,}",
-            with_interval(row["rate"], row["low"], row["high"]),
-        ]
-        for row in ordered.to_dict("records")
-    ]
+    places = list(dict.fromkeys(zip(everywhere["pipeline"], everywhere["rows"], strict=True)))
+    rates: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+    for row in everywhere.to_dict("records"):
+        name = ", ".join(filter(None, (method_name(row["method"]), row["setting"])))
+        rates[name][row["pipeline"], row["rows"]] = with_spread(row["rate"], row["low"], row["high"])
     return Table(
-        ["setting", "pipeline", "rows", "records/s"],
-        rows,
-        "Pure processing by pipeline and volume. Intervals are 95 %.",
+        ["setting", *(f"{pipeline}, {rows:,} rows" for pipeline, rows in places)],
+        [[name, *(cells.get(place, "") for place in places)] for name, cells in rates.items()],
+        "Records/s of pure processing by pipeline and volume; ± is half the 95 % interval.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from microflow.figures.style import short
 
-__all__ = ["Table", "sparkline", "with_interval"]
+__all__ = ["Table", "sparkline", "with_interval", "with_spread"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LATEX = str.maketrans(
@@ -99,6 +99,17 @@ def with_interval(value: float, low: float, high: float, unit: str = "") -> str:
     if math.isnan(low) or math.isnan(high):
         return f"{short(value)}{unit}"
     return f"{short(value)}{unit} [{short(low)}, {short(high)}]"
+
+
+def with_spread(value: float, low: float, high: float) -> str:
+    """A value and half of its interval as a part of it, for tables with many numbers; the value alone without one.
+
+    >>> with_spread(448_000, 448_000 / 1.25, 448_000 * 1.25)
+    '448k ±25%'
+    """
+    if math.isnan(low) or math.isnan(high) or low <= 0:
+        return short(value)
+    return f"{short(value)} ±{math.sqrt(high / low) - 1:.0%}"
 
 
 def sparkline(values: Sequence[float], low: float | None = None) -> str:
