@@ -10,11 +10,13 @@ from click.testing import CliRunner
 
 from microflow.cli import cli
 from microflow.errors import MicroflowError
+from microflow.experiments.reproduce import bundled
 from microflow.figures.paper import ANSWERS, TABLES
 from microflow.figures.readme import MARKED, results_block, with_block
 from microflow.store.experiments import ExperimentStore
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+RECORDING = README.parent / "data" / "paper.zip"
 
 
 def shape(block: str) -> list[str]:
@@ -38,6 +40,14 @@ def test_the_block_in_the_readme_is_what_the_command_writes(complete_store: Expe
     assert [line for line in shape(block) if line not in rest] == []  # `in` reads on: order counts
     assert shape(block)[-1] == "* written by `make readme`.*"
     assert len(shape(block)) > 1
+
+
+@pytest.mark.database
+def test_the_readme_says_what_the_published_recording_says(database_url: str) -> None:
+    """Whoever imports the recording gets every number in the README, to the last digit, and runs nothing."""
+    (block,) = MARKED.findall(README.read_text("utf-8"))
+    with ExperimentStore(database_url) as server, bundled(server, RECORDING) as store:
+        assert results_block("paper", store) == block
 
 
 @pytest.mark.database

@@ -62,7 +62,8 @@ def throughput_table(profile: str, store: ExperimentStore) -> Table:
     return Table(
         ["data", "pipeline", "records/s", "time beside batch", "g", "p", "difference"],
         rows,
-        f"Pure processing; {_ANALYSIS}; differences inside the noise floor ({floors}) are none.",
+        f"Pure processing, Spark's on all cores and the others' on one; {_ANALYSIS}; differences inside the noise "
+        f"floor ({floors}) are none.",
     )
 
 
