@@ -95,7 +95,10 @@ def iban(match: re.Match[str]) -> int:
 
 
 def ipv4(match: re.Match[str]) -> int:
-    """An address by itself, and no part of a longer dotted number."""
+    """An address by itself, and no part of a longer dotted number.
+
+    The expression has held the last three octets to their range; the first, of which it sees one digit apart, is ours.
+    """
     text, start, end = match.string, match.start(), match.end()
     longer = text[end : end + 1] == "." and _is_word(text, end + 1)
     glued = start > 0 and text[start - 1] == "." and _is_word(text, start - 2)

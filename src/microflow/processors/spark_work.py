@@ -24,7 +24,7 @@ from microflow.processors.contract import ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Place, Screening, processed
 from microflow.processors.parcels import Laid, lay, pick_up, put, read, staged, written
 
-__all__ = ["COUNTS", "RESULTS", "SCREENED", "STAGED", "Work", "anonymize_parcels", "process_parcels", "screen_parcels"]
+__all__ = ["COUNTS", "RESULTS", "STAGED", "Work", "anonymize_parcels", "process_parcels", "screen_parcels"]
 
 #: What ``mapInArrow`` runs: numbers of parcels go in and, once they are done, out.
 Work = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
