@@ -12,6 +12,8 @@ from microflow.errors import TimingContaminationError
 from microflow.microflows import Microflow, microflows
 from microflow.processors import HybridProcessor, LocalBatchProcessor, ProcessingSpec, StormStreamProcessor
 from microflow.processors.batch_local import BatchKernel
+from microflow.processors.morsels import Morsel
+from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
@@ -19,18 +21,20 @@ MakeRows = Callable[..., pa.RecordBatch]
 MakeSpec = Callable[..., ProcessingSpec]
 
 
-@pytest.mark.parametrize("engine", [LocalBatchProcessor, HybridProcessor, StormStreamProcessor])
-def test_one_microflow_is_held_at_a_time(engine: type, make_rows: MakeRows, make_spec: MakeSpec) -> None:
-    """A result leaves before the next but one microflow is read: memory does not grow with the source."""
+@pytest.mark.parametrize(
+    ("engine", "together"), [(LocalBatchProcessor, MORSEL), (HybridProcessor, MORSEL), (StormStreamProcessor, 1)]
+)
+def test_one_morsel_is_held_at_a_time(engine: type, together: int, make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """A result leaves before the next morsel but one microflow is read: memory does not grow with the source."""
     spec, read = make_spec("iot"), []
 
     def source() -> Iterator[Microflow]:
-        for flow in microflows([make_rows(spec.schema, 60)], 10):
+        for flow in microflows([make_rows(spec.schema, 300)], 10):
             read.append(flow.number)
             yield flow
 
     for done in engine(spec).process(source(), PhaseClock()):
-        assert len(read) <= done.number + 2
+        assert len(read) <= (done.number // together + 1) * together + 1
 
 
 @pytest.mark.parametrize("engine", [LocalBatchProcessor, HybridProcessor, StormStreamProcessor])
@@ -63,25 +67,26 @@ def test_classes_span_microflows(make_rows: MakeRows, make_spec: MakeSpec) -> No
     assert suppressed(Scope.DATASET) == 0
 
 
-def test_every_microflow_is_one_pure_span(make_rows: MakeRows, make_spec: MakeSpec) -> None:
-    """Its length travels with the result, and the spans are the clock's."""
+def test_every_morsel_is_one_pure_span(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """Its length travels with the results of its microflows, shared out by their rows without a remainder."""
     spec, clock = make_spec("iot"), PhaseClock()
-    done = list(LocalBatchProcessor(spec).process(microflows([make_rows(spec.schema, 50)], 10), clock))
-    assert [one.pure_ns for one in done] == list(clock.pure_spans)
+    done = list(LocalBatchProcessor(spec).process(microflows([make_rows(spec.schema, 195)], 10), clock))
+    shares = [one.pure_ns for one in done]
+    assert [sum(shares[:MORSEL]), sum(shares[MORSEL:-4]), sum(shares[-4:])] == list(clock.pure_spans)
+    assert shares[-1] == pytest.approx(shares[-2] / 2, abs=2)
 
 
 def test_work_outside_memory_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_rows: MakeRows, make_spec: MakeSpec
 ) -> None:
     """A kernel that opens a file while the clock runs does not get away with it."""
-    spec, run = make_spec("iot"), BatchKernel.run
+    spec, run = make_spec("iot"), BatchKernel.run_morsel
 
-    def cheat(self: BatchKernel, rows: pa.RecordBatch) -> object:
-        if rows.num_rows == 7:
-            (tmp_path / "cache").write_text("x")
-        return run(self, rows)
+    def cheat(self: BatchKernel, morsel: Morsel) -> object:
+        (tmp_path / "cache").write_text("x")
+        return run(self, morsel)
 
-    monkeypatch.setattr(BatchKernel, "run", cheat)
+    monkeypatch.setattr(BatchKernel, "run_morsel", cheat)
     flows = microflows([make_rows(spec.schema, 17)], 10)
     with pytest.raises(TimingContaminationError, match="test_batch_local"):
         list(LocalBatchProcessor(spec).process(flows, PhaseClock(guard=PurityGuard())))

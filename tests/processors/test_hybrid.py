@@ -65,7 +65,7 @@ def test_what_is_not_pure_is_pre_or_post(
 ) -> None:
     """The kernel is compiled in pre-processing and results are put together in post-processing: none is nobody's."""
     clock, seen = PhaseClock(), []
-    for name in ("BatchKernel", "processed"):
+    for name in ("BatchKernel", "results_of"):
         original = getattr(hybrid, name)
 
         def watched(*args: object, name: str = name, original: Callable[..., object] = original) -> object:
@@ -79,4 +79,4 @@ def test_what_is_not_pure_is_pre_or_post(
         with clock.pre():
             processor = HybridProcessor(spec, objectives=Objectives(urgent_ns=urgent_ns))
         list(processor.process(microflows([rows], 200), clock))
-    assert set(seen) == {("BatchKernel", "pre_processing"), ("processed", "post_processing")}
+    assert set(seen) == {("BatchKernel", "pre_processing"), ("results_of", "post_processing")}

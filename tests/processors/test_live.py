@@ -14,12 +14,13 @@ from microflow.processors.live import Service, Workload, ahead_of, measured_cost
 from microflow.processors.oracle import oracle
 from microflow.processors.router import AdaptiveRouter, Objectives, RandomRouter, Route, Router, StaticRouter
 from microflow.processors.urgency import Urgency
+from microflow.settings import MORSEL_ROWS
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import poisson, steady
 
 COSTS = Costs(single=10_000, fixed=250_000, each=500)
 STREAM_CAPACITY = 1e9 / COSTS.single
-BATCH_CAPACITY = 1_000 * 1e9 / COSTS.together(1_000)
+BATCH_CAPACITY = MORSEL_ROWS * 1e9 / COSTS.together(MORSEL_ROWS)
 
 
 def p99(router: Router, schedule: np.ndarray) -> int:

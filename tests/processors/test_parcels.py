@@ -11,7 +11,8 @@ import pytest
 from microflow.microflows import Microflow, microflows
 from microflow.processors import LocalBatchProcessor, ProcessingSpec
 from microflow.processors.contract import Processed
-from microflow.processors.kernel import Place, Screening
+from microflow.processors.kernel import Screening
+from microflow.processors.morsels import morsels
 from microflow.processors.parcels import (
     PER_PARCEL,
     Laid,
@@ -101,16 +102,16 @@ def assert_alike(one: Processed, other: Processed) -> None:
 def test_a_spool_gives_back_what_was_laid(
     make_rows: Callable[..., pa.RecordBatch], make_spec: Callable[..., ProcessingSpec]
 ) -> None:
-    """Rows, positions, findings and times, microflow by microflow."""
+    """Rows, positions, findings and times, morsel by morsel."""
     spec = make_spec("healthcare")
     screening, spool, laid = Screening(spec), io.BytesIO(), []
     with pa.ipc.new_stream(spool, spec.schema.arrow) as writer:
-        for flow in microflows([make_rows(spec.schema, 230)], 100):
-            laid.append(Laid(Place.of(flow), screening.screen(flow.rows), 7 * flow.number))
+        for turn, morsel in enumerate(morsels(microflows([make_rows(spec.schema, 530)], 100), most=2)):
+            laid.append(Laid(morsel.places, screening.screen(morsel.rows), 7 * turn))
             lay(writer, laid[-1])
     spool.seek(0)
     picked = list(pick_up(batches_of(spool)))
-    assert [(one.place, one.pure_ns) for one in picked] == [(one.place, one.pure_ns) for one in laid]
+    assert [(one.places, one.pure_ns) for one in picked] == [(one.places, one.pure_ns) for one in laid]
     for one, other in zip(picked, laid, strict=True):
         assert one.screened.rows.equals(other.screened.rows)
         assert np.array_equal(one.screened.kept, other.screened.kept)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from microflow.processors.costs import Costs
 from microflow.processors.router import AdaptiveRouter, Objectives, RandomRouter, Route, Router, StaticRouter
+from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 
 #: Break-even at 20 records; a full microflow takes 0.7 ms.
 COSTS = Costs(single=10_500, fixed=200_000, each=500)
@@ -31,7 +32,7 @@ def routers() -> dict[str, Router]:
 @settings(max_examples=15)
 @given(arrivals=st.lists(st.integers(1, 3_000), min_size=1, max_size=12), service=st.integers(1, 10**7))
 def test_every_record_is_served_once(name: str, arrivals: list[int], service: int) -> None:
-    """Whatever arrives when and whatever serving costs; no microflow holds more than 1,000."""
+    """Whatever arrives when and whatever serving costs; none holds more than a morsel, a microflow where some press."""
     router, arrived, served = routers()[name], 0, []
     for more in arrivals:
         arrived += more
@@ -39,7 +40,7 @@ def test_every_record_is_served_once(name: str, arrivals: list[int], service: in
             route = router.route(arrived)
             if route is None:
                 break
-            assert 1 <= len(route.records) <= 1_000
+            assert 1 <= len(route.records) <= (MICROFLOW_ROWS if name == "urgent" else MORSEL_ROWS)
             served += route.records
             router.observe(route, service)
     while (route := router.route(arrived)) is not None:
@@ -63,7 +64,7 @@ def test_low_load_goes_at_once_high_load_in_microflows() -> None:
     assert route is not None
     assert (route.records, route.together) == (range(3, 303), True)
     assert router.reasons == {"low load": 3, "high load": 300}
-    assert router.route(5_303).reason == "full microflow"  # type: ignore[union-attr]
+    assert router.route(12_303).reason == "as many as allowed"  # type: ignore[union-attr]
 
 
 def test_the_way_does_not_flutter_at_the_break_even_size() -> None:
@@ -85,14 +86,22 @@ def test_a_backlog_of_a_microflow_goes_as_one_whatever_was_learned() -> None:
 
 
 def test_a_missed_objective_halves_the_microflow_a_kept_one_lets_it_grow() -> None:
-    """Additive increase, multiplicative decrease, never above 1,000 rows."""
+    """Additive increase, multiplicative decrease, never above a morsel of 8,000 rows."""
     router, sizes = AdaptiveRouter(Objectives(service_ns=1_000_000), COSTS), []
     for ns in [2_000_000, 2_000_000, 500_000, 500_000, 2_000_000, 500_000]:
         route = router.route(10**6)
         assert route is not None
         sizes.append(len(route.records))
         router.observe(route, ns)
-    assert sizes == [1_000, 500, 250, 300, 350, 175]
+    assert sizes == [8_000, 4_000, 2_000, 2_400, 2_800, 1_400]
+
+
+def test_full_microflows_go_together_and_the_last_ones_as_they_are() -> None:
+    """The batch arm waits for one that is full, takes all that are, eight at most, and the rest at the end."""
+    router = StaticRouter(1_000)
+    assert router.wanted() == 1_000
+    assert [len(route.records) for route in drained(router, 10_500)] == [8_000, 2_000, 500]
+    assert router.wanted() == 11_500
 
 
 def test_urgent_records_overtake_only_where_they_would_be_late() -> None:

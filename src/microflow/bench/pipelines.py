@@ -28,7 +28,7 @@ from microflow.processors.costs import Costs
 from microflow.processors.live import Service, Workload, measured_costs, serve_hurried, serve_open_loop, simulate
 from microflow.processors.oracle import oracle
 from microflow.processors.router import AdaptiveRouter, RandomRouter, Router, StaticRouter
-from microflow.settings import MICROFLOW_ROWS
+from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import Schedule, poisson
@@ -117,7 +117,7 @@ def _service_times(flows: Sequence[Microflow]) -> list[Line]:
 
 def _by_load(service: Service, costs: Costs) -> list[Line]:
     """p99 from intended arrival to result, at loads from calm to saturated."""
-    stream, batch = 1e9 / costs.single, MICROFLOW_ROWS * 1e9 / costs.together(MICROFLOW_ROWS)
+    stream, batch = 1e9 / costs.single, MORSEL_ROWS * 1e9 / costs.together(MORSEL_ROWS)
     calm = {f"{share:.0%} of stream's capacity": share * stream for share in _BELOW}
     busy = {f"{share:.0%} of the way to batch's": stream * (batch / stream) ** share for share in _BETWEEN}
     lines, make = [], _arms(costs)

@@ -49,6 +49,12 @@ class Findings:
         """Positions of the rows with at least one violation, ascending, each once."""
         return np.unique(self.rows)
 
+    def cut(self, first: int, last: int, row: int, checked: int) -> Findings:
+        """Entries ``first`` to before ``last``, as those of a batch of ``checked`` rows that began at ``row``."""
+        mine = slice(first, last)
+        rows = self.rows[mine] - np.int32(row)
+        return Findings(checked, rows, self.targets[mine], self.starts[mine], self.ends[mine])
+
     @classmethod
     def none(cls, checked: int) -> Findings:
         """The findings of a batch without a violation."""

@@ -1,4 +1,4 @@
-"""Batch processing in this process: microflow after microflow on one core."""
+"""Batch processing in this process: morsel after morsel of microflows on one core."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Scope
 from microflow.microflows import Microflow
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
-from microflow.processors.kernel import BatchKernel, Place, Screened, Screening, processed, warm_up, warmed
+from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up, warmed
+from microflow.processors.morsels import Morsel, morsels
 from microflow.processors.parcels import Laid, batches_of, lay, pick_up
+from microflow.processors.results import results_of
 from microflow.processors.scopes import scoped
 from microflow.timing.clock import PhaseClock
 
@@ -22,9 +24,9 @@ __all__ = ["LocalBatchProcessor"]
 
 
 class LocalBatchProcessor(Engine):
-    """Runs the kernel over the source, one microflow at a time; needs no Java.
+    """Runs the kernel over the source, one morsel at a time; needs no Java.
 
-    A method of scope data set reads its source once: screened microflows wait in a temporary file that has no name, not
+    A method of scope data set reads its source once: screened morsels wait in a temporary file that has no name, not
     in memory, until the equivalence classes are decided.
     """
 
@@ -36,22 +38,22 @@ class LocalBatchProcessor(Engine):
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""
-        flows = warmed(source, clock, partial(warm_up, self._spec))
+        flows = warmed(morsels(source), clock, partial(warm_up, self._spec))
         return (
             self._in_two_passes(flows, clock) if self._anonymizer.scope is Scope.DATASET else self._once(flows, clock)
         )
 
-    def _once(self, flows: Iterator[Microflow], clock: PhaseClock) -> Iterator[Processed]:
+    def _once(self, flows: Iterator[Morsel], clock: PhaseClock) -> Iterator[Processed]:
         with clock.pre():
             kernel = BatchKernel(self._spec)
-        for flow in flows:
+        for morsel in flows:
             with clock.pure():
-                released, screened = kernel.run(flow.rows)
+                released, screened = kernel.run_morsel(morsel)
             with clock.post():
-                result = processed(flow, released, screened, clock.pure_spans[-1])
-            yield result
+                results = list(results_of(morsel.places, released, screened, clock.pure_spans[-1]))
+            yield from results
 
-    def _in_two_passes(self, flows: Iterator[Microflow], clock: PhaseClock) -> Iterator[Processed]:
+    def _in_two_passes(self, flows: Iterator[Morsel], clock: PhaseClock) -> Iterator[Processed]:
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(self._spec.method, self._spec.schema))
         with tempfile.TemporaryFile() as spool:
             self._screen_all(flows, clock, anonymizer, spool)
@@ -62,18 +64,19 @@ class LocalBatchProcessor(Engine):
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():
-                    result = processed(laid.place, released, laid.screened, laid.pure_ns + clock.pure_spans[-1])
-                yield result
+                    spent = laid.pure_ns + clock.pure_spans[-1]
+                    results = list(results_of(laid.places, released, laid.screened, spent))
+                yield from results
 
     def _screen_all(
-        self, flows: Iterator[Microflow], clock: PhaseClock, anonymizer: DatasetAnonymizer, spool: IO[bytes]
+        self, flows: Iterator[Morsel], clock: PhaseClock, anonymizer: DatasetAnonymizer, spool: IO[bytes]
     ) -> None:
-        """The first pass: every microflow checked, remedied, observed and laid aside on disk."""
+        """The first pass: every morsel checked, remedied, observed and laid aside on disk."""
         screening = Screening(self._spec)
         with pa.ipc.new_stream(spool, self._spec.schema.arrow) as writer:
-            for flow in flows:
+            for morsel in flows:
                 with clock.pure():
-                    screened: Screened = screening.screen(flow.rows)
+                    screened: Screened = screening.screen(morsel.rows)
                     anonymizer.observe(screened.rows)
                 with clock.post():
-                    lay(writer, Laid(Place.of(flow), screened, clock.pure_spans[-1]))
+                    lay(writer, Laid(morsel.places, screened, clock.pure_spans[-1]))

@@ -15,15 +15,9 @@ from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.costs import LearnedCosts
 from microflow.processors.defaults import default_spec
-from microflow.processors.kernel import (
-    BatchKernel,
-    FindingsBuilder,
-    Screened,
-    merge_findings,
-    processed,
-    warm_up,
-    warmed,
-)
+from microflow.processors.kernel import BatchKernel, Screened, warm_up, warmed
+from microflow.processors.morsels import Morsel, morsels
+from microflow.processors.results import FindingsBuilder, merge_findings, results_of
 from microflow.processors.router import Objectives
 from microflow.processors.scopes import scoped
 from microflow.processors.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
@@ -36,8 +30,8 @@ __all__ = ["HybridProcessor"]
 class HybridProcessor(Engine):
     """The hybrid engine. Both ways give the same rows, so routing is about time only.
 
-    In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, and an urgent
-    one goes ahead of its microflow only where the microflow would take longer than ``objectives.urgent_ns``. Live,
+    In a file everything is at hand at once: the load is as high as it gets, so records go by morsels of microflows, and
+    an urgent one goes ahead of its morsel only where the morsel would take longer than ``objectives.urgent_ns``. Live,
     `microflow.processors.live` serves by `microflow.processors.router`. k-anonymity works in microflows (scope
     microflow): a record alone cannot be hidden among others.
 
@@ -74,32 +68,32 @@ class HybridProcessor(Engine):
         with clock.pre():
             self.reasons.clear()
             self._kernel = BatchKernel(self._spec)
-        for flow in warmed(source, clock, lambda rows: warm_up(self._spec, rows)):
+        for morsel in warmed(morsels(source), clock, lambda rows: warm_up(self._spec, rows)):
             anonymizer = self._kernel.anonymizer
-            is_slow = self._learned.now.together(len(flow)) > self._objectives.urgent_ns
+            is_slow = self._learned.now.together(len(morsel)) > self._objectives.urgent_ns
             if is_slow and isinstance(anonymizer, RecordAnonymizer):
-                yield self._urgent_first(flow, AnonymizeBolt(anonymizer), clock)
+                yield from self._urgent_first(morsel, AnonymizeBolt(anonymizer), clock)
             else:
-                yield self._whole(flow, clock)
+                yield from self._whole(morsel, clock)
 
-    def _whole(self, flow: Microflow, clock: PhaseClock) -> Processed:
+    def _whole(self, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
         with clock.pure():
-            released, screened = self._kernel.run(flow.rows)
+            released, screened = self._kernel.run_morsel(morsel)
         spent = clock.pure_spans[-1]
         with clock.post():
-            self._learned.observe(len(flow), spent, together=True)
-            self.reasons["microflow in time"] += len(flow)
-            return processed(flow, released, screened, spent)
+            self._learned.observe(len(morsel), spent, together=True)
+            self.reasons["microflow in time"] += len(morsel)
+            return list(results_of(morsel.places, released, screened, spent))
 
-    def _urgent_first(self, flow: Microflow, anonymize: AnonymizeBolt, clock: PhaseClock) -> Processed:
+    def _urgent_first(self, morsel: Morsel, anonymize: AnonymizeBolt, clock: PhaseClock) -> list[Processed]:
         """Urgent records by the bolts, then the others by the kernel."""
         with clock.pure():
-            urgent = self._urgency.of_rows(flow.rows)
+            urgent = self._urgency.of_rows(morsel.rows)
             early, rest = np.flatnonzero(urgent), np.flatnonzero(~urgent)
-            others = flow.rows.filter(pa.array(~urgent)) if len(early) else flow.rows
+            others = morsel.rows.filter(pa.array(~urgent)) if len(early) else morsel.rows
         routing = clock.pure_spans[-1]
         with clock.pre():
-            records = flow.rows.take(pa.array(early)).to_pylist()
+            records = morsel.rows.take(pa.array(early)).to_pylist()
         with clock.pure():
             passed = [anonymize(self._compliance(row, one)) for row, one in zip(early.tolist(), records, strict=True)]
         alone = clock.pure_spans[-1]
@@ -110,8 +104,8 @@ class HybridProcessor(Engine):
             self._learned.observe(len(rest), together, together=True)
             self.reasons.update({"urgent": len(early), "microflow": len(rest)})
             if len(early):
-                released, screened = self._merged(len(flow), passed, rest, released, screened)
-            return processed(flow, released, screened, routing + alone + together)
+                released, screened = self._merged(len(morsel), passed, rest, released, screened)
+            return list(results_of(morsel.places, released, screened, routing + alone + together))
 
     def _merged(
         self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened

@@ -6,53 +6,31 @@ the process they arrive in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from itertools import pairwise
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Released
-from microflow.compliance import BatchChecker, BatchRemedy, Findings, Violation
-from microflow.compliance.targets import Targets
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Released, Scope
+from microflow.compliance import BatchChecker, BatchRemedy, Findings
 from microflow.microflows import Microflow
-from microflow.processors.contract import Processed, ProcessingSpec
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.morsels import Morsel, ends_of
 from microflow.timing.clock import PhaseClock
 
-__all__ = [
-    "BatchKernel",
-    "FindingsBuilder",
-    "Place",
-    "Screened",
-    "Screening",
-    "merge_findings",
-    "missing",
-    "processed",
-    "warm_up",
-    "warmed",
-]
+__all__ = ["BatchKernel", "Screened", "Screening", "warm_up", "warmed"]
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a microflow stands in its job, without its rows."""
-
-    number: int
-    first_row: int
-    rows_in: int
-
-    @classmethod
-    def of(cls, flow: Microflow) -> Place:
-        """The place of a microflow."""
-        return cls(flow.number, flow.first_row, len(flow))
+Flow = TypeVar("Flow", Microflow, Morsel)
 
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A microflow after check and remedy: rows that may go on, the positions they had, and what was found before."""
+    """Rows after check and remedy: those that may go on, the positions they had, and what was found before."""
 
     rows: pa.RecordBatch
     kept: npt.NDArray[np.int64]
@@ -85,6 +63,17 @@ class BatchKernel:
         screened = self._screening.screen(rows)
         return self.anonymizer.anonymize(screened.rows), screened
 
+    def run_morsel(self, morsel: Morsel) -> tuple[Released, Screened]:
+        """The same of several microflows: as if each had been run, one after the other."""
+        if len(morsel.places) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
+            return self.run(morsel.rows)
+        screened = self._screening.screen(morsel.rows)
+        bounds = [0, *np.searchsorted(screened.kept, ends_of(morsel.places)).tolist()]
+        parts = [self.anonymizer.anonymize(screened.rows.slice(first, end - first)) for first, end in pairwise(bounds)]
+        kept = [first + part.kept for first, part in zip(bounds, parts, strict=False)]
+        rows = pa.concat_batches([part.rows for part in parts])
+        return Released(rows, np.concatenate(kept), screened.rows.num_rows), screened
+
 
 def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch) -> None:
     """Run everything once on copies that are thrown away: lazy imports and first-use caches are not processing."""
@@ -95,64 +84,11 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch) -> None:
     kernel.run(rows)
 
 
-def warmed(
-    source: Iterable[Microflow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]
-) -> Iterator[Microflow]:
-    """The source's microflows, read in pre-processing; the first one's rows are given to ``warm`` beforehand."""
+def warmed(source: Iterable[Flow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]) -> Iterator[Flow]:
+    """What the source holds, read in pre-processing; the first one's rows are given to ``warm`` beforehand."""
     flows = clock.reading(source)
     for first in flows:
         with clock.pre():
             warm(first.rows)
         yield first
         yield from flows
-
-
-def processed(flow: Microflow | Place, released: Released, screened: Screened, pure_ns: int) -> Processed:
-    """Ordinals and suppressed rows worked out: bookkeeping, done after the clock has stopped."""
-    place = flow if isinstance(flow, Place) else Place.of(flow)
-    positions = screened.kept[released.kept]
-    return Processed(
-        number=place.number,
-        first_row=place.first_row,
-        rows_in=place.rows_in,
-        released=released.rows,
-        ordinals=place.first_row + positions,
-        suppressed=place.first_row + missing(positions, place.rows_in),
-        findings=screened.findings,
-        pure_ns=pure_ns,
-    )
-
-
-def missing(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
-    """The positions from 0 to ``rows`` that are not among these."""
-    absent = np.ones(rows, np.bool_)
-    absent[positions] = False
-    return np.flatnonzero(absent)
-
-
-def merge_findings(first: Findings, second: Findings, rows_of_second: npt.NDArray[np.int64]) -> Findings:
-    """Findings of two disjoint parts of a microflow; the second part's row ``i`` stood at ``rows_of_second[i]``."""
-    rows = np.concatenate([first.rows, rows_of_second[second.rows].astype(np.int32)])
-    order = np.argsort(rows, kind="stable")
-    targets, starts, ends = (
-        np.concatenate([getattr(first, name), getattr(second, name)])[order] for name in ("targets", "starts", "ends")
-    )
-    return Findings(first.checked, rows[order], targets, starts, ends)
-
-
-class FindingsBuilder:
-    """Turns violations of single records into the columns that `BatchChecker` gives."""
-
-    def __init__(self, spec: ProcessingSpec) -> None:
-        targets = Targets(spec.policy, spec.schema).all
-        self._targets = {(target.rule.id, target.field): index for index, target in enumerate(targets)}
-
-    def build(self, checked: int, violations: Iterable[tuple[int, Sequence[Violation]]]) -> Findings:
-        """Findings of ``checked`` rows; ``violations`` are pairs of a row position and what was found there."""
-        found = [
-            (row, self._targets[one.rule, one.field], one.start, one.end)
-            for row, of_record in violations
-            for one in of_record
-        ]
-        columns = np.array(found, np.int32).reshape(-1, 4).T
-        return Findings(checked, columns[0], columns[1].astype(np.int16), columns[2], columns[3])

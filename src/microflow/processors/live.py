@@ -24,7 +24,7 @@ from microflow.processors.router import Route, Router
 from microflow.processors.scopes import with_scope
 from microflow.processors.urgency import Urgency
 from microflow.schema import Record
-from microflow.settings import MICROFLOW_ROWS
+from microflow.settings import MORSEL_ROWS
 from microflow.timing.open_loop import OpenLoop, OpenLoopRun
 from microflow.timing.schedules import Schedule
 
@@ -47,8 +47,8 @@ class Workload:
 
     def __init__(self, rows: pa.RecordBatch) -> None:
         self._records: list[Record] = rows.to_pylist()
-        # A microflow may begin at the last record: the head is repeated behind the end.
-        head = [rows.slice(0, MICROFLOW_ROWS)] * -(-MICROFLOW_ROWS // rows.num_rows)
+        # A morsel may begin at the last record: the head is repeated behind the end.
+        head = [rows.slice(0, MORSEL_ROWS)] * -(-MORSEL_ROWS // rows.num_rows)
         self._rows = pa.concat_batches([rows, *head])
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Workload:
         return self._records[ordinal % len(self._records)]
 
     def rows(self, ordinals: Sequence[int]) -> pa.RecordBatch:
-        """Up to 1,000 records as rows; copied only where they do not follow each other."""
+        """Up to a morsel of records as rows; copied only where they do not follow each other."""
         if isinstance(ordinals, range):
             return self._rows.slice(ordinals.start % len(self._records), len(ordinals))
         return self._rows.take(pa.array(np.asarray(ordinals, np.int64) % len(self._records)))
@@ -101,7 +101,7 @@ class Service:
 
 
 def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
-    """What serving costs here and now: medians of services alone and of microflows of 10 and 1,000. Pre-processing."""
+    """What serving costs here and now: medians of services alone, of a few records, of a morsel. Pre-processing."""
 
     def median(size: int, *, together: bool) -> float:
         times = []
@@ -113,8 +113,8 @@ def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
             times.append(_now() - started)
         return float(np.median(times))
 
-    few, many = 10, MICROFLOW_ROWS
-    alone = median(many // 10, together=False) / (many // 10)
+    some, few, many = 100, 10, MORSEL_ROWS
+    alone = median(some, together=False) / some
     low, high = median(few, together=True), median(many, together=True)
     each = max((high - low) / (many - few), 0.0)
     return Costs(alone, max(low - few * each, 0.0), each)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.processors.costs import Costs
-from microflow.settings import MICROFLOW_ROWS
+from microflow.settings import MORSEL_ROWS
 from microflow.timing.open_loop import OpenLoopRun
 from microflow.timing.schedules import Schedule
 
@@ -38,28 +38,27 @@ class _Way:
 
 def oracle(schedule: Schedule, costs: Costs, *, beam: int = 8) -> OpenLoopRun:
     """The best run found; exact for short schedules with a wide beam, else an upper bound of the best mean latency."""
-    arrivals = schedule.tolist()
     ways: dict[int, list[_Way]] = defaultdict(list)
     ways[0] = [_Way(0, 0.0, 0.0, None)]
-    for served in range(len(arrivals)):
+    for served in range(len(schedule)):
         for way in _best(ways.pop(served, []), beam):
-            for size, start, cost in _choices(arrivals, way, costs):
+            for size, start, cost in _choices(schedule, way, costs):
                 end = start + cost
                 ways[served + size].append(_Way(served + size, end, way.total_ns + size * end, way))
-    best = min(ways[len(arrivals)], key=lambda way: way.total_ns)
-    return OpenLoopRun(schedule, _completions(best, len(arrivals)), np.empty(0, np.int64))
+    best = min(ways[len(schedule)], key=lambda way: way.total_ns)
+    return OpenLoopRun(schedule, _completions(best, len(schedule)), np.empty(0, np.int64))
 
 
-def _choices(arrivals: list[int], way: _Way, costs: Costs) -> Iterator[tuple[int, float, float]]:
+def _choices(arrivals: Schedule, way: _Way, costs: Costs) -> Iterator[tuple[int, float, float]]:
     """How many records next, when to start, and what it costs."""
     first = way.served
-    start = max(way.free_ns, arrivals[first])
+    start = max(way.free_ns, float(arrivals[first]))
     yield 1, start, costs.single
-    arrived = int(np.searchsorted(arrivals[first : first + MICROFLOW_ROWS], start, "right"))
-    sizes = {min(max(round(arrived * factor), arrived + (factor > 1)), MICROFLOW_ROWS) for factor in _WAITED_FOR}
+    arrived = int(np.searchsorted(arrivals[first : first + MORSEL_ROWS], start, "right"))
+    sizes = {min(max(round(arrived * factor), arrived + (factor > 1)), MORSEL_ROWS) for factor in _WAITED_FOR}
     for size in sizes:
         if first + size <= len(arrivals):
-            yield size, max(start, arrivals[first + size - 1]), costs.together(size)
+            yield size, max(start, float(arrivals[first + size - 1])), costs.together(size)
 
 
 def _best(ways: list[_Way], beam: int) -> list[_Way]:

@@ -23,7 +23,8 @@ import pyarrow as pa
 from microflow.compliance import Findings
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
-from microflow.processors.kernel import Place, Screened
+from microflow.processors.kernel import Screened
+from microflow.processors.morsels import Place, Places
 
 __all__ = ["PER_PARCEL", "Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
 
@@ -75,7 +76,8 @@ def stage(source: Iterable[Microflow], folder: Path) -> int:
     for number, contents in enumerate(parcels):
         with written(folder, number, contents[0].rows.schema) as writer:
             for flow in contents:
-                writer.write_batch(flow.rows, custom_metadata=_books(Place.of(flow)))
+                place = Place(flow.number, flow.first_row, len(flow))
+                writer.write_batch(flow.rows, custom_metadata=_books((place,)))
         count = number + 1
     return count
 
@@ -83,37 +85,38 @@ def stage(source: Iterable[Microflow], folder: Path) -> int:
 def staged(folder: Path, number: int) -> Iterator[Microflow]:
     """The microflows of one parcel, as they were staged."""
     for rows, books in read(folder, number):
-        place, _ = _place(books)
+        (place,), _ = _places(books)
         yield Microflow(place.number, place.first_row, rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A screened microflow that waits for the second pass, and the nanoseconds spent on it so far."""
+    """A screened morsel that waits for the second pass, and the nanoseconds spent on it so far."""
 
-    place: Place
+    places: Places
     screened: Screened
     pure_ns: int
 
 
 def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid) -> None:
-    """Append one screened microflow."""
+    """Append one screened morsel."""
     screened = laid.screened
-    books = _books(laid.place, laid.pure_ns, kept=screened.kept) | _findings(screened.findings)
+    books = _books(laid.places, laid.pure_ns, kept=screened.kept) | _findings(screened.findings)
     writer.write_batch(screened.rows, custom_metadata=books)
 
 
 def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[Laid]:
     """What `lay` appended, in order: ``batches`` are those of a spool or of a parcel."""
     for rows, books in batches:
-        place, pure_ns = _place(books)
-        yield Laid(place, Screened(rows, _integers(books, b"kept"), _found(books, place.rows_in)), pure_ns)
+        places, pure_ns = _places(books)
+        found = _found(books, sum(place.rows_in for place in places))
+        yield Laid(places, Screened(rows, _integers(books, b"kept"), found), pure_ns)
 
 
 def put(writer: pa.ipc.RecordBatchStreamWriter, result: Processed, worker: str) -> None:
     """Append one processed microflow; ``worker`` is the process that measured its pure time."""
     place = Place(result.number, result.first_row, result.rows_in)
-    books = _books(place, result.pure_ns, ordinals=result.ordinals, suppressed=result.suppressed)
+    books = _books((place,), result.pure_ns, ordinals=result.ordinals, suppressed=result.suppressed)
     books |= _findings(result.findings) | {"worker": worker.encode()}
     writer.write_batch(result.released, custom_metadata=books)
 
@@ -121,21 +124,22 @@ def put(writer: pa.ipc.RecordBatchStreamWriter, result: Processed, worker: str) 
 def results(folder: Path, parcels: int) -> Iterator[tuple[Processed, str]]:
     """What workers `put` into so many parcels, in the order of the source, and who did it."""
     for rows, books in chain.from_iterable(read(folder, number) for number in range(parcels)):
-        place, pure_ns = _place(books)
+        (place,), pure_ns = _places(books)
         ordinals, suppressed = _integers(books, b"ordinals"), _integers(books, b"suppressed")
         found = _found(books, place.rows_in)
         result = Processed(place.number, place.first_row, place.rows_in, rows, ordinals, suppressed, found, pure_ns)
         yield result, books[b"worker"].decode()
 
 
-def _books(place: Place, pure_ns: int = 0, **integers: npt.NDArray[np.int64]) -> dict[str, bytes]:
-    numbers = np.array([place.number, place.first_row, place.rows_in, pure_ns], np.int64)
-    return {name: values.tobytes() for name, values in {"numbers": numbers, **integers}.items()}
+def _books(places: Places, pure_ns: int = 0, **integers: npt.NDArray[np.int64]) -> dict[str, bytes]:
+    where = np.array([(place.number, place.first_row, place.rows_in) for place in places], np.int64)
+    named = {"places": where, "pure_ns": np.array([pure_ns], np.int64), **integers}
+    return {name: values.tobytes() for name, values in named.items()}
 
 
-def _place(books: Books) -> tuple[Place, int]:
-    number, first_row, rows_in, pure_ns = _integers(books, b"numbers").tolist()
-    return Place(number, first_row, rows_in), pure_ns
+def _places(books: Books) -> tuple[Places, int]:
+    where = _integers(books, b"places").reshape(-1, 3).tolist()
+    return tuple(Place(*one) for one in where), int(_integers(books, b"pure_ns")[0])
 
 
 def _integers(books: Books, name: bytes) -> npt.NDArray[np.int64]:

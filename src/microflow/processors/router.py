@@ -1,10 +1,10 @@
 """Who decides what is served next, and how: record by record at a low load, in microflows at a high one.
 
 The adaptive router holds nothing back: what has arrived is served, so the size of a microflow follows the load by
-itself (natural batching). It chooses the cheaper way by costs it learns, with a band around the break-even size so
-that it does not flutter (hysteresis), and bounds the microflow by a latency objective, added to when it is kept and
-halved when it is missed (AIMD as in Clipper, Crankshaw et al., NSDI 2017). Urgent records overtake only where they
-would otherwise be late.
+itself (natural batching), up to a morsel of eight. It chooses the cheaper way by costs it learns, with a band
+around the break-even size so that it does not flutter (hysteresis), and bounds the microflow by a latency objective,
+added to when it is kept and halved when it is missed (AIMD as in Clipper, Crankshaw et al., NSDI 2017). Urgent records
+overtake only where they would otherwise be late.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from microflow.processors.costs import Costs, LearnedCosts
-from microflow.settings import MICROFLOW_ROWS
+from microflow.settings import MICROFLOW_ROWS, MORSEL, MORSEL_ROWS
 
 __all__ = ["AdaptiveRouter", "Objectives", "RandomRouter", "Route", "Router", "StaticRouter"]
 
@@ -25,8 +25,8 @@ __all__ = ["AdaptiveRouter", "Objectives", "RandomRouter", "Route", "Router", "S
 HYSTERESIS = 1.25
 #: One in so many services of a single record is learned from: learning from all would cost a tenth of serving them.
 _SAMPLED = 16
-#: Records by which the bound grows after a full microflow that kept the objective.
-_GROWTH = 50
+#: The bound grows by such a part of the most after as large a microflow as it allowed has kept the objective.
+_GROWTH = 1 / 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,10 @@ class _InOrder:
 
 
 class StaticRouter(_InOrder):
-    """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for."""
+    """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for.
+
+    Of these as many as are full by then go together, up to a morsel: what the batch engine does with a file.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -98,8 +101,11 @@ class StaticRouter(_InOrder):
 
     def route(self, arrived: int) -> Route | None:
         """The same at every load."""
-        size = min(arrived - self._next, self._size)
-        return self._take(size, "static", together=self._size > 1) if size else None
+        waiting = arrived - self._next
+        if not waiting:
+            return None
+        full = min(waiting // self._size, MORSEL) if self._size > 1 else 1
+        return self._take(full * self._size or waiting, "static", together=self._size > 1)
 
 
 class RandomRouter(_InOrder):
@@ -115,7 +121,7 @@ class RandomRouter(_InOrder):
         if not waiting:
             return None
         together = bool(self._rng.integers(2))
-        return self._take(min(waiting, MICROFLOW_ROWS) if together else 1, "coin", together=together)
+        return self._take(min(waiting, MORSEL_ROWS) if together else 1, "coin", together=together)
 
 
 class AdaptiveRouter(_InOrder):
@@ -140,7 +146,9 @@ class AdaptiveRouter(_InOrder):
         super().__init__()
         self._objectives = objectives or Objectives()
         self._learned = LearnedCosts(costs)
-        self._bound = MICROFLOW_ROWS
+        # An urgent record waits for the service under way at least: where there may be one, none is of a whole morsel.
+        self._most = MORSEL_ROWS if urgent is None else MICROFLOW_ROWS
+        self._bound = self._most
         self._together = False
         self._alone = 0
         self._urgent = urgent
@@ -171,7 +179,7 @@ class AdaptiveRouter(_InOrder):
         if not self._together:
             return self._take(1, "low load", together=False)
         size = min(waiting, self._bound)
-        return self._take(size, "full microflow" if size == self._bound else "high load", together=True)
+        return self._take(size, "as many as allowed" if size == self._bound else "high load", together=True)
 
     def observe(self, route: Route, ns: int) -> None:
         """Learn the costs; bound the microflow by the objective."""
@@ -184,7 +192,7 @@ class AdaptiveRouter(_InOrder):
         if ns > self._objectives.service_ns:
             self._bound = max(self._bound // 2, int(self._learned.break_even), 1)
         elif len(route.records) == self._bound:
-            self._bound = min(self._bound + _GROWTH, MICROFLOW_ROWS)
+            self._bound = min(self._bound + round(_GROWTH * self._most), self._most)
 
     def _take_around(self, waiting: int) -> Route | None:
         """The head of the queue without those that overtook."""
@@ -209,7 +217,7 @@ class AdaptiveRouter(_InOrder):
         while self._pressing and self._pressing[0] < horizon:
             self._pressing.popleft()  # its turn has come
         late: list[int] = []
-        while self._pressing and len(late) < MICROFLOW_ROWS:
+        while self._pressing and len(late) < self._most:
             late.append(self._pressing.popleft())
         return self._with_predecessors(late)
 

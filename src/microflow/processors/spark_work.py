@@ -2,7 +2,7 @@
 
 A worker is handed numbers of parcels, reads each from a folder that all workers see, and leaves its result in another.
 It compiles a specification once, however many tasks it runs. The clock of `Processed.pure_ns` is the worker's own,
-started after a microflow is read and stopped before its result is written.
+started after a morsel is read and stopped before its result is written.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.processors.contract import ProcessingSpec
-from microflow.processors.kernel import BatchKernel, Place, Screening, processed
+from microflow.processors.kernel import BatchKernel, Screening
+from microflow.processors.morsels import morsels
 from microflow.processors.parcels import Laid, lay, pick_up, put, read, staged, written
+from microflow.processors.results import results_of
 
 __all__ = ["COUNTS", "RESULTS", "STAGED", "Work", "anonymize_parcels", "process_parcels", "screen_parcels"]
 
@@ -34,17 +36,18 @@ _now = time.perf_counter_ns
 
 
 def process_parcels(spec: ProcessingSpec, job: Path) -> Work:
-    """The whole kernel on each microflow: for methods that release a microflow by itself."""
+    """The whole kernel on each morsel: for methods that release a microflow by itself."""
     packed = pickle.dumps(spec)
 
     def work(parcel: int) -> None:
         kernel = _kernel(packed)
         with written(job / RESULTS, parcel, kernel.anonymizer.output_schema) as writer:
-            for flow in staged(job / STAGED, parcel):
+            for morsel in morsels(staged(job / STAGED, parcel)):
                 started = _now()
-                released, screened = kernel.run(flow.rows)
+                released, screened = kernel.run_morsel(morsel)
                 spent = _now() - started
-                put(writer, processed(flow, released, screened, spent), _worker())
+                for result in results_of(morsel.places, released, screened, spent):
+                    put(writer, result, _worker())
 
     return _each(work)
 
@@ -57,12 +60,12 @@ def screen_parcels(spec: ProcessingSpec, job: Path) -> Work:
         spec, screening = _screening(packed)
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         with written(job / SCREENED, parcel, spec.schema.arrow) as writer:
-            for flow in staged(job / STAGED, parcel):
+            for morsel in morsels(staged(job / STAGED, parcel)):
                 started = _now()
-                screened = screening.screen(flow.rows)
+                screened = screening.screen(morsel.rows)
                 anonymizer.observe(screened.rows)
                 spent = _now() - started
-                lay(writer, Laid(Place.of(flow), screened, spent))
+                lay(writer, Laid(morsel.places, screened, spent))
         counts = anonymizer.counts
         with written(job / COUNTS, parcel, counts.schema) as writer:
             writer.write_batch(counts)
@@ -81,7 +84,8 @@ def anonymize_parcels(anonymizer: DatasetAnonymizer, job: Path) -> Work:
                 started = _now()
                 released = frozen.anonymize(laid.screened.rows)
                 spent = _now() - started + laid.pure_ns
-                put(writer, processed(laid.place, released, laid.screened, spent), _worker())
+                for result in results_of(laid.places, released, laid.screened, spent):
+                    put(writer, result, _worker())
 
     return _each(work)
 

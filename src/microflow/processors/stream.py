@@ -18,7 +18,8 @@ from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
-from microflow.processors.kernel import FindingsBuilder, warmed
+from microflow.processors.kernel import warmed
+from microflow.processors.results import FindingsBuilder
 from microflow.processors.scopes import scoped
 from microflow.records import coerce, to_batch
 from microflow.schema import Record
