@@ -27,6 +27,15 @@ def test_in_a_file_records_go_by_microflow(make_rows: MakeRows, make_spec: MakeS
     assert reasons(patient, make_rows(spec.schema, 500)) == {"microflow in time": 500}
 
 
+def test_so_many_go_together_as_an_urgent_record_can_wait_for(make_rows: MakeRows, make_spec: MakeSpec) -> None:
+    """A morsel of eight where there is time, a single microflow where there is none."""
+    spec = make_spec("iot", Method.K_ANONYMITY, k=2)
+    for urgent_ns, spans in ((10**12, 2), (0, 16)):
+        clock, processor = PhaseClock(), HybridProcessor(spec, objectives=Objectives(urgent_ns=urgent_ns))
+        list(processor.process(microflows([make_rows(spec.schema, 320)], 20), clock))
+        assert len(clock.pure_spans) == spans
+
+
 def test_urgent_records_go_ahead_where_their_microflow_is_too_slow(make_rows: MakeRows, make_spec: MakeSpec) -> None:
     """Exactly those that the rules name."""
     spec = make_spec("healthcare")

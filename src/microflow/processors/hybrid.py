@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,13 @@ from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.costs import LearnedCosts
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import BatchKernel, Screened, warm_up, warmed
-from microflow.processors.morsels import Morsel, morsels
+from microflow.processors.morsels import Morsel
 from microflow.processors.results import FindingsBuilder, merge_findings, results_of
 from microflow.processors.router import Objectives
 from microflow.processors.scopes import scoped
 from microflow.processors.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import to_batch
+from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["HybridProcessor"]
@@ -30,10 +32,10 @@ __all__ = ["HybridProcessor"]
 class HybridProcessor(Engine):
     """The hybrid engine. Both ways give the same rows, so routing is about time only.
 
-    In a file everything is at hand at once: the load is as high as it gets, so records go by morsels of microflows, and
-    an urgent one goes ahead of its morsel only where the morsel would take longer than ``objectives.urgent_ns``. Live,
-    `microflow.processors.live` serves by `microflow.processors.router`. k-anonymity works in microflows (scope
-    microflow): a record alone cannot be hidden among others.
+    In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, as many of them
+    together as take no longer than ``objectives.urgent_ns``; where one alone takes longer, urgent records go ahead of
+    it. Live, `microflow.processors.live` serves by `microflow.processors.router`. k-anonymity works in microflows
+    (scope microflow): a record alone cannot be hidden among others.
 
     Args:
         spec: What to do; by default ``schema`` under its own policy, tokenized.
@@ -68,13 +70,22 @@ class HybridProcessor(Engine):
         with clock.pre():
             self.reasons.clear()
             self._kernel = BatchKernel(self._spec)
-        for morsel in warmed(morsels(source), clock, lambda rows: warm_up(self._spec, rows)):
+        flows = warmed(source, clock, lambda rows: warm_up(self._spec, rows))
+        while several := list(islice(flows, self._at_once())):
+            with clock.pre():
+                morsel = Morsel.of(several)
             anonymizer = self._kernel.anonymizer
             is_slow = self._learned.now.together(len(morsel)) > self._objectives.urgent_ns
             if is_slow and isinstance(anonymizer, RecordAnonymizer):
                 yield from self._urgent_first(morsel, AnonymizeBolt(anonymizer), clock)
             else:
                 yield from self._whole(morsel, clock)
+
+    def _at_once(self) -> int:
+        """So many microflows take no longer than an urgent record among them may wait; one in any case."""
+        costs = self._learned.now
+        in_time = (self._objectives.urgent_ns - costs.fixed) / max(costs.each * self._spec.microflow_rows, 1.0)
+        return min(max(int(in_time), 1), MORSEL)
 
     def _whole(self, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
         with clock.pure():
