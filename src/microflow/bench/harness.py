@@ -8,6 +8,9 @@ rounds' paired ratios, its interval a bootstrap over the rounds (Kalibera and Jo
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from microflow.errors import MicroflowError
 from microflow.timing.statistics import bootstrap_interval
 
 #: From here on a value is printed without decimals.
 MANY = 1_000
 
-__all__ = ["Case", "Line", "fixed", "measure", "render", "save"]
+__all__ = ["Case", "Line", "fixed", "in_one_thread", "measure", "render", "save"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,20 @@ def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: i
                 rates[cases[index].name].append(rate)
     samples = {name: np.asarray(values) for name, values in rates.items()}
     return [_line(case, samples) for case in cases]
+
+
+def in_one_thread(module: str, rows: int) -> list[Line]:
+    """What ``python -m module rows`` prints: lines as JSON. A process of its own, in which Polars has one thread.
+
+    Raises:
+        MicroflowError: it failed.
+    """
+    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    command = [sys.executable, "-m", module, str(rows)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MicroflowError("the benchmark's process failed", hint=done.stderr.strip().rpartition("\n")[2])
+    return [Line(**line) for line in json.loads(done.stdout)]
 
 
 def _rate(case: Case) -> float:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.contract import Method
+from microflow.bench import saturation
 from microflow.bench.blocks import Goal, compared, interleaved
-from microflow.bench.harness import Line, fixed
+from microflow.bench.harness import Line, fixed, in_one_thread
+from microflow.bench.saturation import spec_of
 from microflow.bench.spark import spark_lines
-from microflow.compliance import load_policy
 from microflow.datasets import generate
-from microflow.descriptors import load_schema
 from microflow.microflows import Microflow, microflows
-from microflow.processors import (
-    HybridProcessor,
-    LocalBatchProcessor,
-    ProcessingSpec,
-    Processor,
-    StormStreamProcessor,
-)
+from microflow.processors import StormStreamProcessor
 from microflow.processors.costs import Costs
 from microflow.processors.live import Service, Workload, measured_costs, serve_hurried, serve_open_loop, simulate
 from microflow.processors.oracle import oracle
@@ -36,16 +29,14 @@ from microflow.timing.schedules import Schedule, poisson
 __all__ = ["run"]
 
 ROWS = 40_000
-_KEY = hashlib.sha512(b"microflow bench").digest()
 _SERVICE_GOAL_US = 50
-#: The stream is so much slower that it gets a part of the rows.
-_STREAM_PART = 8
+#: A record at a time takes a while.
+_STREAM_FLOWS = 5
 #: Offered loads: parts of the stream's capacity, then parts of the way (on a logarithmic scale) from there to batch's.
 _BELOW, _BETWEEN = (0.1, 0.45), (0.33, 0.67)
 _SECONDS = 0.3
 _STATIC: dict[str, Callable[[], Router]] = {"stream": lambda: StaticRouter(1), "batch": lambda: StaticRouter(1_000)}
 
-_BATCH_GOAL, _STREAM_GOAL = Goal(1.5e6, of_ratio=False), Goal(1e5, of_ratio=False)
 #: Below half of the stream's capacity the hybrid may be this much slower; above it must beat both static arms.
 _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_least=False), Goal(1.5, at_least=False)
 
@@ -53,58 +44,21 @@ _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_l
 def run(rows: int | None = None) -> list[Line]:
     """Rates at saturation, service times, the hybrid by offered load and under a burst, Spark where there is Java."""
     flows = list(microflows(batch.rows for batch in generate("healthcare", rows or ROWS, seed=1)))
-    _check_equal(flows[:3])
-    service = Service(_spec(), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
+    service = Service(spec_of(), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
     costs = measured_costs(service)
-    lines = [*_saturation(flows), *_service_times(flows), *_by_load(service, costs), *_burst(costs)]
-    return [*lines, *spark_lines(_spec(), flows)]
-
-
-def _spec(method: Method = Method.TOKENIZATION) -> ProcessingSpec:
-    schema, settings = load_schema("healthcare"), MethodSettings(method, seed=1)
-    return ProcessingSpec(schema, load_policy(schema.policy), settings, key=_KEY[: settings.key_bits // 8])
-
-
-def _check_equal(flows: Sequence[Microflow]) -> None:
-    """Nothing is timed before the answers agree."""
-    answers = [
-        [(done.released.to_pylist(), done.suppressed.tolist()) for done in engine(_spec()).process(flows, PhaseClock())]
-        for engine in (LocalBatchProcessor, StormStreamProcessor, HybridProcessor)
-    ]
-    assert answers[0] == answers[1] == answers[2], "the engines release different rows: there is nothing to compare"
-
-
-def _saturation(flows: Sequence[Microflow]) -> list[Line]:
-    """The pure phase on rows in memory; the identity shows what the engine and the compliance work cost alone."""
-    few = flows[: max(len(flows) // _STREAM_PART, 1)]
-    arms: dict[str, tuple[Processor, Sequence[Microflow]]] = {
-        f"batch, {method}": (LocalBatchProcessor(_spec(method)), flows) for method in Method
-    }
-    arms["stream, tokenization"] = StormStreamProcessor(_spec()), few
-    arms["hybrid, tokenization"] = HybridProcessor(_spec()), flows
-    rates = interleaved({name: partial(_pure_rate, *arm) for name, arm in arms.items()}, rounds=5)
-    floor, batch = "batch, identity", "batch, tokenization"
-    lines = [compared(name, rates, floor, _BATCH_GOAL) for name in arms if name.startswith("batch")]
-    lines.append(compared("stream, tokenization", rates, batch, _STREAM_GOAL))
-    lines.append(compared("hybrid, tokenization", rates, batch, Goal(0.9)))
-    return lines
-
-
-def _pure_rate(processor: Processor, flows: Iterable[Microflow]) -> float:
-    """Records per second of pure processing."""
-    clock = PhaseClock()
-    rows = sum(done.rows_in for done in processor.process(flows, clock))
-    return rows / clock.pure_ns * 1e9
+    lines = in_one_thread(saturation.__name__, rows or saturation.ROWS)
+    lines += [*_service_times(flows), *_by_load(service, costs), *_burst(costs)]
+    return [*lines, *spark_lines(spec_of(), flows)]
 
 
 def _service_times(flows: Sequence[Microflow]) -> list[Line]:
     """One record's service; the delay that CASTLE adds is company waited for, in records, not time of the server."""
     lines = []
     for method in (Method.TOKENIZATION, Method.K_ANONYMITY):
-        stream = StormStreamProcessor(_spec(method))
+        stream = StormStreamProcessor(spec_of(method))
         delays = [
             flow.first_row + flow.rows_in - 1 - flow.ordinals
-            for flow in stream.process(flows[: max(len(flows) // _STREAM_PART, 1)], PhaseClock())
+            for flow in stream.process(flows[:_STREAM_FLOWS], PhaseClock())
         ]
         p99_us = stream.service.summary().p99_ns / 1e3
         goal = _SERVICE_GOAL_US if method is Method.TOKENIZATION else None
