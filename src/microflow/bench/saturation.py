@@ -28,10 +28,10 @@ from microflow.timing.clock import PhaseClock
 
 __all__ = ["ROWS", "spec_of"]
 
-ROWS = 200_000
+ROWS = 1_000_000
 #: The stream is so much slower that it gets a part of the rows.
-_STREAM_PART = 20
-_ROUNDS = 5
+_STREAM_PART = 100
+_ROUNDS = 4
 _KEY = hashlib.sha512(b"microflow bench").digest()
 _POLARS = "plain Polars, check only, whole table"
 #: In records/s: for every method on a core as good as `POLARS_THERE`, and for the stream on any.
