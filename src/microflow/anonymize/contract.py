@@ -121,7 +121,7 @@ class BatchAnonymizer(Anonymizer, Protocol):
     """A method that releases a microflow by itself (scopes record and microflow)."""
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
-        """Release one microflow."""
+        """Release one microflow; by scope record, any number of rows."""
         ...
 
 
@@ -139,7 +139,7 @@ class DatasetAnonymizer(BatchAnonymizer, Protocol):
     """A method that must observe every row (`observe` … `freeze`) before `anonymize` may be called."""
 
     def observe(self, rows: pa.RecordBatch) -> None:
-        """Count one microflow; memory grows with the quasi-identifiers' domain, not with the rows."""
+        """Count some rows; memory grows with the quasi-identifiers' domain, not with the rows."""
         ...
 
     def merge(self, counts: pa.RecordBatch) -> None:
