@@ -121,7 +121,7 @@ class BatchAnonymizer(Anonymizer, Protocol):
     """A method that releases a microflow by itself (scopes record and microflow)."""
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
-        """Release one microflow; by scope record, any number of rows."""
+        """Release one microflow; by scope record or data set, any number of rows."""
         ...
 
 
