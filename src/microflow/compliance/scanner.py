@@ -76,9 +76,8 @@ class TextScanner:
         """Pattern name, start and end (code points) of every finding, by start."""
         begin = -1
         for mark in self._marks:
-            place = text.find(mark)
-            if place >= 0:  # what bears a mark begins in the word that does
-                place = text.rfind(" ", 0, place) + 1
+            if mark in text:  # what bears a mark begins in the word that does
+                place = text.rfind(" ", 0, text.find(mark)) + 1
                 begin = place if begin < 0 else min(begin, place)
         digit = _first_digit(text)
         if digit is not None:
