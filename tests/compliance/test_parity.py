@@ -19,6 +19,7 @@ from microflow.compliance import (
     load_policy,
     policy_names,
 )
+from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema, schema_names
 from microflow.records import to_batch
 from microflow.schema import DatasetSchema
@@ -81,6 +82,23 @@ def test_both_remedies_agree_and_leave_nothing(
     assert len(forms.batch.check(remedied)) == 0
     kinds = [column.dtype.name for column in (found.rows, found.targets, found.starts, found.ends)]
     assert kinds == ["int32", "int16", "int32", "int32"]
+
+
+@pytest.mark.parametrize("name", DATA_TYPES)
+@pytest.mark.parametrize("keeps_all", [False, True])
+def test_many_rows_are_remedied_each_in_its_place(name: str, keeps_all: bool) -> None:
+    """Rows that go, cells that are remedied and cells that are not, side by side: as record after record."""
+    schema = load_schema(name)
+    forms = compiled(schema.policy, name)
+    records = next(generate(name, 700, seed=3)).rows.to_pylist()
+    expected = [forms.record_remedy.apply(record, forms.record.check(record)) for record in records]
+    if keeps_all:
+        records = [record for record, after in zip(records, expected, strict=True) if after is not None]
+    batch = to_batch(records, schema.arrow)
+    remedied, positions = forms.batch_remedy.apply(batch, forms.batch.check(batch))
+    assert remedied.to_pylist() == [after for after in expected if after is not None]
+    assert len(positions) == remedied.num_rows
+    assert remedied.to_pylist() != records
 
 
 @pytest.mark.parametrize("name", ["healthcare", "iot"])

@@ -7,7 +7,7 @@ A remedy never changes a column's type.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,25 +77,23 @@ class _Remedies:
 
     def remedied(self, field: str, value: Any, findings: Sequence[Finding]) -> Value:
         """One field's value after all its findings."""
-        for index, _, _ in findings:
-            remedy = self._whole[index]
-            if remedy is not None and value is not None:
-                value = remedy(value)
-        spans = [finding for finding in findings if self._spans[finding[0]]]
+        spans: dict[tuple[int, int], Callable[[str], str]] = {}
+        for index, start, end in findings:
+            whole, span = self._whole[index], self._spans[index]
+            if span is not None:
+                spans.setdefault((start, end), span)  # where two rules speak of one span, the earlier decides
+            elif whole is not None and value is not None:
+                value = whole(value)
         return self._redacted(field, value, spans) if spans and value is not None else value
 
-    def _redacted(self, field: str, text: str, spans: Sequence[Finding]) -> Value:
+    def _redacted(self, field: str, text: str, spans: Mapping[tuple[int, int], Callable[[str], str]]) -> Value:
         """Every span replaced, the last first, so that offsets hold.
 
         What is left beside a mask may happen to read as another identifier, hence the second look; every round takes
         digits, an ``@`` or a ``://`` away, so that there is a last one.
         """
-        # Where two rules speak of one span, the earlier decides.
-        replacements = {(start, end): self._spans[index] for index, start, end in reversed(spans)}
-        for start, end in sorted(replacements, reverse=True):
-            replace = replacements[start, end]
-            assert replace is not None
-            text = f"{text[:start]}{replace(text[start:end])}{text[end:]}"
+        for start, end in sorted(spans, reverse=True):
+            text = f"{text[:start]}{spans[start, end](text[start:end])}{text[end:]}"
         again = self._search[field](text)
         return self.remedied(field, text, again) if again else text
 
@@ -125,13 +123,12 @@ class BatchRemedy(_Remedy):
             return rows, np.arange(rows.num_rows, dtype=np.int64)
         stays = np.ones(rows.num_rows, np.bool_)
         stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
-        cells = self._cells(findings, stays)
+        cells, mask = self._cells(findings, stays), None if stays.all() else pa.array(stays)
         columns = [
-            self._remedied(name, column, cells[name]) if name in cells else column
+            self._remedied(name, column, cells[name], mask) if name in cells else _filtered(column, mask)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
-        remedied = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
-        return remedied if stays.all() else remedied.filter(pa.array(stays)), np.flatnonzero(stays)
+        return pa.RecordBatch.from_arrays(columns, schema=rows.schema), np.flatnonzero(stays)
 
     def _cells(self, findings: Findings, stays: npt.NDArray[np.bool_]) -> dict[str, dict[int, list[Finding]]]:
         """Field to row to its findings, of the rows that stay."""
@@ -142,16 +139,26 @@ class BatchRemedy(_Remedy):
             cells[self._remedies.fields[index]][row].append((index, start, end))
         return cells
 
-    def _remedied(self, field: str, column: pa.Array, cells: dict[int, list[Finding]]) -> pa.Array:
-        """The column with the remedied values in their places."""
+    def _remedied(
+        self, field: str, column: pa.Array, cells: dict[int, list[Finding]], stays: pa.BooleanArray | None
+    ) -> pa.Array:
+        """The rows of a column that stay, with the remedied values in their places."""
         rows = np.fromiter(cells, np.int64, len(cells))  # ascending, as findings are
-        found = np.zeros(len(column), np.bool_)
-        found[rows] = True
         if field in self._remedies.only_blanked:
-            return pc.if_else(pa.array(found), pa.scalar(None, column.type), column)
+            found = np.zeros(len(column), np.bool_)
+            found[rows] = True
+            return _filtered(pc.if_else(pa.array(found), pa.scalar(None, column.type), column), stays)
         values = column.take(pa.array(rows)).to_pylist()
         remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), strict=True)]
-        return pc.replace_with_mask(column, pa.array(found), pa.array(remedied, column.type))
+        # Put behind the others and taken from there: replacing strings in place, then filtering them, costs twice that.
+        places = np.arange(len(column))
+        places[rows] = np.arange(len(column), len(column) + len(rows))
+        return pa.concat_arrays([column, pa.array(remedied, column.type)]).take(_filtered(pa.array(places), stays))
+
+
+def _filtered(column: pa.Array, stays: pa.BooleanArray | None) -> pa.Array:
+    """The rows of a column that stay: all of them, where there is no mask."""
+    return column if stays is None else column.filter(stays)
 
 
 class RecordRemedy(_Remedy):
