@@ -40,7 +40,8 @@ class Classes:
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
-        return [labels.take(pa.array(of[classes])) for labels, of in zip(self.labels, self.label_of, strict=True)]
+        places = classes.astype(np.intp)  # what NumPy would make of them for each column anew
+        return [labels.take(pa.array(of.take(places))) for labels, of in zip(self.labels, self.label_of, strict=True)]
 
 
 @dataclass(frozen=True)
