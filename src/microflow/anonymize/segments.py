@@ -43,7 +43,8 @@ class Segments:
     @classmethod
     def whole(cls, tuples: Tuples) -> Segments:
         """One segment of everything."""
-        ranks = tuples.ranks
+        # NumPy sorts short integers by radix, and other ones many times slower.
+        ranks = [ranks.astype(np.min_scalar_type(ranks.max(initial=0))) for ranks in tuples.ranks]
         count = len(ranks)
         orders = [np.lexsort([ranks[(c + shift) % count] for shift in reversed(range(count))]) for c in range(count)]
         return cls(tuples, orders, np.asarray([0, len(tuples)]))
