@@ -85,11 +85,13 @@ class Ladder:
         self.size = len(paths) + 1
         self._paths = paths
         depth = max((len(path) for path in paths), default=1)
-        self._nodes = [self._nodes_at(level) for level in range(depth)]
-        self._first = [np.searchsorted(nodes, np.arange(nodes.max() + 1)) for nodes in self._nodes]
-        self._last = [np.searchsorted(nodes, np.arange(nodes.max() + 1), "right") - 1 for nodes in self._nodes]
-        others = max(1, len(paths) - 1)
-        self._shares = [(np.bincount(nodes)[nodes] - 1) / others for nodes in self._nodes]
+        levels = [self._nodes_at(level) for level in range(depth)]
+        #: By level and rank: the lowest and the highest rank below the node that the rank is under.
+        self._first = [np.searchsorted(nodes, nodes) for nodes in levels]
+        self._last = [np.searchsorted(nodes, nodes, side="right") - 1 for nodes in levels]
+        below = np.asarray(self._last) - np.asarray(self._first)
+        #: What the lowest common node loses, by the number of nodes that a run has in common and its lowest rank.
+        self._losses = np.concatenate([np.ones(self.size), (below / max(1, len(paths) - 1)).ravel()])
 
     def _nodes_at(self, level: int) -> Ranks:
         """For each rank the number of the node it is under at a level; the null is under none of the others'."""
@@ -98,16 +100,16 @@ class Ladder:
         return np.asarray([0, *nodes], np.int32)
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
-        lost = np.ones(len(low))
-        for nodes, share in zip(self._nodes, self._shares, strict=True):  # the root first, so that the lowest stays
-            np.copyto(lost, share[low], where=nodes[low] == nodes[high])
-        return lost
+        common = np.zeros(len(low), np.int64)
+        for last in self._last:
+            common += high <= last.take(low)
+        return self._losses.take(common * self.size + low)
 
     def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
         first, last = low, high
-        for nodes, start, end in zip(self._nodes, self._first, self._last, strict=True):
-            together = nodes[low] == nodes[high]
-            first, last = np.where(together, start[nodes[low]], first), np.where(together, end[nodes[low]], last)
+        for start, end in zip(self._first, self._last, strict=True):
+            together = high <= end[low]
+            first, last = np.where(together, start[low], first), np.where(together, end[low], last)
         return first, last
 
     def label(self, ranks: Sequence[int]) -> str | None:

@@ -21,6 +21,9 @@ from microflow.errors import MicroflowError
 
 __all__ = ["Classes", "Decision", "decide"]
 
+#: A set of so few ranks is one integer.
+_SET_BITS = 63
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -37,7 +40,8 @@ class Classes:
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
-        return [labels.take(pa.array(of[classes])) for labels, of in zip(self.labels, self.label_of, strict=True)]
+        places = classes.astype(np.intp)  # what NumPy would make of them for each column anew
+        return [labels.take(pa.array(of.take(places))) for labels, of in zip(self.labels, self.label_of, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,10 @@ def _runs(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
 
 def _groups(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
     """The different sets of ranks of all classes, and which each class has."""
+    if axis.size <= _SET_BITS:
+        bits = np.left_shift(1, ranks[members.order], dtype=np.int64)
+        masks, place = np.unique(np.bitwise_or.reduceat(bits, members.starts), return_inverse=True)
+        return [tuple(rank for rank in range(axis.size) if mask >> rank & 1) for mask in masks.tolist()], place
     pairs = np.unique(members.owner.astype(np.int64) * axis.size + ranks[members.order])
     bounds = np.searchsorted(pairs, np.arange(len(members.starts) + 1) * axis.size).tolist()
     each = (pairs % axis.size).tolist()

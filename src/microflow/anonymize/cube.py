@@ -131,7 +131,7 @@ class CellIndex:
         """The class of each row."""
         keys = self._packing.pack(codes)
         if self._table is not None:
-            return np.asarray(self._table[keys])
+            return self._table.take(keys)
         if not len(self._keys):
             return np.full(len(keys), -1, np.int32)
         place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)

@@ -82,9 +82,8 @@ class LocalDifferentialPrivacy:
         self._uniforms = Uniforms(len(self._perturbed), settings.seed)
         known = {one.column.name for one in self._perturbed}
         treated = schema.with_role(Role.IDENTIFIER, *_PERTURBED_ROLES)
-        self._removed = tuple(column.name for column in treated if column.name not in known)
+        self._removed = {column.name: column.dtype.arrow for column in treated if column.name not in known}
         self._record_id = _integer_record_id(schema)
-        self._empty: dict[int, dict[str, pa.Array]] = {}
 
     @property
     def output_schema(self) -> pa.Schema:
@@ -102,10 +101,9 @@ class LocalDifferentialPrivacy:
         return Released.whole(pa.RecordBatch.from_arrays(released, schema=self.output_schema))
 
     def _missing(self, rows: int) -> dict[str, pa.Array]:
-        """The removed columns; the same arrays again while microflows are equally long."""
-        if rows not in self._empty:
-            self._empty = {rows: {name: pa.nulls(rows, self._schema[name].dtype.arrow) for name in self._removed}}
-        return self._empty[rows]
+        """The removed columns; those of one type are one array."""
+        nothing = {dtype: pa.nulls(rows, dtype) for dtype in set(self._removed.values())}
+        return {name: nothing[dtype] for name, dtype in self._removed.items()}
 
     def _draw(self, rows: int, columns: Mapping[str, pa.Array]) -> npt.NDArray[np.uint64]:
         if self._settings.seed is None or self._record_id is None:

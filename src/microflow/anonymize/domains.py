@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 
 from microflow.anonymize.generalise import prefix_label
 from microflow.anonymize.mechanisms import Codes
+from microflow.anonymize.text_spans import first_bytes
+from microflow.anonymize.told import Told
 from microflow.schema import Column, Dtype, Value
 
 __all__ = ["GRID_STEPS", "Choices", "Domain", "Grid", "public_domain"]
@@ -59,13 +61,16 @@ class Choices:
         self._keys = pa.array(keys, pa.string())
         self._codes = {key: code for code, key in enumerate(keys)}
         self._initial = initial
-        self._released = pa.array(self.values, dtype.arrow)
+        if initial:  # every key is one ASCII character, which no byte of another character is
+            self._code_of_byte = np.full(256, self.size, np.int64)
+            self._code_of_byte[[ord(key) for key in keys]] = np.arange(self.size)
+        self._told = Told(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Positions among the keys."""
         texts = column if column.type == pa.string() else column.cast(pa.string())
         if self._initial:
-            texts = pc.utf8_slice_codeunits(texts, 0, 1)
+            return self._code_of_byte.take(first_bytes(texts))
         found = pc.index_in(texts, value_set=self._keys)
         if found.null_count:
             found = found.fill_null(self.size)
@@ -84,7 +89,7 @@ class Choices:
 
     def decode(self, codes: Codes) -> pa.Array:
         """The values."""
-        return self._released.take(pa.array(codes))
+        return self._told(codes)
 
 
 class Grid:
@@ -100,7 +105,7 @@ class Grid:
         self._low, self._high = low, high
         points = [min(low + code * self.step, high) for code in range(self.size)]
         self.values: tuple[Value, ...] = (*(int(point) if whole else point for point in points), None)
-        self._released = pa.array(self.values, dtype.arrow)
+        self._told = Told(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Nearest grid points."""
@@ -119,7 +124,7 @@ class Grid:
 
     def decode(self, codes: Codes) -> pa.Array:
         """The numbers."""
-        return self._released.take(pa.array(codes))
+        return self._told(codes)
 
 
 def public_domain(column: Column) -> Domain | None:

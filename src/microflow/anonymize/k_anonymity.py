@@ -54,6 +54,8 @@ class _Columns:
             (labels.get(column.name), column.dtype.arrow if column.role is Role.IDENTIFIER else None)
             for column in schema.columns
         ]
+        #: Identifiers of one type are released as one array.
+        self._blanks = {blank for _, blank in self._plan if blank is not None}
 
     @property
     def coders(self) -> list[Coder]:
@@ -73,12 +75,13 @@ class _Columns:
         if len(kept) < seen:
             rows, class_of = rows.take(pa.array(kept)), class_of[kept]
         labels = classes.columns(class_of)
+        nothing = {blank: pa.nulls(len(kept), blank) for blank in self._blanks}
         columns = []
         for place, (label, blank) in enumerate(self._plan):
             if label is not None:
                 columns.append(labels[label])
             else:
-                columns.append(rows.column(place) if blank is None else pa.nulls(len(kept), blank))
+                columns.append(rows.column(place) if blank is None else nothing[blank])
         return Released(pa.RecordBatch.from_arrays(columns, schema=self.output_schema), kept, seen)
 
     def describe(self, scope: Scope, unit: str) -> dict[str, object]:

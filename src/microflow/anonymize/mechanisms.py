@@ -8,7 +8,6 @@ anything (Mironov 2012). Probabilities are whole multiples of 2^-63, and no two 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from fractions import Fraction
 from itertools import accumulate
 from typing import Protocol
@@ -16,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from microflow.anonymize.thresholds import Thresholds
 from microflow.anonymize.uniforms import UNIFORM_BITS
 from microflow.errors import MicroflowError
 
@@ -63,17 +63,16 @@ class RandomisedResponse:
         self._lie = math.ceil(_TOTAL / (math.exp(epsilon * (1 - _MARGIN)) + size))
         self._keep = _TOTAL - self._lie * size
         # Upper ends of: the truth, then lies that go 1 to ``size`` steps around the circle of codes.
-        self._list = [self._keep + self._lie * step for step in range(size)]
-        self._edges = np.array(self._list, np.uint64)
+        self._edges = Thresholds([self._keep + self._lie * step for step in range(size)])
         self._circle = np.arange(2 * size + 1) % (size + 1)
 
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
-        return self._circle.take(codes + np.searchsorted(self._edges, uniforms, side="right"))
+        return self._circle.take(codes + self._edges.reached(uniforms))
 
     def perturb_one(self, code: int, uniform: int) -> int:
         """One released code."""
-        return (code + bisect_right(self._list, uniform)) % (self.size + 1)
+        return (code + self._edges.reached_by(uniform)) % (self.size + 1)
 
     def probability(self, released: int, true: int) -> Fraction:
         """Keep or lie."""
@@ -104,24 +103,24 @@ class TruncatedGeometric:
         hidden = 1 / (1 + math.exp(spent / 2) + math.exp(spent))
         self._present = _edges(hidden, _noise(self.alpha, size))
         self._missing = _edges(hidden * math.exp(spent), _around_middle(self.alpha, size))
-        self._present_list = [int(edge) for edge in self._present]
-        self._missing_list = [int(edge) for edge in self._missing]
+        #: The code that is told, by true code and thresholds reached: noise beyond the grid stays at its end.
+        self._told = np.clip(np.arange(3 * size) - size, 0, size - 1)
 
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
-        drawn = np.searchsorted(self._present, uniforms, side="right")
-        released: Codes = np.minimum(np.maximum(codes + drawn - self.size, 0), self.size - 1)
+        drawn = self._present.reached(uniforms)
+        released: Codes = self._told.take(codes + drawn)
         absent = np.flatnonzero(codes == self.size)
         if len(absent):
-            drawn[absent] = np.searchsorted(self._missing, uniforms[absent], side="right")
+            drawn[absent] = self._missing.reached(uniforms.take(absent))
             released[absent] = drawn[absent] - 1
-        released[drawn == 0] = self.size
+        np.copyto(released, self.size, where=drawn == 0)
         return released
 
     def perturb_one(self, code: int, uniform: int) -> int:
         """One released code."""
         absent = code == self.size
-        drawn = bisect_right(self._missing_list if absent else self._present_list, uniform)
+        drawn = (self._missing if absent else self._present).reached_by(uniform)
         if drawn == 0:
             return self.size
         return drawn - 1 if absent else min(max(code + drawn - self.size, 0), self.size - 1)
@@ -129,7 +128,7 @@ class TruncatedGeometric:
     def probability(self, released: int, true: int) -> Fraction:
         """From the thresholds themselves."""
         absent = true == self.size
-        edges = [0, *(self._missing_list if absent else self._present_list), _TOTAL]
+        edges = [0, *(self._missing if absent else self._present).values, _TOTAL]
         if released == self.size:
             return Fraction(edges[1], _TOTAL)
         first = last = released + 1 if absent else released - true + self.size
@@ -154,7 +153,7 @@ def _around_middle(alpha: float, size: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _edges(hidden: float, probabilities: list[float]) -> npt.NDArray[np.uint64]:
+def _edges(hidden: float, probabilities: list[float]) -> Thresholds:
     """Upper ends of the outcomes: missing first, then those listed, which share what is left.
 
     What rounding leaves over goes to the middle. The last end, 2^63, is left away: every uniform number is below it.
@@ -162,7 +161,7 @@ def _edges(hidden: float, probabilities: list[float]) -> npt.NDArray[np.uint64]:
     missing = round(hidden * _TOTAL)
     masses = [round((_TOTAL - missing) * probability) for probability in probabilities]
     masses[len(masses) // 2] += _TOTAL - missing - sum(masses)
-    return np.array(list(accumulate([missing, *masses[:-1]])), np.uint64)
+    return Thresholds(list(accumulate([missing, *masses[:-1]])))
 
 
 def _checked(epsilon: float) -> float:

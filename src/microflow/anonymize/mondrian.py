@@ -126,15 +126,14 @@ class _Search:
     def _median(self, segments: Segments, column: int) -> tuple[Index, Floats]:
         """Phase 1: per segment the boundary nearest to half its rows, priced so that the widest column is cheapest."""
         boundary = np.flatnonzero(segments.run_starts(column))
-        before = segments.before(column)
-        rows = np.concatenate([[0], before])[boundary]  # rows of the segment left of each boundary
-        owner = segments.owner[boundary]
-        rows[np.searchsorted(owner, np.arange(len(segments)))] = 0
-        far_off = np.abs(2 * rows - segments.totals[owner]).astype(np.float64)
-        smaller_side = np.minimum(rows, segments.totals[owner] - rows)
-        far_off[smaller_side < self._k] = np.inf
+        owner = segments.owner.take(boundary)
+        running = segments.running(column)
+        rows = running.take(boundary) - running.take(segments.starts[:-1]).take(owner)  # left of each boundary
+        others = segments.totals.take(owner) - rows
+        far_off = np.abs(rows - others).astype(np.float64)
+        far_off[np.minimum(rows, others) < self._k] = np.inf
         axis = self._axes[column]
-        ranks = self._tuples.ranks[column][segments.orders[column]]
+        ranks = segments.ranks[column]
         low, high = ranks[segments.starts[:-1]], ranks[segments.starts[1:] - 1]
         span = axis.loss(low, high, np.bincount(owner, minlength=len(segments)))
         place, distance = _first_lowest(far_off, owner, len(segments))
@@ -148,9 +147,9 @@ class _Search:
         if self._strict:
             legal[:-1] &= segments.run_starts(column)[1:]
         last_left = np.flatnonzero(legal)
-        owner = segments.owner[last_left]
+        owner = segments.owner.take(last_left)
         loss_left, loss_right = price_cuts(segments, self._axes, column, last_left)
-        prices = left[last_left] * loss_left + right[last_left] * loss_right
+        prices = left.take(last_left) * loss_left + right.take(last_left) * loss_right
         place, price = _first_lowest(prices, owner, len(segments))
         return (last_left[place] if len(last_left) else place) + 1, price
 
@@ -170,7 +169,6 @@ def _first_lowest(prices: Floats, owner: Index, count: int) -> tuple[Index, Floa
     heads = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
     present = owner[heads]
     lowest[present] = np.minimum.reduceat(prices, heads)
-    hits = np.flatnonzero(prices == lowest[owner])
-    firsts, where = np.unique(owner[hits], return_index=True)
-    index[firsts] = hits[where]
+    hits = np.flatnonzero(prices == lowest.take(owner))
+    index[owner.take(hits[::-1])] = hits[::-1]  # the first of several is written last
     return index, lowest

@@ -37,20 +37,22 @@ _Sides = tuple[tuple[Ranks, Ranks, Ranks], tuple[Ranks, Ranks, Ranks]]
 
 def _extremes(segments: Segments, axis: Axis, column: int, other: int, last_left: Index) -> _Sides:
     """Lowest and highest rank of ``other`` on both sides."""
-    ranks = segments.tuples.ranks[other][segments.orders[column]]
     starts, ends = segments.starts[:-1], segments.starts[1:] - 1
+    first = last_left + 1
     if column == other:
-        owner = segments.owner[last_left]
-        before = ranks[starts][owner], ranks[last_left]
-        behind = ranks[last_left + 1], ranks[ends][owner]
+        ranks, owner = segments.ranks[column], segments.owner.take(last_left)
+        before = ranks.take(starts).take(owner), ranks.take(last_left)
+        behind = ranks.take(first), ranks.take(ends).take(owner)
         return (*before, before[0]), (*behind, behind[0])
     # Segment s is lifted by s · size, so that a running maximum starts anew in each.
+    ranks = segments.tuples.ranks[other].take(segments.orders[column])
     lift = segments.owner * axis.size
-    first = last_left + 1
-    low = lift[last_left] - np.maximum.accumulate(lift - ranks)[last_left]
-    high = np.maximum.accumulate(lift + ranks)[last_left] - lift[last_left]
-    low_behind = np.minimum.accumulate((lift + ranks)[::-1])[::-1][first] - lift[first]
-    high_behind = lift[first] - np.minimum.accumulate((lift - ranks)[::-1])[::-1][first]
+    above, below = lift + ranks, lift - ranks
+    here = lift.take(last_left)  # both sides of a cut lie in one segment and are lifted alike
+    low = here - np.maximum.accumulate(below).take(last_left)
+    high = np.maximum.accumulate(above).take(last_left) - here
+    low_behind = np.minimum.accumulate(above[::-1])[::-1].take(first) - here
+    high_behind = here - np.minimum.accumulate(below[::-1])[::-1].take(first)
     return (low, high, low), (low_behind, high_behind, low_behind)
 
 
@@ -60,12 +62,19 @@ def _counts(segments: Segments, axis: Axis, column: int, other: int, last_left: 
     place = np.empty(len(segments.tuples), np.int64)
     place[order] = np.arange(len(order))
     runs = np.flatnonzero(segments.run_starts(other))
-    places = place[segments.orders[other]]
-    entered = np.cumsum(np.bincount(np.minimum.reduceat(places, runs), minlength=len(order)))
-    left_behind = np.cumsum(np.bincount(np.maximum.reduceat(places, runs), minlength=len(order)))
-    owner = segments.owner[last_left]
-    begin = np.concatenate([[0], entered])[segments.starts[:-1]][owner]
-    end = entered[segments.starts[1:] - 1][owner]
-    before = (entered[last_left] - begin).astype(np.int32)
-    behind = (end - left_behind[last_left]).astype(np.int32)
+    places = place.take(segments.orders[other])
+    entered = _running_count(np.minimum.reduceat(places, runs), len(order))
+    left_behind = _running_count(np.maximum.reduceat(places, runs), len(order))
+    owner = segments.owner.take(last_left)
+    begin = (entered.take(segments.starts[:-1]) - 1).take(owner)  # each segment begins with a rank of its own
+    end = entered.take(segments.starts[1:] - 1).take(owner)
+    before = (entered.take(last_left) - begin).astype(np.int32)
+    behind = (end - left_behind.take(last_left)).astype(np.int32)
     return (before, before, before), (behind, behind, behind)
+
+
+def _running_count(places: Index, count: int) -> Index:
+    """For each of ``count`` positions how many of some different places are not behind it."""
+    here = np.zeros(count, np.bool_)
+    here[places] = True
+    return np.cumsum(here)

@@ -43,7 +43,8 @@ class Segments:
     @classmethod
     def whole(cls, tuples: Tuples) -> Segments:
         """One segment of everything."""
-        ranks = tuples.ranks
+        # NumPy sorts short integers by radix, and other ones many times slower.
+        ranks = [ranks.astype(np.min_scalar_type(ranks.max(initial=0))) for ranks in tuples.ranks]
         count = len(ranks)
         orders = [np.lexsort([ranks[(c + shift) % count] for shift in reversed(range(count))]) for c in range(count)]
         return cls(tuples, orders, np.asarray([0, len(tuples)]))
@@ -63,50 +64,54 @@ class Segments:
             return self.starts[:0]
         return np.asarray(np.add.reduceat(self.tuples.weights[self.orders[0]], self.starts[:-1]), np.int64)
 
+    @cached_property
+    def ranks(self) -> Sequence[npt.NDArray[np.int32]]:
+        """For each column its ranks in its own order."""
+        return [ranks.take(order) for ranks, order in zip(self.tuples.ranks, self.orders, strict=True)]
+
+    def running(self, column: int) -> Index:
+        """Rows of all segments before each position of a column's order, and behind the last."""
+        rows = np.zeros(len(self.owner) + 1, np.int64)
+        np.cumsum(self.tuples.weights.take(self.orders[column]), out=rows[1:])
+        return rows
+
     def before(self, column: int) -> Index:
         """Rows of the same segment at or before each position of a column's order."""
-        running = np.cumsum(self.tuples.weights[self.orders[column]])
-        rows: Index = running - self.per_position(np.concatenate([[0], running])[self.starts[:-1]])
+        running = self.running(column)
+        rows: Index = running[1:] - self.per_position(running.take(self.starts[:-1]))
         return rows
 
     def per_position(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """One value a segment, repeated for each of its positions."""
-        return values[self.owner]
+        return values.take(self.owner)
 
     def run_starts(self, column: int) -> npt.NDArray[np.bool_]:
         """Whether a position holds the first tuple of a rank in its segment."""
-        ranks = self.tuples.ranks[column][self.orders[column]]
+        ranks = self.ranks[column]
         first = np.empty(len(ranks), np.bool_)
-        first[1:] = ranks[1:] != ranks[:-1]
+        np.not_equal(ranks[1:], ranks[:-1], out=first[1:])
         first[self.starts[:-1]] = True
         return first
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> Segments:
         """Only some of the segments."""
-        keep = self.per_position(chosen)
+        if chosen.all():
+            return self
+        keep = np.flatnonzero(self.per_position(chosen))
         starts = np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])])
-        return Segments(self.tuples, [order[keep] for order in self.orders], starts)
+        return Segments(self.tuples, [order.take(keep) for order in self.orders], starts)
 
     def cut(self, columns: Index, places: Index) -> Segments:
         """Cut segment ``s`` in two before position ``places[s]`` of the order of column ``columns[s]``."""
         left = np.zeros(len(self.tuples), np.bool_)
-        positions = np.arange(len(self.owner))
-        first = positions < self.per_position(places)
+        # A segment's left tuples are equally many in every order, so they move to the same places in all of them.
+        front = np.arange(len(self.owner)) < self.per_position(places)
         cut_by = self.per_position(columns)
         for column, order in enumerate(self.orders):
-            left[order[first & (cut_by == column)]] = True
+            left[order.compress(front & (cut_by == column))] = True
+        places_of = np.concatenate([np.flatnonzero(front), np.flatnonzero(~front)])
         starts = np.sort(np.concatenate([self.starts, places]))
-        return Segments(self.tuples, [self._lefts_first(order, left[order]) for order in self.orders], starts)
-
-    def _lefts_first(self, order: Index, left: npt.NDArray[np.bool_]) -> Index:
-        """The order with every segment's left tuples moved to its front, both sides keeping their own order."""
-        lefts = np.concatenate([[0], np.cumsum(left)])
-        ends, begins = lefts[self.starts[1:]], lefts[self.starts[:-1]]
-        to_left = self.per_position(self.starts[:-1] - begins) + lefts[:-1]
-        to_right = np.arange(len(order)) + self.per_position(ends) - lefts[:-1]
-        moved = np.empty_like(order)
-        moved[np.where(left, to_left, to_right)] = order
-        return moved
+        return Segments(self.tuples, [_parted(order, left.take(order), places_of) for order in self.orders], starts)
 
     @staticmethod
     def joined(tuples: Tuples, parts: Sequence[Segments]) -> Segments:
@@ -114,3 +119,10 @@ class Segments:
         orders = [np.concatenate([part.orders[c] for part in parts]) for c in range(len(tuples.ranks))]
         lengths = np.concatenate([np.diff(part.starts) for part in parts])
         return Segments(tuples, orders, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _parted(order: Index, left: npt.NDArray[np.bool_], places: Index) -> Index:
+    """The order with its left tuples, then the others, each in turn at the next of some places."""
+    parted = np.empty_like(order)
+    parted[places] = np.concatenate([order.compress(left), order.compress(~left)])
+    return parted

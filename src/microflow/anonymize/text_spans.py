@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["BLOCK_BYTES", "TextSpans", "valid_rows"]
+__all__ = ["BLOCK_BYTES", "TextSpans", "even_offsets", "first_bytes", "valid_rows"]
 
 #: A span may be read this far beyond its end without leaving the data.
 BLOCK_BYTES = 16
@@ -91,3 +92,27 @@ def valid_rows(column: pa.Array) -> Flags | None:
     first, last = column.offset, column.offset + len(column)
     bitmap = np.frombuffer(column.buffers()[0], np.uint8)[first // 8 : (last + 7) // 8]
     return np.unpackbits(bitmap, count=last - first // 8 * 8, bitorder="little")[first % 8 :].view(np.bool_)
+
+
+def first_bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """The first byte of each text of a column; 0 where a text is empty or missing.
+
+    >>> first_bytes(pa.array(["941", None, "", "10"])).tolist()
+    [57, 0, 0, 49]
+    """
+    offsets, data = _buffers(column)
+    if not len(data):
+        return np.zeros(len(column), np.uint8)
+    begins = offsets[:-1] - offsets[0]
+    bytes_: npt.NDArray[np.uint8] = data.take(begins, mode="clip")
+    bytes_ *= offsets[1:] > offsets[:-1]
+    present = valid_rows(column)
+    if present is not None:
+        bytes_ *= present
+    return bytes_
+
+
+@lru_cache(maxsize=16)
+def even_offsets(rows: int, width: int) -> pa.Buffer:
+    """Where texts of equal length begin; columns of one microflow have equally many."""
+    return pa.py_buffer(np.arange(0, (rows + 1) * width, width, dtype=np.int32))

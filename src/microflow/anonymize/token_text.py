@@ -7,12 +7,13 @@ tells which key made a token, so that keys can rotate while older releases stay 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from microflow.anonymize.text_spans import even_offsets
 
 __all__ = ["ONE_WAY", "REVERSIBLE", "TAG_BYTES", "head", "one_way_columns", "split"]
 
@@ -90,15 +91,9 @@ def _column(texts: npt.NDArray[np.void], rows: Flags | int) -> pa.Array:
     data = pa.py_buffer(texts.view(np.uint8))
     width = texts.dtype.itemsize
     if isinstance(rows, int):
-        return pa.StringArray.from_buffers(rows, _even_offsets(rows, width), data)
+        return pa.StringArray.from_buffers(rows, even_offsets(rows, width), data)
     offsets = np.zeros(len(rows) + 1, np.int32)
     np.cumsum(rows, out=offsets[1:])
     offsets *= width
     valid = pa.py_buffer(np.packbits(rows, bitorder="little"))
     return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), data, valid, len(rows) - len(texts))
-
-
-@lru_cache(maxsize=16)
-def _even_offsets(rows: int, width: int) -> pa.Buffer:
-    """Where texts of equal length begin; microflows have the same number of rows again and again."""
-    return pa.py_buffer(np.arange(0, (rows + 1) * width, width, dtype=np.int32))

@@ -55,8 +55,9 @@ class Uniforms:
         blocks[:, :, 0] = self._take(rows) if self._seed is None or ids is None else ids.view(np.uint64)
         blocks[:, :, 1] = np.arange(self._pairs)[:, None]
         stream = self._encryptor.update(blocks.reshape(-1).view(np.uint8).data)
-        words = np.frombuffer(stream, "<u8").reshape(blocks.shape) >> np.uint64(64 - UNIFORM_BITS)
-        return words.swapaxes(1, 2).reshape(self._pairs * _TWO_PER_BLOCK, rows)[: self._fields]
+        words = np.frombuffer(stream, "<u8").reshape(blocks.shape).swapaxes(1, 2)
+        numbers: npt.NDArray[np.uint64] = np.right_shift(words, np.uint64(64 - UNIFORM_BITS), order="C")
+        return numbers.reshape(self._pairs * _TWO_PER_BLOCK, rows)[: self._fields]
 
     def one(self, record_id: int | None = None) -> list[int]:
         """The numbers of one record; equal to what `many` gives for it."""
