@@ -16,7 +16,7 @@ __all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Settings"]
 #: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
 MICROFLOW_ROWS = 1_000
 #: So many microflows are worked on at once where so many are at hand: see `microflow.processors.morsels`.
-MORSEL = 8
+MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
 
 

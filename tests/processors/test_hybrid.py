@@ -9,6 +9,7 @@ from microflow.anonymize.contract import Method
 from microflow.microflows import microflows
 from microflow.processors import HybridProcessor, ProcessingSpec, hybrid
 from microflow.processors.router import Objectives
+from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 
 MakeRows = Callable[..., pa.RecordBatch]
@@ -28,11 +29,11 @@ def test_in_a_file_records_go_by_microflow(make_rows: MakeRows, make_spec: MakeS
 
 
 def test_so_many_go_together_as_an_urgent_record_can_wait_for(make_rows: MakeRows, make_spec: MakeSpec) -> None:
-    """A morsel of eight where there is time, a single microflow where there is none."""
+    """A morsel where there is time, a single microflow where there is none."""
     spec = make_spec("iot", Method.K_ANONYMITY, k=2)
-    for urgent_ns, spans in ((10**12, 2), (0, 16)):
+    for urgent_ns, spans in ((10**12, 2), (0, MORSEL + 1)):
         clock, processor = PhaseClock(), HybridProcessor(spec, objectives=Objectives(urgent_ns=urgent_ns))
-        list(processor.process(microflows([make_rows(spec.schema, 320)], 20), clock))
+        list(processor.process(microflows([make_rows(spec.schema, 20 * (MORSEL + 1))], 20), clock))
         assert len(clock.pure_spans) == spans
 
 

@@ -14,7 +14,6 @@ from microflow.processors.contract import Processed
 from microflow.processors.kernel import Screening
 from microflow.processors.morsels import morsels
 from microflow.processors.parcels import (
-    PER_PARCEL,
     Laid,
     batches_of,
     lay,
@@ -26,6 +25,7 @@ from microflow.processors.parcels import (
     staged,
     written,
 )
+from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 
 
@@ -34,7 +34,7 @@ def test_parcels_hold_whole_microflows_in_order(
 ) -> None:
     """Every type a schema has; every parcel is a multiple of the microflow size, except where the data end."""
     for data_type in ("healthcare", "iot"):
-        rows = make_rows(make_spec(data_type).schema, 7 * PER_PARCEL + 3, bad=0.3)
+        rows = make_rows(make_spec(data_type).schema, 7 * MORSEL + 3, bad=0.3)
         parcels = stage(microflows([rows], 5), tmp_path / data_type)
         flows = [flow for number in range(parcels) for flow in staged(tmp_path / data_type, number)]
         assert [flow.number for flow in flows] == list(range(len(flows)))

@@ -64,7 +64,7 @@ def test_low_load_goes_at_once_high_load_in_microflows() -> None:
     assert route is not None
     assert (route.records, route.together) == (range(3, 303), True)
     assert router.reasons == {"low load": 3, "high load": 300}
-    assert router.route(12_303).reason == "as many as allowed"  # type: ignore[union-attr]
+    assert router.route(304 + MORSEL_ROWS).reason == "as many as allowed"  # type: ignore[union-attr]
 
 
 def test_the_way_does_not_flutter_at_the_break_even_size() -> None:
@@ -86,22 +86,22 @@ def test_a_backlog_of_a_microflow_goes_as_one_whatever_was_learned() -> None:
 
 
 def test_a_missed_objective_halves_the_microflow_a_kept_one_lets_it_grow() -> None:
-    """Additive increase, multiplicative decrease, never above a morsel of 8,000 rows."""
+    """Additive increase, multiplicative decrease, never above a morsel."""
     router, sizes = AdaptiveRouter(Objectives(service_ns=1_000_000), COSTS), []
     for ns in [2_000_000, 2_000_000, 500_000, 500_000, 2_000_000, 500_000]:
         route = router.route(10**6)
         assert route is not None
         sizes.append(len(route.records))
         router.observe(route, ns)
-    assert sizes == [8_000, 4_000, 2_000, 2_400, 2_800, 1_400]
+    assert [size / MORSEL_ROWS for size in sizes] == [1, 0.5, 0.25, 0.3, 0.35, 0.175]
 
 
 def test_full_microflows_go_together_and_the_last_ones_as_they_are() -> None:
-    """The batch arm waits for one that is full, takes all that are, eight at most, and the rest at the end."""
+    """The batch arm waits for one that is full, takes all that are, a morsel at most, and the rest at the end."""
     router = StaticRouter(1_000)
     assert router.wanted() == 1_000
-    assert [len(route.records) for route in drained(router, 10_500)] == [8_000, 2_000, 500]
-    assert router.wanted() == 11_500
+    assert [len(route.records) for route in drained(router, MORSEL_ROWS + 2_500)] == [MORSEL_ROWS, 2_000, 500]
+    assert router.wanted() == MORSEL_ROWS + 3_500
 
 
 def test_urgent_records_overtake_only_where_they_would_be_late() -> None:

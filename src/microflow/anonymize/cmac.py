@@ -96,7 +96,7 @@ def _words(block: bytes) -> _Blocks:
 def _blocks_at(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> _Blocks:
     """Sixteen bytes from each start, wherever it lies: a window over every position, of which some are taken."""
     windows = np.ndarray((len(data) - BLOCK_BYTES + 1,), _BLOCK, data, strides=(1,))
-    return windows.take(starts).view(np.uint64).reshape(-1, 2)
+    return windows[starts].view(np.uint64).reshape(-1, 2)
 
 
 def _double(block: bytes) -> bytes:

@@ -27,6 +27,7 @@ from microflow.errors import MicroflowError
 from microflow.microflows import microflows
 from microflow.processors.morsels import morsels
 from microflow.schema import Record
+from microflow.settings import MORSEL
 
 __all__ = ["run"]
 
@@ -35,7 +36,7 @@ _RECORDS = 20_000
 _ROUNDS = 4
 _PEER_RECORDS = 1_000
 _MORSELS, _BATCH, _WHOLE, _FLOWS, _SCALAR, _NAIVE, _PRESIDIO = (
-    "check, morsels of 8 microflows",
+    f"check, morsels of {MORSEL} microflows",
     "check, microflows of 1,000",
     "plain Polars, same patterns, whole table",
     "plain Polars, same patterns, microflows",

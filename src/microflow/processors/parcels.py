@@ -25,12 +25,12 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import Screened
 from microflow.processors.morsels import Place, Places
+from microflow.settings import MORSEL
 
-__all__ = ["PER_PARCEL", "Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
+__all__ = ["Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
 
-#: Microflows in a parcel: a small job is shared out too, and a large one has not more tasks than it takes to hide their
-#: fixed cost.
-_FIRST_PARCELS, PER_PARCEL = (4, 4, 8, 8, 16, 16), 25
+#: Microflows in the first parcels, so that a small job is shared out too. Each further one is a morsel.
+_FIRST_PARCELS = (4, 4, 8, 8, 16, 16)
 
 Books = dict[bytes, bytes]
 _FINDINGS = {"rows": np.int32, "targets": np.int16, "starts": np.int32, "ends": np.int32}
@@ -70,7 +70,7 @@ def batches_of(file: IO[bytes] | pa.NativeFile) -> Iterator[tuple[pa.RecordBatch
 def stage(source: Iterable[Microflow], folder: Path) -> int:
     """Lay the source aside as parcels numbered from 0, and say how many; it is read once."""
     flows = iter(source)
-    sizes = chain(_FIRST_PARCELS, repeat(PER_PARCEL))
+    sizes = chain(_FIRST_PARCELS, repeat(MORSEL))
     parcels = takewhile(len, (list(islice(flows, size)) for size in sizes))
     count = 0
     for number, contents in enumerate(parcels):

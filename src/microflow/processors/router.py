@@ -1,7 +1,7 @@
 """Who decides what is served next, and how: record by record at a low load, in microflows at a high one.
 
 The adaptive router holds nothing back: what has arrived is served, so the size of a microflow follows the load by
-itself (natural batching), up to a morsel of eight. It chooses the cheaper way by costs it learns, with a band
+itself (natural batching), up to a whole morsel. It chooses the cheaper way by costs it learns, with a band
 around the break-even size so that it does not flutter (hysteresis), and bounds the microflow by a latency objective,
 added to when it is kept and halved when it is missed (AIMD as in Clipper, Crankshaw et al., NSDI 2017). Urgent records
 overtake only where they would otherwise be late.
@@ -43,7 +43,7 @@ class Objectives:
     """Nanoseconds: how long one service may take, and how long an urgent record may wait before it overtakes."""
 
     service_ns: int = 20_000_000
-    urgent_ns: int = 10_000_000
+    urgent_ns: int = 30_000_000
 
 
 class Router(Protocol):
