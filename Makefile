@@ -66,6 +66,10 @@ readme: figures ## Write the README's results and its figure again, from the dat
 	@$(MICROFLOW) figures --profile $(PROFILE) --readme --into README.md
 	@cd $(ROOT) && cp figures/privacy-utility.png figures/readme.png
 
+.PHONY: peers
+peers: $(READY) ## Measure beside other tools and write the README's table of it (a few minutes)
+	@$(MICROFLOW) bench peers --json data/peers.json --into README.md
+
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
 	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
@@ -126,4 +130,4 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock and enviro
 .PHONY: clean
 clean: ## Remove what the targets made, but neither the environment nor the database
 	@rm -rf $(ROOT)/notebooks/executed $(ROOT)/build $(ROOT)/spark-warehouse $(ROOT)/.pytest_cache $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache
-	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name readme.png ! -name paper.tex -delete
+	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name paper.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete

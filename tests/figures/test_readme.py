@@ -19,6 +19,12 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 RECORDING = README.parent / "data" / "paper.zip"
 
 
+def published() -> str:
+    """The results as they stand in the README."""
+    (block,) = (found[0] for found in MARKED.finditer(README.read_text("utf-8")) if found[1] == "results")
+    return block
+
+
 def shape(block: str) -> list[str]:
     """What every line of a block is, whatever its numbers are: a question's name, a table's head, the origin."""
     kinds = []
@@ -35,7 +41,7 @@ def shape(block: str) -> list[str]:
 @pytest.mark.database
 def test_the_block_in_the_readme_is_what_the_command_writes(complete_store: ExperimentStore) -> None:
     """Questions, heads of tables and origin, in this order; what had not run when it was written may be missing."""
-    (block,) = MARKED.findall(README.read_text("utf-8"))
+    block = published()
     rest = iter(shape(results_block("smoke", complete_store)))
     assert [line for line in shape(block) if line not in rest] == []  # `in` reads on: order counts
     assert shape(block)[-1] == "* written by `make readme`.*"
@@ -45,7 +51,7 @@ def test_the_block_in_the_readme_is_what_the_command_writes(complete_store: Expe
 @pytest.mark.database
 def test_the_readme_says_what_the_published_recording_says(database_url: str) -> None:
     """Whoever imports the recording gets every number in the README, to the last digit, and runs nothing."""
-    (block,) = MARKED.findall(README.read_text("utf-8"))
+    block = published()
     with ExperimentStore(database_url) as server, bundled(server, RECORDING) as store:
         assert results_block("paper", store) == block
 
@@ -83,4 +89,4 @@ def test_a_file_without_a_place_is_refused() -> None:
     """No marks, or two pairs: nothing is guessed."""
     for text in ("", "<!-- results --><!-- /results -->" * 2):
         with pytest.raises(MicroflowError, match="no single place"):
-            with_block(text, "new")
+            with_block(text, "<!-- results -->new<!-- /results -->")

@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.errors import MicroflowError
+from microflow.timing.machine import Machine
 from microflow.timing.statistics import bootstrap_interval
 
 #: From here on a value is printed without decimals.
 MANY = 1_000
 
-__all__ = ["Case", "Line", "fixed", "in_one_thread", "measure", "render", "save"]
+__all__ = ["Case", "Line", "document", "fixed", "in_one_thread", "measure", "render", "save"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,11 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
+def document(lines: Sequence[Line]) -> dict[str, object]:
+    """The lines, JSON-ready, beside the machine that they were measured on."""
+    return {"machine": asdict(Machine.here()), "lines": [asdict(line) for line in lines]}
+
+
 def save(lines: Sequence[Line], path: Path) -> None:
-    """Write the lines as the JSON list that other tools read."""
-    path.write_text(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Write the `document` of the lines as JSON."""
+    path.write_text(json.dumps(document(lines), indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -146,7 +146,7 @@ def _noise(flows: list[pa.RecordBatch]) -> list[Line]:
                 absolute=True,
             ),
             values("local DP, single records", lambda: fields * _singly(made, records), reference=peer),
-            values(vector, lambda: _count(_numpy_laplace(part) for part in parts), reference=peer),
+            values(vector, lambda: _count(_numpy_laplace(part) for part in parts)),
             values("truncated geometric, one column", ours, reference=vector),
         ],
         rounds=5,

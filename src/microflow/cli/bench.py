@@ -7,27 +7,39 @@ from pathlib import Path
 
 import click
 
-from microflow.bench.harness import render, save
+from microflow.bench.harness import document, render, save
+from microflow.figures.peers import peers_block
+from microflow.figures.readme import with_block
 
 __all__ = ["SUITES", "bench"]
 
 #: Each is a module of `microflow.bench` with ``run(rows: int | None) -> list[Line]``.
-SUITES = ("compliance", "anonymize", "timing", "pipelines", "store")
+SUITES = ("compliance", "anonymize", "timing", "pipelines", "store", "peers")
 
 
 @click.command()
 @click.argument("suite", type=click.Choice(SUITES))
 @click.option("--rows", type=click.IntRange(1_000), help="Rows to process; by default what fits 50 s on two cores.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON here.")
-def bench(suite: str, rows: int | None, json_file: Path | None) -> None:
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With peers: write the table between the marks of this file.",
+)
+def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | None) -> None:
     """Measure one suite: a table of rates, ratios with intervals, and whether each goal holds.
 
     \b
     Examples:
       microflow bench compliance
       microflow bench store --rows 100000 --json store.json
+      microflow bench peers --into README.md
     """
+    if into is not None and suite != "peers":
+        raise click.UsageError("--into says where the table of peers goes")
     lines = import_module(f"microflow.bench.{suite}").run(rows)
     click.echo(render(lines))
     if json_file is not None:
         save(lines, json_file)
+    if into is not None:
+        into.write_text(with_block(into.read_text("utf-8"), peers_block(document(lines))), "utf-8")

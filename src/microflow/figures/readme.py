@@ -1,4 +1,4 @@
-"""The results in the README: a marked block that one command writes, so that no number in it is typed."""
+"""What commands write into the README: marked blocks, so that no number in them is typed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from microflow.store.experiments import ExperimentStore
 
 __all__ = ["MARKED", "results_block", "with_block"]
 
-#: The block with its marks.
-MARKED = re.compile(r"<!-- results -->.*?<!-- /results -->", re.DOTALL)
+#: A block with its marks, and its name.
+MARKED = re.compile(r"<!-- (\w+) -->.*?<!-- /\1 -->", re.DOTALL)
 
 #: What a reader asks first, the question of `ANSWERS` that answers it, and the tables that show more.
 _ASKED = (
@@ -46,7 +46,7 @@ def results_block(profile: str, store: ExperimentStore) -> str:
 
 
 def with_block(text: str, block: str) -> str:
-    r"""``text`` with ``block`` in place of the one between the marks.
+    r"""``text`` with ``block`` in place of the one between the same marks.
 
     Raises:
         MicroflowError: there is no such place, or more than one.
@@ -54,9 +54,12 @@ def with_block(text: str, block: str) -> str:
     >>> with_block("Before.\n<!-- results -->old<!-- /results -->\n", "<!-- results -->new<!-- /results -->")
     'Before.\n<!-- results -->new<!-- /results -->\n'
     """
-    if len(MARKED.findall(text)) != 1:
-        raise MicroflowError("no single place for the results", hint="mark it: <!-- results --> <!-- /results -->")
-    return MARKED.sub(lambda _: block, text)
+    new = MARKED.fullmatch(block)
+    assert new is not None
+    places = [found for found in MARKED.finditer(text) if found[1] == new[1]]
+    if len(places) != 1:
+        raise MicroflowError(f"no single place for the {new[1]}", hint=f"mark it: <!-- {new[1]} --> <!-- /{new[1]} -->")
+    return f"{text[: places[0].start()]}{block}{text[places[0].end() :]}"
 
 
 def _machine(store: ExperimentStore) -> str:

@@ -1,0 +1,30 @@
+"""The README's table beside other tools: a block written from what a benchmark saved, so that no number is typed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from microflow.figures.style import short
+from microflow.figures.tables import Table, with_interval
+
+__all__ = ["peers_block"]
+
+
+def peers_block(document: Mapping[str, Any]) -> str:
+    """The block ``peers``, of a document that ``microflow bench peers --json`` has written: lines with a ratio."""
+    rows = [
+        [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
+        for line in document["lines"]
+    ]
+    machine = document["machine"]
+    origin = f"on {machine['cores']} cores of {machine['cpu_model']}; written by `make peers`"
+    caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
+    table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
+    return f"<!-- peers -->\n\n{table.to_markdown()}\n\n<!-- /peers -->"
+
+
+def _ratio(line: Mapping[str, Any]) -> str:
+    low, high = (math.nan if line[end] is None else float(line[end]) for end in ("low", "high"))
+    return with_interval(float(line["ratio"]), low, high, "×")
