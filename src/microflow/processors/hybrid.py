@@ -70,16 +70,18 @@ class HybridProcessor(Engine):
         with clock.pre():
             self.reasons.clear()
             self._kernel = BatchKernel(self._spec)
-        flows = warmed(source, clock, lambda rows: warm_up(self._spec, rows))
-        while several := list(islice(flows, self._at_once())):
-            with clock.pre():
-                morsel = Morsel.of(several)
+        for morsel in warmed(self._morsels(source), clock, lambda rows: warm_up(self._spec, rows)):
             anonymizer = self._kernel.anonymizer
             is_slow = self._learned.now.together(len(morsel)) > self._objectives.urgent_ns
             if is_slow and isinstance(anonymizer, RecordAnonymizer):
                 yield from self._urgent_first(morsel, AnonymizeBolt(anonymizer), clock)
             else:
                 yield from self._whole(morsel, clock)
+
+    def _morsels(self, source: Iterable[Microflow]) -> Iterator[Morsel]:
+        flows = iter(source)
+        while several := list(islice(flows, self._at_once())):
+            yield Morsel.of(several)
 
     def _at_once(self) -> int:
         """So many microflows take no longer than an urgent record among them may wait; one in any case."""
