@@ -50,3 +50,5 @@ def test_rates_are_typical_values_over_blocks() -> None:
     assert batch["rate"] == pytest.approx(100_000, rel=0.02)
     assert frame.loc["stream", "rate"] == 0
     assert frame["bounded"].to_dict() == {"batch": True, "stream": True, "hybrid": False}
+    said = sustained.said(frame.reset_index())
+    assert (said["stream"], said["hybrid"]) == ("0", "at least 1 million")

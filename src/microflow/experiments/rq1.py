@@ -183,9 +183,9 @@ def answer(profile: str, store: ExperimentStore) -> Answer:
     numbers["rq1 stream over batch"] = f"{rounded(stream.ratio)} [{rounded(stream.low)}, {rounded(stream.high)}]"
     numbers["rq1 noise floor"] = f"{100 * analysis.noise_floor:.1f} %"
     waits = ", ".join(f"{arm} {rounded(late[arm])} ms" for arm in PIPELINES if arm in late)
-    kept_up = sustained.frame(Results.read(sustained.matrix(profile), store)).set_index("pipeline")["rate"].to_dict()
-    numbers |= {f"rq1 {arm} sustained": rounded(rate) for arm, rate in kept_up.items()}
-    keeps_up = ", ".join(f"{arm} {rounded(rate)}" for arm, rate in kept_up.items())
+    kept_up = sustained.said(sustained.frame(Results.read(sustained.matrix(profile), store)))
+    numbers |= {f"rq1 {arm} sustained": rate for arm, rate in kept_up.items()}
+    keeps_up = ", ".join(f"{arm} {rate}" for arm, rate in kept_up.items())
     sentence = (
         f"On {data_type} records batch processes {rounded(rates['batch'])} records/s, hybrid "
         f"{rounded(rates['hybrid'])} and stream {rounded(rates['stream'])} (stream takes "

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from microflow.experiments.answers import rounded
 from microflow.experiments.estimates import Estimate, typical
 from microflow.experiments.matrix import Matrix, scale_of
 from microflow.processors import PIPELINES
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from microflow.experiments.results import Results
 
-__all__ = ["P99_MS", "frame", "matrix"]
+__all__ = ["P99_MS", "frame", "matrix", "said"]
 
 #: The objective: long enough for a microflow of 1,000 to fill at the lowest load.
 P99_MS = 250
-_LOW, _HIGH = 20_000, 1_000_000
+_LOW, _HIGH = 20_000, 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,12 @@ def frame(results: Results) -> pd.DataFrame:
         rate = typical([[value] for value in found]) if min(found) > 0 else Estimate(0.0, 0.0, max(found))
         rows.append((arm.name, rate.value, rate.low, rate.high, all(result["bounded"] for result in own)))
     return pd.DataFrame(rows, columns=["pipeline", "rate", "low", "high", "bounded"])
+
+
+def said(found: pd.DataFrame) -> dict[str, str]:
+    """The rates of a `frame` by pipeline, as a sentence says them."""
+    columns = (found[name].tolist() for name in ("pipeline", "rate", "bounded"))
+    return {
+        pipeline: rounded(rate) if bounded else f"at least {rounded(rate)}"
+        for pipeline, rate, bounded in zip(*columns, strict=True)
+    }
