@@ -51,4 +51,4 @@ def test_rates_are_typical_values_over_blocks() -> None:
     assert frame.loc["stream", "rate"] == 0
     assert frame["bounded"].to_dict() == {"batch": True, "stream": True, "hybrid": False}
     said = sustained.said(frame.reset_index())
-    assert (said["stream"], said["hybrid"]) == ("0", "at least 1 million")
+    assert (said["stream"], said["hybrid"]) == ("0", "at least 1,000,000")
