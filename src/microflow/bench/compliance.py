@@ -7,17 +7,15 @@ timed.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from microflow.bench import naive_check
-from microflow.bench.harness import Case, Line, fixed, in_one_thread, measure
+from microflow.bench.harness import Case, Line, fixed, hand_over, in_one_thread, measure
 from microflow.bench.plain_polars import BY_HAND, POLARS_THERE, plain_polars
 from microflow.bench.presidio import is_installed, presidio_search
 from microflow.compliance import BatchChecker, RecordChecker, load_policy
@@ -58,8 +56,8 @@ def _measured(rows: int) -> list[Line]:
     schema = load_schema("healthcare")
     policy = load_policy(schema.policy)
     table = pa.Table.from_batches([batch.rows for batch in generate("healthcare", rows, seed=1)])
-    flows = [flow.rows for flow in microflows(table.to_batches())]
-    joined = [morsel.rows for morsel in morsels(microflows(table.to_batches()))]
+    cut = list(microflows(table.to_batches()))
+    flows, joined = [flow.rows for flow in cut], [morsel.rows for morsel in morsels(cut)]
     records: list[Record] = table.slice(0, _RECORDS).to_pylist()
     checker = BatchChecker(policy, schema)
     _refuse_unequal(checker, RecordChecker(policy, schema), naive_check.NaiveChecker(policy, schema), flows, records)
@@ -141,4 +139,4 @@ def _filled(table: pa.Table, checker: BatchChecker) -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps([asdict(line) for line in _measured(int(sys.argv[1]))]))
+    hand_over(_measured(int(sys.argv[1])))

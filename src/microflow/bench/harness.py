@@ -26,7 +26,7 @@ from microflow.timing.statistics import bootstrap_interval
 #: From here on a value is printed without decimals.
 MANY = 1_000
 
-__all__ = ["Case", "Line", "document", "fixed", "in_one_thread", "measure", "render", "save"]
+__all__ = ["Case", "Line", "document", "fixed", "hand_over", "in_one_thread", "measure", "rate", "render", "save"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,15 @@ def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: i
     rates: dict[str, list[float]] = {case.name: [] for case in cases}
     for turn in range(-warmups, rounds):
         for index in rng.permutation(len(cases)):
-            rate = _rate(cases[index])
+            reached = rate(cases[index])
             if turn >= 0:
-                rates[cases[index].name].append(rate)
+                rates[cases[index].name].append(reached)
     samples = {name: np.asarray(values) for name, values in rates.items()}
     return [_line(case, samples) for case in cases]
 
 
 def in_one_thread(module: str, rows: int) -> list[Line]:
-    """What ``python -m module rows`` prints: lines as JSON. A process of its own, in which Polars has one thread.
+    """What ``python -m module rows`` hands over, from a process of its own in which Polars has one thread.
 
     Raises:
         MicroflowError: it failed.
@@ -91,7 +91,13 @@ def in_one_thread(module: str, rows: int) -> list[Line]:
     return [Line(**line) for line in json.loads(done.stdout)]
 
 
-def _rate(case: Case) -> float:
+def hand_over(lines: Sequence[Line]) -> None:
+    """The other end of `in_one_thread`: the lines as JSON, to whoever started this process."""
+    sys.stdout.write(json.dumps([asdict(line) for line in lines]))
+
+
+def rate(case: Case) -> float:
+    """Time a case once: how much it processes a second."""
     start = time.perf_counter_ns()
     done = sum(case.work() for _ in range(case.repeat))
     return done / (time.perf_counter_ns() - start) * 1e9

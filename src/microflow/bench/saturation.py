@@ -6,18 +6,15 @@ In a process of its own in which Polars has one thread, beside what plain Polars
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.bench.blocks import Goal, compared, interleaved
-from microflow.bench.harness import Line, fixed
+from microflow.bench.harness import Case, Line, fixed, hand_over, rate
 from microflow.bench.plain_polars import POLARS_THERE, plain_polars
 from microflow.compliance import load_policy
 from microflow.datasets import generate
@@ -55,7 +52,7 @@ def _measured(rows: int) -> list[Line]:
     processors["stream, tokenization"] = StormStreamProcessor(spec), few
     processors["hybrid, tokenization"] = HybridProcessor(spec), flows
     arms = {name: partial(_pure_rate, *arm) for name, arm in processors.items()}
-    arms[_POLARS] = partial(_rate, plain_polars(spec.policy, spec.schema, [table]))
+    arms[_POLARS] = partial(rate, Case(_POLARS, plain_polars(spec.policy, spec.schema, [table])))
     rates = interleaved(arms, _ROUNDS)
     batch = [compared(f"batch, {method}", rates, _POLARS) for method in Method]
     return [
@@ -94,10 +91,5 @@ def _pure_rate(processor: Processor, flows: Iterable[Microflow]) -> float:
     return rows / clock.pure_ns * 1e9
 
 
-def _rate(work: Callable[[], float]) -> float:
-    started = time.perf_counter_ns()
-    return work() / (time.perf_counter_ns() - started) * 1e9
-
-
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps([asdict(line) for line in _measured(int(sys.argv[1]))]))
+    hand_over(_measured(int(sys.argv[1])))
