@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from microflow.figures.readme import hardware, marked
 from microflow.figures.style import short
 from microflow.figures.tables import Table, with_interval
 
@@ -18,11 +19,10 @@ def peers_block(document: Mapping[str, Any]) -> str:
         [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
         for line in document["lines"]
     ]
-    machine = document["machine"]
-    origin = f"on {machine['cores']} cores of {machine['cpu_model']}; written by `make peers`"
+    origin = f"on {hardware(document['machine'])}; written by `make peers`"
     caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
     table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
-    return f"<!-- peers -->\n\n{table.to_markdown()}\n\n<!-- /peers -->"
+    return marked("peers", table.to_markdown())
 
 
 def _ratio(line: Mapping[str, Any]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from microflow.errors import MicroflowError
 from microflow.experiments.results import IncompleteError
 from microflow.figures.paper import ANSWERS, TABLES
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["MARKED", "results_block", "with_block"]
+__all__ = ["MARKED", "hardware", "marked", "results_block", "with_block"]
 
 #: A block with its marks, and its name.
 MARKED = re.compile(r"<!-- (\w+) -->.*?<!-- /\1 -->", re.DOTALL)
@@ -42,7 +44,17 @@ def results_block(profile: str, store: ExperimentStore) -> str:
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.*"
-    return "\n\n".join(["<!-- results -->", *parts, origin, "<!-- /results -->"])
+    return marked("results", *parts, origin)
+
+
+def marked(name: str, *parts: str) -> str:
+    """A block of this name, its parts apart."""
+    return "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- /{name} -->"])
+
+
+def hardware(machine: Mapping[str, Any]) -> str:
+    """A recorded machine, as a caption says it."""
+    return f"{machine['cores']} cores of {machine['cpu_model']}"
 
 
 def with_block(text: str, block: str) -> str:
@@ -66,5 +78,4 @@ def _machine(store: ExperimentStore) -> str:
     """The hardware of the newest trial there is; trials of unlike machines are never read together."""
     trials = [store.trials(name) for name in store.experiments()]
     newest = max((one.iloc[-1] for one in trials if len(one)), key=lambda row: row["created_at"])
-    machine = newest["machine"]
-    return f"{machine['cores']} cores of {machine['cpu_model']}"
+    return hardware(newest["machine"])
