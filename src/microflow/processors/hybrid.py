@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.costs import LearnedCosts
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import BatchKernel, Screened, warm_up, warmed
-from microflow.processors.morsels import Morsel
+from microflow.processors.morsels import Morsel, portions
 from microflow.processors.results import FindingsBuilder, merge_findings, results_of
 from microflow.processors.router import Objectives
 from microflow.processors.scopes import scoped
@@ -70,18 +69,14 @@ class HybridProcessor(Engine):
         with clock.pre():
             self.reasons.clear()
             self._kernel = BatchKernel(self._spec)
-        for morsel in warmed(self._morsels(source), clock, lambda rows: warm_up(self._spec, rows)):
+        morsels = map(Morsel.of, portions(source, iter(self._at_once, 0)))
+        for morsel in warmed(morsels, clock, lambda rows: warm_up(self._spec, rows)):
             anonymizer = self._kernel.anonymizer
             is_slow = self._learned.now.together(len(morsel)) > self._objectives.urgent_ns
             if is_slow and isinstance(anonymizer, RecordAnonymizer):
                 yield from self._urgent_first(morsel, AnonymizeBolt(anonymizer), clock)
             else:
                 yield from self._whole(morsel, clock)
-
-    def _morsels(self, source: Iterable[Microflow]) -> Iterator[Morsel]:
-        flows = iter(source)
-        while several := list(islice(flows, self._at_once())):
-            yield Morsel.of(several)
 
     def _at_once(self) -> int:
         """So many microflows take no longer than an urgent record among them may wait; one in any case."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import pyarrow as pa
 from microflow.microflows import Microflow
 from microflow.settings import MORSEL
 
-__all__ = ["Morsel", "Place", "Places", "ends_of", "morsels"]
+__all__ = ["Morsel", "Place", "Places", "ends_of", "morsels", "portions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Place:
     number: int
     first_row: int
     rows_in: int
+
+    @classmethod
+    def of(cls, flow: Microflow) -> Place:
+        """The place of a microflow."""
+        return cls(flow.number, flow.first_row, len(flow))
 
 
 #: Those of a morsel, in order.
@@ -55,7 +60,7 @@ class Morsel:
     def of(cls, flows: Sequence[Microflow]) -> Morsel:
         """The microflows as one; a single one is not copied."""
         rows = flows[0].rows if len(flows) == 1 else pa.concat_batches([flow.rows for flow in flows])
-        return cls(tuple(Place(flow.number, flow.first_row, len(flow)) for flow in flows), rows)
+        return cls(tuple(map(Place.of, flows)), rows)
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -69,6 +74,14 @@ def morsels(source: Iterable[Microflow], most: int = MORSEL) -> Iterator[Morsel]
     >>> [len(morsel) for morsel in morsels(flows, most=3)]
     [6, 1]
     """
+    return map(Morsel.of, portions(source, repeat(most)))
+
+
+def portions(source: Iterable[Microflow], sizes: Iterable[int]) -> Iterator[list[Microflow]]:
+    """The source in lists of these lengths, each size asked for when its turn has come, until nothing is left.
+
+    >>> [len(portion) for portion in portions([None] * 7, [1, 4, 4, 4])]
+    [1, 4, 2]
+    """
     flows = iter(source)
-    while several := list(islice(flows, most)):
-        yield Morsel.of(several)
+    return takewhile(len, (list(islice(flows, size)) for size in sizes))

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice, repeat, takewhile
+from itertools import chain, repeat
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +24,7 @@ from microflow.compliance import Findings
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import Screened
-from microflow.processors.morsels import Place, Places
+from microflow.processors.morsels import Place, Places, portions
 from microflow.settings import MORSEL
 
 __all__ = ["Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
@@ -69,15 +69,11 @@ def batches_of(file: IO[bytes] | pa.NativeFile) -> Iterator[tuple[pa.RecordBatch
 
 def stage(source: Iterable[Microflow], folder: Path) -> int:
     """Lay the source aside as parcels numbered from 0, and say how many; it is read once."""
-    flows = iter(source)
-    sizes = chain(_FIRST_PARCELS, repeat(MORSEL))
-    parcels = takewhile(len, (list(islice(flows, size)) for size in sizes))
     count = 0
-    for number, contents in enumerate(parcels):
+    for number, contents in enumerate(portions(source, chain(_FIRST_PARCELS, repeat(MORSEL)))):
         with written(folder, number, contents[0].rows.schema) as writer:
             for flow in contents:
-                place = Place(flow.number, flow.first_row, len(flow))
-                writer.write_batch(flow.rows, custom_metadata=_books((place,)))
+                writer.write_batch(flow.rows, custom_metadata=_books((Place.of(flow),)))
         count = number + 1
     return count
 
