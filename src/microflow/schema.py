@@ -58,6 +58,8 @@ class Role(StrEnum):
     """Names the record, not the person; passes through and is never released as an identifier of anybody."""
     IDENTIFIER = "identifier"
     """Singles a person out on its own: removed or tokenized by every method."""
+    PERSON = "person"
+    """An identifier that is the same in all rows of one person: k counts its distinct values instead of rows."""
     QUASI_IDENTIFIER = "quasi_identifier"
     """Singles a person out together with others: generalised or perturbed."""
     SENSITIVE = "sensitive"
@@ -171,6 +173,8 @@ class DatasetSchema:
             raise SchemaError(f"schema {self.name!r}: column {doubled[0]!r} is described twice")
         if len(self.with_role(Role.RECORD_ID)) > 1:
             raise SchemaError(f"schema {self.name!r}: more than one column has the role record_id")
+        if len(self.with_role(Role.PERSON)) > 1:
+            raise SchemaError(f"schema {self.name!r}: more than one column has the role person")
 
     @cached_property
     def arrow(self) -> pa.Schema:
@@ -194,6 +198,17 @@ class DatasetSchema:
     def quasi_identifiers(self) -> tuple[Column, ...]:
         """The columns an attacker may know, in file order."""
         return self.with_role(Role.QUASI_IDENTIFIER)
+
+    @property
+    def identifiers(self) -> tuple[Column, ...]:
+        """The columns that single a person out on their own (roles identifier and person), in file order."""
+        return self.with_role(Role.IDENTIFIER, Role.PERSON)
+
+    @property
+    def person(self) -> str | None:
+        """The column that says which rows are one person's; without one every row is taken for a person."""
+        found = self.with_role(Role.PERSON)
+        return found[0].name if found else None
 
     @property
     def record_id(self) -> str | None:

@@ -81,7 +81,7 @@ class LocalDifferentialPrivacy:
         self._perturbed = perturbed_columns(schema, settings.epsilon)
         self._uniforms = Uniforms(len(self._perturbed), settings.seed)
         known = {one.column.name for one in self._perturbed}
-        treated = schema.with_role(Role.IDENTIFIER, *_PERTURBED_ROLES)
+        treated = schema.with_role(Role.IDENTIFIER, Role.PERSON, *_PERTURBED_ROLES)
         self._removed = {column.name: column.dtype.arrow for column in treated if column.name not in known}
         self._record_id = _integer_record_id(schema)
 

@@ -21,7 +21,7 @@ from microflow.anonymize.cube import CellIndex, Cube, Packing
 from microflow.anonymize.diversity import diverse_columns
 from microflow.anonymize.encode import Coder, Codes, coder_for
 from microflow.errors import MicroflowError
-from microflow.schema import DatasetSchema, Role
+from microflow.schema import DatasetSchema
 
 __all__ = ["KAnonymity", "MicroflowKAnonymity", "released_schema", "require_classes"]
 
@@ -51,7 +51,7 @@ class _Columns:
         labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
         #: Per column of the output the quasi-identifier whose label it holds, and the type of nothing.
         self._plan = [
-            (labels.get(column.name), column.dtype.arrow if column.role is Role.IDENTIFIER else None)
+            (labels.get(column.name), column.dtype.arrow if column in schema.identifiers else None)
             for column in schema.columns
         ]
         #: Identifiers of one type are released as one array.

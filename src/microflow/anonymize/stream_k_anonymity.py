@@ -26,7 +26,7 @@ from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
 from microflow.anonymize.stream_space import Space
 from microflow.errors import MicroflowError
 from microflow.records import copied
-from microflow.schema import DatasetSchema, Record, Role
+from microflow.schema import DatasetSchema, Record
 
 __all__ = ["BETA", "REUSED", "StreamKAnonymity"]
 
@@ -70,7 +70,7 @@ class StreamKAnonymity:
         self._now = now or _no_clock
         self._quasi = [column.name for column in schema.quasi_identifiers]
         self._fields = schema.names
-        self._blank = dict.fromkeys(column.name for column in schema.with_role(Role.IDENTIFIER))
+        self._blank = dict.fromkeys(column.name for column in schema.identifiers)
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
         self._clusters = Clusters(self._space, beta)
         self._archive = Archive(self._space, REUSED)

@@ -18,7 +18,7 @@ from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCode
 from microflow.anonymize.token_text import REVERSIBLE, split
 from microflow.errors import InputError, KeyMaterialError
 from microflow.records import copied
-from microflow.schema import Column, DatasetSchema, Record, Role, Value
+from microflow.schema import Column, DatasetSchema, Record, Value
 
 __all__ = ["Detokenizer", "Tokenizer"]
 
@@ -40,7 +40,7 @@ class Tokenizer:
 
     def __init__(self, settings: MethodSettings, schema: DatasetSchema, key: bytes) -> None:
         key = require_bits(key, settings.key_bits)
-        identifiers = schema.with_role(Role.IDENTIFIER)
+        identifiers = schema.identifiers
         self._settings = settings
         self._key_id = key_id(key)
         self._names = schema.names
@@ -104,7 +104,7 @@ class Detokenizer:
     def __init__(self, schema: DatasetSchema, key: bytes, key_bits: int) -> None:
         key = require_bits(key, key_bits)
         self._key_id = key_id(key)
-        self._identifiers = list(enumerate(schema.with_role(Role.IDENTIFIER)))
+        self._identifiers = list(enumerate(schema.identifiers))
         self._codes = _siv(key, [column.name for _, column in self._identifiers])
 
     def restore(self, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -8,7 +8,6 @@ from microflow.anonymize.token_text import REVERSIBLE, split
 from microflow.assess.labels import distinct
 from microflow.assess.loss import Loss
 from microflow.assess.pair import Compared, Pair
-from microflow.schema import Role
 
 __all__ = ["reasons"]
 
@@ -28,7 +27,7 @@ def reasons(pair: Pair, loss: Loss, linkage_risk: float) -> tuple[str, ...]:
 
 def _identifiers(pair: Pair) -> list[str]:
     tokens, reversible, unchanged = [], [], []
-    for column in pair.schema.with_role(Role.IDENTIFIER):
+    for column in pair.schema.identifiers:
         before = pair.original[column.name].combine_chunks().take(pair.ordinals).to_pylist()
         _, values = distinct(pair.released[column.name])
         after = pair.released[column.name].to_pylist()

@@ -91,7 +91,7 @@ class Pair:
 
 def needed_columns(schema: DatasetSchema) -> list[str]:
     """The columns an assessment reads; nobody needs to keep the others in memory."""
-    roles = (Role.RECORD_ID, Role.IDENTIFIER, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
+    roles = (Role.RECORD_ID, Role.IDENTIFIER, Role.PERSON, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
     return [column.name for column in schema.with_role(*roles)]
 
 

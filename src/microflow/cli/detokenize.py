@@ -13,7 +13,7 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
-from microflow.schema import DatasetSchema, Dtype, Role, SourceFormat
+from microflow.schema import DatasetSchema, Dtype, SourceFormat
 
 __all__ = ["detokenize"]
 
@@ -47,7 +47,7 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
 def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> tuple[int, int]:
     """Write all rows or none; returns how many they were, and how many tokens."""
     rows = tokens = 0
-    identifiers = [column.name for column in schema.with_role(Role.IDENTIFIER)]
+    identifiers = [column.name for column in schema.identifiers]
     with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
         for flow in read_microflows(file, _tokenized(schema), quarantine=quarantine):
             writer.write(detokenizer.restore(flow.rows))
@@ -61,6 +61,6 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
 def _tokenized(schema: DatasetSchema) -> DatasetSchema:
     """The same columns with text where tokens stand."""
     columns = tuple(
-        replace(column, dtype=Dtype.STRING) if column.role is Role.IDENTIFIER else column for column in schema.columns
+        replace(column, dtype=Dtype.STRING) if column in schema.identifiers else column for column in schema.columns
     )
     return replace(schema, columns=columns, source=SourceFormat())
