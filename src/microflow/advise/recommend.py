@@ -168,10 +168,10 @@ class Recommendation:
         limits, said = self.search.constraints, ["No setting meets both constraints."]
         useful = [one for one in self.search.candidates if 1 - one.loss.high >= limits.min_utility]
         if useful:
-            least = min(useful, key=lambda one: one.risk.high)
+            safest = min(useful, key=lambda one: one.risk.high)
             said.append(
-                f"Give up on risk: --max-risk {_rounded_up(least.risk.high):g} instead of {limits.max_risk:g} allows "
-                f"{setting_name(least.settings)}."
+                f"Give up on risk: --max-risk {_rounded_up(safest.risk.high):g} instead of {limits.max_risk:g} allows "
+                f"{setting_name(safest.settings)}."
             )
         safe = [one for one in self.search.candidates if one.risk.high <= limits.max_risk]
         if safe:
@@ -181,6 +181,9 @@ class Recommendation:
                 f"Give up on utility: --min-utility {kept:g} instead of {limits.min_utility:g} allows "
                 f"{setting_name(most.settings)}."
             )
+        else:
+            least = min(one.risk.high for one in self.search.candidates)
+            said.append(f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve.")
         return said
 
     def _latency_concession(self) -> str:
