@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 
+from microflow.advise.chart import Point, frontier_svg
 from microflow.advise.recommend import Recommendation
-from microflow.advise.search import Candidate
 from microflow.advise.trial import setting_name
-from microflow.anonymize.contract import Method
 
 __all__ = ["page"]
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 400, 60, 50, 20
-#: Shapes as well as colours tell the methods apart, also on grey paper (Okabe and Ito 2008).
-_COLOURS = {Method.K_ANONYMITY: "#0072b2", Method.DIFFERENTIAL_PRIVACY: "#d55e00", Method.TOKENIZATION: "#009e73"}
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 code, pre { background: #f3f3f3; padding: .2rem .4rem; border-radius: 4px } pre { padding: .8rem; overflow-x: auto }
@@ -40,54 +35,11 @@ def page(found: Recommendation) -> str:
 
 
 def _figure(found: Recommendation) -> str:
-    """Risk over loss, both from 0 to 1, with the limit as a line and the advised setting ringed."""
-    limit = _y(found.search.constraints.max_risk)
-    parts = [
-        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{limit}" y2="{limit}" stroke="#a00" stroke-dasharray="6 4"/>',
-        f'<text x="{_WIDTH - 4}" y="{limit - 5}" text-anchor="end" fill="#a00">greatest risk allowed</text>',
-        *_axes(),
-        *(_mark(one, is_advised=one is found.advised) for one in found.search.candidates),
+    points = [
+        Point(setting_name(one.settings), one.settings.method, one.risk, one.loss, one is found.advised)
+        for one in found.search.candidates
     ]
-    return (
-        f'<svg viewBox="0 0 {_WIDTH + 20} {_HEIGHT + _BOTTOM}" role="img" font-size="12" '
-        f'aria-label="Risk against information loss">{"".join(parts)}</svg>'
-    )
-
-
-def _axes() -> Iterable[str]:
-    for tenth in range(0, 11, 2):
-        share = tenth / 10
-        x, y = _x(share), _y(share)
-        yield f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT}" stroke="#ddd"/>'
-        yield f'<text x="{x}" y="{_HEIGHT + 16}" text-anchor="middle">{share:g}</text>'
-        yield f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y}" y2="{y}" stroke="#ddd"/>'
-        yield f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{share:g}</text>'
-    middle = (_LEFT + _WIDTH) / 2
-    yield f'<text x="{middle}" y="{_HEIGHT + 36}" text-anchor="middle">information loss</text>'
-    yield f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">linkage risk</text>'
-
-
-def _mark(one: Candidate, *, is_advised: bool) -> str:
-    x, y = _x(one.loss.value), _y(one.risk.value)
-    method, colour = one.settings.method, _COLOURS.get(one.settings.method, "#444")
-    title = f"<title>{escape(setting_name(one.settings))}: risk {one.risk}, loss {one.loss}</title>"
-    ring = f'<circle cx="{x}" cy="{y}" r="10" fill="none" stroke="#222" stroke-width="2"/>' if is_advised else ""
-    bar = f'<line x1="{x}" x2="{x}" y1="{_y(one.risk.low)}" y2="{_y(one.risk.high)}" stroke="{colour}"/>'
-    if method is Method.K_ANONYMITY:
-        shape = f'<circle cx="{x}" cy="{y}" r="5" fill="{colour}">{title}</circle>'
-    elif method is Method.DIFFERENTIAL_PRIVACY:
-        shape = f'<rect x="{x - 4.5}" y="{y - 4.5}" width="9" height="9" fill="{colour}">{title}</rect>'
-    else:
-        shape = f'<path d="M{x} {y - 6}l6 11h-12z" fill="{colour}">{title}</path>'
-    return bar + shape + ring
-
-
-def _x(loss: float) -> float:
-    return round(_LEFT + min(max(loss, 0), 1) * (_WIDTH - _LEFT), 1)
-
-
-def _y(risk: float) -> float:
-    return round(_HEIGHT - min(max(risk, 0), 1) * (_HEIGHT - _TOP), 1)
+    return frontier_svg(points, found.search.constraints.max_risk, note=f"n = {found.search.rows:,}")
 
 
 def _table(found: Recommendation) -> str:

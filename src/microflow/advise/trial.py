@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
@@ -16,7 +17,17 @@ from microflow.processors import ProcessingSpec, build_processor
 from microflow.schema import DatasetSchema
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["SETTINGS", "Trial", "command_options", "information_loss", "setting_name", "try_setting"]
+__all__ = [
+    "SETTINGS",
+    "Release",
+    "Trial",
+    "command_options",
+    "information_loss",
+    "release_sample",
+    "setting_name",
+    "trial_of",
+    "try_setting",
+]
 
 #: Targets of the linkage attack on each sample.
 ATTEMPTS = 1_000
@@ -26,6 +37,25 @@ SETTINGS: tuple[MethodSettings, ...] = (
     *(MethodSettings(Method.K_ANONYMITY, k=k) for k in (2, 3, 5, 7, 10, 12, 15, 20, 30, 50, 100)),
     *(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=epsilon) for epsilon in (8.0, 4.0, 2.0, 1.0, 0.5, 0.1)),
 )
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released sample.
+
+    Attributes:
+        spec: What was done.
+        rows: The sample as it was.
+        released: The rows that left.
+        ordinals: For each of them its row in the sample (int64).
+        pure_ns: Time of check, remedy and method.
+    """
+
+    spec: ProcessingSpec
+    rows: pa.RecordBatch
+    released: pa.Table
+    ordinals: npt.NDArray[np.int64]
+    pure_ns: int
 
 
 @dataclass(frozen=True)
@@ -83,33 +113,38 @@ def information_loss(found: Assessment) -> float:
     return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
 
 
-def try_setting(
+def release_sample(
     rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
-) -> Trial:
-    """Release a sample on the batch engine with ``settings`` and attack the release.
+) -> Release:
+    """Check, remedy and anonymize a sample on the batch engine; tokens get a key that nobody keeps.
 
-    Tokens get a key that nobody keeps. Noise is seeded: advice is the same each time it is asked for, and the release
-    that follows draws its own.
+    Noise is seeded: advice is the same each time it is asked for, and the release that follows draws its own.
     """
-    seeded = settings if settings.method is not Method.DIFFERENTIAL_PRIVACY else _seeded(settings, seed)
-    spec = ProcessingSpec(schema, policy, seeded, key=secrets.token_bytes(settings.key_bits // 8))
+    if settings.method is Method.DIFFERENTIAL_PRIVACY:
+        settings = replace(settings, seed=seed)
+    spec = ProcessingSpec(schema, policy, settings, key=secrets.token_bytes(settings.key_bits // 8))
     clock, processor = PhaseClock(), build_processor(spec)
     done = list(processor.process(microflows([rows]), clock))
     released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
-    if released.num_rows == 0:
-        return Trial(settings, rows.num_rows, (0.0, 0.0, 0.0), 1.0, 0, clock.pure_ns)
-    ordinals = np.concatenate([one.ordinals for one in done])
-    found = assess(pa.Table.from_batches([rows]), released, ordinals, schema, attempts=ATTEMPTS, seed=seed)
+    ordinals = np.concatenate([one.ordinals for one in done]) if done else np.empty(0, np.int64)
+    return Release(spec, rows, released, ordinals, clock.pure_ns)
+
+
+def try_setting(
+    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
+) -> Trial:
+    """Release a sample with ``settings`` and attack the release."""
+    return trial_of(settings, release_sample(rows, schema, policy, settings, seed=seed), seed=seed)
+
+
+def trial_of(settings: MethodSettings, release: Release, *, attempts: int = ATTEMPTS, seed: int = 1) -> Trial:
+    """Attack a release that was made with ``settings``; a release of no row gives nothing away and nothing at all."""
+    count, left = release.rows.num_rows, release.released.num_rows
+    if left == 0:
+        return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, release.pure_ns)
+    original = pa.Table.from_batches([release.rows])
+    found = assess(original, release.released, release.ordinals, release.spec.schema, attempts=attempts, seed=seed)
     attack = found.linkage[-1]
     return Trial(
-        settings,
-        rows.num_rows,
-        (attack.risk, attack.low, attack.high),
-        information_loss(found),
-        released.num_rows,
-        clock.pure_ns,
+        settings, count, (attack.risk, attack.low, attack.high), information_loss(found), left, release.pure_ns
     )
-
-
-def _seeded(settings: MethodSettings, seed: int) -> MethodSettings:
-    return replace(settings, seed=seed)
