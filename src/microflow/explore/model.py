@@ -98,7 +98,9 @@ class Trialled:
     @property
     def command(self) -> str:
         """The command line that does the same to the whole file."""
-        return f"microflow run {self.sample.name} released.csv --schema schema.yaml {command_options(self.settings)}"
+        name = self.sample.name
+        source, schema = (f"{name}.csv", name) if name in DATA_TYPES else (name, "schema.yaml")
+        return f"microflow run {source} released.csv --schema {schema} {command_options(self.settings)}"
 
     @cached_property
     def assessment(self) -> Assessment:

@@ -112,7 +112,7 @@ class Explorer:
         top = widgets.HBox([controls, self.risk, self.measured])
         tabs = widgets.Tab(
             [self.flagged, self.changed, self.speed, self.roles],
-            titles=("flagged", "changed", "latency (simulated)", "roles"),
+            titles=("flagged", "changed", "latency", "roles"),
         )
         return widgets.VBox([top, self.command, self.recommendation, tabs])
 
