@@ -13,35 +13,27 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
-import yaml
 
 from microflow.errors import InputError
+from microflow.yaml_tree import Items, Mapping, Node, Word, compose, shown
 
 __all__ = ["Document", "json_schema", "read_file", "read_text"]
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 
-#: Levels of a document; ours have at most ten.
-DEEPEST = 50
-#: Nodes of a document once its aliases are written out.
-MOST_NODES = 1_000_000
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_PLAIN_TAGS = {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
-_QUOTES = frozenset("'\"|>")
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +102,7 @@ def read_text(text: str, model: type[T], place: str, kind: type[InputError] = In
     Traceback (most recent call last):
     microflow.errors.InputError: box.yaml:1: wide must be true or false
     """
-    root = _Composer(text, place, kind).root()
+    root = compose(text, place, kind)
     document: Document[Any] = Document(None, place, {}, kind)
     value = _Builder(document).build(root, model, ())
     return Document(value, place, document.lines, kind)
@@ -121,140 +113,18 @@ def json_schema(model: Any) -> dict[str, Any]:
     return msgspec.json.schema(model)
 
 
-@dataclass(slots=True)
-class _Node:
-    """``line`` from 1; ``size`` counts the nodes below once aliases are written out, itself included."""
-
-    line: int
-    size: int = 1
-
-
-@dataclass(slots=True)
-class _Scalar(_Node):
-    text: str = ""
-    is_quoted: bool = False
-
-    @property
-    def is_null(self) -> bool:
-        return not self.is_quoted and self.text in _NULLS
-
-
-@dataclass(slots=True)
-class _List(_Node):
-    items: list[_Node] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Mapping(_Node):
-    entries: dict[str, _Node] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
-    key: str | None = None
-
-
-class _Composer:
-    """Builds the tree from the parser's events, without recursion: nothing in a document makes Python's stack grow."""
-
-    def __init__(self, text: str, place: str, kind: type[InputError]) -> None:
-        self._text = text
-        self._place = place
-        self._kind = kind
-        self._open: list[tuple[_List | _Mapping, str | None]] = []
-        self._anchors: dict[str, _Node] = {}
-        self._root: _Node | None = None
-
-    def root(self) -> _Node:
-        try:
-            for event in yaml.parse(self._text, Loader=_LOADER):
-                self._take(event)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-            raise self._error(
-                f"not readable as YAML{f': {problem}' if problem else ''}", mark.line + 1 if mark else None
-            ) from error
-        return self._root or _Scalar(1)
-
-    def _take(self, event: yaml.Event) -> None:
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        match event:
-            case yaml.DocumentStartEvent() if self._root is not None:
-                raise self._error("more than one document", line)
-            case yaml.AliasEvent():
-                self._add(self._aliased(str(event.anchor), line), line)
-            case yaml.ScalarEvent():
-                self._check_tag(event.tag, line)
-                node = _Scalar(line, text=event.value, is_quoted=event.style in _QUOTES)
-                self._remember(event.anchor, node)
-                self._add(node, line)
-            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
-                self._check_tag(event.tag, line)
-                if len(self._open) >= DEEPEST:
-                    raise self._error("nested too deeply", line)
-                is_list = isinstance(event, yaml.SequenceStartEvent)
-                self._open.append((_List(line) if is_list else _Mapping(line), event.anchor))
-            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                collection, anchor = self._open.pop()
-                self._remember(anchor, collection)
-                self._add(collection, collection.line)
-            case _:
-                pass
-
-    def _check_tag(self, tag: str | None, line: int) -> None:
-        if tag not in _PLAIN_TAGS:
-            raise self._error("a tag (!…) is not understood here", line)
-
-    def _remember(self, anchor: str | None, node: _Node) -> None:
-        if anchor is not None:
-            self._anchors[anchor] = node
-
-    def _aliased(self, anchor: str, line: int) -> _Node:
-        if anchor not in self._anchors:
-            raise self._error(f"*{anchor} stands before or within what it repeats", line)
-        return self._anchors[anchor]
-
-    def _add(self, node: _Node, line: int) -> None:
-        if not self._open:
-            self._root = node
-            return
-        parent, _ = self._open[-1]
-        parent.size += node.size
-        if parent.size > MOST_NODES:
-            raise self._error(f"more than {MOST_NODES:,} values once its aliases are written out", line)
-        if isinstance(parent, _List):
-            parent.items.append(node)
-        elif parent.key is None:
-            parent.key = self._key(parent, node, line)
-            parent.lines[parent.key] = line
-        else:
-            parent.entries[parent.key] = node
-            parent.key = None
-
-    def _key(self, mapping: _Mapping, node: _Node, line: int) -> str:
-        if not isinstance(node, _Scalar):
-            raise self._error("a key is a word, not a list or a mapping", line)
-        if node.text == "<<" and not node.is_quoted:
-            raise self._error("'<<' (merge) is not understood: write the keys out", line)
-        if node.text in mapping.entries:
-            first = mapping.lines[node.text]
-            raise self._error(f"{_shown(node.text)} is given twice, first in line {first}", line, "keep one of the two")
-        return node.text
-
-    def _error(self, message: str, line: int | None, hint: str = "") -> InputError:
-        return self._kind(message, path=self._place, line=line, hint=hint)
-
-
 class _Builder:
     """Makes of each node what the model's types ask for."""
 
     def __init__(self, document: Document[Any]) -> None:
         self._document = document
 
-    def build(self, node: _Node, annotation: Any, where: Place) -> Any:
+    def build(self, node: Node, annotation: Any, where: Place) -> Any:
         self._document.lines.setdefault(where, node.line)
         if annotation is Any:
             return self._untyped(node, where)
         members = _members(annotation)
-        is_null = isinstance(node, _Scalar) and node.is_null
+        is_null = isinstance(node, Word) and node.is_null
         if is_null and type(None) in members:
             return None
         for member in members:
@@ -262,59 +132,59 @@ class _Builder:
             if build is not None:
                 return build(node, member, where)
         scalars = [member for member in members if _is_scalar(get_origin(member) or member)]
-        if isinstance(node, _Scalar) and scalars:
+        if isinstance(node, Word) and scalars:
             return self._scalar(node, scalars, where)
         raise self._error(f"must be {_expected(members)}", where)
 
-    def _container(self, node: _Node, member: Any) -> Callable[[_Node, Any, Place], Any] | None:
+    def _container(self, node: Node, member: Any) -> Callable[[Node, Any, Place], Any] | None:
         """What builds the node as this type, if the type holds others and the node is of its shape or nothing."""
         origin = get_origin(member) or member
-        is_null = isinstance(node, _Scalar) and node.is_null
+        is_null = isinstance(node, Word) and node.is_null
         if origin in {list, tuple, frozenset}:
-            return self._items if is_null or isinstance(node, _List) else None
-        if not is_null and not isinstance(node, _Mapping):
+            return self._items if is_null or isinstance(node, Items) else None
+        if not is_null and not isinstance(node, Mapping):
             return None
         if origin is dict:
             return self._dict
         return self._struct if isinstance(origin, type) and issubclass(origin, msgspec.Struct) else None
 
-    def _untyped(self, node: _Node, where: Place) -> Any:
-        if isinstance(node, _Mapping):
+    def _untyped(self, node: Node, where: Place) -> Any:
+        if isinstance(node, Mapping):
             return self._dict(node, dict[str, Any], where)
-        if isinstance(node, _List):
+        if isinstance(node, Items):
             return self._items(node, list[Any], where)
-        assert isinstance(node, _Scalar)
+        assert isinstance(node, Word)
         return None if node.is_null else node.text
 
-    def _struct(self, node: _Node, struct: type[msgspec.Struct], where: Place) -> msgspec.Struct:
+    def _struct(self, node: Node, struct: type[msgspec.Struct], where: Place) -> msgspec.Struct:
         fields = {found.encode_name: found for found in msgspec.structs.fields(struct)}
-        entries, lines = (node.entries, node.lines) if isinstance(node, _Mapping) else ({}, {})
+        entries, lines = (node.entries, node.lines) if isinstance(node, Mapping) else ({}, {})
         for name in entries:
             if name not in fields:
                 self._document.lines[(*where, name)] = lines[name]
-                raise self._misnamed(f"unknown key {_shown(name)}", (*where, name), fields)
+                raise self._misnamed(f"unknown key {shown(name)}", (*where, name), fields)
         values = {}
         for name, entry in entries.items():
             self._document.lines[(*where, name)] = lines[name]
             values[fields[name].name] = self.build(entry, fields[name].type, (*where, name))
         for name, found in fields.items():
             if found.required and name not in entries:
-                raise self._document.error(f"{_shown(name)} is missing", *where)
+                raise self._document.error(f"{shown(name)} is missing", *where)
         return struct(**values)
 
-    def _dict(self, node: _Node, annotation: Any, where: Place) -> dict[str, Any]:
-        if not isinstance(node, _Mapping):
+    def _dict(self, node: Node, annotation: Any, where: Place) -> dict[str, Any]:
+        if not isinstance(node, Mapping):
             return {}
         _, below = get_args(annotation) or (str, Any)
         self._document.lines.update({(*where, name): line for name, line in node.lines.items()})
         return {name: self.build(entry, below, (*where, name)) for name, entry in node.entries.items()}
 
-    def _items(self, node: _Node, annotation: Any, where: Place) -> Any:
+    def _items(self, node: Node, annotation: Any, where: Place) -> Any:
         collection, (below, *_) = get_origin(annotation) or annotation, get_args(annotation) or (Any,)
-        items = node.items if isinstance(node, _List) else []
+        items = node.items if isinstance(node, Items) else []
         return collection(self.build(item, below, (*where, position)) for position, item in enumerate(items))
 
-    def _scalar(self, node: _Scalar, members: list[Any], where: Place) -> Any:
+    def _scalar(self, node: Word, members: list[Any], where: Place) -> Any:
         if node.is_null and not node.text:
             raise self._error("must not be empty", where, 'an empty text is written ""')
         faults = []
@@ -326,7 +196,7 @@ class _Builder:
         words = [word for member in members for word in _words(member)]
         if words:
             name = next((part for part in reversed(where) if isinstance(part, str)), "word")
-            raise self._misnamed(f"unknown {name} {_shown(node.text)}", where, words)
+            raise self._misnamed(f"unknown {name} {shown(node.text)}", where, words)
         reason = next((fault for fault in faults if fault), "")
         raise self._error(f"must be {reason or _expected(members)}", where)
 
@@ -347,7 +217,7 @@ class _Builder:
         )
 
 
-def _converted(node: _Scalar, member: Any) -> Any:
+def _converted(node: Word, member: Any) -> Any:
     """The scalar as a type; a `msgspec.ValidationError` without words says "something else is expected"."""
     text, origin = node.text, get_origin(member)
     base = get_args(member)[0] if origin is Annotated else member
@@ -358,6 +228,8 @@ def _converted(node: _Scalar, member: Any) -> Any:
     if base in {int, float} and not (_INTEGER if base is int else _NUMBER).fullmatch(text):
         raise msgspec.ValidationError
     if base is date and not _ISO_DATE.fullmatch(text):
+        raise msgspec.ValidationError
+    if (words := _words(member)) and text not in words:
         raise msgspec.ValidationError
     value: Any = text
     if base is int:
@@ -398,6 +270,9 @@ def _rank(member: Any) -> int:
 def _words(member: Any) -> list[str]:
     if get_origin(member) is Literal:
         return [str(word) for word in get_args(member)]
+    if get_origin(member) is Annotated:
+        extra = [getattr(meta, "extra_json_schema", None) or {} for meta in get_args(member)[1:]]
+        return [word for found in extra for word in found.get("enum", ())]
     if isinstance(member, type) and issubclass(member, Enum):
         return [str(word.value) for word in member]
     return []
@@ -434,7 +309,3 @@ def _way(where: Iterable[str | int]) -> str:
     for part in where:
         way += f"[{part}]" if isinstance(part, int) else f".{part[:80]}" if way else part[:80]
     return way
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")  # noqa: PLR2004 - a line of a terminal

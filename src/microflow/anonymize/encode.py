@@ -186,7 +186,7 @@ class DictionaryCoder:
 
     def _text_axis(self, texts: dict[int, str], weights: npt.NDArray[np.int64]) -> tuple[Axis, list[int]]:
         column = self._column
-        if column.dtype is Dtype.DATE or column.ordered:
+        if column.dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP} or column.ordered:
             place = {name: i for i, name in enumerate(column.categories)}
             order = sorted(texts, key=lambda code: (place.get(texts[code], len(place)), texts[code]))
             steps = np.arange(len(order), dtype=np.float64)
