@@ -21,7 +21,6 @@ nested object as ``address.city``.
 from __future__ import annotations
 
 import codecs
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -30,14 +29,15 @@ from pathlib import Path
 from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
 from microflow.errors import SchemaError
 from microflow.formats import format_of
+from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat
 from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["load_schema", "schema_names"]
 
-_NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
-#: The largest bound of each numeric type, on either side of zero.
-_LARGEST = {Dtype.INTEGER: 2**63 - 1, Dtype.NUMBER: sys.float_info.max}
+#: The largest bound of each type, on either side of zero: bounds are exact as floats, and their distance is finite.
+_LARGEST = {Dtype.INTEGER: 2**53}
+_LARGEST_FLOAT = 1e300
 
 
 def schema_names() -> tuple[str, ...]:
@@ -151,19 +151,25 @@ def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, 
         format_of(column)
     except ValueError as error:
         raise document.error(str(error), *here, "format") from error
+    for position, category in enumerate(model.categories):
+        try:
+            convert(category, column)
+        except UnconvertibleError as error:
+            raise document.error(f"category {category!r}: {error}", *here, "categories", position) from error
     return column
 
 
 def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
     bounds = {"low": column.low, "high": column.high}
-    largest = _LARGEST.get(column.dtype, sys.float_info.max)
+    largest = _LARGEST.get(column.dtype, _LARGEST_FLOAT)
     for word, bound in bounds.items():
         if bound is not None and not -largest <= bound <= largest:
             raise document.error(
-                f"a bound of type {column.dtype} lies between -{largest:g} and {largest:g}",
+                f"a bound of type {column.dtype} lies between -{largest} and {largest}",
                 "columns",
                 column.name,
                 word,
+                hint="leave the bounds out where the values have none",
             )
     if column.low is not None and column.high is not None and column.low > column.high:
         raise document.error("low is above high", "columns", column.name, "low")

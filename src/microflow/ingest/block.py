@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,36 +93,38 @@ class _Complaint:
     def __init__(self, found: Sequence[str], schema: DatasetSchema, place: Path | str, *, header: bool) -> None:
         self._found, self._schema, self._place, self._is_header = found, schema, place, header
 
-    @property
-    def _what(self) -> str:
-        return "the header" if self._is_header else "the file"
-
     def absent(self, names: list[str]) -> InputError:
         """Some columns are not there: perhaps there is no header, or another delimiter, rather than another column."""
         hint = f"the schema describes: {_listed(self._schema.names)}"
-        shared = len(self._schema.names) - len(names)
+        nested = [found for found in self._found for name in names if found.startswith(f"{name}.")]
         if self._is_header and (delimiter := self._other_delimiter()):
-            hint = f"the fields seem to be separated by {_DELIMITERS[delimiter]}: set source: {{delimiter: {delimiter!r}}}"
-            hint = hint.replace("'\\t'", '"\\t"')
-        elif self._is_header and not shared:
-            hint = "if the file has no header, say so with source: {header: false}; " + hint
-        return self._error(f"{self._what} lacks {_listed(names)}", names, hint)
+            written = '"\\t"' if delimiter == "\t" else f"'{delimiter}'"
+            hint = f"the fields seem to be separated by {_DELIMITERS[delimiter]}: source: {{delimiter: {written}}}"
+        elif nested:
+            hint = f"nested fields are described one by one: {_listed(nested)}"
+        elif self._is_header and len(names) == len(self._schema.names):
+            hint = f"if the file has no header, say so with source: {{header: false}}; {hint}"
+        return self._error(f"lacks {_listed(names)}", self._about_doubled() + hint)
 
     def unknown(self, positions: list[int], names: list[str]) -> InputError:
-        """Some columns are not described: all are named, if they look like names."""
+        """Some columns are not described. All that are described are there, so these are names, and no values."""
         shown = [_shown(names[position], position) for position in positions]
-        text = f"the schema does not describe {_listed(shown)}"
         hint = "describe them, or set others: drop, or others: pass"
-        if any(not self._found[position] for position in positions):
+        if any(not self._found[position].strip() for position in positions):
             hint = f'a column without a name (pandas writes its index so) is described as "", or dropped: {hint}'
-        if doubled := sorted({name for name in self._found if self._found.count(name) > 1 and name}):
-            first = _shown(doubled[0], 0)
-            hint = f"{self._what} names {first} twice: describe the second as {first[:-1]}#2'; {hint}"
-        return self._error(text, [], hint)
+        text = f"has columns that the schema does not describe: {', '.join(shown[:_MOST_SHOWN])}{_more(shown)}"
+        return self._error(text, self._about_doubled() + hint)
 
-    def _error(self, message: str, names: list[str], hint: str) -> InputError:
-        column = names[0] if len(names) == 1 else None
-        return InputError(message, path=self._place, line=1 if self._is_header else None, column=column, hint=hint)
+    def _error(self, message: str, hint: str) -> InputError:
+        what, line = ("the header", 1) if self._is_header else ("the file", None)
+        return InputError(f"{what} {message}", path=self._place, line=line, hint=hint)
+
+    def _about_doubled(self) -> str:
+        described = {name.strip() for name in self._schema.names}
+        doubled = [name for name, count in Counter(self._found).items() if count > 1 and name.strip() in described]
+        if not doubled:
+            return ""
+        return f"{_listed(doubled)} stands there twice: the second is described as {doubled[0] + '#2'!r}; "
 
     def _other_delimiter(self) -> str | None:
         """What separates the names of a header that was read as one field or too few."""
@@ -137,24 +138,21 @@ class _Complaint:
 
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks", ":": "colons", "^": "carets"}
-_MOST_SHOWN = 20
+_MOST_SHOWN = 50
 _LONGEST_NAME = 60
 
 
 def _listed(names: Sequence[str]) -> str:
     """Names for a message, all of them unless there are very many."""
-    shown = ", ".join(name if name[:1] == "'" or name.startswith("the ") else repr(name) for name in names[:_MOST_SHOWN])
-    return shown + (f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else "")
+    return ", ".join(map(repr, names[:_MOST_SHOWN])) + _more(names)
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
 
 
 def _shown(name: str, position: int) -> str:
-    """A column's name, or its place where the name may be a value: the first row of a file without a header is one."""
+    """A column's name in quotes, escaped and short, or its place where it has none."""
     if not name.strip():
         return f"the column {position + 1}, which has no name"
-    if _NAME.fullmatch(name) is None:
-        return f"the column {position + 1}, whose name may be a value"
-    return repr(name)
-
-
-#: What is surely a column's name and no person's value.
-_NAME = re.compile(rf"[^\W\d]\w{{0,{_LONGEST_NAME}}}(?:[ ./()#%&-]{{1,3}}\w+){{0,12}}[ )?%]*")
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
