@@ -8,6 +8,7 @@ round width, and one cell each for everything below and above. Every other colum
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -100,7 +101,7 @@ class GridCoder:
         lower = np.concatenate([[np.nan, -np.inf], self._edges])[present]
         upper = np.concatenate([[np.nan], top, [np.inf]])[present]
         first, last = self._edges[0], self._edges[-1]
-        scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower, upper))
+        scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower.tolist(), upper.tolist()))
         return scale, _ranks([0, *present.tolist()], self.size)
 
 
@@ -178,15 +179,18 @@ class DictionaryCoder:
         present = [int(code) for code in np.flatnonzero(weights[1:]) + 1]
         if self._column.is_numeric:
             present.sort(key=known.__getitem__)  # type: ignore[arg-type]  # only numbers are known
-            numbers = np.asarray([known[code] for code in present], np.float64)
-            return Scale(numbers, numbers, _NumberWriter(numbers, numbers)), _ranks([0, *present], self.size)
+            exact = [known[code] for code in present]
+            numbers = np.asarray(exact, np.float64)
+            # Labels are written from the values themselves: whole numbers beyond 2**53 are no floats.
+            writer = _NumberWriter(exact, exact)  # type: ignore[arg-type]  # only numbers are known
+            return Scale(numbers, numbers, writer), _ranks([0, *present], self.size)
         texts = {code: str(known[code]) for code in present}
         axis, order = self._text_axis(texts, weights)
         return axis, _ranks(order, self.size)
 
     def _text_axis(self, texts: dict[int, str], weights: npt.NDArray[np.int64]) -> tuple[Axis, list[int]]:
         column = self._column
-        if column.dtype is Dtype.DATE or column.ordered:
+        if column.dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP} or column.ordered:
             place = {name: i for i, name in enumerate(column.categories)}
             order = sorted(texts, key=lambda code: (place.get(texts[code], len(place)), texts[code]))
             steps = np.arange(len(order), dtype=np.float64)
@@ -210,11 +214,11 @@ class DictionaryCoder:
 class _NumberWriter:
     """Writes a run of ranks as numbers; a class and not a closure, so that frozen anonymizers can be pickled."""
 
-    def __init__(self, lower: npt.NDArray[np.float64], upper: npt.NDArray[np.float64]) -> None:
+    def __init__(self, lower: Sequence[int | float], upper: Sequence[int | float]) -> None:
         self._lower, self._upper = lower, upper
 
     def __call__(self, low: int, high: int) -> str:
-        return number_label(float(self._lower[low - 1]), float(self._upper[high - 1]))
+        return number_label(self._lower[low - 1], self._upper[high - 1])
 
 
 class _TextWriter:

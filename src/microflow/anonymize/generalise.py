@@ -51,6 +51,8 @@ def number_label(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)  # exact beyond 2**53
     return repr(float(value) + 0.0).removesuffix(".0")  # adding zero turns -0.0, which is no other number, into 0.0
 
 

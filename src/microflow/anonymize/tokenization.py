@@ -116,7 +116,14 @@ class Detokenizer:
         """
         for field, column in self._identifiers:
             texts = [self._value(field, column.name, token) for token in rows.column(column.name).to_pylist()]
-            values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
+            try:
+                values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
+            except pa.ArrowInvalid:
+                raise InputError(
+                    f"its tokens do not hold values of type {column.dtype}",
+                    column=column.name,
+                    hint="give the schema that the tokens were made with",
+                ) from None
             place = rows.schema.get_field_index(column.name)
             rows = rows.set_column(place, pa.field(column.name, values.type), values)
         return rows

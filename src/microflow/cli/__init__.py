@@ -14,6 +14,7 @@ __all__ = ["main"]
 #: Command name to the module of `microflow.cli` that holds a click command of that name (dashes become underscores),
 #: and what it does: the help of the whole lists this without importing any of them.
 COMMANDS = {
+    "recommend": ("recommend", "Advise a method and its parameter for a file."),
     "run": ("run", "Check a file against a policy and anonymize it."),
     "resume": ("jobs", "Continue a job that was stopped."),
     "jobs": ("jobs", "List jobs and how far they are."),

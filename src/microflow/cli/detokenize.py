@@ -61,6 +61,7 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
 def _tokenized(schema: DatasetSchema) -> DatasetSchema:
     """The same columns with text where tokens stand."""
     columns = tuple(
-        replace(column, dtype=Dtype.STRING) if column in schema.identifiers else column for column in schema.columns
+        replace(column, dtype=Dtype.STRING if column in schema.identifiers else column.dtype, format=None)
+        for column in schema.columns
     )
     return replace(schema, columns=columns, source=SourceFormat())

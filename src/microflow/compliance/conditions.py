@@ -32,8 +32,8 @@ _YEAR = 4
 _EVERY_TYPE = frozenset(Dtype)
 _TEXT = frozenset({Dtype.STRING})
 _NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
-_DATE = frozenset({Dtype.DATE})
-_AS_TEXT = _TEXT | _DATE
+_DATE = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
+_AS_TEXT = _TEXT | _DATE | {Dtype.TIME}
 
 
 class FieldCondition(Protocol):

@@ -21,7 +21,7 @@ from microflow.ingest.feed import Feed
 from microflow.ingest.plain import parse_plain
 from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.typed import is_text
-from microflow.schema import SourceFormat
+from microflow.schema import DatasetSchema, SourceFormat
 
 __all__ = ["read_delimited"]
 
@@ -31,19 +31,17 @@ LONGEST_CELL = 2**22
 Row = tuple[int, list[str]]
 
 
-def read_delimited(
-    file: IO[bytes], place: str, names: tuple[str, ...], source: SourceFormat, quarantine: Quarantine
-) -> Iterator[Block]:
+def read_delimited(file: IO[bytes], place: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
     """Blocks of well-formed rows; rows with the wrong number of fields, a NUL or bad text go to the quarantine.
 
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
     csv.field_size_limit(LONGEST_CELL)
-    feed = Feed(file)
+    names, source = schema.names, schema.source
+    feed = Feed(file, source.encoding)
     rows = _Rows(feed, source, quarantine)
-    header = [name.strip() for name in rows.header(place)] if source.header else list(names)
-    require_columns(header, names, place, header=True)
+    header = require_columns(rows.header(place), schema, place, header=True) if source.header else list(names)
     accepted = rows.of_width(len(header))
     while (chunk := feed.peek()) or rows.is_reading_again:
         plain = None if rows.is_reading_again else parse_plain(chunk, header, source, is_last=feed.is_last())
@@ -125,7 +123,14 @@ class _Rows:
 
     def _parsed(self) -> Iterator[Row]:
         source = self._source
-        for fields in csv.reader(self, strict=True, delimiter=source.delimiter, skipinitialspace=source.trim):
+        for fields in csv.reader(
+            self,
+            strict=True,
+            delimiter=source.delimiter,
+            quotechar=source.quote or None,
+            quoting=csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
+            skipinitialspace=source.trim,
+        ):
             line = self._line - len(self._taken) + 1
             if fields:
                 yield line, fields

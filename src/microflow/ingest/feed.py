@@ -15,17 +15,18 @@ _INVALID = b"\xff"
 
 
 class Feed:
-    """Reads ahead by a chunk. A byte order mark selects UTF-16, else the text is taken for UTF-8; the mark is dropped.
+    """Reads ahead by a chunk. A byte order mark selects UTF-8 or UTF-16 and is dropped, else ``encoding`` counts.
 
     Bytes that are no valid text pass through, for the reader to refuse the rows they are in.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], encoding: str = "utf-8") -> None:
         self._file = file
         self._kept = b""
         self._at = 0  # what was taken of it: a line must not cost a copy of the rest
         self._decoder: codecs.IncrementalDecoder | None = None
         self._ended = False
+        self._encoding = encoding
         #: Bytes handed out so far.
         self.taken = 0
         self._start()
@@ -61,6 +62,9 @@ class Feed:
         self._fill(len(codecs.BOM_UTF8))
         if self._kept[:2] in _UTF16:
             self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        elif self._encoding != "utf-8" and not self._kept.startswith(codecs.BOM_UTF8):
+            self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
+        if self._decoder is not None:
             self._kept = self._decoded(self._kept, final=self._ended)
         self._kept = self._kept.removeprefix(codecs.BOM_UTF8)
 

@@ -74,7 +74,7 @@ def _blocks(path: Path, kind: str, schema: DatasetSchema, quarantine: Quarantine
             return
         with _opened(path) as file:
             if kind == "csv":
-                yield from read_delimited(file, str(path), schema.names, schema.source, quarantine)
+                yield from read_delimited(file, str(path), schema, quarantine)
             else:
                 yield from read_json_lines(file, str(path), schema, quarantine)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
