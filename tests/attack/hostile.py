@@ -124,14 +124,14 @@ def _compressed(folder: Path) -> Iterator[Outcome]:
     whole = gzip.compress(_HEAD + _GOOD)
     yield hostile_file(folder, "gz: cut short", "cut.csv.gz", whole[:-9], "tokenization")
     yield hostile_file(folder, "gz: not gzip", "not.csv.gz", _HEAD + _GOOD, "tokenization")
-    yield _run(
+    yield hostile_file(
         folder,
         "gz: a bomb of one line",
         "bomb.jsonl.gz",
         gzip.compress(b'{"id":1,"name":"' + b"x" * 10**9),
         "tokenization",
     )
-    yield _run(
+    yield hostile_file(
         folder, "gz: a bomb of blank lines", "blank.csv.gz", gzip.compress(_HEAD + b"\n" * 10**8), "tokenization"
     )
     yield hostile_file(folder, "parquet: not parquet", "not.parquet", b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization")
