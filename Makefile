@@ -98,6 +98,10 @@ kafka: $(READY) ## Run records through a real Kafka broker and check them agains
 faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses and duplicates
 	@cd $(ROOT)/tests && $(BIN)/python -m faults
 
+.PHONY: attack
+attack: $(READY) ## Try hostile inputs and look for leaks in everything a job leaves; print cases and leaks
+	@cd $(ROOT)/tests && $(BIN)/python -m attack
+
 .PHONY: lint
 lint: $(READY) ## ruff, formatting, mypy --strict
 	@cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy

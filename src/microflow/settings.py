@@ -11,13 +11,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Settings"]
+__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Settings", "child_environment"]
 
 #: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
 MICROFLOW_ROWS = 1_000
 #: So many microflows are worked on at once where so many are at hand: see `microflow.processors.morsels`.
 MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
+
+
+#: What a child process may know of our environment, by name or by the beginning of a name. Everything else, above all
+#: token keys and passwords, stays with us: an environment can be read by whoever can make the child run a command.
+_INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "SYSTEMROOT"),
+        *("JAVA_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
+        *("MICROFLOW_STATE", "MICROFLOW_SPARK_FOLDER"),
+    }
+)
+_INHERITED_BEGINNINGS = ("LC_", "OPENBLAS_", "OMP_", "NUMBA_", "POLARS_", "SPARK_LOCAL_", "PYSPARK_")
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a child process: an allow-list of ours, and ``more``.
+
+    >>> import os
+    >>> os.environ["MICROFLOW_TOKEN_KEY"] = "00" * 32
+    >>> "MICROFLOW_TOKEN_KEY" in child_environment()
+    False
+    >>> del os.environ["MICROFLOW_TOKEN_KEY"]
+    """
+    kept = {name: value for name, value in os.environ.items() if _is_inherited(name)}
+    return kept | more
+
+
+def _is_inherited(name: str) -> bool:
+    return name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True)
