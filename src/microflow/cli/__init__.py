@@ -21,6 +21,7 @@ COMMANDS = {
     "job": ("jobs", "Show one job."),
     "cancel": ("jobs", "Ask a running job to stop."),
     "report": ("report", "Write the audit report of a job."),
+    "describe": ("describe", "Describe a file: write its schema, or check it against one."),
     "generate": ("generate", "Write synthetic records with ground truth."),
     "verify": ("verify", "Say whether a file is k-anonymous."),
     "assess": ("assess", "Measure privacy and utility of a release."),

@@ -14,7 +14,7 @@ import pyarrow as pa
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
 
-__all__ = ["BLOCK_ROWS", "Block", "numbered", "require_columns"]
+__all__ = ["BLOCK_ROWS", "Block", "known_as", "numbered", "require_columns"]
 
 #: Rows converted at a time: enough for vectorised casts, little enough for memory.
 BLOCK_ROWS = 20_000
@@ -48,7 +48,7 @@ def require_columns(
     Raises:
         InputError: columns are missing, or there are some that nobody has described; all of them are named.
     """
-    names = _known_as(numbered(found), schema.names)
+    names = known_as(numbered(found), schema.names)
     described = set(schema.names)
     complaint = _Complaint(found, schema, place, header=header)
     if absent := [name for name in schema.names if name not in names]:
@@ -73,7 +73,7 @@ def numbered(found: Sequence[str]) -> list[str]:
     return names
 
 
-def _known_as(found: list[str], names: Sequence[str]) -> list[str]:
+def known_as(found: list[str], names: Sequence[str]) -> list[str]:
     """Names of the file as the schema writes them, where the two differ in blanks around them alone."""
     described, taken = set(names), set(found)
     bare: dict[str, list[str]] = defaultdict(list)

@@ -23,7 +23,7 @@ from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
-__all__ = ["read_json_lines"]
+__all__ = ["json_names", "read_json_lines"]
 
 #: Lines converted at a time: one that is broken slows down the others of its block.
 BLOCK_LINES = 5_000
@@ -63,6 +63,19 @@ def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quaranti
             yield _checked(block, schema, quarantine)
     if empty:
         raise InputError("the file is empty", path=place)
+
+
+def json_names(file: IO[bytes]) -> tuple[str, ...]:
+    """The names of the values in the first block of records, in the order of their first occurrence."""
+    names: dict[str, None] = {}
+    for _, raw in islice(_lines(file), BLOCK_LINES):
+        try:
+            found = _parse(raw.decode())
+            if isinstance(found, dict):
+                names.update(dict.fromkeys(_flattened(found, frozenset())))
+        except (ValueError, RecursionError):
+            continue  # the reader will quarantine it
+    return tuple(names)
 
 
 def _lines(file: IO[bytes]) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
 from microflow.ingest.typed import cleaned
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 
-__all__ = ["read_parquet", "typed_array"]
+__all__ = ["parquet_names", "read_parquet", "typed_array"]
 
 _NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
 
@@ -57,6 +57,11 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
+
+
+def parquet_names(path: Path) -> list[str]:
+    """The names of all values in a file, those within structs as ``a.b``."""
+    return [name for _, name in _leaves(pq.read_schema(path))]
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
