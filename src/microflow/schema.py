@@ -46,6 +46,7 @@ KINDS = frozenset(
     {
         *("name", "street_address", "city", "zip", "date", "age", "phone", "fax", "email", "ssn", "mrn"),
         *("health_plan_id", "account", "license", "vehicle", "device", "url", "ip", "biometric", "photo", "unique_id"),
+        *("county", "precinct", "geocode", "national_id"),
         *("code", "pan", "cvv", "latitude", "longitude", "country", "amount", "urgency"),
         *("consent_status", "consent_expires", "retain_until", "collected_on"),
         *("legal_basis", "special_category", "transfer_country", "transfer_basis"),

@@ -6,6 +6,7 @@ A remedy never changes a column's type.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,10 +32,21 @@ _SUPPRESS = "suppress_record"
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
 
 
+#: ZIP codes of five digits, with or without the four behind them, and three digits that hide the others.
+_ZIP = re.compile(r"(\d{3})(?:\d{2}(?:[- ]?\d{4})?|[*xX#]{2})?", re.ASCII)
+#: The same without the nought at the front, which a spreadsheet takes for a number's and drops.
+_ZIP_WITHOUT_NOUGHT = re.compile(r"(\d{2})\d{2}(?:[- ]?\d{4})?", re.ASCII)
+
+
 def _zip3(value: str) -> str | None:
-    prefix = value[:3]
-    if not prefix.isascii():
-        return None  # no ZIP code, and three characters of it may be more than three bytes
+    """The first three digits, or ``000`` where they name few people; nothing of what is no ZIP code."""
+    text = value.strip()
+    if found := _ZIP.fullmatch(text):
+        prefix = found[1]
+    elif found := _ZIP_WITHOUT_NOUGHT.fullmatch(text):
+        prefix = f"0{found[1]}"
+    else:
+        return None
     return "000" if prefix in RESTRICTED_ZIP3 else prefix
 
 
