@@ -19,7 +19,7 @@ _CARD_LENGTHS = range(12, 20)
 _CARD_START = re.compile("(?:[2-6]|1800|2131)[0-9]{12}|(?:50[0-9]{2}|5[6-8][0-9]{2}|6[0-9]{3}|0604)[0-9]{8}|1800|2131")
 _NO_MARKS = str.maketrans("", "", " .-/()")
 _DIGITS = re.compile("[0-9]+")
-_NATIONAL, _CUED = range(9, 12), range(7, 13)
+_NATIONAL, _CUED = range(9, 13), range(7, 13)
 _LONGEST_NUMBER = 15
 _WINDOW = 48
 #: What stands beside a telephone number that could be any number by itself.
@@ -170,7 +170,7 @@ def north_american(match: re.Match[str]) -> int:
 
 
 def national(match: re.Match[str]) -> int:
-    """A telephone number with the trunk prefix 0, in groups: nine digits to eleven."""
+    """A telephone number with the trunk prefix 0, in groups: nine digits to twelve."""
     groups = [group.group() for group in _DIGITS.finditer(match[0])]
     grouped = len(groups) > 1 and min(map(len, groups)) > 1
     return _number(match, _NATIONAL) if grouped else cued(match)

@@ -77,6 +77,8 @@ _MONTH = (
     "(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     "|Nov(?:ember)?|Dec(?:ember)?)"
 )
+#: Without an ordinal and a year, only what is written as a name is one (``may 3`` is none).
+_MONTH_AS_NAME = f"(?=[A-Z]){_MONTH}"
 _ORDINAL = "(?i:st|nd|rd|th)"
 _YEAR = "(?:[12][0-9]{3}|'?[0-9]{2})(?![0-9A-Za-z]|[.:][0-9])"
 _LOCAL = f"[0-9]{{3}}{_SEP}[0-9]{{4}}(?![0-9])"
@@ -105,12 +107,10 @@ PATTERNS = (
     Pattern("ssn", "0-9", _SSN_REST),
     Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue),
     Pattern(
-        "mrn", "Mm", rf"[Rr][Nn](?: ?(?i:no|num|nr|number)\b)?[.:=# -]{{0,4}}(?:[A-Za-z]{{1,3}}-?)?[0-9]{{6,12}}{_END}"
-    ),
-    Pattern(
         "mrn",
         "Mm",
-        rf"(?i:edical record)(?: (?i:no|num|nr|number)\b)?(?: is)?[.:=# -]{{0,4}}(?:[A-Za-z]{{1,3}}-?)?[0-9]{{5,12}}{_END}",
+        rf"(?:[Rr][Nn]|(?i:edical record))(?: ?(?i:no|num|nr|number)\b)?(?: is\b)?[.:=#` -]{{0,4}}"
+        rf"(?:[A-Za-z]{{1,3}}-?)?[0-9]{{6,12}}{_END}",
     ),
     Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4),
     Pattern(
@@ -135,7 +135,7 @@ PATTERNS = (
         measures.numeric_date,
     ),
     Pattern("date", "0-9", rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}", measures.named_month),
-    Pattern("date", "0-9", rf"[0-9]?{_ORDINAL}(?: of)? {_MONTH}\b", measures.named_month),
+    Pattern("date", "0-9", rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b", measures.named_month),
     Pattern(
         "date",
         "0-9",
@@ -152,12 +152,19 @@ PATTERNS = (
     ),
     Pattern(
         "date",
+        "0-9",
+        r"(?<=[A-Za-z.] [0-9])[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
+        measures.named_month,
+        behind=rf"\b{_MONTH_AS_NAME}\.? ",
+    ),
+    Pattern(
+        "date",
         "12",
         rf"(?<=[A-Za-z.,/-][0-9])[0-9]{{3}}{_END}|(?<=[A-Za-z.,] [0-9])[0-9]{{3}}{_END}",
         measures.named_month,
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
     ),
-    Pattern("phone", "0-9", rf"[0-9]{{2}}{_SEP}{_LOCAL}", measures.north_american),
+    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american),
     Pattern("phone", "1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", measures.north_american),
     Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark"),
     Pattern("phone", "(", rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}", measures.north_american, at="mark"),

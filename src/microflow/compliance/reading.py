@@ -4,6 +4,7 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
 
     name: clinic
     reference_date: 2026-01-01             # what 'expired' is asked of; never the wall clock
+    recogniser: spacy:en_core_web_sm       # optional: a language model that finds names in prose, too
     include: [hipaa, ./house-rules.yaml]   # shipped names, or files relative to this one
     rules:
       - id: hipaa-ssn                      # unique, lower-case, the regulation first
@@ -37,7 +38,7 @@ from microflow.schema import KINDS, Role
 
 __all__ = ["read_policy", "shipped"]
 
-_TOP = ("name", "title", "regulation", "reference_date", "include", "rules")
+_TOP = ("name", "title", "regulation", "reference_date", "recogniser", "include", "rules")
 _RULE = ("id", "title", "regulation", "article", "severity", "applies_to", "condition", "when", "unless", "remedy")
 _SELECTORS = ("kinds", "roles", "columns")
 _RULE_ID = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -91,7 +92,8 @@ class _Reader:
         if doubled := sorted({rule for rule in ids if ids.count(rule) > 1}):
             raise self._error(f"rule {doubled[0]!r} is defined twice")
         name = str(top.get("name") or Path(self.place).stem)
-        return Policy(name, str(top.get("title") or name), rules, self._reference(top, included))
+        recogniser = str(top.get("recogniser") or "")
+        return Policy(name, str(top.get("title") or name), rules, self._reference(top, included), recogniser)
 
     def _included(self, name: str) -> Policy:
         path = name if name in shipped() else str(Path(self.place).parent / name)

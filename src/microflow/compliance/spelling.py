@@ -74,8 +74,11 @@ class _FoldedTable(_Table):
     def read(self, char: str) -> str:
         if char in _QUOTES:
             return "'"
-        bare = unicodedata.normalize("NFKD", super().read(char).casefold()).translate(_LETTERS)
-        return " " if bare == "`" else "".join(mark for mark in bare if not unicodedata.combining(mark))
+        read = super().read(char)
+        if len(read) != 1 or not unicodedata.category(read).startswith(("L", "M")):
+            return " " if read == "`" else read
+        bare = unicodedata.normalize("NFKD", read.casefold()).translate(_LETTERS)
+        return "".join(mark for mark in bare if not unicodedata.combining(mark))
 
 
 _PLAIN, _FOLDED = _Table(), _FoldedTable()
@@ -87,9 +90,8 @@ def plain(text: str) -> Spelled:
     >>> plain("card ４１１１\u20091111").text, plain("4 1 1 1 - 1 1 1 1").text, plain("a&commat;b.io").text
     ('card 4111 1111', '4111-1111', 'a@b.io')
     """
-    if text.isascii() and "&" not in text:
-        if _ONE_BY_ONE.search(text) is None:
-            return Spelled(text.replace("_", "`").replace("\t", " "))
+    if text.isascii() and "&" not in text and _ONE_BY_ONE.search(text) is None:
+        return Spelled(text.replace("_", "`").replace("\t", " "))
     return _together(_respelled(text, _PLAIN))
 
 

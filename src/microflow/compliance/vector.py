@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from microflow.compliance.conditions import Missing
 from microflow.compliance.findings import Findings, Violation
@@ -61,8 +62,13 @@ class BatchChecker(Compiled):
         plain = which < len(self._plain)
         spans = []
         for number, field in enumerate(self._texts, len(self._plain)):
-            candidates = frame[field.name].filter(answers[field.name]).to_list()
-            spans.append(_spans(candidates, at[which == number], field))
+            clues = at[which == number]
+            closer = _closer(rows, field, clues)
+            if closer is None:
+                texts = frame[field.name].filter(answers[field.name]).to_list()
+                spans.append(_spans(texts, clues, field))
+            else:
+                spans.append(_spans_of_records(rows, closer, field))
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
     def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
@@ -95,6 +101,38 @@ def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
     """
     found = np.fromiter(chain.from_iterable(field.findings_in(texts) if texts else ()), np.int32).reshape(-1, 4).T
     return np.vstack([rows[found[:1]], found[1:]], dtype=np.int32)
+
+
+def _closer(rows: pa.RecordBatch, field: TextField, clues: Rows) -> Rows | None:
+    """The rows of a text to be looked at record by record: none, where no record has an identifier of its own.
+
+    These are rows with a clue, and rows of which a name is known.
+    """
+    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
+    if not own and field.recogniser is None:
+        return None
+    looked_at = np.zeros(rows.num_rows, np.bool_)
+    for name in field.own.named:
+        looked_at |= _is_there(rows.column(name))
+    if field.recogniser is not None:
+        looked_at[:] = True
+    looked_at &= _is_there(rows.column(field.name))
+    looked_at[clues] = True
+    return np.flatnonzero(looked_at)
+
+
+def _is_there(column: pa.Array) -> npt.NDArray[np.bool_]:
+    there: npt.NDArray[np.bool_] = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    return there
+
+
+def _spans_of_records(rows: pa.RecordBatch, at: Rows, field: TextField) -> Spans:
+    """The same for texts in which the records' own identifiers are looked for, too."""
+    places = pa.array(at)
+    texts = rows.column(field.name).take(places).to_pylist()
+    own = [rows.column(name).take(places).to_pylist() for name in field.own.columns]
+    found = np.array(field.findings_of_records(texts, own), np.int32).reshape(-1, 4).T
+    return np.vstack([at[found[:1]], found[1:]], dtype=np.int32)
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:
