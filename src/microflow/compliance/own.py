@@ -21,6 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import polars as pl
+
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import folded
 from microflow.schema import DatasetSchema, Dtype, Role, Value
@@ -65,6 +67,13 @@ _PREFIX = re.compile(
 )
 _LONGEST_PREFIX = 12
 _first_digit = re.compile("[0-9]").search
+#: Two letters side by side; a name of which no part has them is no word to look for.
+_has_piece = re.compile(r"[^\W\d_]{2}").search
+#: Part of a lower-case name without two ASCII letters side by side; and what may be spelled otherwise.
+_NO_PIECE = r"&|(?:^|[ ,-])(?:[a-z]?[^a-z ,-])+[a-z]?(?:$|[ ,-])"
+_PIECES = 4
+#: A value made of mask characters hides what it stands for, as `microflow.compliance.conditions.Present` has it.
+_is_readable = re.compile("[^*Xx#•._ \t\r\n-]").search
 #: Between two characters of an identifier there may stand so many others, none a letter or a digit.
 _GAP = 4
 _PARTS = re.compile(r"[^\W\d_]+(?:['.-][^\W\d_]+)*", re.UNICODE)
@@ -112,19 +121,35 @@ class OwnIdentifiers:
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
 
+    def likely(self, text: str, names: Sequence[str]) -> pl.Expr:
+        """True of every record in whose ``text`` some value of these columns is found, and of few others.
+
+        Columns of `numbered` kinds are to be asked about only where the text holds a digit.
+        """
+        lower = pl.col(text).str.to_lowercase()
+        odd = pl.col(text).str.contains(r"&|[^\x00-\x7F]")
+        kinds = dict(zip(self.columns, (kind for kind, _ in self._columns), strict=True))
+        near = [_is_near(lower, pl.col(name).cast(pl.String), kinds[name]) | odd for name in names]
+        there = [near & pl.col(name).is_not_null() for near, name in zip(near, names, strict=True)]
+        return pl.any_horizontal(there).fill_null(value=False)
+
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.
 
         ``values`` are those of `columns`. Spans of one pattern do not overlap.
         """
-        wanted = [column for column in zip(self._columns, values, strict=True) if column[1] not in (None, "")]
+        wanted = [
+            (column, str(value))
+            for column, value in zip(self._columns, values, strict=True)
+            if value is not None and _is_readable(str(value))
+        ]
         if not wanted or not text:
             return []
         search = _Search(text)
         found: dict[str, list[tuple[int, int]]] = {}
         for (kind, pattern), value in wanted:
             if search.holds_digit or kind not in _WITH_DIGITS:
-                found.setdefault(pattern, []).extend(search.places(_terms(kind, str(value))))
+                found.setdefault(pattern, []).extend(search.places(_terms(kind, value)))
         return sorted(
             (
                 (pattern, *search.original(start, end))
@@ -134,6 +159,26 @@ class OwnIdentifiers:
             ),
             key=lambda span: span[1:],
         )
+
+
+def _is_near(text: pl.Expr, value: pl.Expr, kind: str) -> pl.Expr:
+    """True of records whose lower-case text, if it is ASCII, can hold the value."""
+    value = value.str.to_lowercase()
+    if kind == "name":
+        pieces = value.str.extract_all("[a-z]{2,}")
+        found = [text.str.contains(pieces.list.get(i, null_on_oob=True), literal=True) for i in range(_PIECES)]
+        return pl.any_horizontal(found) | (pieces.list.len() > _PIECES) | value.str.contains(_NO_PIECE)
+    if kind in _WITH_DIGITS - {"code"}:
+        return pl.lit(value=True)
+    plain = ~value.str.contains(r"[^\x00-\x7F]|&")
+    near = text.str.contains(value.str.strip_chars(), literal=True) if kind == "code" else _begins_in(text, value)
+    return near | ~plain
+
+
+def _begins_in(text: pl.Expr, value: pl.Expr) -> pl.Expr:
+    """Whether the two first letters or digits of a value are in the text, and digits where it has some."""
+    first = value.str.extract("([a-z0-9])").fill_null("")
+    return text.str.contains(first, literal=True) & (text.str.contains("[0-9]") | ~value.str.contains("[0-9]"))
 
 
 class _Search:
@@ -148,7 +193,7 @@ class _Search:
         """Where these terms stand in the folded text."""
         words = [(word, capital) for word, capital in terms.words if word in self.text]
         found = [place for word, capital in words for place in self._words(word, capital)]
-        if words or not terms.words:
+        if words or not terms.words:  # the whole of a name is not there without its parts
             found += [place for letters in terms.compact for place in self._wholes(letters)]
         return found + (list(self._phones(terms.phone)) if terms.phone else [])
 
@@ -221,7 +266,9 @@ def _terms(kind: str, value: str) -> _Terms:
         if kind in _PHONES:
             number = digits.lstrip("0")
             return _Terms(phone=number) if len(number) >= _SHORTEST_PHONE else _Terms()
-        compact = digits if kind in _DIGITS_ONLY else compact if digits else ""
+        if kind == "code":
+            return _Terms(words=((folded(value).text, False),)) if digits and len(compact) >= _SHORTEST else _Terms()
+        compact = digits
     return _Terms(compact=(compact[:_LONGEST],) if len(compact) >= _SHORTEST else ())
 
 
@@ -236,12 +283,12 @@ def _name(value: str) -> _Terms:
     for part in parts:
         pieces = {part, part.replace("'", "").replace(".", ""), *re.split("['.-]", part)}
         for word in pieces - _TITLES - _PARTICLES:
-            if len(word) > 1:
+            if _has_piece(word):
                 words[word] = len(word) < _SHORTEST_WORD or word in _EVERYDAY
     own = [part for part in _PARTS.findall(folded(value).text) if part not in _TITLES]
     letters = ["".join(char for char in part if char.isalpha()) for part in own]
     orders = {"".join(letters), "".join([*letters[1:], *letters[:1]]), "".join([*letters[-1:], *letters[:-1]])}
-    whole = tuple(sorted(name for name in orders if len(letters) > 1 and len(name) >= _SHORTEST - 1))
+    whole = tuple(sorted(name for name in orders if words and len(letters) > 1 and len(name) >= _SHORTEST - 1))
     return _Terms(tuple(sorted(words.items())), whole)
 
 

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["SUSPICIOUS", "Spelled", "folded", "plain"]
+__all__ = ["SUSPICIOUS", "Spelled", "folded", "is_plain", "plain"]
 
 #: Characters without a width, or that only say how the one before is drawn.
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff"
@@ -26,6 +26,9 @@ _REFERENCE = re.compile("&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za
 #: Digits one by one; where two blanks follow each other, a group ends.
 _ONE_BY_ONE = re.compile("(?<![0-9A-Za-z])[0-9](?:(?: {1,3}| ?[-./()] ?)[0-9]){7,}(?![0-9A-Za-z])")
 _BLANKS = re.compile(" +")
+#: All but ASCII and the Latin letters of Europe.
+_ODD = re.compile("[\u0080-\u00bf\u0250-\U0010ffff]")
+_ASCII = frozenset(map(chr, range(128)))
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th"})
 _QUOTES = frozenset("’‘ʼ`´′")
 
@@ -84,13 +87,20 @@ class _FoldedTable(_Table):
 _PLAIN, _FOLDED = _Table(), _FoldedTable()
 
 
+def is_plain(text: str) -> bool:
+    """Whether every character is searched for where it stands."""
+    if "&" in text or _ONE_BY_ONE.search(text) is not None:
+        return False
+    return text.isascii() or _ODD.search(text) is None or all(_PLAIN[char] == char for char in set(text) - _ASCII)
+
+
 def plain(text: str) -> Spelled:
     """The text for the search of patterns. An underscore, a letter to regular expressions, becomes a grave accent.
 
     >>> plain("card ４１１１\u20091111").text, plain("4 1 1 1 - 1 1 1 1").text, plain("a&commat;b.io").text
     ('card 4111 1111', '4111-1111', 'a@b.io')
     """
-    if text.isascii() and "&" not in text and _ONE_BY_ONE.search(text) is None:
+    if is_plain(text):
         return Spelled(text.replace("_", "`").replace("\t", " "))
     return _together(_respelled(text, _PLAIN))
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from microflow.compliance.conditions import Missing
 from microflow.compliance.findings import Findings, Violation
@@ -63,12 +62,13 @@ class BatchChecker(Compiled):
         spans = []
         for number, field in enumerate(self._texts, len(self._plain)):
             clues = at[which == number]
-            closer = _closer(rows, field, clues)
-            if closer is None:
-                texts = frame[field.name].filter(answers[field.name]).to_list()
-                spans.append(_spans(texts, clues, field))
+            closer = _closer(frame, field, clues)
+            if len(closer):
+                spans.append(_spans_of_records(frame, closer, field))
+                clues = np.setdiff1d(clues, closer, assume_unique=True)
+                spans.append(_spans(frame[field.name].gather(clues).to_list(), clues, field))
             else:
-                spans.append(_spans_of_records(rows, closer, field))
+                spans.append(_spans(frame[field.name].filter(answers[field.name]).to_list(), clues, field))
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
     def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
@@ -103,34 +103,29 @@ def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
     return np.vstack([rows[found[:1]], found[1:]], dtype=np.int32)
 
 
-def _closer(rows: pa.RecordBatch, field: TextField, clues: Rows) -> Rows | None:
-    """The rows of a text to be looked at record by record: none, where no record has an identifier of its own.
-
-    These are rows with a clue, and rows of which a name is known.
-    """
-    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
-    if not own and field.recogniser is None:
-        return None
-    looked_at = np.zeros(rows.num_rows, np.bool_)
-    for name in field.own.named:
-        looked_at |= _is_there(rows.column(name))
+def _closer(frame: pl.DataFrame, field: TextField, clues: Rows) -> Rows:
+    """The rows of a text, ascending, in which own identifiers of the record may stand: to be looked at one by one."""
     if field.recogniser is not None:
-        looked_at[:] = True
-    looked_at &= _is_there(rows.column(field.name))
-    looked_at[clues] = True
+        return frame[field.name].is_not_null().arg_true().to_numpy().astype(np.int64)
+    looked_at = np.zeros(frame.height, np.bool_)
+    named = [name for name in field.own.named if frame[name].null_count() < frame.height]
+    if named:
+        there = pl.any_horizontal(pl.col(name).is_not_null() for name in named) & pl.col(field.name).is_not_null()
+        at = frame.select_seq(there.arg_true()).to_series().to_numpy()
+        if len(at):
+            likely = frame.select([field.name, *named])[at].select_seq(field.own.likely(field.name, named))
+            looked_at[at] = likely.to_series().to_numpy()
+    numbered = [name for name in field.own.numbered if frame[name].null_count() < frame.height]
+    if numbered and len(clues):
+        likely = frame.select([field.name, *numbered])[clues].select_seq(field.own.likely(field.name, numbered))
+        looked_at[clues] |= likely.to_series().to_numpy()
     return np.flatnonzero(looked_at)
 
 
-def _is_there(column: pa.Array) -> npt.NDArray[np.bool_]:
-    there: npt.NDArray[np.bool_] = pc.is_valid(column).to_numpy(zero_copy_only=False)
-    return there
-
-
-def _spans_of_records(rows: pa.RecordBatch, at: Rows, field: TextField) -> Spans:
+def _spans_of_records(frame: pl.DataFrame, at: Rows, field: TextField) -> Spans:
     """The same for texts in which the records' own identifiers are looked for, too."""
-    places = pa.array(at)
-    texts = rows.column(field.name).take(places).to_pylist()
-    own = [rows.column(name).take(places).to_pylist() for name in field.own.columns]
+    texts = frame[field.name].gather(at).to_list()
+    own = [frame[name].gather(at).to_list() for name in field.own.columns]
     found = np.array(field.findings_of_records(texts, own), np.int32).reshape(-1, 4).T
     return np.vstack([at[found[:1]], found[1:]], dtype=np.int32)
 
