@@ -74,7 +74,7 @@ _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 _SEP = "(?: ?[.-] ?| {1,2})"
 _END = "(?![0-9A-Za-z])"
 _MONTH = (
-    "(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    "(?=[ADFJMNOSadfjmnos])(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     "|Nov(?:ember)?|Dec(?:ember)?)"
 )
 #: Without an ordinal and a year, only what is written as a name is one (``may 3`` is none).
@@ -100,6 +100,7 @@ PATTERNS = (
     Pattern(
         "card",
         "0-9",
+        r"(?=(?:[ .-]{0,3}[0-9]){11})"
         rf"(?:[0-9]{{11,18}}|[0-9]{{2,5}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
         rf"{_END}",
         measures.card,

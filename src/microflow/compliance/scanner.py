@@ -63,8 +63,12 @@ class TextScanner:
     def _by_group_after(self, group: str, patterns: Mapping[str, Pattern]) -> list[_Compiled]:
         """The patterns that the union has not tried where this one matched, and that may begin alike."""
         later = list(patterns)[list(patterns).index(group) + 1 :]
-        own = patterns[group].starts
-        return [self._by_group[other] for other in later if own & patterns[other].starts]
+        own = patterns[group]
+        return [
+            self._by_group[other]
+            for other in later
+            if own.at == patterns[other].at and own.starts & patterns[other].starts
+        ]
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""

@@ -24,7 +24,7 @@ SUSPICIOUS = rf"&|[{_UNSEEN}\x{{FE00}}-\x{{10FFFF}}]|\p{{N}}"
 _is_unseen = re.compile(f"[{_UNSEEN}]").match
 _REFERENCE = re.compile("&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)")
 #: Digits one by one; where two blanks follow each other, a group ends.
-_ONE_BY_ONE = re.compile("(?<![0-9A-Za-z])[0-9](?:(?: {1,3}| ?[-./()] ?)[0-9]){7,}(?![0-9A-Za-z])")
+_ONE_BY_ONE = re.compile("[0-9](?<![0-9A-Za-z].)(?:(?: {1,3}| ?[-./()] ?)[0-9]){7,}(?![0-9A-Za-z])")
 _BLANKS = re.compile(" +")
 #: All but ASCII and the Latin letters of Europe.
 _ODD = re.compile("[\u0080-\u00bf\u0250-\U0010ffff]")
