@@ -4,6 +4,7 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
 
     name: clinic
     reference_date: 2026-01-01             # what 'expired' is asked of; never the wall clock
+    recogniser: spacy:en_core_web_sm       # optional: a language model that finds names in prose, too
     include: [hipaa, ./house-rules.yaml]   # shipped names, or files relative to this one
     rules:
       - id: hipaa-ssn                      # unique, lower-case, the regulation first
@@ -102,6 +103,7 @@ class PolicyModel(msgspec.Struct):
     title: str | None = None
     regulation: str | None = None
     reference_date: date | None = None
+    recogniser: str = ""
     include: list[str] = []
     rules: list[RuleModel] = []
 
@@ -158,7 +160,7 @@ class _Builder:
         if reference is None:
             raise self.document.error("'reference_date' must be a date such as 2026-01-01")
         name = top.name or Path(place).stem
-        return Policy(name, top.title or name, rules, reference)
+        return Policy(name, top.title or name, rules, reference, top.recogniser)
 
     def _included(self, name: str) -> Policy:
         path = name if name in shipped() else str(Path(self.document.place).parent / name)

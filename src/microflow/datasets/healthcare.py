@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Integers, category, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn
 from microflow.datasets.vocabulary import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
 
 __all__ = ["HEALTHCARE"]
@@ -128,4 +128,6 @@ _LEAKS: tuple[Leak, ...] = (
     TextLeak("hipaa-text-card", _TEXT, identifiers.cards, weight=2),
 )
 
-HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT)
+_OWN = OwnName("patient_name", _TEXT, ("hipaa-name", "hipaa-text-name"))
+
+HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT, _OWN)
