@@ -11,6 +11,7 @@ import click
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
+from microflow.errors import MicroflowError
 from microflow.store.jobs import Progress
 
 __all__ = [
@@ -58,15 +59,26 @@ method_options = together(
     ),
     click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True),
     click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),
-    click.option("--seed", type=int, help="Reproducible noise; by default it is secure."),
+    click.option("--seed", type=int, help="The same choices each time. With noise it needs --insecure-seed."),
+    click.option(
+        "--insecure-seed",
+        is_flag=True,
+        help="Allow --seed with differential privacy: whoever knows the seed can compute every value back.",
+    ),
 )
 
 
 def method_settings(options: dict[str, Any]) -> MethodSettings:
     """Take the method's options out of a command's; what is left is the command's own."""
-    scope = options.pop("scope")
+    scope, method = options.pop("scope"), Method(options.pop("method"))
+    is_allowed = options.pop("insecure_seed")
+    if method is Method.DIFFERENTIAL_PRIVACY and options["seed"] is not None and not is_allowed:
+        raise MicroflowError(
+            "with a seed the noise can be computed back, and every value with it",
+            hint="leave --seed out; for tests and demonstrations add --insecure-seed",
+        )
     return MethodSettings(
-        method=Method(options.pop("method")),
+        method=method,
         scope=None if scope is None else Scope(scope),
         key_bits=int(options.pop("key_bits")),
         **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "t_closeness", "strict", "delta")},
