@@ -80,7 +80,7 @@ _CANDIDATES = (
     _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
     _Candidate(Dtype.NUMBER, "12.5%", r"^-?[0-9]+(?:\.[0-9]+)?\s?%$"),
     _Candidate(Dtype.BOOLEAN, None, "(?i)^(?:true|false|yes|no|t|f|y|n)$"),
-    _Candidate(Dtype.DATE, None, f"^{_ISO_DAY}$"),
+    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
     _Candidate(Dtype.TIMESTAMP, None, f"^{_ISO_DAY}[T ]{_ISO_CLOCK}(?: ?(?:Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"),
     _Candidate(Dtype.TIME, None, f"^{_ISO_CLOCK}$"),
     *(_dated(day, Dtype.DATE) for day in _DAYS),
@@ -97,7 +97,7 @@ class ColumnProfile:
     missing: int = 0
     letters: int = 0
     words: int = 0
-    longest: int = 0
+    looked_at: int = 0
     low: float | None = None
     high: float | None = None
     candidates: list[_Candidate] = field(default_factory=lambda: list(_CANDIDATES))
@@ -137,13 +137,13 @@ class ColumnProfile:
 
     @property
     def mean_words(self) -> float:
-        """Words a value."""
-        return self.words / self.present if self.present else 0.0
+        """Words a value, of some values of each part of the file."""
+        return self.words / self.looked_at if self.looked_at else 0.0
 
     @property
     def mean_letters(self) -> float:
-        """Letters a value."""
-        return self.letters / self.present if self.present else 0.0
+        """Letters a value, of the same."""
+        return self.letters / self.looked_at if self.looked_at else 0.0
 
 
 def _swapped(form: str) -> str:
@@ -188,7 +188,7 @@ def profile_file(path: Path) -> FileProfile:
         refused = quarantine.total
     for profile, parts in zip(profiles, hashes, strict=True):
         profile.hashes = np.concatenate(parts) if parts else profile.hashes
-        profile.distinct = len(np.unique(profile.hashes)) - (profile.missing > 0)
+        profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
         _settle(profile)
     missing = frozenset(spelling for profile in profiles for spelling in profile.spellings)
     return FileProfile(path, _with_missing(source, missing), profiles, rows, refused)
@@ -240,9 +240,10 @@ def _take(profile: ColumnProfile, values: pl.Series) -> None:
     profile.missing += len(values) - len(found)
     if found.is_empty():
         return
-    profile.letters += int(found.str.len_chars().sum())
-    profile.words += int(found.str.count_matches(r"\S+").sum())
-    profile.longest = max(profile.longest, int(cast("int", found.str.len_chars().max())))
+    some = found.head(_FEW)
+    profile.looked_at += len(some)
+    profile.letters += int(some.str.len_chars().sum())
+    profile.words += int(some.str.count_matches(r"\S+").sum())
     if len(profile.examples) < _EXAMPLES:
         profile.examples = list(dict.fromkeys([*profile.examples, *found.head(_EXAMPLES).to_list()]))[:_EXAMPLES]
     _strike(profile, found)
