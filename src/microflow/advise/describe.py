@@ -76,7 +76,7 @@ def describe_together(paths: Sequence[Path]) -> list[Description]:
         InputError: a file cannot be read.
     """
     profiles = [profile_file(path) for path in paths]
-    domains = _domains(profiles)
+    domains = _domains(profiles) if len(profiles) > 1 else {}
     return [_described(profile, domains) for profile in profiles]
 
 

@@ -9,7 +9,7 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,12 +24,11 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
-from microflow.ingest.json_lines import json_names
-from microflow.ingest.parquet import parquet_names
+from microflow.ingest.columns import column_names
 from microflow.ingest.reader import format_of
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 
-__all__ = ["ColumnProfile", "FileProfile", "profile_file", "source_and_names", "text_blocks"]
+__all__ = ["ColumnProfile", "FileProfile", "profile_file", "text_blocks"]
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
@@ -170,7 +169,7 @@ def profile_file(path: Path) -> FileProfile:
     Raises:
         InputError: the file cannot be read, or holds no column.
     """
-    source, names = source_and_names(path)
+    source, names = _dialect(path)
     if not names:
         raise InputError("there is nothing to describe", path=path)
     schema = DatasetSchema("described", tuple(map(Column, names)), policy="combined", source=source)
@@ -192,6 +191,34 @@ def profile_file(path: Path) -> FileProfile:
         _settle(profile)
     missing = frozenset(spelling for profile in profiles for spelling in profile.spellings)
     return FileProfile(path, _with_missing(source, missing), profiles, rows, refused)
+
+
+def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+    """The rows of a file, some thousands at a time."""
+    flows = read_microflows(path, schema, quarantine=quarantine)
+    while some := list(islice(flows, _TOGETHER)):
+        yield pa.Table.from_batches([flow.rows for flow in some])
+
+
+def _with_missing(source: SourceFormat, missing: frozenset[str]) -> SourceFormat:
+    return SourceFormat(source.delimiter, source.quote, source.encoding, source.header, source.trim, missing)
+
+
+def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
+    """How a file is written, and the names of its columns, of which none occurs twice."""
+    if path.is_dir():
+        raise InputError("this is a directory", path=path, hint="give its files")
+    if format_of(path) != "csv":
+        return SourceFormat(), tuple(column_names(path, SourceFormat()))
+    try:
+        with (
+            path.open("rb") as file,
+            gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else nullcontext(file) as text,
+        ):
+            dialect = find_dialect(cast("IO[bytes]", text))
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
+    return dialect.source, tuple(numbered(dialect.header))
 
 
 def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
