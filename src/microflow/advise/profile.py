@@ -9,7 +9,6 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -211,49 +210,12 @@ def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
     if format_of(path) != "csv":
         return SourceFormat(), tuple(column_names(path, SourceFormat()))
     try:
-        with (
-            path.open("rb") as file,
-            gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else nullcontext(file) as text,
-        ):
+        with path.open("rb") as file:
+            text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
             dialect = find_dialect(cast("IO[bytes]", text))
     except (OSError, EOFError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
     return dialect.source, tuple(numbered(dialect.header))
-
-
-def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
-    """The rows of a file, some thousands at a time."""
-    flows = read_microflows(path, schema, quarantine=quarantine)
-    while some := list(islice(flows, _TOGETHER)):
-        yield pa.Table.from_batches([flow.rows for flow in some])
-
-
-def _with_missing(source: SourceFormat, missing: frozenset[str]) -> SourceFormat:
-    return SourceFormat(source.delimiter, source.quote, source.encoding, source.header, source.trim, missing)
-
-
-def source_and_names(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
-    """How a file is written, and the names of its columns, of which none occurs twice.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    kind = format_of(path)
-    if path.is_dir():
-        raise InputError("this is a directory", path=path, hint="give its files")
-    try:
-        with ExitStack() as stack:
-            if kind == "parquet":
-                return SourceFormat(), tuple(numbered(parquet_names(path)))
-            file: IO[bytes] = stack.enter_context(path.open("rb"))
-            if path.suffix == ".gz":
-                file = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=file)))
-            if kind == "jsonl":
-                return SourceFormat(), json_names(file)
-            dialect = find_dialect(file)
-            return dialect.source, tuple(numbered(dialect.header))
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
 
 
 def _take(profile: ColumnProfile, values: pl.Series) -> None:
