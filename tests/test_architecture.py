@@ -11,7 +11,18 @@ import pytest
 SRC = Path(__file__).resolve().parent.parent / "src" / "microflow"
 MODULES = sorted(SRC.rglob("*.py"))
 
-FOUNDATION = {"errors", "settings", "schema", "microflows", "descriptors", "records", "jvm", "yaml_model", "yaml_tree", "formats"}
+FOUNDATION = {
+    "errors",
+    "settings",
+    "schema",
+    "microflows",
+    "descriptors",
+    "records",
+    "jvm",
+    "yaml_model",
+    "yaml_tree",
+    "formats",
+}
 #: Room to the rooms it may import besides itself and the foundation.
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in FOUNDATION},
