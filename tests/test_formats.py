@@ -1,5 +1,7 @@
 """Formats: each reads what it says, refuses the rest, and says the same of a text and of a column."""
 
+# ruff: noqa: E501, DTZ001 - tables of cells
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone

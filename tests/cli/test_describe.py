@@ -7,11 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from advise.shapes import CMS, COMPAS, GERMAN, OMOP, OMOP_CONDITIONS, SYNTHEA, SYNTHEA_ENCOUNTERS
 from microflow.cli.describe import describe
 from microflow.cli.run import run
 from microflow.cli.verify import verify
 from microflow.errors import InputError, SchemaError
-from tests.advise.shapes import CMS, COMPAS, GERMAN, OMOP, OMOP_CONDITIONS, SYNTHEA, SYNTHEA_ENCOUNTERS
 
 
 def call(command, *arguments):

@@ -131,7 +131,7 @@ HOSTILE = [
 @pytest.mark.parametrize(("line", "reason"), HOSTILE, ids=[reason for _, reason in HOSTILE])
 def test_a_hostile_record_stays_alone(line, reason, tmp_path):
     """It is quarantined with its reason; its neighbours are read."""
-    for name, text in (("a.jsonl", f'{{"n": 5}}\n{line}\n{{"n": 6}}\n'), ("b.json", f'[{{"n": 5}}, {{"n": 6}}]')):
+    for name, text in (("a.jsonl", f'{{"n": 5}}\n{line}\n{{"n": 6}}\n'), ("b.json", '[{"n": 5}, {"n": 6}]')):
         path = tmp_path / name
         path.write_text(text, "utf-8")
         with Quarantine(tmp_path / f"{name}.log") as quarantine:

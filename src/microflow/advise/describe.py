@@ -145,6 +145,7 @@ def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]
         judgement.role,
         dtype,
         judgement.kind,
+        required=judgement.role is Role.RECORD_ID,
         format=profile.format if dtype is profile.dtype and dtype is not Dtype.STRING else None,
     )
     if judgement.kind == "zip":

@@ -108,7 +108,7 @@ def _settings(column: Column) -> dict[str, Any]:
         settings["categories"] = list(column.categories)
     if column.hierarchy is not None:
         settings["hierarchy"] = {"prefix": list(column.hierarchy.prefix)}
-    if column.role is Role.RECORD_ID:
+    if column.required:
         settings["required"] = True
     return settings
 
