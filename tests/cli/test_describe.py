@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -25,7 +26,7 @@ def call(command, *arguments):
     "shape", [SYNTHEA, SYNTHEA_ENCOUNTERS, OMOP, OMOP_CONDITIONS, COMPAS, CMS], ids=lambda shape: shape.name
 )
 def test_describe_run_verify(shape, tmp_path):
-    """Without an editor: every row released, suppressed or quarantined, the release 5-anonymous, no identifier in it."""
+    """Without an editor: all rows are released, 5-anonymous, and no identifier is among them."""
     file, schema, out = shape.write(tmp_path), tmp_path / "mine.yaml", tmp_path / "out.csv"
     assert call(describe, file, "-o", schema).exit_code == 0
     method = ["--method", "k_anonymity", "--k", 5, "--no-database"]
@@ -33,13 +34,15 @@ def test_describe_run_verify(shape, tmp_path):
     result = call(verify, out, "--schema", schema, "--k", 5)
     assert result.exit_code == 0
     assert f"{shape.rows:,} rows" in result.stdout
+    released = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
+    assert {row[name] for row in released for name in shape.identifiers} == {""}
 
 
 def test_undecided_columns_stop_a_run(tmp_path):
     """A person has to look first; all columns are named."""
     file, schema = GERMAN.write(tmp_path), tmp_path / "mine.yaml"
     assert "undecided: 'column_1', 'column_2'" in call(describe, file, "-o", schema).output
-    with pytest.raises(SchemaError, match="'column_1', 'column_2'.*undecided"):
+    with pytest.raises(SchemaError, match=r"'column_1', 'column_2'.*undecided"):
         call(run, file, tmp_path / "out.csv", "--schema", schema, "--method", "identity", "--no-database")
     assert not (tmp_path / "out.csv").exists()
 

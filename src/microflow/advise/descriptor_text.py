@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from microflow.advise.describe import Description
-from microflow.schema import Column, Dtype, Role, SourceFormat
+from microflow.schema import Column, Dtype, SourceFormat
 
 __all__ = ["as_data", "as_yaml"]
 
