@@ -82,7 +82,7 @@ def test_a_clean_file_has_no_quarantine(run):
     ("content", "suffix", "part"),
     [
         (b"", ".csv", "empty"),
-        (b"id,name\n1,A\n", ".csv", "lacks it"),
+        (b"id,name\n1,A\n", ".csv", "lacks"),
         (b"not parquet", ".parquet", "not a whole Parquet file"),
         (b"\x1f\x8bbroken", ".csv.gz", "broken"),
         (HEADER.encode(), ".xlsx", "no format"),

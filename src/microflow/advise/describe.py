@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from microflow.advise.profile import ColumnProfile, FileProfile, profile_file
 from microflow.advise.roles import Judgement, judge
@@ -75,12 +76,12 @@ def describe_together(paths: Sequence[Path]) -> list[Description]:
         InputError: a file cannot be read.
     """
     profiles = [profile_file(path) for path in paths]
-    domains = _domains(profiles)
+    domains = _domains(profiles) if len(profiles) > 1 else {}
     return [_described(profile, domains) for profile in profiles]
 
 
 def _described(profile: FileProfile, domains: dict[tuple[Path, str], str]) -> Description:
-    judgements = _with_person(profile, {column.name: judge(column) for column in profile.columns})
+    judgements = _with_dates(_with_person(profile, _judgements(profile)))
     columns, from_data = [], set[str]()
     for found in profile.columns:
         column, is_from_data = _column(found, judgements[found.name])
@@ -94,6 +95,10 @@ def _described(profile: FileProfile, domains: dict[tuple[Path, str], str]) -> De
         source=profile.source,
     )
     return Description(schema, judgements, profile, frozenset(from_data), _quasi_identifier_sets(profile, schema))
+
+
+def _judgements(profile: FileProfile) -> dict[str, Judgement]:
+    return {column.name: judge(column, is_named=profile.source.header) for column in profile.columns}
 
 
 def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict[str, Judgement]:
@@ -117,6 +122,19 @@ def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict
     return {**judgements, person.name: found}
 
 
+def _with_dates(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
+    """Dates of events are what an attacker may know, where the file holds nothing else of that kind."""
+    if any(one.role in {Role.QUASI_IDENTIFIER, Role.UNDECIDED} for one in judgements.values()):
+        return judgements
+    reason = "dates of events, which others may know; a policy shortens them"
+    return {
+        name: replace(one, role=Role.QUASI_IDENTIFIER, reason=reason)
+        if one.kind == "date" and one.role is Role.ATTRIBUTE
+        else one
+        for name, one in judgements.items()
+    }
+
+
 def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]:
     """The column as the schema holds it, and whether a bound or category was taken from the data."""
     dtype = judgement.dtype or profile.dtype
@@ -127,6 +145,7 @@ def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]
         judgement.role,
         dtype,
         judgement.kind,
+        required=judgement.role is Role.RECORD_ID,
         format=profile.format if dtype is profile.dtype and dtype is not Dtype.STRING else None,
     )
     if judgement.kind == "zip":
@@ -174,7 +193,7 @@ def _quasi_identifier_sets(profile: FileProfile, schema: DatasetSchema) -> tuple
     if not found:
         return ()
     chosen = sorted(found, key=lambda column: -column.distinct)[:_MOST_QUASI_IDENTIFIERS]
-    codes = {column.name: np.unique(column.hashes, return_inverse=True)[1].astype(np.uint64) for column in found}
+    codes = {column.name: column.hashes for column in found}
     sets = [
         QuasiIdentifierSet(tuple(column.name for column in some), _singled_out([codes[c.name] for c in some]))
         for size in range(1, _LARGEST_SET + 1)
@@ -194,8 +213,7 @@ def _singled_out(columns: list[npt.NDArray[np.uint64]]) -> int:
     for codes in columns:
         combined = combined * np.uint64(0x9E3779B97F4A7C15) + codes + np.uint64(1)
         combined ^= combined >> np.uint64(29)
-    _, counts = np.unique(combined, return_counts=True)
-    return int((counts == 1).sum())
+    return int(pl.Series(combined).is_unique().sum())
 
 
 def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[Path, str], str]:
@@ -206,7 +224,7 @@ def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[Path, str], str]:
         for column in profile.columns
         if column.distinct > 1 and judge(column).role is Role.IDENTIFIER and judge(column).kind == "unique_id"
     ]
-    values = [np.unique(column.hashes) for _, column in keys]
+    values = [pl.Series(column.hashes).unique().to_numpy() for _, column in keys]
     domains: dict[tuple[Path, str], str] = {}
     for (path, column), own in zip(keys, values, strict=True):
         for (other, key), theirs in zip(keys, values, strict=True):

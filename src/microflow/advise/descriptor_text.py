@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from microflow.advise.describe import Description
-from microflow.schema import Column, Dtype, Role, SourceFormat
+from microflow.schema import Column, Dtype, SourceFormat
 
 __all__ = ["as_data", "as_yaml"]
 
@@ -108,7 +108,7 @@ def _settings(column: Column) -> dict[str, Any]:
         settings["categories"] = list(column.categories)
     if column.hierarchy is not None:
         settings["hierarchy"] = {"prefix": list(column.hierarchy.prefix)}
-    if column.role is Role.RECORD_ID:
+    if column.required:
         settings["required"] = True
     return settings
 

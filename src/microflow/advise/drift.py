@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from microflow.advise.profile import source_and_names, text_blocks
+from microflow.advise.profile import text_blocks
 from microflow.ingest import Quarantine
 from microflow.ingest.block import known_as
+from microflow.ingest.columns import column_names
 from microflow.ingest.typed import typed_column
 from microflow.schema import DatasetSchema, Dtype, Role
 
@@ -47,8 +48,7 @@ def drift_of(path: Path, schema: DatasetSchema) -> Drift:
     """
     names = list(schema.names)
     if schema.source.header:
-        _, found = source_and_names(path)
-        names = known_as(list(found), schema.names)
+        names = known_as(column_names(path, schema.source), schema.names)
     there = [column for column in schema.columns if column.name in names]
     new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
     missing = tuple(name for name in schema.names if name not in names)

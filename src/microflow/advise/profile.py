@@ -9,7 +9,6 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,12 +23,11 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
-from microflow.ingest.json_lines import json_names
-from microflow.ingest.parquet import parquet_names
+from microflow.ingest.columns import column_names
 from microflow.ingest.reader import format_of
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 
-__all__ = ["ColumnProfile", "FileProfile", "profile_file", "source_and_names", "text_blocks"]
+__all__ = ["ColumnProfile", "FileProfile", "profile_file", "text_blocks"]
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
@@ -80,7 +78,7 @@ _CANDIDATES = (
     _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
     _Candidate(Dtype.NUMBER, "12.5%", r"^-?[0-9]+(?:\.[0-9]+)?\s?%$"),
     _Candidate(Dtype.BOOLEAN, None, "(?i)^(?:true|false|yes|no|t|f|y|n)$"),
-    _Candidate(Dtype.DATE, None, f"^{_ISO_DAY}$"),
+    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
     _Candidate(Dtype.TIMESTAMP, None, f"^{_ISO_DAY}[T ]{_ISO_CLOCK}(?: ?(?:Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"),
     _Candidate(Dtype.TIME, None, f"^{_ISO_CLOCK}$"),
     *(_dated(day, Dtype.DATE) for day in _DAYS),
@@ -97,7 +95,7 @@ class ColumnProfile:
     missing: int = 0
     letters: int = 0
     words: int = 0
-    longest: int = 0
+    looked_at: int = 0
     low: float | None = None
     high: float | None = None
     candidates: list[_Candidate] = field(default_factory=lambda: list(_CANDIDATES))
@@ -137,13 +135,13 @@ class ColumnProfile:
 
     @property
     def mean_words(self) -> float:
-        """Words a value."""
-        return self.words / self.present if self.present else 0.0
+        """Words a value, of some values of each part of the file."""
+        return self.words / self.looked_at if self.looked_at else 0.0
 
     @property
     def mean_letters(self) -> float:
-        """Letters a value."""
-        return self.letters / self.present if self.present else 0.0
+        """Letters a value, of the same."""
+        return self.letters / self.looked_at if self.looked_at else 0.0
 
 
 def _swapped(form: str) -> str:
@@ -170,7 +168,7 @@ def profile_file(path: Path) -> FileProfile:
     Raises:
         InputError: the file cannot be read, or holds no column.
     """
-    source, names = source_and_names(path)
+    source, names = _dialect(path)
     if not names:
         raise InputError("there is nothing to describe", path=path)
     schema = DatasetSchema("described", tuple(map(Column, names)), policy="combined", source=source)
@@ -188,7 +186,7 @@ def profile_file(path: Path) -> FileProfile:
         refused = quarantine.total
     for profile, parts in zip(profiles, hashes, strict=True):
         profile.hashes = np.concatenate(parts) if parts else profile.hashes
-        profile.distinct = len(np.unique(profile.hashes)) - (profile.missing > 0)
+        profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
         _settle(profile)
     missing = frozenset(spelling for profile in profiles for spelling in profile.spellings)
     return FileProfile(path, _with_missing(source, missing), profiles, rows, refused)
@@ -205,28 +203,19 @@ def _with_missing(source: SourceFormat, missing: frozenset[str]) -> SourceFormat
     return SourceFormat(source.delimiter, source.quote, source.encoding, source.header, source.trim, missing)
 
 
-def source_and_names(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
-    """How a file is written, and the names of its columns, of which none occurs twice.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    kind = format_of(path)
+def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
+    """How a file is written, and the names of its columns, of which none occurs twice."""
     if path.is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
+    if format_of(path) != "csv":
+        return SourceFormat(), tuple(column_names(path, SourceFormat()))
     try:
-        with ExitStack() as stack:
-            if kind == "parquet":
-                return SourceFormat(), tuple(numbered(parquet_names(path)))
-            file: IO[bytes] = stack.enter_context(path.open("rb"))
-            if path.suffix == ".gz":
-                file = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=file)))
-            if kind == "jsonl":
-                return SourceFormat(), json_names(file)
-            dialect = find_dialect(file)
-            return dialect.source, tuple(numbered(dialect.header))
-    except (OSError, EOFError, pa.ArrowException) as error:
+        with path.open("rb") as file:
+            text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            dialect = find_dialect(cast("IO[bytes]", text))
+    except (OSError, EOFError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
+    return dialect.source, tuple(numbered(dialect.header))
 
 
 def _take(profile: ColumnProfile, values: pl.Series) -> None:
@@ -240,9 +229,10 @@ def _take(profile: ColumnProfile, values: pl.Series) -> None:
     profile.missing += len(values) - len(found)
     if found.is_empty():
         return
-    profile.letters += int(found.str.len_chars().sum())
-    profile.words += int(found.str.count_matches(r"\S+").sum())
-    profile.longest = max(profile.longest, int(cast("int", found.str.len_chars().max())))
+    some = found.head(_FEW)
+    profile.looked_at += len(some)
+    profile.letters += int(some.str.len_chars().sum())
+    profile.words += int(some.str.count_matches(r"\S+").sum())
     if len(profile.examples) < _EXAMPLES:
         profile.examples = list(dict.fromkeys([*profile.examples, *found.head(_EXAMPLES).to_list()]))[:_EXAMPLES]
     _strike(profile, found)

@@ -23,6 +23,8 @@ _BY_NAME, _BY_VALUES, _BY_BOTH, _BY_DEFAULT = 0.7, 0.8, 0.95, 0.5
 _MOSTLY = 0.9
 #: Rows from which it says something that no value occurs twice.
 _MANY = 50
+#: Distinct values of a yes or no, which names nobody.
+_TWO = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,13 @@ _PERSON = (
     "voter|applicant|borrower|cardholder|individual|participant|respondent|citizen|passenger|owner|subscriber|people|"
     "defendant|inmate|donor|resident|contact)"
 )
+_PLACE = r" (?:city|town|municipality|place|borough|neighbou?rhood|precinct|district|census tract|community board)"
 #: Words of a name (joined by blanks, blanks around them), the first rule that fits counts.
 _RULES = (
+    # what only begins like an identifier
+    _Rule(r" (?:residence|address|housing|dwelling) (?:type|kind|class)", _QI),
+    _Rule(r" (?:agency|company|product|department|drug|event|file|item|brand|category|plan|school|station|course|disease|"
+          r"procedure|test|variable|measure|class|species|team|street type) name", _AT, None, frozenset({Dtype.STRING})),
     # identifiers
     _Rule(r" (?:ssn|social security|soc sec)", _ID, "ssn"),
     _Rule(r" (?:mrn|medical record|med rec|hospital number|chart number|record locator)", _ID, "mrn"),
@@ -70,7 +77,7 @@ _RULES = (
     _Rule(r" (?:pan|card number|card no|cc num|credit card(?: number)?|cc number) ", _ID, "pan"),
     _Rule(r" (?:cvv|cvc|cvv2|security code) ", _ID, "cvv"),
     _Rule(r" (?:iban|account number|account no|acct|account id|bank account|routing number|account num)", _ID, "account"),
-    _Rule(r" (?:policy number|health plan|insurance number|insurance id|medicare|medicaid|hicn|mbi|subscriber id)", _ID,
+    _Rule(r" (?:policy number|health plan|insurance number|insurance id|medicare (?:id|number|no)|medicaid (?:id|number|no)|hicn|mbi|subscriber id)", _ID,
           "health_plan_id"),
     _Rule(r" (?:full|first|last|middle|given|family|sur|maiden|birth|nick|fore|user|display|login|mothers?) ?name", _ID,
           "name"),
@@ -97,14 +104,15 @@ _RULES = (
     _Rule(r" (?:location|coordinates|geolocation|geo|geopoint|latlong)", _QI),
     _Rule(r" (?:gender|sex|geschlecht|sexo)", _QI),
     _Rule(r" (?:race|ethnicity|ethnic|nationality|nation|citizenship|native country|country of birth|birth ?place)", _QI),
-    _Rule(r" (?:city|town|municipality|place|borough|neighbou?rhood|precinct|district|census tract|community board)", _QI,
-          "city", frozenset({Dtype.STRING})),
+    _Rule(_PLACE, _QI, "city", frozenset({Dtype.STRING})),
+    _Rule(_PLACE, _QI),
     _Rule(r" (?:county|state|province|region|country|fips|park borough|incident city|referral region|address type)", _QI),
     _Rule(r" (?:marital|marital status|relationship|religion|language|education|education num|occupation|job|profession|"
           r"workclass|work type|ever married|residence type|household|family size|children|dependents|veteran|housing|"
           r"personal status|telephone|foreign worker|senior citizen|partner|seniority|department)", _QI),
     # dates, money, health, justice
-    _Rule(r" (?:consent|consent status|opt in|consented)", Role.CONSENT, None, frozenset({Dtype.STRING})),
+    _Rule(r" (?:consent expires|consent expiry|consent valid until|consent end)", Role.CONSENT, "consent_expires", _DATED),
+    _Rule(r" (?:retain until|retention date|retention until|delete after|destroy after)", Role.RETENTION, "retain_until", _DATED),
     _Rule(r" (?:diagnosis|diagnoses|dx|icd|icd9|icd10|condition|disease|disorder|drg|procedure|medication|drug|allergy|"
           r"reason|symptom|outcome|stroke|diabetes|hypertension|heart disease|smoking|smoking status|bmi|glucose|"
           r"avg glucose level|blood|cholesterol|hiv|pregnan\w+|disability|reasoncode|reasondescription|value as number|"
@@ -125,7 +133,6 @@ _VALUES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("web addresses", "url", re.compile(r"(?i)(?:https?://|www\.)\S+")),
     ("hardware addresses", "device", re.compile(r"(?i)(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}")),
     ("telephone numbers", "phone", re.compile(r"\+[0-9][0-9 ().-]{7,18}|\(?[0-9]{3}\)?[-. ][0-9]{3}[-. ][0-9]{4}(?: ?x\d+)?")),
-    ("universally unique identifiers", "unique_id", re.compile(r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}")),
 )  # fmt: skip
 
 
@@ -139,16 +146,27 @@ def words_of(name: str) -> str:
     return f" {' '.join(found).lower()} "
 
 
-def judge(profile: ColumnProfile) -> Judgement:
-    """What a column is, by its values where they leave no doubt, else by its name, else by how they spread."""
+def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
+    """What a column is, by its values where they leave no doubt, else by its name, else by how they spread.
+
+    Where the file names no columns (``is_named`` is false), what the values do not say stays undecided.
+    """
+    found = _judged(profile)
+    if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
+        return Judgement(Role.UNDECIDED, None, "the file has no header: name the column and say what it is", 0.0)
+    return found
+
+
+def _judged(profile: ColumnProfile) -> Judgement:
     words = words_of(profile.name)
     if profile.is_ambiguous:
         what = "day and month" if profile.dtype in _DATED else "the decimal sign"
         return Judgement(Role.UNDECIDED, None, f"{what} cannot be told apart: give the format", 0.0)
     return (
         _by_values(profile, words)
-        or _as_identifying_number(profile, words)
+        or _as_key(profile, words)
         or _by_name(profile, words)
+        or _as_code(profile)
         or _by_type(profile)
         or _by_spread(profile)
     )
@@ -196,17 +214,18 @@ _ROW_NUMBER = re.compile(
 _NAMES_PERSONS = re.compile(rf" {_PERSON}(?: source| value)*(?: {_NUMBER_WORD}| number)* $| {_PERSON} {_NUMBER_WORD} ")
 _KEY = re.compile(
     r" (?:id|ids|uuid|guid|unique key|case number|case no|ticket|invoice|order number|docket|encounter|claim|ccn|npi|"
-    r"identifier|[a-z]+id|visit|payer|organization|provider|account) $"
+    r"identifier|[a-z]+id|ref|reference|visit|payer|organization|provider|account) $"
 )
 #: Words that end like a key's, and codes of a vocabulary, which are the same for everybody.
 _NO_KEY = re.compile(
     r" (?:paid|valid|grid|covid|acid|rapid|fluid|hybrid|thyroid|solid|recid|steroid|void|avoid|aid|said) $"
 )
 _CODE_OF_ALL = re.compile(r" concept(?: id| ids)? ")
+_UUID = re.compile(r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}")
 _CODE_LIKE = re.compile(r"(?=[^ ]*[0-9])[A-Za-z0-9][A-Za-z0-9_./:#-]{3,63}|[0-9]{5,19}")
 
 
-def _as_identifying_number(profile: ColumnProfile, words: str) -> Judgement | None:
+def _as_key(profile: ColumnProfile, words: str) -> Judgement | None:
     """Keys: of rows, of persons, and of what persons have to do with."""
     if profile.dtype not in {Dtype.STRING, Dtype.INTEGER}:
         return None
@@ -221,9 +240,21 @@ def _as_identifying_number(profile: ColumnProfile, words: str) -> Judgement | No
         return None
     elif _KEY.search(words) and not _NO_KEY.search(words):
         reason = "its name says that it is a key"
+    if not reason or profile.distinct == _TWO:
+        return None
+    return Judgement(_ID, "unique_id", reason, confidence, Dtype.STRING)
+
+
+def _as_code(profile: ColumnProfile) -> Judgement | None:
+    """Values that look like keys, whatever the name of the column."""
+    if profile.dtype is not Dtype.STRING or not profile.examples:
+        return None
+    reason = ""
+    if _share(profile.examples, lambda text: _UUID.fullmatch(text) is not None) >= _MOSTLY:
+        reason = "the values are universally unique identifiers"
     elif profile.is_unique and profile.rows >= _MANY and _share(profile.examples, _is_code) >= _MOSTLY:
-        reason, confidence = "no value occurs twice, and all look like codes", _BY_VALUES
-    return Judgement(_ID, "unique_id", reason, confidence, Dtype.STRING) if reason else None
+        reason = "no value occurs twice, and all look like codes"
+    return Judgement(_ID, "unique_id", reason, _BY_VALUES, Dtype.STRING) if reason else None
 
 
 def _counts_rows(profile: ColumnProfile) -> bool:
@@ -238,15 +269,37 @@ def _is_code(text: str) -> bool:
 
 
 def _by_name(profile: ColumnProfile, words: str) -> Judgement | None:
+    promised = ""
     for rule in _RULES:
         if not re.search(rule.words, words):
             continue
-        if rule.dtypes is not None and profile.dtype not in rule.dtypes:
-            continue
         what = rule.kind.replace("_", " ") if rule.kind else str(rule.role).replace("_", " ")
+        if rule.dtypes is not None and profile.dtype not in rule.dtypes:
+            promised = promised or (what if rule.role is _QI else "")
+            continue
+        if profile.dtype in _DATED and rule.dtypes != _DATED:
+            continue  # a date is a date, whatever it is the date of
         is_text = rule.role is _ID or rule.kind in {"zip", "city"}
         return Judgement(rule.role, rule.kind, f"its name says {what}", _BY_NAME, Dtype.STRING if is_text else None)
+    if re.search(r" (?:consent|consented|opt in) ", words):
+        return _consent(profile)
+    if profile.dtype is Dtype.STRING and _DATE_WORD.search(words):
+        promised = "date"
+    if promised and profile.present:
+        return Judgement(
+            Role.UNDECIDED, None, f"its name says {promised}, but its values are written in other ways", 0.0
+        )
     return None
+
+
+_DATE_WORD = re.compile(r" (?:date|datetime|dt|dob|timestamp) ")
+
+
+def _consent(profile: ColumnProfile) -> Judgement:
+    """Consent counts where the values are words that policies know."""
+    if {"granted", "withdrawn"} & set(profile.examples) or profile.dtype is Dtype.BOOLEAN:
+        return Judgement(Role.CONSENT, "consent_status", "its name says consent", _BY_BOTH, Dtype.STRING)
+    return Judgement(Role.UNDECIDED, None, "its name says consent: which of its values mean yes?", 0.0)
 
 
 def _by_type(profile: ColumnProfile) -> Judgement | None:
@@ -261,7 +314,7 @@ def _by_type(profile: ColumnProfile) -> Judgement | None:
 def _harmless(profile: ColumnProfile) -> str:
     if profile.present == 0:
         return "it holds nothing"
-    if profile.dtype is Dtype.BOOLEAN or profile.distinct <= 2:  # noqa: PLR2004 - yes and no
+    if profile.dtype is Dtype.BOOLEAN or profile.distinct <= _TWO:
         return "two values at most"
     if profile.dtype is Dtype.TIME:
         return "times of the day"

@@ -21,6 +21,7 @@ nested object as ``address.city``.
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -35,6 +36,7 @@ from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["load_schema", "schema_names"]
 
+_WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
 #: The largest bound of each type, on either side of zero: bounds are exact as floats, and their distance is finite.
 _LARGEST = {Dtype.INTEGER: 2**53}
 _LARGEST_FLOAT = 1e300
@@ -116,7 +118,8 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
         encoding=codecs.lookup(model.encoding).name,
         header=model.header,
         trim=model.trim,
-        missing=frozenset(model.missing),
+        # pandas writes -999 as -999.0 wherever a column has a gap.
+        missing=frozenset(model.missing) | {f"{word}.0" for word in model.missing if _WHOLE.fullmatch(word)},
     )
 
 

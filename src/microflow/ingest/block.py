@@ -120,8 +120,12 @@ class _Complaint:
         return InputError(f"{what} {message}", path=self._place, line=line, hint=hint)
 
     def _about_doubled(self) -> str:
-        described = {name.strip() for name in self._schema.names}
-        doubled = [name for name, count in Counter(self._found).items() if count > 1 and name.strip() in described]
+        names = {name.strip() for name in self._schema.names}
+        doubled = [
+            name
+            for name, count in Counter(self._found).items()
+            if count > 1 and name.strip() in names and f"{name.strip()}#2" not in names
+        ]
         if not doubled:
             return ""
         return f"{_listed(doubled)} stands there twice: the second is described as {doubled[0] + '#2'!r}; "

@@ -23,7 +23,7 @@ from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.typed import is_text
 from microflow.schema import DatasetSchema, SourceFormat
 
-__all__ = ["read_delimited"]
+__all__ = ["header_names", "read_delimited"]
 
 #: No honest cell is longer (in characters); a missing quote makes one that is.
 LONGEST_CELL = 2**22
@@ -51,6 +51,16 @@ def read_delimited(file: IO[bytes], place: str, schema: DatasetSchema, quarantin
             yield Block(rows.pass_over(plain.line_count) + plain.lines, {name: columns[name] for name in names})
         else:
             yield _block(rows.until(accepted, feed.taken + len(chunk)), header, names, source)
+
+
+def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]:
+    """The names in the first row.
+
+    Raises:
+        InputError: there is none.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    return _Rows(Feed(file, source.encoding), source, Quarantine()).header(place)
 
 
 def _block(rows: list[Row], header: list[str], names: tuple[str, ...], source: SourceFormat) -> Block:

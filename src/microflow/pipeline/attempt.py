@@ -13,6 +13,7 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import JobCancelledError, MicroflowError
 from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest.columns import with_others
 from microflow.microflows import Microflow
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
@@ -152,7 +153,7 @@ class _Turn:
 
 
 def _work_of(job: JobSpec) -> ProcessingSpec:
-    schema = load_schema(job.schema)
+    schema = with_others(load_schema(job.schema), job.input)
     key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
     return ProcessingSpec(schema, load_policy(job.policy or schema.policy), job.method, job.microflow_rows, key)
 
