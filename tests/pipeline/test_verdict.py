@@ -27,7 +27,9 @@ METRICS = {"processing_metrics": {"released": 70, "suppressed": 20, "quarantined
 
 def judged(method: Method, **settings: object) -> Verdict:
     given = MethodSettings(method, **settings)  # type: ignore[arg-type]
-    return verdict(METRICS, SCHEMA, load_policy("hipaa"), given, "so much", {"not a number": 7, "3 fields": 3})
+    return verdict(
+        METRICS, SCHEMA, load_policy("hipaa"), given, guarantee="so much", reasons={"not a number": 7, "3 fields": 3}
+    )
 
 
 def test_every_row_is_accounted_for() -> None:

@@ -83,16 +83,16 @@ def generate(
         raise InputError(f"no data type {data_type!r}", hint=f"there are: {', '.join(DATA_TYPES)}")
     if rows < 0 or seed < 0 or not 0 <= violation_rate <= 1 or not 0 <= own_share <= 1:
         raise InputError("rows and seed must be 0 or more, the shares between 0 and 1")
-    return _blocks(data_type, rows, seed, violation_rate, hard_cases, own_share)
+    return _blocks(data_type, rows, seed, violation_rate, hard_cases=hard_cases, own=own_share)
 
 
 def _blocks(
-    data_type: str, rows: int, seed: int, rate: float, hard_cases: bool, own: float
+    data_type: str, rows: int, seed: int, rate: float, *, hard_cases: bool, own: float
 ) -> Iterator[GeneratedBatch]:
     schema = load_schema(data_type)
     for block, first in enumerate(range(0, rows, _BLOCK_ROWS)):
         sequence = np.random.SeedSequence([seed, DATA_TYPES.index(data_type), block])
-        page = _page(_TYPES[data_type], sequence, first, rate, hard_cases, own)
+        page = _page(_TYPES[data_type], sequence, first, rate, hard_cases=hard_cases, own=own)
         wanted = min(_BLOCK_ROWS, rows - first)
         truth = page.truth()
         yield GeneratedBatch(
@@ -101,7 +101,7 @@ def _blocks(
 
 
 def _page(
-    kind: DataType, sequence: np.random.SeedSequence, first: int, rate: float, hard_cases: bool, own: float
+    kind: DataType, sequence: np.random.SeedSequence, first: int, rate: float, *, hard_cases: bool, own: float
 ) -> Page:
     clean, hard, leaks, owned = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(4))
     page = Page(kind.clean(clean), first)

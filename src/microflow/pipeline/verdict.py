@@ -88,6 +88,7 @@ def verdict(
     schema: DatasetSchema,
     policy: Policy,
     settings: MethodSettings,
+    *,
     guarantee: str,
     reasons: Mapping[str, int] | None = None,
 ) -> Verdict:
@@ -151,8 +152,8 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
         yield "the noise is seeded: whoever knows the seed can take it away again"
     if prose := schema.with_role(Role.FREE_TEXT):
         yield (
-            f"prose in {_names([one.name for one in prose])}: identifiers that the policy's patterns know are redacted, "
-            "what they do not know stays"
+            f"prose in {_names([one.name for one in prose])}: identifiers that the policy's patterns know are "
+            "redacted, what they do not know stays"
         )
 
 
