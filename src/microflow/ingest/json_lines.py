@@ -5,6 +5,7 @@ A block in which every value already has its column's type is converted a column
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.errors import InputError
-from microflow.ingest.block import Block
-from microflow.ingest.quarantine import Quarantine
+from microflow.ingest.block import Block, Refusals
+from microflow.ingest.feed import CHUNK_BYTES, LONGEST_LINE
 from microflow.ingest.typed import is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record
@@ -37,13 +38,17 @@ _EXACT: dict[Dtype, set[type]] = {
 Line = tuple[int, bytes]
 
 
-def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
-    """Blocks of typed rows. Absent keys are missing values; unknown keys quarantine the line, as unknown columns would.
+def read_json_lines(
+    file: IO[bytes], place: str, schema: DatasetSchema, refusals: Refusals, *, first_line: int = 1
+) -> Iterator[Block]:
+    """Blocks of typed rows. Absent keys are missing values; unknown keys refuse the line, as unknown columns would.
+
+    ``first_line`` is the number of the line at which the file is read.
 
     Raises:
         InputError: the file holds nothing at all.
     """
-    lines = _lines(file)
+    lines = _lines(file, first_line, refusals)
     empty = True
     while block := list(islice(lines, BLOCK_LINES)):
         empty = False
@@ -51,17 +56,23 @@ def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quaranti
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
         else:
-            yield _checked(block, schema, quarantine)
-    if empty:
+            yield _checked(block, schema, refusals)
+    if empty and first_line == 1 and not refusals.rows:
         raise InputError("the file is empty", path=place)
 
 
-def _lines(file: IO[bytes]) -> Iterator[Line]:
-    """Lines that are not blank, with their numbers."""
-    for number, raw in enumerate(file, 1):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        if line.strip():
+def _lines(file: IO[bytes], first: int, refusals: Refusals) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers; one that is too long to be held is refused."""
+    number = first
+    while raw := file.readline(LONGEST_LINE + 1):
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
+            while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            refusals.add(number, "", f"a line of more than {LONGEST_LINE:,} bytes")
+        elif line.strip():
             yield number, line
+        number += 1
 
 
 def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
@@ -106,8 +117,8 @@ def _without_empty(array: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
 
 
-def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -> Block:
-    """The lines one by one, those at fault quarantined."""
+def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
+    """The lines one by one, those at fault refused."""
     names = frozenset(schema.names)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
@@ -119,7 +130,7 @@ def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -
             column, reason = fault.column, fault.reason
         except (ValueError, RecursionError):
             pass  # not JSON at all
-        quarantine.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+        refusals.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
     columns = {
         column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
         for column in schema.columns

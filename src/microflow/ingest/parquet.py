@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -12,37 +12,65 @@ import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
+from microflow.ingest.places import is_url, opened
 from microflow.schema import Column, DatasetSchema, Dtype
 
-__all__ = ["read_parquet"]
+__all__ = ["group_rows", "read_parquet"]
 
 _NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
 
 
-def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
-    """Blocks of rows, a row group's worth of memory at a time.
+def group_rows(path: str) -> list[int]:
+    """The rows of each row group.
+
+    Raises:
+        InputError: not Parquet, or truncated.
+    """
+    with _whole(path), _parquet(path) as file:
+        return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+
+
+def read_parquet(
+    path: str, schema: DatasetSchema, groups: Sequence[int] | None = None, *, first_line: int = 1
+) -> Iterator[Block]:
+    """Blocks of rows, a row group's worth of memory at a time; of these row ``groups``, which begin at a row's number.
 
     Raises:
         InputError: not Parquet, truncated, or its columns are not those described.
     """
-    try:
-        # Read ahead, and Arrow keeps all that it has read until the file is closed.
-        file = pq.ParquetFile(path, pre_buffer=False)
+    with _whole(path), _parquet(path) as file:
         require_columns(file.schema_arrow.names, schema.names, path)
-        first = 1
-        for batch in file.iter_batches(BLOCK_ROWS, columns=list(schema.names)):
+        first = first_line
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=list(schema.names)):
             lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
             first += batch.num_rows
             yield Block(
                 lines, {column.name: _cast(batch.column(column.name), column, path) for column in schema.columns}
             )
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    if is_url(path):
+        with opened(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
+            yield found
+    else:
+        # Read ahead, and Arrow keeps all that it has read until the file is closed.
+        with pq.ParquetFile(path, pre_buffer=False) as found:
+            yield found
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
 
 
-def _cast(array: pa.Array, column: Column, path: Path) -> pa.Array:
+def _cast(array: pa.Array, column: Column, path: str) -> pa.Array:
     """As the schema's type where that loses nothing, else as text, which is then converted value by value."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.models import JobStatus
+from microflow.store.progress import JobStatus
 
 __all__ = ["INTERRUPTED", "JobView", "job_views"]
 
@@ -29,7 +29,7 @@ class JobView:
     status: str
     spec: dict[str, Any]
     spec_hash: str
-    input_sha256: str
+    input_sha256: str | None
     total_rows: int | None
     microflows: int
     rows_read: int
@@ -43,6 +43,7 @@ class JobView:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    output_sha256: str | None
 
 
 _COLUMNS = ", ".join(
