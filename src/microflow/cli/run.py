@@ -39,7 +39,9 @@ __all__ = ["connected", "run", "terminable"]
               help="Which values go to the database; 'none' keeps it free of personal data.")  # fmt: skip
 @click.option("--no-database", is_flag=True, help="Work without PostgreSQL; the job cannot be resumed.")
 @click.option("--job", "job_id", help="A name for the job, for 'microflow resume'.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; by default one a core, none for small files.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes; by default one a core, none for small files."
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the files beside it if they are there.")
 def run(
     *,
@@ -81,7 +83,11 @@ def run(
     say = partial(click.echo, err=str(output) == STANDARD)
     say(counts_text(metrics, Path(output)))
     if metrics["processing_metrics"]["quarantined"]:
-        say(f"reasons for the quarantine are in {job.quarantine}" if job.quarantine else "nothing says why: --quarantine")
+        say(
+            f"reasons for the quarantine are in {job.quarantine}"
+            if job.quarantine
+            else "nothing says why: --quarantine"
+        )
     if not no_database:
         say(f"job {metrics['job_id']}: microflow report {metrics['job_id']}")
     if UNWRITTEN in metrics:

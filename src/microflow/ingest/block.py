@@ -73,4 +73,6 @@ def require_columns(found: Sequence[str], names: Sequence[str], place: Path | st
     if absent := [name for name in names if name not in present]:
         raise InputError(f"{what} lacks it", path=place, line=line, column=absent[0], hint=expected)
     if unknown := [name for name in found if name not in described]:
-        raise InputError("the schema does not describe it", path=place, line=line, column=unknown[0][:80], hint=expected)
+        raise InputError(
+            "the schema does not describe it", path=place, line=line, column=unknown[0][:80], hint=expected
+        )

@@ -139,7 +139,7 @@ class _Lines:
         """The first row that is not blank, and the lines up to its end."""
         taken: list[str] = []
         blank = 0
-        while (line := self.next()[0]):
+        while line := self.next()[0]:
             if not taken and not line.strip("\r\n"):
                 blank += 1
                 continue

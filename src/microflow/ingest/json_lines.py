@@ -48,20 +48,16 @@ def read_json_lines(
     Raises:
         InputError: the file holds nothing at all.
     """
-    lines = _lines(file, first_line, refusals)
-    empty = True
+    lines = _lines(file, place, first_line, refusals)
     while block := list(islice(lines, BLOCK_LINES)):
-        empty = False
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
         else:
             yield _checked(block, schema, refusals)
-    if empty and first_line == 1 and not refusals.rows:
-        raise InputError("the file is empty", path=place)
 
 
-def _lines(file: IO[bytes], first: int, refusals: Refusals) -> Iterator[Line]:
+def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals) -> Iterator[Line]:
     """Lines that are not blank, with their numbers; one that is too long to be held is refused."""
     number = first
     while raw := file.readline(LONGEST_LINE + 1):
@@ -73,6 +69,8 @@ def _lines(file: IO[bytes], first: int, refusals: Refusals) -> Iterator[Line]:
         elif line.strip():
             yield number, line
         number += 1
+    if number == 1:
+        raise InputError("the file is empty", path=place)
 
 
 def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:

@@ -20,7 +20,10 @@ __all__ = ["Quarantine", "quarantine_head", "quarantine_text"]
 
 def quarantine_head(*, keep_raw: bool, several: bool = False) -> bytes:
     """The header line; ``several``: rows come from more than one file, which is named first."""
-    return ",".join((*(["file"] if several else []), "line", "column", "reason", *(["raw"] if keep_raw else []))).encode() + b"\r\n"
+    return (
+        ",".join((*(["file"] if several else []), "line", "column", "reason", *(["raw"] if keep_raw else []))).encode()
+        + b"\r\n"
+    )
 
 
 def quarantine_text(refused: Iterable[Refusal], *, keep_raw: bool, file: str | None = None) -> bytes:

@@ -19,7 +19,7 @@ from microflow.ingest.delimited import read_delimited
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.json_lines import read_json_lines
 from microflow.ingest.parquet import read_parquet
-from microflow.ingest.places import opened
+from microflow.ingest.places import compression_of, opened
 from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.splits import Source, Split
 from microflow.ingest.typed import typed_column
@@ -112,11 +112,18 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
                     header=split.header, first_line=split.first_line,
                 )  # fmt: skip
     except (EOFError, zlib.error, pa.ArrowInvalid) as error:
-        raise InputError("not a whole compressed file", path=path, hint="was it copied completely?") from error
+        raise _broken(path) from error
     except OSError as error:
         if error.errno is None:  # what gzip and Zstandard raise
-            raise InputError("not a whole compressed file", path=path, hint="was it copied completely?") from error
+            raise _broken(path) from error
         raise InputError(f"cannot be read: {error.strerror or 'it is damaged'}", path=path) from error
+
+
+def _broken(path: str) -> InputError:
+    kind = compression_of(path)
+    return InputError(
+        f"not a whole {kind} file" if kind else "cannot be read", path=path, hint="was it copied completely?"
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from the first place where they are not, what is left of the file is one split, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -58,22 +58,18 @@ class Source:
         place: A file, folder, pattern, address or ``-``.
         schema: What its columns mean.
         split_bytes: How large a split is at least, in bytes of text.
-        hashed: Whether to compute the checksum of what is read (it costs a pass over files of one split).
 
     Raises:
         InputError: there is nothing, or something of an unknown format.
     """
 
-    def __init__(
-        self, place: object, schema: DatasetSchema, *, split_bytes: int = SPLIT_BYTES, hashed: bool = False
-    ) -> None:
+    def __init__(self, place: object, schema: DatasetSchema, *, split_bytes: int = SPLIT_BYTES) -> None:
         self.place = str(place)
         self._schema = schema
         self._split_bytes = max(split_bytes, 1)
         self.files = files_of(self.place)
         self._identities: dict[str, Identity | None] = {file: identity_of(file) for file in self.files}
         self._kinds = {file: format_of(file) for file in self.files}
-        self._hash = hashlib.sha256() if hashed else None
 
     @property
     def is_several(self) -> bool:
@@ -100,9 +96,20 @@ class Source:
                 number = split.number + 1
 
     def sha256(self) -> str:
-        """The checksum of all files, by which a resumed job knows its input again; call it behind the last split."""
-        assert self._hash is not None
-        return self._hash.hexdigest()
+        """The checksum of all files, by which a resumed job knows its input again.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        checksum = hashlib.sha256()
+        for file in self.files:
+            try:
+                with open(file, "rb") as opened_file:
+                    while piece := opened_file.read(_SCAN_BYTES):
+                        checksum.update(piece)
+            except OSError as error:
+                raise InputError(f"cannot be read: {error.strerror}", path=file) from error
+        return checksum.hexdigest()
 
     def refuse_changes(self) -> None:
         """See that no file was changed since the source was made.
@@ -113,7 +120,9 @@ class Source:
         for file, before in self._identities.items():
             if before is not None and identity_of(file) != before:
                 raise InputError(
-                    "the input was changed while it was read", path=file, hint="run again on a copy that nobody writes to"
+                    "the input was changed while it was read",
+                    path=file,
+                    hint="run again on a copy that nobody writes to",
                 )
 
     def _of_file(self, file: str, number: int) -> Iterator[Split]:
@@ -121,25 +130,14 @@ class Source:
         whole = Split(number, file, kind)
         identity = self._identities[file]
         if file == STANDARD or (identity is None and not is_url(file)) or compression_of(file):
-            self._note(file, identity)
             yield whole
         elif kind == "parquet":
-            self._note(file, identity)
             yield from self._of_groups(whole)
         elif identity is not None and identity[2] <= self._split_bytes:
-            self._note(file, identity)
             yield whole
         else:
             with opened(file) as opened_file:
-                yield from self._of_text(whole, _Noted(opened_file, self._hash))
-
-    def _note(self, file: str, identity: Identity | None) -> None:
-        """Add a file to the checksum that is not scanned."""
-        if self._hash is None or identity is None:
-            return
-        with open(file, "rb") as opened_file:
-            while piece := opened_file.read(_SCAN_BYTES):
-                self._hash.update(piece)
+                yield from self._of_text(whole, opened_file)
 
     def _of_groups(self, whole: Split) -> Iterator[Split]:
         rows = group_rows(whole.file)
@@ -152,53 +150,26 @@ class Source:
             yield Split(number, whole.file, whole.kind, start, stop, first_row)
             number, first_row, start = number + 1, first_row + taken, stop
 
-    def _of_text(self, whole: Split, file: _Noted) -> Iterator[Split]:
+    def _of_text(self, whole: Split, file: IO[bytes]) -> Iterator[Split]:
         header: tuple[str, ...] | None = None
         start, line = 0, 1
         scan: _Scan = _end_of_line
         if whole.kind == "csv":
-            feed = Feed(file)  # type: ignore[arg-type]
+            feed = Feed(file)
             source = self._schema.source
             if feed.is_utf16:
-                file.rest()
                 yield whole
                 return
             header, lines = header_of(feed, whole.file, self._schema.names, source)
             start, line = feed.mark + feed.taken, 1 + lines
-            file.back_to(start)
+            file.seek(start)
             delimiter = ord(source.delimiter) if source.delimiter.isascii() else None
             scan = _row_ends(delimiter, len(header)) if delimiter is not None else _nowhere
         number = whole.number
         for cut, lines in _cuts(file, start, self._split_bytes, scan):
             yield Split(number, whole.file, whole.kind, start, cut, line, header)
             number, start, line = number + 1, cut, line + lines
-        file.rest()
         yield Split(number, whole.file, whole.kind, start, None, line, header)
-
-
-class _Noted:
-    """A file whose bytes go into a checksum as they are read, each once."""
-
-    def __init__(self, file: IO[bytes], checksum: hashlib._Hash | None) -> None:
-        self._file, self._hash = file, checksum
-        self._at = self._noted = 0
-
-    def read(self, size: int) -> bytes:
-        piece = self._file.read(size)
-        self._at += len(piece)
-        if self._hash is not None and self._at > self._noted:
-            self._hash.update(memoryview(piece)[len(piece) - (self._at - self._noted) :])
-            self._noted = self._at
-        return piece
-
-    def back_to(self, position: int) -> None:
-        self._file.seek(position)
-        self._at = position
-
-    def rest(self) -> None:
-        """Read what is left into the checksum."""
-        while self._hash is not None and self.read(_SCAN_BYTES):
-            pass
 
 
 #: Of whole lines, whose first begins a record: positions behind the records' last bytes, and behind the line ends (both
@@ -206,7 +177,7 @@ class _Noted:
 _Scan = Callable[[bytes], tuple[_Positions, _Positions] | None]
 
 
-def _cuts(file: _Noted, start: int, split_bytes: int, scan: _Scan) -> Iterator[tuple[int, int]]:
+def _cuts(file: IO[bytes], start: int, split_bytes: int, scan: _Scan) -> Iterator[tuple[int, int]]:
     """Where splits end behind ``start``, and the line ends in each; what is behind the last cut is the last split."""
     kept, base, begin, lines = b"", start, start, 0
     while piece := file.read(_SCAN_BYTES):

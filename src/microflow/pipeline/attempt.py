@@ -31,7 +31,7 @@ from microflow.processors import ProcessingSpec, Processor, build_processor
 from microflow.processors.schedulers import Done, InProcess, Workers
 from microflow.processors.scopes import scoped
 from microflow.processors.split_work import Ids, Piece, Reading, Work, needs_order, only_refused, piece_of
-from microflow.settings import Retries
+from microflow.settings import MORSEL, Retries
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
@@ -60,7 +60,9 @@ class Files:
         retries: Retries | None,
     ) -> None:  # fmt: skip
         assert job.job_id is not None
-        starts: dict[str, Settled] = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}  # type: ignore[misc]
+        starts: dict[str, Settled] = {
+            name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled
+        }  # type: ignore[misc]
         nothing: dict[str, Any] = {"durable": durable, "retries": retries}
         self.quarantine: PartialFile | None = None
         self.output = Output(
@@ -116,7 +118,8 @@ class Attempt:
         MicroflowError: schema, policy, key or settings are not usable.
     """
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(self, job: JobSpec, commits: CommitPolicy) -> None:
+        self._commits = commits
         self.clock = PhaseClock(guard=PurityGuard())
         self.job = job
         self._meter = ResourceMeter()
@@ -126,9 +129,7 @@ class Attempt:
         self._processor: Processor | None = None
         with self.clock.pre():
             self.work = _work_of(job)
-            self.source = Source(
-                job.input, self.work.schema, split_bytes=job.split_bytes or SPLIT_BYTES, hashed=job.is_stored
-            )
+            self.source = Source(job.input, self.work.schema, split_bytes=job.split_bytes or SPLIT_BYTES)
             if job.pipeline == "batch" and job.engine == "local":
                 self.work = scoped(self.work, "batch")
             else:
@@ -143,9 +144,7 @@ class Attempt:
                 self.job, schema, attempt, settled, several=self.source.is_several, durable=durable, retries=retries
             )
 
-    def process(
-        self, journal: MemoryJournal, files: Files, commits: CommitPolicy, observe: Observer, settled: dict[str, Any]
-    ) -> None:
+    def process(self, journal: MemoryJournal, files: Files, observe: Observer, settled: dict[str, Any]) -> None:
         """Take the input through the work into the files.
 
         Every accepted row ends as released or suppressed, every other row in the quarantine.
@@ -157,7 +156,7 @@ class Attempt:
         self._resumed_at = journal.progress.microflows
         again = 0 if _forgets(self.work.method) and self._processor is None else self._resumed_at
         done = Done() if again else Done(*settled.get("place", ()))
-        turn, place = _Turn(commits), _Place(done)
+        turn, place = _Turn(self._commits), _Place(done)
         repeated = 0
         for split, piece in self._pieces(done):
             self._batch_rows += piece.microflows[:, 0].tolist()
@@ -221,6 +220,7 @@ class Attempt:
             self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several,
             keep_released=job.store_records is not StoreRecords.NONE,
             keep_original=job.store_records is StoreRecords.ORIGINAL,
+            morsel=min(MORSEL, self._commits.microflows),
         )  # fmt: skip
         size = self.source.bytes
         count = job.workers or len(os.sched_getaffinity(0))
@@ -271,9 +271,7 @@ class _Place:
     def add(self, split: int, piece: Piece) -> None:
         """One piece more; the first one of a split begins with the split's first row."""
         now = self._now if split == self._now.split else Done(split, piece.first_row)
-        self._now = replace(
-            now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused
-        )
+        self._now = replace(now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused)
 
     def as_list(self) -> list[int]:
         now = self._now

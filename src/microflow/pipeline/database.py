@@ -115,7 +115,10 @@ class DatabaseJournal(MemoryJournal):
     def _checkpoints(self, piece: Piece) -> pa.Table:
         rows_in, released, suppressed, violations, pure_ns = piece.microflows.T
         first = self.progress.microflows
-        numbers = {"microflow": np.arange(first, first + len(rows_in)), "first_row": piece.first_row + np.cumsum(rows_in) - rows_in}
+        numbers = {
+            "microflow": np.arange(first, first + len(rows_in)),
+            "first_row": piece.first_row + np.cumsum(rows_in) - rows_in,
+        }
         counts = {"rows_in": rows_in, "released": released, "suppressed": suppressed, "violations": violations}
         columns = {**numbers, **counts, "pure_ns": pure_ns}
         return pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})

@@ -74,7 +74,7 @@ class PipelineOrchestrator:
         job = replace(job.absolute(), job_id=job.job_id or _new_id(job.pipeline), is_stored=stored)
         refuse_clashes(job, files_of(job.input))
         refuse_overwriting(job)
-        with _attempt(job) as attempt:
+        with _attempt(job, self._commits) as attempt:
             if self._connector is None:
                 return self._finish(attempt, None, None)
             if not attempt.source.is_repeatable:
@@ -89,6 +89,7 @@ class PipelineOrchestrator:
                     engine=job.engine,
                     spec=job.to_document(),
                     spec_hash=work_hash(job, attempt.work),
+                    input_sha256=attempt.source.sha256(),
                 )
             return self._hold(jobs, attempt, resumed=False)
 
@@ -108,7 +109,7 @@ class PipelineOrchestrator:
             return self._say_again(view)
         job = JobSpec.from_document(view.spec)
         refuse_clashes(job, files_of(job.input))
-        with _attempt(job) as attempt:
+        with _attempt(job, self._commits) as attempt:
             with attempt.clock.pre():
                 _refuse_changes(view, attempt)
             return self._hold(jobs, attempt, resumed=True)
@@ -216,25 +217,13 @@ class PipelineOrchestrator:
             refuse_overwriting(replace(job, metrics=None))
         files = attempt.open(fence, settled, durable=journal.is_resumable, retries=self._retries)
         try:
-            attempt.process(journal, files, self._commits, self._observe, settled)
+            attempt.process(journal, files, self._observe, settled)
             with clock.post():
-                self._refuse_other_input(attempt, jobs)
                 journal.finishing(files.output.prepare())
                 self._put_in_place(job, jobs, files, refused=bool(journal.progress.rows_quarantined))
         except BaseException:
             files.close(discard=not journal.is_resumable)
             raise
-
-    def _refuse_other_input(self, attempt: Attempt, jobs: JobStore | None) -> None:
-        """See that what was read is what an earlier attempt read."""
-        if jobs is None:
-            return
-        before = jobs.input_hash(_id_of(attempt.job), attempt.source.sha256())
-        if before is not None and before != attempt.source.sha256():
-            raise CheckpointError(
-                f"job {attempt.job.job_id} began with another content of {attempt.job.input}",
-                hint="put back what it began with, or run it again under another name",
-            )
 
     def _put_in_place(self, job: JobSpec, jobs: JobStore | None, files: Files, *, refused: bool) -> None:
         if jobs is None:
@@ -244,8 +233,8 @@ class PipelineOrchestrator:
 
 
 @contextmanager
-def _attempt(job: JobSpec) -> Iterator[Attempt]:
-    attempt = Attempt(job)
+def _attempt(job: JobSpec, commits: CommitPolicy) -> Iterator[Attempt]:
+    attempt = Attempt(job, commits)
     try:
         yield attempt
     finally:
@@ -273,6 +262,8 @@ def _refuse_changes(view: JobView, attempt: Attempt) -> None:
     hint = "put back what it began with, or run it again under another name"
     if view.spec_hash != work_hash(attempt.job, attempt.work):
         raise CheckpointError(f"job {view.id} began with other settings, schema, policy or key", hint=hint)
+    if view.input_sha256 != attempt.source.sha256():
+        raise CheckpointError(f"job {view.id} began with another content of {attempt.job.input}", hint=hint)
 
 
 def _write_metrics(job: JobSpec, metrics: dict[str, Any]) -> None:

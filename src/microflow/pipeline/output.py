@@ -310,5 +310,9 @@ def _private(path: Path) -> IO[bytes]:
 
 def unwritable(path: Path | str, error: OSError) -> MicroflowError:
     """The error that says which file the system refused, and why."""
-    hint = "make room, then resume the job or run it again" if error.errno in _FULL else "see that its folder is there and yours"
+    hint = (
+        "make room, then resume the job or run it again"
+        if error.errno in _FULL
+        else "see that its folder is there and yours"
+    )
     return MicroflowError(f"{path} cannot be written: {error.strerror or type(error).__name__}", hint=hint)

@@ -118,7 +118,8 @@ def _hold(path: Path, output: Path, job_id: str, *, resumed: bool) -> int:
             os.close(descriptor)
             if not (resumed and holder == job_id):
                 raise JobConflictError(
-                    f"job {holder or 'of another process'} is writing {output}", hint="wait for it, or choose another output"
+                    f"job {holder or 'of another process'} is writing {output}",
+                    hint="wait for it, or choose another output",
                 ) from None
             path.unlink(missing_ok=True)
             continue

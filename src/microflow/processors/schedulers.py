@@ -26,7 +26,6 @@ from microflow.processors.split_work import (
     Ids,
     Piece,
     ScreenedSplit,
-    SplitResult,
     SplitWorker,
     Work,
     doubled_in,

@@ -9,6 +9,7 @@ Arrow and may be pickled; the clock and the purity guard run where the work is d
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -30,10 +31,29 @@ from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up
 from microflow.processors.morsels import Morsel, Places, morsels
 from microflow.processors.parcels import Laid, batches_of, lay, pick_up
+from microflow.schema import DatasetSchema
+from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["MICROFLOW", "Effort", "Ids", "Part", "Piece", "Reading", "ScreenedSplit", "SplitResult", "SplitWorker", "Work", "doubled_in", "needs_order", "only_refused", "piece_of"]
+__all__ = [
+    "MICROFLOW",
+    "Effort",
+    "Ids",
+    "Part",
+    "Piece",
+    "Reading",
+    "ScreenedSplit",
+    "SplitResult",
+    "SplitWorker",
+    "Work",
+    "doubled_in",
+    "needs_order",
+    "only_refused",
+    "piece_of",
+]
 
+#: What the name of a spool ends with that holds rows as they were read.
+_ORIGINAL = ".original"
 #: What is counted of each microflow, one row an entry of `Piece.microflows`.
 MICROFLOW = ("rows_in", "released", "suppressed", "violations", "pure_ns")
 
@@ -50,6 +70,7 @@ class Work:
         name_file: Whether refused rows name their file.
         keep_released: Whether pieces keep the released rows too, for the database.
         keep_original: Whether pieces keep the rows as they were read.
+        morsel: Microflows that are worked on together, and committed together.
     """
 
     spec: ProcessingSpec
@@ -59,6 +80,7 @@ class Work:
     name_file: bool = False
     keep_released: bool = False
     keep_original: bool = False
+    morsel: int = MORSEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +242,9 @@ class SplitWorker:
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         reading = Reading(self._work, splits, ids)
         rows = 0
-        with private(spool) as file, pa.ipc.new_stream(file, spec.schema.arrow) as writer:
+        with ExitStack() as opened:
+            writer = _spool(spool, spec.schema, opened)
+            originals = _spool(spool + _ORIGINAL, spec.schema, opened) if self._work.keep_original else None
             for morsel in self._morsels(reading, 0):
                 with clock.pure():
                     screened = self._screening.screen(morsel.rows)
@@ -229,6 +253,8 @@ class SplitWorker:
                     rows += len(morsel)
                     laid = Laid(morsel.places, screened, clock.pure_spans[-1])
                     lay(writer, laid, *reading.take_refused())
+                    if originals is not None:
+                        originals.write_batch(morsel.rows)
                     del screened
             with clock.post():
                 refused, text = reading.take_refused()
@@ -245,10 +271,15 @@ class SplitWorker:
         """The second pass, over one spool, behind so many microflows and refused rows."""
         clock = self._clock
         microflows = refusals = 0
-        with open(spool, "rb") as file:
+        with ExitStack() as opened:
+            file = opened.enter_context(open(spool, "rb"))
+            originals = None
+            if self._work.keep_original:
+                originals = batches_of(opened.enter_context(open(spool + _ORIGINAL, "rb")))
             for laid, refused, text in clock.reading(pick_up(batches_of(file))):
                 microflows += len(laid.places)
                 refusals += refused
+                original = next(originals)[0] if originals is not None and laid.places else None
                 if microflows <= skip and refusals <= skip_refused:
                     continue
                 if not laid.places:
@@ -259,7 +290,7 @@ class SplitWorker:
                 with clock.post():
                     spent = laid.pure_ns + clock.pure_spans[-1]
                     piece = self._piece(laid.places, released, laid.screened, spent, None)
-                    piece.refused, piece.quarantine = refused, text
+                    piece.refused, piece.quarantine, piece.original = refused, text, original
                 yield piece
 
     # Shared
@@ -267,7 +298,7 @@ class SplitWorker:
     def _morsels(self, reading: Reading, skip: int) -> Iterator[Morsel]:
         flows = microflows(reading, self._work.spec.microflow_rows)
         wanted = (flow for flow in flows if flow.number >= skip)
-        for morsel in self._clock.reading(morsels(wanted)):
+        for morsel in self._clock.reading(morsels(wanted, self._work.morsel)):
             if not self._is_warm:
                 with self._clock.pre():
                     warm_up(self._work.spec, morsel.rows)
@@ -299,6 +330,10 @@ class SplitWorker:
 def only_refused(refused: int, text: bytes) -> Piece:
     none = np.empty(0, np.int64)
     return Piece(0, np.empty((0, len(MICROFLOW)), np.int64), none, none, Findings.none(0), b"", refused, text)
+
+
+def _spool(path: str, schema: DatasetSchema, opened: ExitStack) -> pa.ipc.RecordBatchStreamWriter:
+    return opened.enter_context(pa.ipc.new_stream(opened.enter_context(private(path)), schema.arrow))
 
 
 def piece_of(done: Processed, encode: Encoder) -> Piece:
@@ -336,9 +371,7 @@ class Reading:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         schema, ids = self._work.spec.schema, self._ids
         for split in self._splits:
-            for rows in read_split(
-                split, schema, keep_raw=self._work.keep_raw, seen=ids.seen, doubled=ids.doubled
-            ):
+            for rows in read_split(split, schema, keep_raw=self._work.keep_raw, seen=ids.seen, doubled=ids.doubled):
                 self._refused += [(split.file, refusal) for refusal in rows.refused[self._skip :]]
                 self._skip = max(self._skip - len(rows.refused), 0)
                 if schema.record_id is not None and ids.seen is None and ids.doubled is None:

@@ -39,7 +39,12 @@ class Worker:
         # Each worker is one core's worth of work.
         environment |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         with theirs:
-            command = [sys.executable, "-c", "from microflow.processors.worker import main; main()", str(theirs.fileno())]
+            command = [
+                sys.executable,
+                "-c",
+                "from microflow.processors.worker import main; main()",
+                str(theirs.fileno()),
+            ]
             self._process = subprocess.Popen(
                 command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -70,7 +75,8 @@ class Worker:
             status = self._process.wait(_END_SECONDS)
             how = f"signal {-status}" if status < 0 else f"status {status}"
             raise MicroflowError(
-                f"a worker process was ended from outside ({how})", hint="was there too little memory? run or resume again"
+                f"a worker process was ended from outside ({how})",
+                hint="was there too little memory? run or resume again",
             ) from error
         if isinstance(answer, BaseException):
             raise answer

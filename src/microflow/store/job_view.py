@@ -29,7 +29,7 @@ class JobView:
     status: str
     spec: dict[str, Any]
     spec_hash: str
-    input_sha256: str | None
+    input_sha256: str
     total_rows: int | None
     microflows: int
     rows_read: int

@@ -33,7 +33,7 @@ class JobStore:
         self._fence: int | None = None
 
     def create(
-        self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str
+        self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str, input_sha256: str
     ) -> None:
         """Enter a new job as pending.
 
@@ -43,9 +43,9 @@ class JobStore:
         if not _JOB_ID.fullmatch(job_id):
             raise StoreError(f"{job_id!r} is no name for a job", hint="up to 64 letters, digits, '.', '_' and '-'")
         created = self._connector.query(
-            "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
-            (job_id, lock_key(job_id), pipeline, engine, JobStatus.PENDING, document(spec), spec_hash),
+            "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
+            (job_id, lock_key(job_id), pipeline, engine, JobStatus.PENDING, document(spec), spec_hash, input_sha256),
         )
         if not created:
             raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
@@ -164,13 +164,6 @@ class JobStore:
             return cursor.fetchone() == (True,)
 
         return bool(self._connector.transaction(store, doing="committing microflows", done=stored))
-
-    def input_hash(self, job_id: str, sha256: str) -> str | None:
-        """Note the checksum of the input; returns the one that was noted before, if any."""
-        ((before,),) = self._connector.query("SELECT input_sha256 FROM jobs WHERE id = %s", (job_id,))
-        if before is None:
-            self._set(job_id, "input_sha256 = %s", sha256)
-        return None if before is None else str(before)
 
     def put_in_place(self, job_id: str, put: Callable[[], None]) -> None:
         """Call ``put`` while the job's row is held and the job is still ours.

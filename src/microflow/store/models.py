@@ -121,7 +121,7 @@ class Job(Base):
     status: Mapped[str] = mapped_column(String(16), index=True)
     spec: Mapped[dict[str, Any]]
     spec_hash: Mapped[str]
-    input_sha256: Mapped[str | None]
+    input_sha256: Mapped[str]
     total_rows: Mapped[int | None]
     microflows: Mapped[int] = mapped_column(Integer, server_default="0")
     rows_read: Mapped[int] = mapped_column(server_default="0")

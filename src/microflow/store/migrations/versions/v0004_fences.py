@@ -15,7 +15,6 @@ def upgrade() -> None:
     op.execute("ALTER TABLE jobs ADD COLUMN fence bigint NOT NULL DEFAULT 0")
     op.execute("ALTER TABLE jobs ADD COLUMN settled jsonb")
     op.execute("ALTER TABLE jobs ADD COLUMN output_sha256 text")
-    op.execute("ALTER TABLE jobs ALTER COLUMN input_sha256 DROP NOT NULL")
     op.execute("ALTER TABLE checkpoints DROP COLUMN output_bytes")
 
 
