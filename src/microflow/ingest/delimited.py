@@ -18,6 +18,7 @@ import pyarrow as pa
 from microflow.errors import InputError
 from microflow.ingest.block import BLOCK_ROWS, Block, Refusals, require_columns
 from microflow.ingest.feed import LONGEST_LINE, Feed
+from microflow.ingest.formulas import unescaped, unescaped_column
 from microflow.ingest.plain import parse_plain
 from microflow.ingest.typed import is_text
 from microflow.schema import SourceFormat
@@ -41,7 +42,7 @@ def header_of(feed: Feed, place: str, names: Sequence[str], source: SourceFormat
         return tuple(names), 0
     lines = _Lines(feed, source)
     found, taken = lines.header(place)
-    stripped = [name.strip() for name in found]
+    stripped = [unescaped(name.strip()) for name in found]
     wanted = {name.strip(): name for name in names}
     require_columns(stripped, list(wanted), place, header=True)
     return tuple(wanted[name] for name in stripped), taken
@@ -75,7 +76,8 @@ def read_delimited(
         plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
         if plain is not None:
             feed.skip(plain.size)
-            yield Block(rows.pass_over(plain.line_count) + plain.lines, {n: plain.columns[order[n]] for n in names})
+            columns = {name: unescaped_column(plain.columns[order[name]]) for name in names}
+            yield Block(rows.pass_over(plain.line_count) + plain.lines, columns)
         else:
             yield _block(rows.until(feed.taken + len(chunk)), order, names, source)
 
@@ -86,7 +88,7 @@ def _block(rows: list[Row], order: dict[str, int], names: tuple[str, ...], sourc
     texts = ([None if value in missing else value for value in fields[order[name]]] for name in names)
     return Block(
         np.array([line for line, _ in rows], np.int64),
-        {name: pa.array(text, pa.string()) for name, text in zip(names, texts, strict=True)},
+        {name: unescaped_column(pa.array(text, pa.string())) for name, text in zip(names, texts, strict=True)},
     )
 
 

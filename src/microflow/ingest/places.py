@@ -153,7 +153,7 @@ def opened(place: str) -> Iterator[IO[bytes]]:
         magic = _MAGIC[packed]
         head = file.peek(len(magic))[: len(magic)] if hasattr(file, "peek") else magic
         if head != magic:
-            raise InputError(f"not a whole {packed} file", path=place)
+            raise InputError(f"the file is a broken {packed} file", path=place)
         if packed == "gzip":
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         else:

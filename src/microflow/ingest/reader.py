@@ -112,18 +112,17 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
                     header=split.header, first_line=split.first_line,
                 )  # fmt: skip
     except (EOFError, zlib.error, pa.ArrowInvalid) as error:
-        raise _broken(path) from error
+        raise _broken(path, error) from error
     except OSError as error:
         if error.errno is None:  # what gzip and Zstandard raise
-            raise _broken(path) from error
+            raise _broken(path, error) from error
         raise InputError(f"cannot be read: {error.strerror or 'it is damaged'}", path=path) from error
 
 
-def _broken(path: str) -> InputError:
-    kind = compression_of(path)
-    return InputError(
-        f"not a whole {kind} file" if kind else "cannot be read", path=path, hint="was it copied completely?"
-    )
+def _broken(path: str, error: Exception) -> InputError:
+    kind = compression_of(path) or "compressed"
+    what = "is cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
+    return InputError(f"the file {what}", path=path, hint="was it copied completely?")
 
 
 @contextmanager

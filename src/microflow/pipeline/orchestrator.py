@@ -23,6 +23,7 @@ from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
 from microflow.pipeline.job import JobSpec, work_hash
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
+from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
 from microflow.store.progress import JobStatus
 
@@ -70,6 +71,7 @@ class PipelineOrchestrator:
         Raises:
             MicroflowError: whatever is wrong with input, settings, disk or database.
         """
+        without_pandas()
         stored = self._connector is not None
         job = replace(job.absolute(), job_id=job.job_id or _new_id(job.pipeline), is_stored=stored)
         refuse_clashes(job, files_of(job.input))

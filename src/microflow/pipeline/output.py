@@ -100,6 +100,9 @@ class PartialFile:
             else:
                 self._hash = checksum
                 self._length = self._file.tell()
+                for body in self._waiting:
+                    if isinstance(body, Part) and body.last:
+                        Path(body.path).unlink(missing_ok=True)
                 self._waiting.clear()
                 return self._length, self._hash.hexdigest()
         raise AssertionError("the last attempt returns or raises")

@@ -171,7 +171,6 @@ class Workers:
             for piece in result.pieces:
                 yield result.split, piece.moved(rows)
             rows += result.rows
-            self._drop(result.part)
 
     def _two_passes(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         spec = self._work.spec
@@ -198,7 +197,6 @@ class Workers:
         for one, result in zip(left, self._in_order(tasks()), strict=True):
             for piece in result.pieces:
                 yield one.split, piece.moved(before[one.split])
-            self._drop(result.part)
             self._drop(one.spool)
 
     def _unique(self, splits: Iterable[Split], task: Callable[[Split], Task | None]) -> Iterator[Any]:

@@ -85,11 +85,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a part file, from ``start`` to before ``stop``."""
+    """Bytes of a part file, from ``start`` to before ``stop``; behind the ``last`` ones it is of no more use."""
 
     path: str
     start: int
     stop: int
+    last: bool = False
 
 
 @dataclass(slots=True)
@@ -148,7 +149,6 @@ class SplitResult:
     pieces: list[Piece]
     ids: list[Digests]
     effort: Effort
-    part: str = ""
     rows: int = 0
 
 

@@ -11,10 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -23,7 +23,7 @@ from microflow.processors.split_work import Effort, Ids, Part, Piece, ScreenedSp
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
-__all__ = ["Worker", "main"]
+__all__ = ["Worker", "main", "without_pandas"]
 
 #: What a child process gets to see of our environment.
 ALLOWED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -98,6 +98,7 @@ def main() -> None:
     """Serve until the other end closes; the socket's descriptor is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides
     connection = Connection(int(sys.argv[1]))
+    without_pandas()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     server = _Server(connection.recv())
@@ -123,6 +124,17 @@ def main() -> None:
             connection.send(answer)
         except (BrokenPipeError, pickle.PicklingError):
             return
+
+
+def without_pandas() -> None:
+    """Keep Arrow from importing pandas, half a second, to ask whether the first list it gets is a Series.
+
+    Whoever asks Arrow for pandas afterwards gets it.
+    """
+    if "pandas" not in sys.modules:
+        sys.modules["pandas"] = None  # type: ignore[assignment]
+        pa.array([0])
+        del sys.modules["pandas"]
 
 
 class _Server:
@@ -167,7 +179,11 @@ class _Server:
                             writer.write_batch(piece.body)
                     piece.body = Part(part, start, file.tell())
                     done.append(piece)
-        return SplitResult(number, done, ids.digests, self._effort(), part, ids.accepted)
+        if done:
+            done[-1].body = replace(cast("Part", done[-1].body), last=True)
+        else:
+            Path(part).unlink()
+        return SplitResult(number, done, ids.digests, self._effort(), ids.accepted)
 
     def _file(self, number: int, kind: str) -> str:
         return str(Path(self._work.folder, f"{number:06d}.{kind}"))
