@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -132,9 +133,17 @@ def without_pandas() -> None:
     Whoever asks Arrow for pandas afterwards gets it.
     """
     if "pandas" not in sys.modules:
-        sys.modules["pandas"] = None  # type: ignore[assignment]
-        pa.array([0])
-        del sys.modules["pandas"]
+        sys.meta_path.insert(0, _NoPandas())
+        try:
+            pa.array([0])
+        finally:
+            del sys.meta_path[0]
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
 
 
 class _Server:
