@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.splits import Split
+from microflow.processors.kernel import warm_up
 from microflow.processors.split_work import (
     Effort,
     Ids,
@@ -176,6 +178,8 @@ class Workers:
         spec = self._work.spec
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         spools: list[ScreenedSplit] = []
+        with self._clock.pre():
+            warm_up(spec, pa.RecordBatch.from_pylist([], schema=spec.schema.arrow))
         for result in self._unique(splits, lambda _: ("screen", ())):
             with self._clock.pure():
                 anonymizer.merge(result.counts)

@@ -299,11 +299,16 @@ class SplitWorker:
         flows = microflows(reading, self._work.spec.microflow_rows)
         wanted = (flow for flow in flows if flow.number >= skip)
         for morsel in self._clock.reading(morsels(wanted, self._work.morsel)):
-            if not self._is_warm:
-                with self._clock.pre():
-                    warm_up(self._work.spec, morsel.rows)
-                self._is_warm = True
+            self._warm(morsel.rows)
             yield morsel
+        self._warm(self._nothing)  # a source without a row has classes too: none
+
+    def _warm(self, rows: pa.RecordBatch) -> None:
+        """Run everything once on what is thrown away: lazy imports and first-use caches are not processing."""
+        if not self._is_warm:
+            with self._clock.pre():
+                warm_up(self._work.spec, rows)
+            self._is_warm = True
 
     def _piece(
         self, places: Places, released: Released, screened: Screened, pure_ns: int, reading: Reading | None
