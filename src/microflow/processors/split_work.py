@@ -197,8 +197,8 @@ class SplitWorker:
             anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
             self.is_two_pass = anonymizer.scope is Scope.DATASET
             self.output_schema = anonymizer.output_schema
-            self._kernel = None if self.is_two_pass else BatchKernel(spec)
             self._screening = Screening(spec)
+            self._kernel = None if self.is_two_pass else BatchKernel(spec, self._screening)
             self._encode = encoder(work.text)
         self._nothing = nothing
 
@@ -307,7 +307,7 @@ class SplitWorker:
         """Run everything once on what is thrown away: lazy imports and first-use caches are not processing."""
         if not self._is_warm:
             with self._clock.pre():
-                warm_up(self._work.spec, rows)
+                warm_up(self._work.spec, rows, self._screening)
             self._is_warm = True
 
     def _piece(
