@@ -100,7 +100,7 @@ class JobStore:
         return self._fence
 
     def _check_fence(self, cursor: Cursor, job_id: str) -> None:
-        """Hold the job's row until the transaction ends, and see that the job is still ours."""
+        """Hold the job's row until the transaction ends, and see that the job is still ours (`lock`)."""
         cursor.execute("SELECT fence FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
         if cursor.fetchone() != (self._fence,):
             raise JobConflictError(
@@ -160,6 +160,10 @@ class JobStore:
             return cursor.fetchone() == (True,)
 
         def stored(cursor: Cursor) -> bool:
+            if "checkpoints" in group.tables:
+                last = progress.microflows - 1
+                cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
+                return cursor.fetchone() is not None
             cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (document(group.settled), job_id))
             return cursor.fetchone() == (True,)
 
@@ -172,11 +176,15 @@ class JobStore:
             JobConflictError: another process has taken the job since.
         """
 
+        is_put = False
+
         def work(cursor: Cursor) -> None:
+            nonlocal is_put
             self._check_fence(cursor, job_id)
             put()
+            is_put = True
 
-        self._connector.transaction(work, doing="putting the output in place")
+        self._connector.transaction(work, doing="putting the output in place", done=lambda _: is_put)
 
     def start(self, job_id: str) -> None:
         """The job runs (again)."""
