@@ -12,11 +12,13 @@ import click
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.store.jobs import Progress
+from microflow.ingest.places import is_url
+from microflow.store.progress import Progress
 
 __all__ = [
     "FILE",
     "OUTPUT",
+    "PLACE",
     "counts_text",
     "method_options",
     "method_settings",
@@ -27,6 +29,18 @@ __all__ = [
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+
+class _Place(click.ParamType):
+    """A path, an address for fsspec, or ``-``."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ARG002 - click's signature
+        return value if is_url(value) else Path(value)
+
+
+PLACE = _Place()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 #: The option that names a data set of the user's.
 schema_option = click.option(

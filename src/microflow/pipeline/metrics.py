@@ -10,7 +10,8 @@ import numpy as np
 from microflow.pipeline.journal import DatabaseCost
 from microflow.processors.metrics import Counts
 from microflow.processors.metrics import metrics_document as processing_document
-from microflow.store.jobs import Progress
+from microflow.processors.split_work import Effort
+from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
 
@@ -39,13 +40,13 @@ def metrics_document(
     pipeline_type: str,
     clock: PhaseClock,
     progress: Progress,
-    rows_quarantined: int,
     batch_rows: Sequence[int],
     usage: ResourceUsage,
     cost: DatabaseCost | None,
     reconnections: int,
     resumed_at: int,
     method: Mapping[str, object],
+    efforts: Sequence[Effort] | None = None,
 ) -> dict[str, Any]:
     """What a job was and cost: `microflow.processors.metrics`, with what the database and a restart add.
 
@@ -55,7 +56,7 @@ def metrics_document(
         total=progress.rows_read,
         released=progress.rows_released,
         suppressed=progress.rows_suppressed,
-        quarantined=rows_quarantined,
+        quarantined=progress.rows_quarantined,
         violations=progress.violations,
         batch_rows=list(batch_rows),
     )
@@ -67,6 +68,7 @@ def metrics_document(
         usage=usage,
         method=method,
         database_overhead=None if cost is None else _overhead(cost),
+        efforts=efforts,
         fault_tolerance={
             "checkpoints": 0 if cost is None else len(cost.commit_ns),
             "reconnections": reconnections,
