@@ -37,7 +37,12 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(1, 10):
         path = folder / f"{number:02d}.csv"
         lines = path.read_text().splitlines(keepends=True)
-        moved = [f"{int(a) + 25 * number},{b}" if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2]) else line for line in lines]  # noqa: E501
+        moved = [
+            f"{int(a) + 25 * number},{b}"
+            if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
+            else line
+            for line in lines
+        ]  # noqa: E501
         path.write_text("".join(moved))
     return folder
 
@@ -53,9 +58,7 @@ def run(job: JobSpec) -> tuple[bytes, bytes, dict[str, object]]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_schedulers_and_splits_do_not_change_the_answer(
-    a_job: Make, visits: Path, tmp_path: Path, method: str
-) -> None:
+def test_schedulers_and_splits_do_not_change_the_answer(a_job: Make, visits: Path, tmp_path: Path, method: str) -> None:
     """One process, two workers, and splits of three sizes; repeated ids are refused across splits and files."""
     answers = []
     for number, changes in enumerate(
