@@ -89,7 +89,9 @@ def _attempt(attempt: Attempt, sender: Any) -> None:
     counter = _Counter(attempt.kill_at)
     try:
         with PostgreSQLConnector(attempt.url, retries=Retries(attempt.pauses)) as connector:
-            orchestrator = PipelineOrchestrator(connector, commits=COMMITS, retries=Retries(attempt.pauses), observe=_slowly(attempt.slow))
+            orchestrator = PipelineOrchestrator(
+                connector, commits=COMMITS, retries=Retries(attempt.pauses), observe=_slowly(attempt.slow)
+            )
             sys.setprofile(counter)
             metrics = orchestrator.resume(str(attempt.job.job_id)) if attempt.resume else orchestrator.run(attempt.job)
             sys.setprofile(None)

@@ -247,7 +247,7 @@ def killed_worker(stand: Stand, _: int) -> Outcome:
             time.sleep(0.01)
         raise AssertionError("no worker appeared")
 
-    must_fail(run_attempt(Attempt(own, stand.url), kill), "a worker process was ended")
+    must_fail(run_attempt(Attempt(own, stand.url), kill), "MicroflowError: a worker process was ended")
     assert not own.output.exists()
     stand.finish(own)
     return stand.outcome("worker process killed", job, own)

@@ -79,8 +79,8 @@ class Source:
         return len(self.files) > 1
 
     @property
-    def bytes(self) -> int | None:
-        """How large all files are; ``None`` where that cannot be known."""
+    def size(self) -> int | None:
+        """Bytes of all files; ``None`` where that cannot be known."""
         known = [found[2] for found in self._identities.values() if found is not None]
         return sum(known) if len(known) == len(self.files) else None
 

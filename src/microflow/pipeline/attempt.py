@@ -135,7 +135,7 @@ class Attempt:
                 self.work = scoped(self.work, "batch")
             else:
                 self._processor = build_processor(self.work, job.pipeline, job.engine)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{job.output.name}.{job.job_id}.", dir=_beside(job.output)))
+            self.folder = Path(tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(job.output)))
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
@@ -223,7 +223,7 @@ class Attempt:
             keep_original=job.store_records is StoreRecords.ORIGINAL,
             morsel=min(MORSEL, self._commits.microflows),
         )  # fmt: skip
-        size = self.source.bytes
+        size = self.source.size
         count = job.workers or len(os.sched_getaffinity(0))
         is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
         if count == 1 or is_small or needs_order(self.work):
@@ -297,13 +297,13 @@ class _Turn:
         return True
 
 
-def _beside(output: Path) -> Path | None:
+def _beside(output: Path | str) -> Path | None:
     """A folder on the output's own file system, for what is gone again at the end."""
     if str(output) == STANDARD or is_url(output):
         return None
-    if not output.parent.is_dir():
+    if not Path(output).parent.is_dir():
         raise InputError("its folder is not there", path=output, hint="make the folder first")
-    return output.parent
+    return Path(output).parent
 
 
 def _work_of(job: JobSpec) -> ProcessingSpec:

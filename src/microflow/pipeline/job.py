@@ -109,7 +109,7 @@ def work_hash(job: JobSpec, work: ProcessingSpec) -> str:
     """
     key_check = "" if work.key is None else hmac.new(work.key, b"microflow key check", "sha256").hexdigest()
     decisive = (
-        job.output.suffixes, job.pipeline, job.engine, job.microflow_rows, job.split_bytes, job.store_records,
+        Path(job.output).suffixes, job.pipeline, job.engine, job.microflow_rows, job.split_bytes, job.store_records,
         job.quarantine_raw,
         work.schema, work.policy, work.method, key_check,
     )  # fmt: skip

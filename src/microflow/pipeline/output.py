@@ -71,11 +71,13 @@ class PartialFile:
         self._waiting: list[Body] = []
         self._hash = hashlib.sha256()
         self._length = start[0]
-        earlier = self._earlier(job) if start[0] else []
+        earlier = [found for found in self._earlier(job) if found != self.partial]
         try:
             self._file = _private(self.partial)
             if start[0]:
                 self._continue(earlier, start)
+            for one in earlier:
+                one.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(path, error) from error
 
@@ -170,8 +172,6 @@ class PartialFile:
                 self._hash = checksum
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                for one in earlier:
-                    one.unlink(missing_ok=True)
                 return
         self.close(discard=True)
         what = "was changed since it was committed" if earlier else "is gone"

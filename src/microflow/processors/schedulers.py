@@ -181,10 +181,12 @@ class Workers:
         with self._clock.pre():
             warm_up(spec, pa.RecordBatch.from_pylist([], schema=spec.schema.arrow))
         for result in self._unique(splits, lambda _: ("screen", ())):
-            with self._clock.pure():
-                anonymizer.merge(result.counts)
-            result.counts = None
             spools.append(result)
+        # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
+        for one in spools:
+            with self._clock.pure():
+                anonymizer.merge(one.counts)
+            one.counts = None
         with self._clock.pure():
             anonymizer.freeze()
         self._claim = anonymizer.describe()

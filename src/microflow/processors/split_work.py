@@ -52,6 +52,8 @@ __all__ = [
     "piece_of",
 ]
 
+#: After so many rows everything has been used once.
+_WARM_ROWS = 5_000
 #: What the name of a spool ends with that holds rows as they were read.
 _ORIGINAL = ".original"
 #: What is counted of each microflow, one row an entry of `Piece.microflows`.
@@ -193,7 +195,7 @@ class SplitWorker:
         spec = work.spec
         with clock.pre():
             nothing = pa.RecordBatch.from_pylist([], schema=spec.schema.arrow)
-            self._is_warm = False
+            self._cold_rows = _WARM_ROWS
             anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
             self.is_two_pass = anonymizer.scope is Scope.DATASET
             self.output_schema = anonymizer.output_schema
@@ -301,14 +303,18 @@ class SplitWorker:
         for morsel in self._clock.reading(morsels(wanted, self._work.morsel)):
             self._warm(morsel.rows)
             yield morsel
-        self._warm(self._nothing)  # a source without a row has classes too: none
+        if self._cold_rows == _WARM_ROWS:
+            self._warm(self._nothing)  # a source without a row has classes too: none
 
     def _warm(self, rows: pa.RecordBatch) -> None:
-        """Run everything once on what is thrown away: lazy imports and first-use caches are not processing."""
-        if not self._is_warm:
+        """Run everything once on what is thrown away: lazy imports and first-use caches are not processing.
+
+        Few rows do not go every way through the code: then the next ones are run beforehand too.
+        """
+        if self._cold_rows > 0:
             with self._clock.pre():
                 warm_up(self._work.spec, rows, self._screening)
-            self._is_warm = True
+            self._cold_rows -= max(rows.num_rows, 1)
 
     def _piece(
         self, places: Places, released: Released, screened: Screened, pure_ns: int, reading: Reading | None
