@@ -63,8 +63,8 @@ def run(rows: int | None = None) -> list[Line]:
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         draw = np.random.default_rng(1)
         for _ in range(ROUNDS):
-            for name in draw.permutation(list(commands)):
-                seconds[name].append(_timed(commands[name].words, environment))
+            for arm in draw.permutation(list(commands)):
+                seconds[arm].append(_timed(commands[arm].words, environment))
         return [_line(name, command, seconds) for name, command in commands.items()]
 
 

@@ -31,7 +31,7 @@ FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
 
-class _Place(click.ParamType):
+class _Place(click.ParamType[Path | str]):
     """A path, an address for fsspec, or ``-``."""
 
     name = "path"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.options import OUTPUT, PLACE, counts_text, method_options, method_settings, rows_bar, schema_option
+from microflow.cli.options import OUTPUT, PLACE, method_options, method_settings, rows_bar, schema_option
 from microflow.ingest.places import STANDARD, is_url
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
+from microflow.pipeline.verdict import Verdict, quarantine_reasons
 from microflow.processors import ENGINES, PIPELINES
 
 if TYPE_CHECKING:
@@ -43,6 +47,9 @@ __all__ = ["connected", "run", "terminable"]
     "--workers", type=click.IntRange(1), help="Worker processes; by default one a core, none for small files."
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the files beside it if they are there.")
+@click.option("--min-released", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="End with status 1 where a smaller part of the rows is released, or none.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def run(
     *,
     input_file: Path | str,
@@ -50,6 +57,8 @@ def run(
     store: str,
     no_database: bool,
     quarantine: Path | None,
+    min_released: float,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Check INPUT against a policy, anonymize it, and write OUTPUT with an audit trail.
@@ -67,7 +76,8 @@ def run(
       zcat mine.csv.gz | microflow run - - --schema mine.yaml --method k_anonymity --no-database > out.csv
       microflow run mine.csv out.csv --schema mine.yaml --policy gdpr --method k_anonymity --no-database
 
-    Exit status: 0 done, 2 something is wrong with the input or the settings.
+    Exit status: 0 done; 1 less was released than --min-released asks for, or nothing; 2 something is wrong with the
+    input or the settings.
     """
     settings = method_settings(options)
     job = JobSpec(
@@ -81,17 +91,28 @@ def run(
     with terminable(), connected(no_database=no_database) as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).run(job)
     say = partial(click.echo, err=str(output) == STANDARD)
-    say(counts_text(metrics, Path(output)))
-    if metrics["processing_metrics"]["quarantined"]:
-        say(
-            f"reasons for the quarantine are in {job.quarantine}"
-            if job.quarantine
-            else "nothing says why: --quarantine"
-        )
-    if not no_database:
+    found = judged(metrics, job)
+    if as_json:
+        say(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        say("\n".join([*found.lines(), f"written to {output}"]))
+        if found.quarantined:
+            say(f"each quarantined row: {job.quarantine}" if job.quarantine else "nothing says why: --quarantine")
+    if not no_database and not as_json:
         say(f"job {metrics['job_id']}: microflow report {metrics['job_id']}")
     if UNWRITTEN in metrics:
         click.echo(f"warning: {metrics[UNWRITTEN]}", err=True)
+    if found.read and (found.share_released < min_released or not found.released):
+        wanted = f"--min-released asks for {min_released:.0%}" if found.released else "nothing was released"
+        click.echo(f"error: {found.share_released:.1%} of the rows were released, and {wanted}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def judged(metrics: dict[str, Any], job: JobSpec) -> Verdict:
+    """The verdict of a finished job, with the reasons that its quarantine gives."""
+    found = Verdict.from_dict(metrics["verdict"])
+    most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
+    return replace(found, reasons=tuple(most))
 
 
 def beside(output: Path | str, suffix: str) -> Path | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -99,7 +99,7 @@ def _block(rows: list[Row], order: dict[str, int], names: tuple[str, ...], sourc
 
 
 class _Seen(NamedTuple):
-    """What a line does to a row: ``end`` if the row ends with it, ``fields`` that it adds; ``error`` if it breaks it."""
+    """What a line does to a row: ``end`` if the row ends with it, ``fields`` it adds, ``error`` if it breaks it."""
 
     end: bool
     fields: int
@@ -113,7 +113,7 @@ class _Lines:
         self.feed = feed
         self._delimiter = source.delimiter
         self._quote = source.quote
-        self._options = {
+        self._options: dict[str, Any] = {
             "strict": True,
             "delimiter": source.delimiter,
             "quotechar": source.quote or None,
@@ -133,7 +133,7 @@ class _Lines:
         Raises:
             csv.Error: it is none.
         """
-        return next(csv.reader(lines, **self._options), [])  # type: ignore[call-overload,no-any-return]
+        return next(csv.reader(lines, **self._options), [])
 
     def seen(self, line: str, *, inside: bool) -> _Seen:
         """What a line does where a row begins, or ``inside`` of a quoted field."""
@@ -176,7 +176,7 @@ class _Rows:
     """Rows of the expected width with their first lines; whatever is none is refused by its first line.
 
     Lines are held from the first one of the row to the furthest that was looked at for its end. ``_inside`` says what
-    each does inside of a quoted field, and covers a stretch without gaps up to ``_stop``, where a row that is open ends.
+    each does inside of a quoted field, and covers a stretch without gaps up to ``_stop``, where an open row ends.
     """
 
     def __init__(self, lines: _Lines, width: int, source: SourceFormat, refusals: Refusals, line: int) -> None:

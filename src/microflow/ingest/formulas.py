@@ -1,8 +1,8 @@
 r"""Text that a spreadsheet would run as a formula gets a leading apostrophe in CSV, and loses it when it is read.
 
-A spreadsheet runs a cell that begins with ``=``, ``@``, a tab or CR, and one that begins with ``+`` or ``-`` and goes on
-with more than a number, a telephone number or a range of numbers (OWASP, "CSV Injection"). The escape is exact: what
-begins with apostrophes and would be risky without them gets one more, so that taking one away always gives the text back.
+A spreadsheet runs a cell that begins with ``=``, ``@``, a tab or CR, and one that begins with ``+`` or ``-`` and goes
+on with more than a number, a telephone number or a range of numbers (OWASP, "CSV Injection"). The escape is exact: what
+begins with apostrophes and would be risky without them gets one more, so that taking one away gives the text back.
 """
 
 from __future__ import annotations

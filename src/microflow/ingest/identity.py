@@ -20,7 +20,8 @@ def digest(ids: pa.Array) -> Digest:
     """The ids that are there as whole numbers (int64), others as hashes (uint64): what `SeenIds` compares."""
     present = ids.drop_null() if ids.null_count else ids
     if pa.types.is_integer(present.type):
-        return present.to_numpy().astype(np.int64, copy=False)
+        numbers: npt.NDArray[np.int64] = present.to_numpy().astype(np.int64, copy=False)
+        return numbers
     return _hashed(present)
 
 

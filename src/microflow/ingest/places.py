@@ -92,13 +92,13 @@ def files_of(place: Path | str) -> list[str]:
         return [text]
     if is_url(text):
         return _remote_files(text)
-    if os.path.isdir(text):
+    if Path(text).is_dir():
         found = sorted(str(one) for one in Path(text).iterdir() if one.is_file() and one.name[0] not in "._")
         if not found:
             raise InputError("the folder holds no file", path=place, hint="give a file, or a folder of files")
         return found
     if not os.path.lexists(text) and glob.has_magic(text):
-        matched = sorted(one for one in glob.glob(text) if os.path.isfile(one))
+        matched = sorted(one for one in glob.glob(text) if Path(one).is_file())  # noqa: PTH207 - a pattern may be absolute
         if not matched:
             raise InputError("no file matches", path=place)
         return matched
@@ -169,7 +169,7 @@ def _raw(place: str) -> Iterator[IO[bytes]]:
         with system.open(path, "rb") as file:
             yield file
     else:
-        with open(place, "rb") as file:
+        with Path(place).open("rb") as file:
             yield file
 
 
@@ -197,7 +197,7 @@ def identity_of(place: str) -> Identity | None:
     if place == STANDARD or is_url(place):
         return None
     try:
-        found = os.stat(place)
+        found = Path(place).stat()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=place) from error
     if stat.S_ISDIR(found.st_mode):

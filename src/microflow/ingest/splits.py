@@ -12,6 +12,7 @@ import codecs
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -106,7 +107,7 @@ class Source:
         checksum = hashlib.sha256()
         for file in self.files:
             try:
-                with open(file, "rb") as opened_file:
+                with Path(file).open("rb") as opened_file:
                     while piece := opened_file.read(_SCAN_BYTES):
                         checksum.update(piece)
             except OSError as error:
@@ -216,7 +217,7 @@ def _cuts(file: IO[bytes], start: int, split_bytes: int, scan: _Scan) -> Iterato
         kept, base = kept[last:], base + last
 
 
-def _nowhere(text: bytes) -> None:
+def _nowhere(text: bytes) -> None:  # noqa: ARG001 - the contract of a scan
     return None
 
 
@@ -262,7 +263,7 @@ def _quoted_ends(
         return None
     inside = line_ends[line_ends <= size]
     inside = inside[np.searchsorted(quotes, inside - 1) % 2 == 1]
-    if len(inside) and not _have_width(signs[:size], quotes, line_ends, inside, delimiter, width):
+    if len(inside) and not _have_width(signs[:size], quotes, line_ends, inside, delimiter=delimiter, width=width):
         return None
     return ends, line_ends
 
@@ -272,6 +273,7 @@ def _have_width(
     quotes: _Positions,
     line_ends: _Positions,
     inside: _Positions,
+    *,
     delimiter: int,
     width: int,
 ) -> bool:

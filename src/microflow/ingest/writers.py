@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self, cast
+from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
 import pyarrow as pa
@@ -169,8 +169,8 @@ class _Open(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, piece: object) -> int:
-        return self._file.write(memoryview(piece))  # type: ignore[call-overload,no-any-return]
+    def write(self, piece: Any) -> int:
+        return self._file.write(memoryview(piece))
 
 
 class _Parquet:

@@ -28,6 +28,7 @@ from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
+from microflow.pipeline.verdict import verdict
 from microflow.processors import ProcessingSpec, Processor, build_processor
 from microflow.processors.schedulers import Done, InProcess, Workers
 from microflow.processors.scopes import scoped
@@ -61,20 +62,21 @@ class Files:
         retries: Retries | None,
     ) -> None:  # fmt: skip
         assert job.job_id is not None
-        starts: dict[str, Settled] = {
-            name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled
-        }  # type: ignore[misc]
-        nothing: dict[str, Any] = {"durable": durable, "retries": retries}
+        starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
+        options: dict[str, dict[str, Any]] = {
+            name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
+            for name in ("output", "quarantine")
+        }
         self.quarantine: PartialFile | None = None
         self.output = Output(
             job.output, schema, job.job_id, attempt,
-            **({"start": starts["output"]} if "output" in starts else {}), **nothing,
+            **options["output"],
         )  # fmt: skip
         try:
             if job.quarantine is not None:
                 self.quarantine = PartialFile(
                     job.quarantine, job.job_id, attempt,
-                    **({"start": starts["quarantine"]} if "quarantine" in starts else {}), **nothing,
+                    **options["quarantine"],
                 )  # fmt: skip
                 if "quarantine" not in starts:
                     self.quarantine.add(quarantine_head(keep_raw=job.quarantine_raw, several=several))
@@ -135,7 +137,9 @@ class Attempt:
                 self.work = scoped(self.work, "batch")
             else:
                 self._processor = build_processor(self.work, job.pipeline, job.engine)
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(job.output)))
+            self.folder = Path(
+                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(Path(job.output)))
+            )
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
@@ -183,7 +187,7 @@ class Attempt:
         assert self.job.job_id is not None
         efforts = self._scheduler.efforts if isinstance(self._scheduler, Workers) else None
         kind = self._processor.pipeline_type if self._processor else "batch_microflow"
-        return metrics_document(
+        document = metrics_document(
             job_id=self.job.job_id,
             pipeline_type=kind,
             method=self.job.to_document()["method"],
@@ -196,6 +200,13 @@ class Attempt:
             resumed_at=self._resumed_at,
             efforts=efforts,
         )
+        engine = self._processor or self._scheduler
+        claim = {} if engine is None else engine.describe()
+        spec, guarantee = self.work, str(claim.get("guarantee", "none"))
+        found = verdict(document, spec.schema, spec.policy, spec.method, guarantee=guarantee)
+        # The seed would let whoever reads this document compute seeded noise away.
+        document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
+        return document | {"claim": claim, "verdict": found.to_dict()}
 
     def close(self) -> None:
         """End the workers and remove what they left."""

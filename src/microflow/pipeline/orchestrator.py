@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method
@@ -23,6 +24,7 @@ from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
 from microflow.pipeline.job import JobSpec, work_hash
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
+from microflow.pipeline.seal import check_seal, sealed
 from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
 from microflow.store.progress import JobStatus
@@ -89,7 +91,7 @@ class PipelineOrchestrator:
                     _id_of(job),
                     pipeline=job.pipeline,
                     engine=job.engine,
-                    spec=job.to_document(),
+                    spec=sealed(_id_of(job), job.to_document()),
                     spec_hash=work_hash(job, attempt.work),
                     input_sha256=attempt.source.sha256(),
                 )
@@ -109,7 +111,7 @@ class PipelineOrchestrator:
         view = jobs.load(job_id)
         if view.status == JobStatus.COMPLETED:
             return self._say_again(view)
-        job = JobSpec.from_document(view.spec)
+        job = JobSpec.from_document(check_seal(view.id, view.spec))
         refuse_clashes(job, files_of(job.input))
         with _attempt(job, self._commits) as attempt:
             with attempt.clock.pre():
@@ -124,7 +126,7 @@ class PipelineOrchestrator:
 
     def _say_again(self, view: JobView) -> dict[str, Any]:
         """Of a job that is done only the metrics may be missing from their file."""
-        job = JobSpec.from_document(view.spec)
+        job = JobSpec.from_document(check_seal(view.id, view.spec))
         if view.metrics is None or job.metrics is None or os.path.lexists(job.metrics):
             raise CheckpointError(f"job {view.id} is completed", hint="run it again under another name")
         _write_metrics(job, view.metrics)
@@ -254,9 +256,9 @@ def _id_of(job: JobSpec) -> str:
 
 def _is_in_place(job: JobSpec, sha256: str | None) -> bool:
     """Whether a job that had committed every row got as far as putting its output in place, as it was."""
-    if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not os.path.exists(job.output):
+    if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not Path(job.output).exists():
         return False
-    with open(job.output, "rb") as file:
+    with Path(job.output).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 

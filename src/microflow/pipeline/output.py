@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
@@ -156,7 +156,7 @@ class PartialFile:
 
     def _earlier(self, job: str) -> list[Path]:
         pattern = f"{glob.escape(str(self.path.with_name(f'.{self.path.name}.{job}')))}.*.partial"
-        return [Path(found) for found in glob.glob(pattern)]
+        return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
 
     def _continue(self, earlier: list[Path], start: Settled) -> None:
         """Copy what was settled from the partial file of the attempt before, if it is still what it was."""
@@ -231,7 +231,7 @@ class Output:
             return checksum
         self._convert()
         with self._file.bodies() as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
 
     def finish(self) -> None:
         """Put the whole file, which is prepared, in its place."""
@@ -278,7 +278,7 @@ def pieces_of(body: Body, file: IO[bytes] | None = None) -> Iterator[bytes]:
     if isinstance(body, bytes):
         yield body
         return
-    with file or open(body.path, "rb") as part:
+    with file or Path(body.path).open("rb") as part:
         part.seek(body.start)
         left = body.stop - body.start
         while left and (piece := part.read(min(left, _PIECE))):
@@ -288,7 +288,7 @@ def pieces_of(body: Body, file: IO[bytes] | None = None) -> Iterator[bytes]:
 
 def _copy(part: Part, file: IO[bytes]) -> None:
     """Append a stretch of a part file without taking it through this process where the system can."""
-    with open(part.path, "rb") as source:
+    with Path(part.path).open("rb") as source:
         at, left, target = part.start, part.stop - part.start, file.tell()
         while left and (done := os.sendfile(file.fileno(), source.fileno(), at, left)):
             at, left, target = at + done, left - done, target + done
@@ -299,7 +299,7 @@ def _stream(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:

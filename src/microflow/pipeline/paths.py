@@ -1,4 +1,4 @@
-"""The files a job is about to touch: no two of them one, nothing overwritten unasked, one job at a time on an output."""
+"""The files a job is about to touch: no two of them one, nothing overwritten unasked, one job at a time on each."""
 
 from __future__ import annotations
 
@@ -34,20 +34,23 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
         if described and Path(described).is_file():
             read.setdefault("the schema or policy", []).append(Path(described))
     for name, path in written.items():
-        for other, paths in read.items():
+        others = read | {other: [one] for other, one in written.items() if other != name}
+        for other, paths in others.items():
             if any(_is_one(path, one) for one in paths):
                 raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
-        for other, one in written.items():
-            if other != name and _is_one(path, one):
-                raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
-        if path.is_dir():
-            raise InputError("this is a directory", path=path, hint="give a file")
-        if not path.parent.is_dir():
-            raise InputError("its folder is not there", path=path, hint="make the folder first")
+        _refuse_place(path)
     if (folder := Path(str(job.input))).is_dir():
         for name, path in written.items():
             if path.parent.resolve() == folder.resolve():
                 raise InputError(f"{name} lies in the folder that is read", path=path, hint="write to another folder")
+
+
+def _refuse_place(path: Path) -> None:
+    """See that a file can be made at a path."""
+    if path.is_dir():
+        raise InputError("this is a directory", path=path, hint="give a file")
+    if not path.parent.is_dir():
+        raise InputError("its folder is not there", path=path, hint="make the folder first")
 
 
 def refuse_overwriting(job: JobSpec) -> None:
@@ -64,13 +67,13 @@ def refuse_overwriting(job: JobSpec) -> None:
     if job.quarantine is not None and not _begins(job.quarantine, _QUARANTINE):
         raise InputError("is there already, and is no quarantine", path=job.quarantine, hint=hint)
     if job.metrics is not None and os.path.lexists(job.metrics) and not _is_device(job.metrics):
-        with suppress(OSError), open(job.metrics, "rb") as file:
+        with suppress(OSError), job.metrics.open("rb") as file:
             if _METRICS not in file.read(1 << 16):
                 raise InputError("is there already, and is no metrics document", path=job.metrics, hint=hint)
 
 
 def _is_device(place: Path | str) -> bool:
-    return os.path.exists(place) and not os.path.isfile(place)
+    return Path(place).exists() and not Path(place).is_file()
 
 
 def _begins(path: Path, heads: tuple[bytes, ...]) -> bool:
@@ -133,7 +136,7 @@ def _hold(path: Path, output: Path, job_id: str, *, resumed: bool) -> int:
 def _names(path: Path, descriptor: int) -> bool:
     """Whether the path is still the file that is open."""
     try:
-        named = os.stat(path)
+        named = path.stat()
     except FileNotFoundError:
         return False
     opened = os.fstat(descriptor)
@@ -148,6 +151,6 @@ def _is_one(first: Path, second: Path) -> bool:
     if first.resolve() == second.resolve():
         return True
     try:
-        return os.path.samefile(first, second) and not _is_device(first)
+        return first.samefile(second) and not _is_device(first)
     except OSError:
         return False

@@ -6,7 +6,6 @@ across them, merges the counts of data-set k-anonymity, and gathers what each wo
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,7 +118,7 @@ class InProcess:
                     yield split.number, piece.moved(before)
             before += rows
             with self._clock.post():
-                os.unlink(spool)
+                Path(spool).unlink()
 
 
 class Workers:
@@ -180,8 +179,7 @@ class Workers:
         spools: list[ScreenedSplit] = []
         with self._clock.pre():
             warm_up(spec, pa.RecordBatch.from_pylist([], schema=spec.schema.arrow))
-        for result in self._unique(splits, lambda _: ("screen", ())):
-            spools.append(result)
+        spools.extend(self._unique(splits, lambda _: ("screen", ())))
         # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
         for one in spools:
             with self._clock.pure():
@@ -247,7 +245,7 @@ class Workers:
     def _result(self, future: Future[Any]) -> Any:
         with self._clock.waiting():
             result = future.result()
-        self._clock.add_work(result.effort.worker, result.effort.pre_ns, result.effort.pure, result.effort.post_ns)
+        self._clock.add_work(result.effort.pre_ns, result.effort.pure, result.effort.post_ns)
         self.efforts.append(result.effort)
         return result
 
@@ -255,4 +253,4 @@ class Workers:
     def _drop(path: str) -> None:
         if path:
             with suppress(FileNotFoundError):
-                os.unlink(path)
+                Path(path).unlink()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -99,8 +100,9 @@ class Part:
 class Piece:
     """Microflows that were worked on together, ready to be written and committed.
 
-    ``microflows`` (int64, n × 5) counts each: see `MICROFLOW`. ``ordinals`` and ``suppressed`` (int64) name released and
-    suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them those of the job.
+    ``microflows`` (int64, n × 5) counts each: see `MICROFLOW`. ``ordinals`` and ``suppressed`` (int64) name released
+    and suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them the
+    job's.
     ``findings`` count rows from ``first_row``. ``body`` is what goes to the output: text, a batch, or a stretch of a
     part file, which is a batch again where the output is no text.
     """
@@ -274,10 +276,10 @@ class SplitWorker:
         clock = self._clock
         microflows = refusals = 0
         with ExitStack() as opened:
-            file = opened.enter_context(open(spool, "rb"))
+            file = opened.enter_context(Path(spool).open("rb"))
             originals = None
             if self._work.keep_original:
-                originals = batches_of(opened.enter_context(open(spool + _ORIGINAL, "rb")))
+                originals = batches_of(opened.enter_context(Path(spool + _ORIGINAL).open("rb")))
             for laid, refused, text in clock.reading(pick_up(batches_of(file))):
                 microflows += len(laid.places)
                 refusals += refused

@@ -118,7 +118,7 @@ class JobStore:
         Raises:
             CheckpointError: microflows are missing between the first and the last committed one.
         """
-        ((count, last, *totals),) = self._connector.query(
+        ((count, last, read, released, suppressed, violations),) = self._connector.query(
             "SELECT count(*), coalesce(max(microflow) + 1, 0), coalesce(sum(rows_in), 0)::bigint,"
             " coalesce(sum(released), 0)::bigint, coalesce(sum(suppressed), 0)::bigint,"
             " coalesce(sum(violations), 0)::bigint FROM checkpoints WHERE job_id = %s",
@@ -129,7 +129,7 @@ class JobStore:
         ((settled, quarantined),) = self._connector.query(
             "SELECT settled, rows_quarantined FROM jobs WHERE id = %s", (job_id,)
         )
-        return Progress(last, *totals, quarantined), settled or {}
+        return Progress(last, read, released, suppressed, violations, quarantined), settled or {}
 
     def commit(self, job_id: str, group: CommitGroup) -> bool:
         """Store rows, violations, checkpoints and progress together; true if somebody asked to cancel the job.
@@ -175,7 +175,6 @@ class JobStore:
         Raises:
             JobConflictError: another process has taken the job since.
         """
-
         is_put = False
 
         def work(cursor: Cursor) -> None:

@@ -190,7 +190,7 @@ class PhaseClock:
         """Time in which this process only waits for what workers do: their phases fill it."""
         return self._waiting
 
-    def add_work(self, worker: str, pre_ns: int, pure: Iterable[int], post_ns: int) -> None:
+    def add_work(self, pre_ns: int, pure: Iterable[int], post_ns: int) -> None:
         """Add what a worker process measured with a clock of its own, while this one was `waiting` or busy itself."""
         before = len(self._lengths)
         self._lengths.extend(pure)
