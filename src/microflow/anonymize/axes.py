@@ -100,7 +100,7 @@ class Ladder:
         #: By level and rank: the lowest and the highest rank below the node that the rank is under.
         self._first = [np.searchsorted(nodes, nodes) for nodes in levels]
         self._last = [np.searchsorted(nodes, nodes, side="right") - 1 for nodes in levels]
-        widths = [self._widths(f, l, numbers) for f, l in zip(self._first, self._last, strict=True)]
+        widths = [self._widths(*ends, numbers) for ends in zip(self._first, self._last, strict=True)]
         #: What the lowest common node loses, by the number of nodes that a run has in common and its lowest rank.
         self._losses = np.concatenate([np.ones(self.size), *widths])
         self._levels = levels

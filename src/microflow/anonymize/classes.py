@@ -92,9 +92,7 @@ def _classes(
     """By the lattice where every column has a hierarchy and the lattice is small enough, else by Mondrian."""
     trees = [tree for axis in axes if (tree := axis.tree) is not None]
     if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and len(tuples):
-        return cover(
-            tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint
-        )
+        return cover(tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint)
     return partition(tuples, axes, settings.k, strict=settings.strict, constraint=constraint)
 
 

@@ -153,9 +153,7 @@ class _Forest:
         return self.first, self.last, self.parent, self.loss, self.leaf, self.leaf_at
 
 
-def _opened(
-    tuples: Index, weights: Index, trees: Sequence[Tree], forest: _Forest, k: int, effort: int
-) -> Index:
+def _opened(tuples: Index, weights: Index, trees: Sequence[Tree], forest: _Forest, k: int, effort: int) -> Index:
     """Open cells in the order of their price until every tuple has a class."""
     n, columns = tuples.shape
     random = np.random.default_rng(1)
@@ -280,8 +278,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
         for c in range(columns):
             g += loss[node_at[at[c] + tuples[t, c]]]
         if g > limit:
-            if g < following:
-                following = g
+            following = min(following, g)
             continue
         need = k - sactive[s]
         mode = 0
@@ -300,8 +297,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
                         values[m] = -loss_of[A]
                         m += 1
                         spare += weights[t]
-                        if loss_of[A] > highest:
-                            highest = loss_of[A]
+                        highest = max(highest, loss_of[A])
                     if stamps[A] != visit * n + q:
                         stamps[A] = visit * n + q
                         seen[A] = 0
@@ -317,8 +313,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
             if spare >= need and need * (g - highest) < bound:
                 bound = need * (g - highest)
             if g + bound / sactive[s] > limit:
-                if g + bound / sactive[s] < following:
-                    following = g + bound / sactive[s]
+                following = min(following, g + bound / sactive[s])
                 continue
             if spare < need:
                 m = 0
@@ -349,8 +344,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
                 continue
             price = g + best / sactive[s]
             if price > limit:
-                if price < following:
-                    following = price
+                following = min(following, price)
                 continue
         N = classes
         classes += 1
