@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.errors import CheckpointError, MicroflowError
-from microflow.pipeline import output as output_module
 from microflow.ingest.writers import encoder, text_of
+from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
 from microflow.settings import Retries
 

@@ -42,7 +42,7 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
             else line
             for line in lines
-        ]  # noqa: E501
+        ]
         path.write_text("".join(moved))
     return folder
 

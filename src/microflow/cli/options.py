@@ -77,20 +77,24 @@ method_options = together(
     click.option(
         "--insecure-seed",
         is_flag=True,
-        help="Allow --seed with differential privacy: whoever knows the seed can compute every value back.",
+        help="Allow --seed with differential privacy in a recorded run: whoever knows the seed computes every value back.",
     ),
 )
 
 
-def method_settings(options: dict[str, Any]) -> MethodSettings:
-    """Take the method's options out of a command's; what is left is the command's own."""
+def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> MethodSettings:
+    """Take the method's options out of a command's; what is left is the command's own.
+
+    Raises:
+        MicroflowError: seeded noise was asked for in a run that is recorded, without the word that says what it means.
+    """
     scope, method = options.pop("scope"), Method(options.pop("method"))
     is_allowed = options.pop("insecure_seed")
     if method is Method.DIFFERENTIAL_PRIVACY and options["seed"] is not None and not is_allowed:
-        raise MicroflowError(
-            "with a seed the noise can be computed back, and every value with it",
-            hint="leave --seed out; for tests and demonstrations add --insecure-seed",
-        )
+        danger = "with a seed the noise can be computed back, and every value with it"
+        if is_recorded:
+            raise MicroflowError(danger, hint="leave --seed out; for tests and demonstrations add --insecure-seed")
+        click.echo(f"warning: {danger}: release nothing that was made with --seed", err=True)
     return MethodSettings(
         method=method,
         scope=None if scope is None else Scope(scope),

@@ -79,7 +79,7 @@ def run(
     Exit status: 0 done; 1 less was released than --min-released asks for, or nothing; 2 something is wrong with the
     input or the settings.
     """
-    settings = method_settings(options)
+    settings = method_settings(options, is_recorded=not no_database)
     job = JobSpec(
         input=input_file,
         output=output,
