@@ -15,6 +15,7 @@ __all__ = ["main"]
 #: and what it does: the help of the whole lists this without importing any of them.
 COMMANDS = {
     "recommend": ("recommend", "Advise a method and its parameter for a file."),
+    "release": ("release", "Release a file only if it meets thresholds; certify it."),
     "run": ("run", "Check a file against a policy and anonymize it."),
     "resume": ("jobs", "Continue a job that was stopped."),
     "jobs": ("jobs", "List jobs and how far they are."),

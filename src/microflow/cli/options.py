@@ -59,9 +59,7 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
-#: The options that choose a method.
-method_options = together(
-    click.option("--method", type=click.Choice([str(m) for m in Method]), required=True, help="How to anonymize."),
+_PARAMETERS = (
     click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
     click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
     click.option("--l-diversity", type=click.IntRange(1), default=1, show_default=True),
@@ -77,9 +75,17 @@ method_options = together(
     click.option(
         "--insecure-seed",
         is_flag=True,
-        help="Allow --seed with differential privacy in a recorded run: whoever knows the seed computes every value back.",
+        help="Allow --seed with differential privacy in a recorded run: whoever knows it computes every value back.",
     ),
 )
+
+
+def method_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
+    """The options that choose a method; where it is not ``required``, leaving it out leaves the choice to advice."""
+    method = click.option(
+        "--method", type=click.Choice([str(m) for m in Method]), required=required, help="How to anonymize."
+    )
+    return together(method, *_PARAMETERS)(command)
 
 
 def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> MethodSettings:

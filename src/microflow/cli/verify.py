@@ -30,7 +30,8 @@ _ROWS, _MEMBERS = "\0rows", "\0members"
 @click.option("--schema", required=True, help="Whose quasi-identifiers: a shipped name, or your YAML file.")
 @click.option("--k", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--json", "json_file", type=OUTPUT, help="Also write what was counted here.")
-def verify(file: Path, schema: str, k: int, json_file: Path | None) -> None:
+@click.option("--certificate", type=FILE, help="Also check that FILE is the release that was certified, to the byte.")
+def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate: Path | None) -> None:
     """Count the equivalence classes of a released FILE and say whether the smallest has K persons.
 
     Where the schema has a column of role person, its distinct values are counted; otherwise every row is taken for a
@@ -63,6 +64,8 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None) -> None:
     }
     if json_file is not None:
         json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    if certificate is not None:
+        _refuse_mismatches(certificate, file, {"rows": rows, "k": smallest})
     members = unit if smallest == 1 else f"{unit}s"
     if small.is_empty():
         click.echo(f"{k}-anonymous: {rows:,} rows in {len(counts):,} classes, the smallest has {smallest} {members}")
@@ -72,6 +75,20 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None) -> None:
         f" {len(small):,} classes with {rows_below:,} rows are below {k}"
     )
     raise click.exceptions.Exit(1)
+
+
+def _refuse_mismatches(certificate: Path, file: Path, counted: dict[str, int]) -> None:
+    """See that a release is the certified one.
+
+    Raises:
+        CertificateError: the certificate was changed, or the release is another; exit status 1.
+    """
+    from microflow.advise.certificate import CertificateError, mismatches, read_certificate
+
+    document = read_certificate(certificate)
+    if found := mismatches(document, file, counted):
+        raise CertificateError("; ".join(found), hint="this is not the release that was certified")
+    click.echo(f"certified: {document['guarantee']['text']}")
 
 
 def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
