@@ -23,8 +23,16 @@ SCHEMA = DatasetSchema(
 )
 #: Bytes in which everything that can go wrong goes wrong often.
 PIECES = st.sampled_from(
-    [*(b'x;1;,;,,;";"";,";",;\n;\r\n;\r; ;NA;\xff;\0;\xc3\xa9'.split(b";"))]
-    + [b"1,x,y\n", b'2,"a\nb",y\n', b'3,"a\n",y,z\n', b'4,x","y\n', b'5,"",y\r\n', b"\n\n", b'"6","q""q",","\n']
+    [
+        *b'x;1;,;,,;";"";,";",;\n;\r\n;\r; ;NA;\xff;\x00;\xc3\xa9'.split(b";"),
+        b"1,x,y\n",
+        b'2,"a\nb",y\n',
+        b'3,"a\n",y,z\n',
+        b'4,x","y\n',
+        b'5,"",y\r\n',
+        b"\n\n",
+        b'"6","q""q",","\n',
+    ]
 )
 OBJECTS = [b'{"a":1}', b'{"a":2,"b":"x"}', b"{", b"\n", b"\r\n", b"\r", b"\xff", b"[]"]
 BODIES = st.lists(PIECES, max_size=30).map(b"".join)

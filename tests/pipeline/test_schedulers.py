@@ -66,7 +66,7 @@ def test_schedulers_and_splits_do_not_change_the_answer(a_job: Make, visits: Pat
     ):
         files = {"output": tmp_path / f"{number}.csv", "quarantine": tmp_path / f"{number}.bad.csv"}
         answers.append(run(a_job(input=visits, method=METHODS[method], **files, **changes)))
-    output, quarantine, fates = answers[0]
+    _, quarantine, fates = answers[0]
     assert b"this record id was seen before" in quarantine
     assert fates["total_records"] + fates["quarantined"] == 300
     assert all(answer == answers[0] for answer in answers[1:])

@@ -90,7 +90,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         def commit_and_lose(cursor, table, count):
             if table == "violations" and not lost:
                 lost.append(1)
-                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress()).tables["violations"].append_column(
+                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress()).tables["violations"].append_column(  # noqa: E501
                     "id", pa.array(reserve(cursor, table, count))))  # fmt: skip
                 cursor.connection.commit()
                 raise psycopg2.OperationalError("server closed the connection unexpectedly")

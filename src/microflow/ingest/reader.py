@@ -121,7 +121,7 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
 
 def _broken(path: str, error: Exception) -> InputError:
     kind = compression_of(path) or "compressed"
-    what = "is cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
+    what = "is broken or cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
     return InputError(f"the file {what}", path=path, hint="was it copied completely?")
 
 

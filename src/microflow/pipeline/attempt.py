@@ -30,9 +30,10 @@ from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
 from microflow.processors import ProcessingSpec, Processor, build_processor
+from microflow.processors.reading import Ids, Reading, Work
 from microflow.processors.schedulers import Done, InProcess, Workers
 from microflow.processors.scopes import scoped
-from microflow.processors.split_work import Ids, Piece, Reading, Work, needs_order, only_refused, piece_of
+from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.settings import MORSEL, Retries
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock

@@ -23,11 +23,11 @@ _RESAMPLES = 2_000
 def _overhead(cost: DatabaseCost) -> dict[str, float | int | None]:
     """What commits would have added to the pure time had they been inside the clock, as a share of it.
 
-    ``low`` and ``high`` are a 95 % bootstrap interval over the commits; ``None`` where there was nothing to commit.
+    ``low`` and ``high`` are a 95 % bootstrap interval over the commits; 0 where there was nothing to commit.
     """
     commits, pure = np.asarray(cost.commit_ns, float), np.asarray(cost.pure_ns, float)
     if not pure.sum():
-        return {"value": None, "low": None, "high": None, "commits": len(commits)}
+        return {"value": 0.0, "low": 0.0, "high": 0.0, "commits": len(commits)}
     picks = np.random.default_rng(1).integers(len(pure), size=(_RESAMPLES, len(pure)))
     draws = commits[picks].sum(axis=1) / np.maximum(pure[picks].sum(axis=1), 1)
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -67,7 +67,8 @@ def metrics_document(
         counts=counts,
         usage=usage,
         method=method,
-        database_overhead=None if cost is None else _overhead(cost),
+        # Without a database there is no database work: that is known, and not unknown.
+        database_overhead=_overhead(cost or DatabaseCost()),
         efforts=efforts,
         fault_tolerance={
             "checkpoints": 0 if cost is None else len(cost.commit_ns),

@@ -87,10 +87,10 @@ def metrics_document(
             "bytes_per_record": usage.bytes_per_record(rows_here),
         },
         "research_benefits": {
-            "database_io_overhead": None if database_overhead is None else dict(database_overhead),
+            "database_io_overhead": dict(database_overhead or {"value": 0.0, "low": 0.0, "high": 0.0, "commits": 0}),
             "timing_contamination": _contamination(clock, efforts),
             "memory_bounds": max(counts.batch_rows, default=0),
-            "fault_tolerance": None if fault_tolerance is None else dict(fault_tolerance),
+            "fault_tolerance": dict(fault_tolerance or {"checkpoints": 0}),
         },
     }
 

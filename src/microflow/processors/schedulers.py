@@ -22,16 +22,8 @@ from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.splits import Split
 from microflow.processors.kernel import warm_up
-from microflow.processors.split_work import (
-    Effort,
-    Ids,
-    Piece,
-    ScreenedSplit,
-    SplitWorker,
-    Work,
-    doubled_in,
-    needs_order,
-)
+from microflow.processors.reading import Ids, Work, doubled_in
+from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
 from microflow.processors.worker import Worker
 from microflow.timing.clock import PhaseClock
 

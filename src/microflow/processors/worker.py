@@ -20,7 +20,8 @@ from typing import Any, cast
 import pyarrow as pa
 
 from microflow.errors import MicroflowError
-from microflow.processors.split_work import Effort, Ids, Part, Piece, ScreenedSplit, SplitResult, SplitWorker, Work
+from microflow.processors.reading import Ids, Work
+from microflow.processors.split_work import Effort, Part, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
