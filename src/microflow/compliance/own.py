@@ -27,7 +27,7 @@ from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import folded
 from microflow.schema import DatasetSchema, Dtype, Role, Value
 
-__all__ = ["OwnIdentifiers", "joined_spans"]
+__all__ = ["TITLES", "OwnIdentifiers", "joined_spans"]
 
 #: Kinds of columns to the pattern whose rules speak of them.
 _PATTERN_OF = {
@@ -39,7 +39,8 @@ _IDENTIFYING = frozenset({"health_plan_id", "license", "vehicle", "device", "bio
 _PHONES, _DIGITS_ONLY = frozenset({"phone", "fax"}), frozenset({"ssn", "mrn", "pan"})
 #: Kinds of which only values with a digit are looked for.
 _WITH_DIGITS = _PHONES | _DIGITS_ONLY | {"code"}
-_TITLES = frozenset("mr mrs ms miss dr prof sir mme herr frau sr sra jr md phd ii iii iv".split())  # noqa: SIM905
+#: Parts of a name that are nobody's.
+TITLES = frozenset("mr mrs ms miss dr prof sir mme herr frau sr sra jr md phd ii iii iv".split())  # noqa: SIM905
 _PARTICLES = frozenset(
     "van von der den del de la le di da dos das du el al bin ibn abu ter ten zu zur the and of".split()  # noqa: SIM905
 )
@@ -282,10 +283,14 @@ def _name(value: str) -> _Terms:
     parts = [part for written in {value, value.translate(_UMLAUTS)} for part in _PARTS.findall(folded(written).text)]
     for part in parts:
         pieces = {part, part.replace("'", "").replace(".", ""), *re.split("['.-]", part)}
-        for word in pieces - _TITLES - _PARTICLES:
+        for word in pieces - TITLES - _PARTICLES:
             if _has_piece(word):
                 words[word] = len(word) < _SHORTEST_WORD or word in _EVERYDAY
-    own = [part for part in _PARTS.findall(folded(value).text) if part not in _TITLES]
+    own = [part for part in _PARTS.findall(folded(value).text) if part not in TITLES]
+    for place, part in enumerate(own[:-1]):
+        if part in _PARTICLES:  # with what follows it
+            following = next((i for i in range(place, len(own)) if own[i] not in _PARTICLES), place)
+            words.setdefault(" ".join(own[place : following + 1]), part == own[following])
     letters = ["".join(char for char in part if char.isalpha()) for part in own]
     orders = {"".join(letters), "".join([*letters[1:], *letters[:1]]), "".join([*letters[-1:], *letters[:-1]])}
     whole = tuple(sorted(name for name in orders if words and len(letters) > 1 and len(name) >= _SHORTEST - 1))

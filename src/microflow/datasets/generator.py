@@ -86,7 +86,7 @@ def generate(
     return _blocks(data_type, rows, seed, violation_rate, hard_cases, own_share)
 
 
-def _blocks(
+def _blocks(  # noqa: PLR0917 - as `generate`
     data_type: str, rows: int, seed: int, rate: float, hard_cases: bool, own: float
 ) -> Iterator[GeneratedBatch]:
     schema = load_schema(data_type)
@@ -100,7 +100,7 @@ def _blocks(
         )
 
 
-def _page(
+def _page(  # noqa: PLR0917 - as `generate`
     kind: DataType, sequence: np.random.SeedSequence, first: int, rate: float, hard_cases: bool, own: float
 ) -> Page:
     clean, hard, leaks, owned = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(4))

@@ -131,8 +131,8 @@ class DataType:
     """What `microflow.datasets.generator` needs to know of a data type.
 
     ``clean`` draws all columns but the record id, without a violation; ``leaks`` breaks rules of the default policy;
-    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text; ``own`` puts a record's own
-    name into it, where there is one.
+    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text; ``own`` puts a record's
+    own name into it, where there is one.
     """
 
     clean: Callable[[Draws], dict[str, pa.Array]]
