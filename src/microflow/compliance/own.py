@@ -110,7 +110,8 @@ class OwnIdentifiers:
         search = _Search(text)
         found: dict[str, list[tuple[int, int]]] = {}
         for (kind, pattern), value in wanted:
-            if search.holds_digit or kind not in WITH_DIGITS:
+            # Of the many codes of a record few are in its text: seen before their terms are made.
+            if (search.holds_digit or kind not in WITH_DIGITS) and (kind != "code" or search.holds(value)):
                 found.setdefault(pattern, []).extend(search.places(terms_of(kind, value)))
         return sorted(
             (
@@ -150,6 +151,10 @@ class _Search:
         spelled = folded(text)
         self.original, self.text, self._written = spelled.original, spelled.text, text
         self.holds_digit = _first_digit(spelled.text) is not None
+
+    def holds(self, code: str) -> bool:
+        """Whether a code is in the text, as `terms_of` has it looked for."""
+        return folded(code[:200].strip()).text in self.text
 
     def places(self, terms: Terms) -> list[tuple[int, int]]:
         """Where these terms stand in the folded text."""
