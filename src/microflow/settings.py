@@ -7,11 +7,12 @@ Keys are not settings: `microflow.anonymize.keys` reads them at the moment they 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Settings", "child_environment"]
+__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retries", "Settings", "child_environment"]
 
 #: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
 MICROFLOW_ROWS = 1_000
@@ -48,6 +49,17 @@ def child_environment(**more: str) -> dict[str, str]:
 
 def _is_inherited(name: str) -> bool:
     return name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Pauses in seconds before each further attempt at a server or a full disk; ``sleep`` is injected by tests.
+
+    The default waits about half a minute in all: a server that was killed has recovered by then.
+    """
+
+    pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 15)
+    sleep: Callable[[float], None] = field(default=time.sleep)
 
 
 @dataclass(frozen=True, slots=True)

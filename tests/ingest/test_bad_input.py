@@ -7,7 +7,6 @@ import io
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -263,7 +262,7 @@ def test_a_refused_permission_is_one_clear_error(tmp_path, people, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match="Permission denied"):
         list(read_microflows(path, people, quarantine=Quarantine()))
 

@@ -54,7 +54,7 @@ def test_the_writer_can_do_all_that_jobs_and_experiments_need(as_role: dict[str,
         jobs.lock(job)
         jobs.start(job)
         jobs.complete(job, {})
-        assert jobs.progress(job).microflows == 0
+        assert jobs.progress(job)[0].microflows == 0
         assert jobs.load(job).status == "completed"
         report = (
             "SELECT rule, regulation, article, severity, count(DISTINCT ordinal) FROM violations GROUP BY 1, 2, 3, 4"

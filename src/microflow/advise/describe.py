@@ -169,7 +169,7 @@ def _outward(low: float, high: float) -> tuple[float, float]:
     """Bounds rounded outward to two digits of their distance, so that they are nobody's value.
 
     >>> _outward(17, 88), _outward(0, 98765)
-    ((10.0, 90.0), (0.0, 100000.0))
+    ((10.0, 90.0), (0.0, 99000.0))
     """
     width = max(high - low, abs(high), abs(low)) or 1.0
     step = 10.0 ** (math.floor(math.log10(width)) - (1 if width > 100 else 0))  # noqa: PLR2004

@@ -18,7 +18,7 @@ from microflow.advise.search import Candidate, Constraints, search
 from microflow.compliance import load_policy
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
-from microflow.errors import SchemaError
+from microflow.errors import KeyMaterialError, SchemaError
 from microflow.ingest import Quarantine, open_writer, read_microflows
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.processors import ProcessingSpec
@@ -98,7 +98,10 @@ def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, a
         for size in sizes:
             source = Path(folder) / f"sample-{size}{''.join(file.suffixes)}"
             _write(source, sample.first(size))
-            observed.append(_timed(source, schema, policy, advised, size))
+            try:
+                observed.append(_timed(source, schema, policy, advised, size))
+            except KeyMaterialError:
+                return None  # tokens need a key, and advice does not
     return fit(observed)
 
 

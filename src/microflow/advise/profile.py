@@ -24,7 +24,7 @@ from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
 from microflow.ingest.columns import column_names
-from microflow.ingest.reader import format_of
+from microflow.ingest.places import format_of
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 
 __all__ = ["ColumnProfile", "FileProfile", "profile_file", "text_blocks"]

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import polars as pl
 
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import folded
+from microflow.compliance.terms import SHORTEST_PHONE, WITH_DIGITS, Terms, terms_of
 from microflow.schema import DatasetSchema, Dtype, Role, Value
 
 __all__ = ["OwnIdentifiers", "joined_spans"]
@@ -36,30 +36,6 @@ _PATTERN_OF = {
 }  # fmt: skip
 #: Other kinds that identify, of columns of any role.
 _IDENTIFYING = frozenset({"health_plan_id", "license", "vehicle", "device", "biometric", "photo", "unique_id"})
-_PHONES, _DIGITS_ONLY = frozenset({"phone", "fax"}), frozenset({"ssn", "mrn", "pan"})
-#: Kinds of which only values with a digit are looked for.
-_WITH_DIGITS = _PHONES | _DIGITS_ONLY | {"code"}
-_TITLES = frozenset("mr mrs ms miss dr prof sir mme herr frau sr sra jr md phd ii iii iv".split())  # noqa: SIM905
-_PARTICLES = frozenset(
-    "van von der den del de la le di da dos das du el al bin ibn abu ter ten zu zur the and of".split()  # noqa: SIM905
-)
-#: Given and family names that are words of everyday English, too.
-_EVERYDAY = frozenset(
-    """ago ails akin all amber an angel any april are art as ask at ate august autumn back baker ball bank banks be
-    bell berry best bill bird bishop black blood blue bond bridges bright brook brown buck bush by call carol carter
-    case cash chance chase cherry chip christian church cliff coffey cold colt cook crow crystal daisy dale dawn day
-    dean dent destiny die died do down drew dry due duke dusty earl early east eat faith field fields fish foot for
-    ford fox frank free gates gay gene get ginger glen go good got grace grant gray green grey guy had hand happy
-    harmony has haven hazel he head heath heaven her high hill him his holder home hope hot how hunter if ill in
-    iris is it its ivy jack jesus jimmy josh journey joy june justice king knight lake lance lane late let lily
-    little long love low major man marina mark marsh may melody merry miles mills minor misty moon my new nick no
-    noble north not old olive on one or out over page pain park pat payne pearl pepper per pierce pink pope power
-    price prince put rain ran ray red reed rich rivers road rob rock rose ruby run rusty said sandy sat saw say see
-    set sharp she short skip sky small snow so son south star stone stormy street strong sue summer sunny swift test
-    to told top trace trinity two up us via wade walker ward was we weeks well west wet white who why wild will
-    winter winters wise wolf wood woods you young""".split()  # noqa: SIM905
-)
-_SHORTEST_WORD, _SHORTEST, _SHORTEST_PHONE, _LONGEST = 3, 5, 7, 80
 _NORTH_AMERICAN, _LOCAL_DIGITS = 10, 8
 #: What stands in front of a number's own digits: a country code, a trunk prefix.
 _PREFIX = re.compile(
@@ -67,8 +43,6 @@ _PREFIX = re.compile(
 )
 _LONGEST_PREFIX = 12
 _first_digit = re.compile("[0-9]").search
-#: Two letters side by side; a name of which no part has them is no word to look for.
-_has_piece = re.compile(r"[^\W\d_]{2}").search
 #: Part of a lower-case name without two ASCII letters side by side; and what may be spelled otherwise.
 _NO_PIECE = r"&|(?:^|[ ,-])(?:[a-z]?[^a-z ,-])+[a-z]?(?:$|[ ,-])"
 _PIECES = 4
@@ -76,20 +50,8 @@ _PIECES = 4
 _is_readable = re.compile("[^*Xx#•._ \t\r\n-]").search
 #: Between two characters of an identifier there may stand so many others, none a letter or a digit.
 _GAP = 4
-_PARTS = re.compile(r"[^\W\d_]+(?:['.-][^\W\d_]+)*", re.UNICODE)
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "ae", "Ö": "oe", "Ü": "ue", "ø": "oe", "å": "aa"})
 #: What may stand between two parts of one name: blanks, a comma, initials.
 _WITHIN = re.compile(r"[\s,]*(?:(?<![^\W\d_])[^\W\d_]\.?[\s,]*){0,2}-?")
-_ASCII_DIGITS = frozenset("0123456789")
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What to look for of one value. ``words`` tell whether they need a capital; ``compact`` are letters and digits."""
-
-    words: tuple[tuple[str, bool], ...] = ()
-    compact: tuple[str, ...] = ()
-    phone: str = ""
 
 
 class OwnIdentifiers:
@@ -116,8 +78,8 @@ class OwnIdentifiers:
             pattern = own if own in wanted else "identifier" if own and "identifier" in wanted else ""
             if pattern and column.role is not Role.FREE_TEXT and column.dtype in (Dtype.STRING, Dtype.INTEGER):
                 columns[column.name] = kind, pattern
-        self.named = tuple(name for name, (kind, _) in columns.items() if kind not in _WITH_DIGITS)
-        self.numbered = tuple(name for name, (kind, _) in columns.items() if kind in _WITH_DIGITS)
+        self.named = tuple(name for name, (kind, _) in columns.items() if kind not in WITH_DIGITS)
+        self.numbered = tuple(name for name, (kind, _) in columns.items() if kind in WITH_DIGITS)
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
 
@@ -148,8 +110,9 @@ class OwnIdentifiers:
         search = _Search(text)
         found: dict[str, list[tuple[int, int]]] = {}
         for (kind, pattern), value in wanted:
-            if search.holds_digit or kind not in _WITH_DIGITS:
-                found.setdefault(pattern, []).extend(search.places(_terms(kind, value)))
+            # Of the many codes of a record few are in its text: seen before their terms are made.
+            if (search.holds_digit or kind not in WITH_DIGITS) and (kind != "code" or search.holds(value)):
+                found.setdefault(pattern, []).extend(search.places(terms_of(kind, value)))
         return sorted(
             (
                 (pattern, *search.original(start, end))
@@ -168,7 +131,7 @@ def _is_near(text: pl.Expr, value: pl.Expr, kind: str) -> pl.Expr:
         pieces = value.str.extract_all("[a-z]{2,}")
         found = [text.str.contains(pieces.list.get(i, null_on_oob=True), literal=True) for i in range(_PIECES)]
         return pl.any_horizontal(found) | (pieces.list.len() > _PIECES) | value.str.contains(_NO_PIECE)
-    if kind in _WITH_DIGITS - {"code"}:
+    if kind in WITH_DIGITS - {"code"}:
         return pl.lit(value=True)
     plain = ~value.str.contains(r"[^\x00-\x7F]|&")
     near = text.str.contains(value.str.strip_chars(), literal=True) if kind == "code" else _begins_in(text, value)
@@ -189,7 +152,11 @@ class _Search:
         self.original, self.text, self._written = spelled.original, spelled.text, text
         self.holds_digit = _first_digit(spelled.text) is not None
 
-    def places(self, terms: _Terms) -> list[tuple[int, int]]:
+    def holds(self, code: str) -> bool:
+        """Whether a code is in the text, as `terms_of` has it looked for."""
+        return folded(code[:200].strip()).text in self.text
+
+    def places(self, terms: Terms) -> list[tuple[int, int]]:
         """Where these terms stand in the folded text."""
         words = [(word, capital) for word, capital in terms.words if word in self.text]
         found = [place for word, capital in words for place in self._words(word, capital)]
@@ -238,7 +205,7 @@ class _Search:
     def _phones(self, number: str) -> Iterable[tuple[int, int]]:
         """A number with or without country code, trunk prefix and (in North America) area code."""
         compact, stands = self._compact, self._stands
-        tail = number[-(_SHORTEST_PHONE if len(number) == _NORTH_AMERICAN or number[0] == "1" else _LOCAL_DIGITS) :]
+        tail = number[-(SHORTEST_PHONE if len(number) == _NORTH_AMERICAN or number[0] == "1" else _LOCAL_DIGITS) :]
         at = compact.find(tail)
         while at >= 0:
             first, last, more = at, at + len(tail) - 1, number[: -len(tail)]
@@ -251,51 +218,6 @@ class _Search:
             if self._is_close(first, last) and not any(map(str.isdigit, beside)):
                 yield start, stands[last] + 1
             at = compact.find(tail, at + 1)
-
-
-@lru_cache(maxsize=4096)
-def _terms(kind: str, value: str) -> _Terms:
-    value = value[:200].strip()
-    if kind == "name":
-        return _name(value)
-    if kind == "street_address":
-        return _Terms(compact=_address(value))
-    compact = _compact(value)
-    if kind in _WITH_DIGITS:
-        digits = "".join(filter(_ASCII_DIGITS.__contains__, compact))
-        if kind in _PHONES:
-            number = digits.lstrip("0")
-            return _Terms(phone=number) if len(number) >= _SHORTEST_PHONE else _Terms()
-        if kind == "code":
-            return _Terms(words=((folded(value).text, False),)) if digits and len(compact) >= _SHORTEST else _Terms()
-        compact = digits
-    return _Terms(compact=(compact[:_LONGEST],) if len(compact) >= _SHORTEST else ())
-
-
-def _compact(value: str) -> str:
-    return "".join(filter(str.isalnum, folded(value).text))
-
-
-def _name(value: str) -> _Terms:
-    """The parts of a name as words, and the whole of it, in either order, as letters."""
-    words: dict[str, bool] = {}
-    parts = [part for written in {value, value.translate(_UMLAUTS)} for part in _PARTS.findall(folded(written).text)]
-    for part in parts:
-        pieces = {part, part.replace("'", "").replace(".", ""), *re.split("['.-]", part)}
-        for word in pieces - _TITLES - _PARTICLES:
-            if _has_piece(word):
-                words[word] = len(word) < _SHORTEST_WORD or word in _EVERYDAY
-    own = [part for part in _PARTS.findall(folded(value).text) if part not in _TITLES]
-    letters = ["".join(char for char in part if char.isalpha()) for part in own]
-    orders = {"".join(letters), "".join([*letters[1:], *letters[:1]]), "".join([*letters[-1:], *letters[:-1]])}
-    whole = tuple(sorted(name for name in orders if words and len(letters) > 1 and len(name) >= _SHORTEST - 1))
-    return _Terms(tuple(sorted(words.items())), whole)
-
-
-def _address(value: str) -> tuple[str, ...]:
-    """The street with its number, and all of it."""
-    compact = [_compact(text)[:_LONGEST] for text in (value, value.partition(",")[0], value.partition("\n")[0])]
-    return tuple(sorted({text for text in compact if len(text) > _SHORTEST}))
 
 
 def _united(spans: list[tuple[int, int]], text: str, *, parts: bool) -> list[tuple[int, int]]:

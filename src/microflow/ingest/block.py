@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,12 @@ import pyarrow as pa
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
 
-__all__ = ["BLOCK_ROWS", "Block", "known_as", "numbered", "require_columns"]
+__all__ = ["BLOCK_ROWS", "Block", "Refusal", "Refusals", "known_as", "numbered", "require_columns"]
 
 #: Rows converted at a time: enough for vectorised casts, little enough for memory.
 BLOCK_ROWS = 20_000
+#: Characters of raw text and of a file's own names that a refusal keeps.
+_MOST_RAW = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,32 @@ class Block:
 
     lines: npt.NDArray[np.int64]
     columns: dict[str, pa.Array]
+
+
+class Refusal(NamedTuple):
+    """A row that cannot be used. ``line`` counts from 1; ``column`` is empty where the whole row is at fault."""
+
+    line: int
+    column: str
+    reason: str
+    raw: str
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Collects refused rows for `microflow.ingest.quarantine`; their raw text only where ``keep_raw`` asks for it."""
+
+    keep_raw: bool = False
+    rows: list[Refusal] = field(default_factory=list)
+
+    def add(self, line: int, column: str, reason: str, raw: str = "") -> None:
+        """Refuse one row."""
+        self.rows.append(Refusal(line, column[:80], reason, raw[:_MOST_RAW] if self.keep_raw else ""))
+
+    def take(self) -> list[Refusal]:
+        """What was collected since the last call, in the order of lines."""
+        taken, self.rows = self.rows, []
+        return sorted(taken, key=lambda refusal: refusal.line)
 
 
 def require_columns(

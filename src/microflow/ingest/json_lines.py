@@ -1,4 +1,4 @@
-"""JSON: an object a line (JSON Lines), or one array of objects; what is no object goes to the quarantine.
+"""JSON: an object a line (JSON Lines), or one array of objects; what is no object is refused.
 
 The fields of a nested object are columns ``a.b``. A block in which every value already has its column's type is
 converted a column at a time; any other, record by record.
@@ -6,6 +6,7 @@ converted a column at a time; any other, record by record.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.errors import InputError
-from microflow.ingest.block import Block
-from microflow.ingest.quarantine import Quarantine
+from microflow.ingest.block import Block, Refusals
+from microflow.ingest.feed import CHUNK_BYTES, LONGEST_LINE
 from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
@@ -44,31 +45,36 @@ _SIGNS = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
 
-def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
+def read_json_lines(
+    file: IO[bytes],
+    place: str,
+    schema: DatasetSchema,
+    refusals: Refusals,
+    *,
+    first_line: int = 1,
+    is_whole: bool = True,
+) -> Iterator[Block]:
     """Blocks of typed rows; absent keys are missing values.
 
-    Unknown keys quarantine the record unless ``schema.others`` lets them be. In an array records are numbered from 1.
+    Unknown keys refuse the record unless ``schema.others`` lets them be. In an array records are numbered from 1.
+    ``first_line`` is the number of the line at which the file is read; a part of one may be empty (``is_whole=False``).
 
     Raises:
         InputError: the file holds nothing at all.
     """
-    lines = _lines(file)
-    empty = True
+    lines = _lines(file, place, first_line, refusals, is_whole=is_whole)
     while block := list(islice(lines, BLOCK_LINES)):
-        empty = False
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
         else:
-            yield _checked(block, schema, quarantine)
-    if empty:
-        raise InputError("the file is empty", path=place)
+            yield _checked(block, schema, refusals)
 
 
 def json_names(file: IO[bytes]) -> tuple[str, ...]:
     """The names of the values in the first block of records, in the order of their first occurrence."""
     names: dict[str, None] = {}
-    for _, raw in islice(_lines(file), BLOCK_LINES):
+    for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
         try:
             found = _parse(raw.decode())
             if isinstance(found, dict):
@@ -78,15 +84,24 @@ def json_names(file: IO[bytes]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _lines(file: IO[bytes]) -> Iterator[Line]:
-    """Lines that are not blank, with their numbers; or the elements of an array, with theirs."""
-    for number, raw in enumerate(file, 1):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        if line.lstrip().startswith(b"[") and number == 1:
-            yield from enumerate(_elements(chain([line], file)), 1)
+def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_whole: bool) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers; or the elements of an array, with theirs. Long ones are refused."""
+    number, is_empty = first, True
+    while raw := file.readline(LONGEST_LINE + 1):
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        if number == 1 and line.lstrip().startswith(b"["):
+            yield from enumerate(_elements(chain([line], iter(lambda: file.read(CHUNK_BYTES), b""))), 1)
             return
-        if line.strip():
+        if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
+            while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            refusals.add(number, "", f"a line of more than {LONGEST_LINE:,} bytes")
+        elif line.strip():
+            is_empty = False
             yield number, line
+        number += 1
+    if is_empty and is_whole and not refusals.rows:
+        raise InputError("the file is empty", path=place)
 
 
 def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -94,7 +109,7 @@ def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
     Brackets are counted outside of strings and nothing is parsed, so that one broken element stays alone.
     """
-    depth, is_text, parts = 0, False, list[bytes]()
+    depth, is_text, parts, size = 0, False, list[bytes](), 0
     for piece in pieces:
         begin = 0
         for match in _SIGNS.finditer(piece):
@@ -107,10 +122,13 @@ def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
             if (depth == 1 and sign == b",") or (depth == 0 and sign == b"]"):
                 parts.append(piece[begin : match.start()])
                 yield from _not_blank(parts)
-                parts, begin = [], match.end()
+                parts, size, begin = [], 0, match.end()
             elif depth == 1 and sign == b"[":
                 begin = match.end()
         parts.append(piece[begin:])
+        size += len(parts[-1])
+        if size > LONGEST_LINE:  # no honest record is longer: what stays of it is no JSON, and is refused as such
+            parts, size = [b"!"], 1
     yield from _not_blank(parts)
 
 
@@ -166,8 +184,8 @@ def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:
     return text
 
 
-def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -> Block:
-    """The lines one by one, those at fault quarantined."""
+def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
+    """The lines one by one, those at fault refused."""
     names = frozenset(schema.names)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
@@ -179,7 +197,7 @@ def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -
             column, reason = fault.column, fault.reason
         except (ValueError, RecursionError):
             pass  # not JSON at all
-        quarantine.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+        refusals.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
     columns = {
         column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
         for column in schema.columns

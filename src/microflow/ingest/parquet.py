@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +13,34 @@ import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
+from microflow.ingest.places import is_url, opened
 from microflow.ingest.typed import cleaned
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 
-__all__ = ["parquet_names", "read_parquet", "typed_array"]
+__all__ = ["group_rows", "parquet_names", "read_parquet", "typed_array"]
 
 _NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
 
 
-def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
-    """Blocks of rows, a row group's worth of memory at a time.
+def group_rows(path: str) -> list[int]:
+    """The rows of each row group.
+
+    Raises:
+        InputError: not Parquet, or truncated.
+    """
+    with _whole(path), _parquet(path) as file:
+        return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+
+
+def read_parquet(
+    path: str, schema: DatasetSchema, groups: Sequence[int] | None = None, *, first_line: int = 1
+) -> Iterator[Block]:
+    """Blocks of rows, a row group's worth of memory at a time; of these row ``groups``, which begin at a row's number.
 
     Raises:
         InputError: not Parquet, truncated, or its columns are not those described.
     """
-    try:
-        # Read ahead, and Arrow keeps all that it has read until the file is closed.
-        file = pq.ParquetFile(path, pre_buffer=False)
+    with _whole(path), _parquet(path) as file:
         roots, names = zip(*_leaves(file.schema_arrow), strict=True) if len(file.schema_arrow) else ((), ())
         known = require_columns(names, schema, path)
         wanted = {root for root, name in zip(roots, known, strict=True) if name in schema.names}
@@ -36,8 +48,8 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
             name: place
             for place, name in enumerate(name for root, name in zip(roots, known, strict=True) if root in wanted)
         }
-        first = 1
-        for batch in file.iter_batches(BLOCK_ROWS, columns=_selection(file.schema_arrow, wanted)):
+        first = first_line
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=_selection(file.schema_arrow, wanted)):
             lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
             first += batch.num_rows
             leaves = [
@@ -46,22 +58,38 @@ def read_parquet(path: Path, schema: DatasetSchema) -> Iterator[Block]:
                 if name in wanted
                 for array in _flat(column)
             ]
-            yield Block(
-                lines,
-                {
-                    column.name: typed_array(leaves[positions[column.name]], column, schema.source, path)
-                    for column in schema.columns
-                },
-            )
+            typed = {
+                column.name: typed_array(leaves[positions[column.name]], column, schema.source, path)
+                for column in schema.columns
+            }
+            yield Block(lines, typed)
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    if is_url(path):
+        with opened(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
+            yield found
+    else:
+        # Read ahead, and Arrow keeps all that it has read until the file is closed.
+        with pq.ParquetFile(path, pre_buffer=False) as found:
+            yield found
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
 
 
-def parquet_names(path: Path) -> list[str]:
+def parquet_names(path: str) -> list[str]:
     """The names of all values in a file, those within structs as ``a.b``."""
-    return [name for _, name in _leaves(pq.read_schema(path))]
+    with _whole(path), _parquet(path) as file:
+        return [name for _, name in _leaves(file.schema_arrow)]
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings
@@ -11,7 +14,7 @@ from microflow.anonymize.domains import public_domain
 from microflow.compliance.policy import Policy
 from microflow.schema import DatasetSchema, Role
 
-__all__ = ["Verdict", "blanked_columns", "passed_unprotected", "verdict"]
+__all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 
 _PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 _MOST_NAMES = 12
@@ -67,6 +70,14 @@ class Verdict:
             yield f"the policy also has rules for kinds that no column is described as: {_names(self.unnamed_kinds)}"
         yield from (f"note: {warning}" for warning in self.warnings)
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Verdict:
+        """What `to_dict` gave."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+        }
+        return cls(reasons=tuple(values.pop("quarantine_reasons").items()), **values)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; names of columns and counts, no value."""
         return {
@@ -115,6 +126,14 @@ def verdict(
         unnamed_kinds=_unnamed_kinds(schema, policy),
         warnings=tuple(_warnings(schema, settings)),
     )
+
+
+def quarantine_reasons(path: Path) -> dict[str, int]:
+    """Rows of a quarantine by reason; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return dict(Counter(row.get("reason") or "" for row in csv.DictReader(file)))
 
 
 def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from alembic import op
 
 __all__ = ["downgrade", "upgrade"]
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 #: The columns of ``jobs`` that change while a job runs: everything but what it is.
 _MOVING = (
     "status, total_rows, microflows, rows_read, rows_released, rows_suppressed, rows_quarantined, violations, "
-    "cancel_requested, error, metrics, updated_at, finished_at"
+    "cancel_requested, error, metrics, updated_at, finished_at, fence, settled, output_sha256"
 )
 _REPORTED = "id, job_id, ordinal, rule, regulation, article, severity"
 
