@@ -38,7 +38,9 @@ __all__ = ["stream"]
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
 @click.option("--dead-letters", help="Topic for messages that cannot be read; by default TOPIC.dead.")
 @click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
-@click.option("--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds.")
+@click.option(
+    "--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds."
+)
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
     """Check and anonymize records from SOURCE as they arrive, and send them to SINK.
 
@@ -56,8 +58,16 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
         (address, topic), (target_address, target) = _place(source), _place(sink)
         if address != target_address:
             raise SetupError("a transaction spans one cluster", hint="SOURCE and SINK name the same HOST:PORT")
-        chosen = group or f"microflow-{spec.schema.name}-{topic}"
-        _topic(service, address, topic, target, dead or f"{topic}.dead", chosen, _properties(config), until_idle)
+        _topic(
+            service,
+            address=address,
+            topic=topic,
+            target=target,
+            dead=dead or f"{topic}.dead",
+            group=group or f"microflow-{spec.schema.name}-{topic}",
+            client=_properties(config),
+            until_idle=until_idle,
+        )
     _tell(service)
 
 
@@ -76,6 +86,7 @@ def _place(text: str) -> tuple[str, str]:
 
 def _topic(
     service: MessageService,
+    *,
     address: str,
     topic: str,
     target: str,
@@ -84,7 +95,7 @@ def _topic(
     client: dict[str, str],
     until_idle: float | None,
 ) -> None:
-    from microflow.topics.exchange import Exchange  # noqa: PLC0415 - the client is slow to load
+    from microflow.topics.exchange import Exchange  # the client is slow to load
 
     with _stopping() as stopped, Exchange(address, topic, group, client) as exchange:
         last = time.monotonic()

@@ -8,7 +8,7 @@ committed with the partitions it is given. A transactional id belongs to one pro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -122,7 +122,8 @@ class Exchange:
                 raise StoreError(f"the transaction failed: {_why(error)}", hint=_RESTART) from error
             self._abort()
             return False
-        return True
+        else:
+            return True
 
     def close(self) -> None:
         """Leave the group, so that its other members need not wait."""
@@ -132,9 +133,10 @@ class Exchange:
         while True:
             try:
                 self._producer.produce(topic, value, key)
-                return
             except BufferError:
                 self._producer.poll(0.1)
+            else:
+                return
 
     def _abort(self) -> None:
         try:
@@ -143,15 +145,16 @@ class Exchange:
         except KafkaException as error:
             raise StoreError(f"the transaction could not be given up: {_why(error)}", hint=_RESTART) from error
 
-    def _until_done(self, step: object) -> None:
+    def _until_done(self, step: Callable[[float], object]) -> None:
         """A step whose answer was lost is asked for again; librdkafka makes that harmless."""
         for last in (False, False, True):
             try:
-                step(PATIENCE_S)  # type: ignore[operator]
-                return
+                step(PATIENCE_S)
             except KafkaException as error:
                 if last or not error.args[0].retriable():
                     raise
+            else:
+                return
 
     def _rewind(self) -> None:
         """Go on from what is committed."""
