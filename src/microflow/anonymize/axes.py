@@ -164,12 +164,11 @@ class Ladder:
 
 
 def _distinct_depths(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Without depths that repeat the one above, the null's aside: each would double the lattice."""
-    known = nodes[:, 1:]
-    keep = [d for d in range(len(nodes)) if d == 0 or not np.array_equal(known[d], known[d - 1])]
-    kept = nodes[keep]
-    kept[-1] = nodes[-1]
-    return kept
+    """Without depths that group the values as the one above does: each would multiply the lattice."""
+    groups = [len(np.unique(depth[1:])) for depth in nodes]
+    finer = [depth for depth in range(1, len(nodes)) if groups[depth] > groups[depth - 1]]
+    # The missing value has a node of its own at the last depth only.
+    return nodes[[0, *finer[:-1], len(nodes) - 1]]
 
 
 class Bag:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cover import MOST_ELEMENTS, cover, lattice_size
+from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
 from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.encode import Coder, Codes
@@ -86,13 +86,32 @@ def decide(
     return Decision(tuples, class_of, classes)
 
 
+@dataclass(frozen=True)
+class _Reordered:
+    """A constraint on tuples in another order: place ``i`` is tuple ``order[i]``."""
+
+    constraint: Diversity
+    order: Index
+
+    def allows(self, members: Index, groups: Index, count: int) -> npt.NDArray[np.bool_]:
+        return self.constraint.allows(self.order[members], groups, count)
+
+
 def _classes(
     tuples: Tuples, axes: Sequence[Axis], settings: MethodSettings, constraint: Diversity | None
 ) -> npt.NDArray[np.int32]:
-    """By the lattice where every column has a hierarchy and the lattice is small enough, else by Mondrian."""
+    """By the lattice where every column has a hierarchy, and lattice and tuples are few enough; else by Mondrian."""
     trees = [tree for axis in axes if (tree := axis.tree) is not None]
-    if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and len(tuples):
-        return cover(tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint)
+    if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and 0 < len(tuples.weights) <= MOST_TUPLES:
+        # In the order of ranks: the order in which values were met, which splits change, decides nothing.
+        order = np.lexsort(tuples.ranks)
+        ranks = [column[order] for column in tuples.ranks]
+        found = np.empty(len(order), np.int32)
+        reordered = None if constraint is None else _Reordered(constraint, order)
+        found[order] = cover(
+            ranks, tuples.weights[order], trees, settings.k, effort=settings.effort, constraint=reordered
+        )
+        return found
     return partition(tuples, axes, settings.k, strict=settings.strict, constraint=constraint)
 
 

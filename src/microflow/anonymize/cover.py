@@ -30,13 +30,15 @@ import numpy.typing as npt
 
 from microflow.anonymize.refine import merge, refine
 
-__all__ = ["MOST_ELEMENTS", "Constraint", "Tree", "cover", "lattice_size"]
+__all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "Constraint", "Tree", "cover", "lattice_size"]
 
 Index = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 #: A lattice with more elements is not searched.
 MOST_ELEMENTS = 20_000
+#: With more distinct tuples Mondrian decides: refinement compares classes with each other, which is not linear.
+MOST_TUPLES = 20_000
 #: An element is visited again when the price has grown by this factor, in case its cells have become cheaper.
 _REVISIT = 3.0
 #: Cells whose price is so near to the lowest are opened together.

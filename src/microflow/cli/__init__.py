@@ -17,6 +17,7 @@ COMMANDS = {
     "recommend": ("recommend", "Advise a method and its parameter for a file."),
     "release": ("release", "Release a file only if it meets thresholds; certify it."),
     "run": ("run", "Check a file against a policy and anonymize it."),
+    "stream": ("stream", "Check and anonymize records as they arrive."),
     "resume": ("jobs", "Continue a job that was stopped."),
     "jobs": ("jobs", "List jobs and how far they are."),
     "job": ("jobs", "Show one job."),

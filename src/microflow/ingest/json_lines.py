@@ -24,7 +24,7 @@ from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
-__all__ = ["json_names", "read_json_lines"]
+__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message"]
 
 #: Lines converted at a time: one that is broken slows down the others of its block.
 BLOCK_LINES = 5_000
@@ -69,6 +69,20 @@ def read_json_lines(
             yield Block(np.array([number for number, _ in block], np.int64), columns)
         else:
             yield _checked(block, schema, refusals)
+
+
+def read_message(raw: bytes, schema: DatasetSchema) -> Record:
+    """One JSON object as a record, by the same rules as a line of a file.
+
+    Raises:
+        UnreadableError: it is no such object; the reason holds no value.
+    """
+    try:
+        return _record(_parse(raw.decode().strip()), frozenset(schema.names), schema)
+    except UnreadableError:
+        raise
+    except (ValueError, RecursionError):
+        raise UnreadableError("", "not a JSON object") from None
 
 
 def json_names(file: IO[bytes]) -> tuple[str, ...]:
@@ -193,7 +207,7 @@ def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Bl
         try:
             accepted.append((number, _record(_parse(raw.decode().strip()), names, schema)))
             continue
-        except _FaultError as fault:
+        except UnreadableError as fault:
             column, reason = fault.column, fault.reason
         except (ValueError, RecursionError):
             pass  # not JSON at all
@@ -207,11 +221,11 @@ def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Bl
 
 def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
     if not isinstance(found, dict):
-        raise _FaultError("", "not a JSON object")
+        raise UnreadableError("", "not a JSON object")
     if any(isinstance(value, dict) for value in found.values()):
         found = _flattened(found, names)
     if schema.others == "refuse" and (unknown := found.keys() - names):
-        raise _FaultError(min(unknown), "the schema does not describe it")
+        raise UnreadableError(min(unknown), "the schema does not describe it")
     source, record = schema.source, Record()
     for column in schema.columns:
         value = found.get(column.name)
@@ -219,9 +233,9 @@ def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
             value = convert(_unless_missing(value, source), column)
         except UnconvertibleError as error:
             reason = "a list or an object, and no single value" if isinstance(value, list | dict) else str(error)
-            raise _FaultError(column.name, reason) from None
+            raise UnreadableError(column.name, reason) from None
         if isinstance(value, str) and ("\0" in value or not is_text(value)):
-            raise _FaultError(column.name, "a NUL character or half a surrogate pair")
+            raise UnreadableError(column.name, "a NUL character or half a surrogate pair")
         record[column.name] = value
     return record
 
@@ -239,7 +253,7 @@ def _flattened(found: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
                 ways.append(f"{way}.")
                 break
             if way in flat:
-                raise _FaultError(way, "named twice")
+                raise UnreadableError(way, "named twice")
             flat[way] = value
         else:
             left.pop()
@@ -257,14 +271,14 @@ def _unless_missing(value: Any, source: SourceFormat) -> Any:
 
 
 def _refuse_constant(name: str) -> float:
-    raise _FaultError("", f"{name} is not JSON")
+    raise UnreadableError("", f"{name} is not JSON")
 
 
 def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _FaultError(next(name for name in names if names.count(name) > 1), "named twice")
+        raise UnreadableError(next(name for name in names if names.count(name) > 1), "named twice")
     return found
 
 
@@ -272,8 +286,10 @@ _parse_fast = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _parse = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_only_once).decode
 
 
-class _FaultError(ValueError):
+class UnreadableError(ValueError):
+    """A record that cannot be read: its reason, and the column at fault or ``""``; never a value."""
+
     def __init__(self, column: str, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(f"{column}: {reason}" if column else reason)
         self.column = column
         self.reason = reason
