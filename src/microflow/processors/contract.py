@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.contract import Anonymizer, MethodSettings
+from microflow.anonymize.contract import Anonymizer, Method, MethodSettings
+from microflow.compliance.conditions import Present
 from microflow.compliance.findings import Findings
-from microflow.compliance.policy import Policy
+from microflow.compliance.policy import Policy, Rule
 from microflow.microflows import Microflow
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["Engine", "Processed", "ProcessingSpec", "Processor"]
+__all__ = ["DROPPED", "Engine", "Processed", "ProcessingSpec", "Processor"]
+
+
+#: Blanks attributes that a schema wants dropped where the method would tokenize or pass them.
+DROPPED = Rule(
+    id="unlisted-attribute",
+    title="An attribute that the schema says to drop",
+    regulation="own",
+    article="",
+    severity="low",
+    kinds=frozenset(),
+    roles=frozenset({Role.ATTRIBUTE}),
+    names=frozenset(),
+    condition=Present(),
+    remedy="blank",
+)
 
 
 @dataclass(frozen=True)
 class ProcessingSpec:
     """The work, independent of the engine: what the columns mean, what is forbidden, how to anonymize.
 
-    ``key`` is secret material for tokenization; it is left out of ``repr`` and of everything stored.
+    ``key`` is secret material for tokenization; it is left out of ``repr`` and of everything stored. What the schema
+    says of ``unlisted`` attributes is done here, once for all engines: ``treat`` makes them quasi-identifiers, or
+    identifiers where tokens are made; ``drop`` blanks them.
 
     Raises:
         SchemaError: the role of some column is undecided.
@@ -39,6 +57,19 @@ class ProcessingSpec:
 
     def __post_init__(self) -> None:
         self.schema.require_decided()
+        makes_tokens = self.method.method in (Method.TOKENIZATION, Method.IDENTITY)
+        if self.schema.unlisted == "treat":
+            self._give_attributes(Role.IDENTIFIER if makes_tokens else Role.QUASI_IDENTIFIER)
+        elif self.schema.unlisted == "drop" and not makes_tokens:
+            self._give_attributes(Role.IDENTIFIER)
+        elif self.schema.unlisted == "drop" and DROPPED not in self.policy.rules:
+            object.__setattr__(self, "policy", replace(self.policy, rules=(*self.policy.rules, DROPPED)))
+
+    def _give_attributes(self, role: Role) -> None:
+        columns = tuple(
+            replace(column, role=role) if column.role is Role.ATTRIBUTE else column for column in self.schema.columns
+        )
+        object.__setattr__(self, "schema", replace(self.schema, columns=columns))
 
 
 @dataclass(frozen=True, slots=True)

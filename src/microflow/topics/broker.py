@@ -21,6 +21,7 @@ from typing import Self
 from microflow.errors import SetupError
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
+from microflow.settings import child_environment
 
 __all__ = ["Broker"]
 
@@ -99,7 +100,8 @@ class Broker:
         classpath = os.pathsep.join(str(jar) for jar in jars("kafka"))
         command = [str(find_java()), "-Xmx512m", "-cp", classpath, main, *arguments]
         with (self.folder / "broker.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            environment = child_environment()
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
