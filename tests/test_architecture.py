@@ -92,4 +92,4 @@ def test_nobody_writes_what_the_bar_forbids(module: Path) -> None:
     assert not calls & {"eval", "exec", "yaml.load", "time.time", "print"}
     handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
     assert all(node.type is not None for node in handlers), "a bare except"
-    assert len(text.splitlines()) <= 300, "a module of more than 300 lines wants to be two"
+    assert len(text.splitlines()) <= 400, "a module of more than 400 lines wants to be two"

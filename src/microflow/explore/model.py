@@ -20,16 +20,17 @@ from microflow.compliance import BatchChecker, load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.figures.tables import Table
 from microflow.ingest import Quarantine, read_microflows
+from microflow.lab.arrivals import poisson
+from microflow.lab.oracle import simulate
+from microflow.lab.report import Table
 from microflow.microflows import microflows
 from microflow.processors import ProcessingSpec, build_processor
-from microflow.processors.live import Service, Workload, measured_costs, simulate
+from microflow.processors.live import Service, Workload, measured_costs
 from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
 from microflow.schema import DatasetSchema
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
-from microflow.timing.schedules import poisson
 
 __all__ = ["Sample", "Trialled", "latency_frame", "take_sample", "try_setting"]
 

@@ -21,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from microflow.lab.report import short
+
 __all__ = [
     "COLUMN_IN",
     "GREY",
@@ -33,7 +35,6 @@ __all__ = [
     "plain_log",
     "png",
     "save",
-    "short",
     "spread",
     "tick_between",
     "titled",
@@ -109,18 +110,6 @@ def png(figure: Figure) -> bytes:
     with ieee():
         figure.savefig(buffer, format="png", dpi=_PREVIEW_DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def short(value: float) -> str:
-    """A number as it stands on an axis or beside a point.
-
-    >>> [short(value) for value in (0.25, 12, 4_200, 1_230_000)]
-    ['0.25', '12', '4.2k', '1.23M']
-    """
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 def plain_log(ax: Axes, axis: str) -> None:

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, short, tick_between, titled
+from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, tick_between, titled
+from microflow.lab.report import short
 
 __all__ = ["draw"]
 

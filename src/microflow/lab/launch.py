@@ -1,4 +1,9 @@
-"""One call in a process of its own: nothing of an earlier trial (caches, heap, threads, a JVM) can help or hurt it."""
+"""One call in a process of its own: nothing of an earlier trial (caches, heap, threads, a JVM) can help or hurt it.
+
+``python -m microflow.lab.launch`` is the other side: one call, JSON in, JSON out. The answer travels on what was
+standard output; standard output itself is turned to standard error first, so that nothing a library (or a JVM) prints
+can spoil the answer.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from microflow.errors import MicroflowError, SetupError
-from microflow.timing.machine import Machine
-from microflow.timing.resources import ResourceUsage, TreeWatch
+from microflow.lab.machine import Machine
+from microflow.timing.resources import ResourceMeter, ResourceUsage, TreeWatch
 
 __all__ = ["Launch", "launch", "run_in_fresh_process"]
 
@@ -52,7 +60,7 @@ def run_in_fresh_process(target: str, config: Mapping[str, Any], *, timeout_s: f
 def launch(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> Launch:
     """As `run_in_fresh_process`, with machine, load and resources; the process is watched from outside."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "microflow.timing.worker"],
+        [sys.executable, "-m", "microflow.lab.launch"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,3 +108,41 @@ def _read(answer: dict[str, Any], watch: TreeWatch) -> Launch:
     )
     machine = Machine.from_dict(answer["machine"])
     return Launch(answer["result"], machine, answer["load_before"], answer["load_after"], usage)
+
+
+def _serve() -> None:
+    """Answer the request on standard input."""
+    answer_to = os.dup(1)
+    os.dup2(2, 1)
+    answer = _answer(json.load(sys.stdin))
+    with os.fdopen(answer_to, "w", encoding="utf-8") as stream:
+        json.dump(answer, stream, default=_plain)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    module, _, name = request["target"].partition(":")
+    try:
+        target = getattr(import_module(module), name)
+        machine, load_before = Machine.here(), os.getloadavg()[0]
+        meter = ResourceMeter()
+        result = target(request["config"])
+    except MicroflowError as error:
+        return {"error": {"message": error.message, "hint": error.hint, "setup": isinstance(error, SetupError)}}
+    return {
+        "result": result,
+        "machine": asdict(machine),
+        "load_before": load_before,
+        "load_after": os.getloadavg()[0],
+        "usage": asdict(meter.usage()),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as JSON knows them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a trial returned a {type(value).__name__}, which is not JSON")
+
+
+if __name__ == "__main__":
+    _serve()

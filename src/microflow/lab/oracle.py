@@ -1,9 +1,9 @@
-"""The offline oracle: how well a server could do that knows every arrival and every cost beforehand.
+"""Simulated service: what a router makes of given costs, and how well a server could do that knows the future.
 
-Dynamic programming over "the first ``i`` records are served": of all ways to get there, those are kept that are not
-both later and dearer than another, at most ``beam`` of them. Records are served in order; a way on is one record alone,
-or a microflow of what has arrived, or of what will have arrived after waiting for more. The objective is the mean
-latency.
+`simulate` gives the same run on every machine. `oracle` is dynamic programming over "the first ``i`` records are
+served": of all ways to get there, those are kept that are not both later and dearer than another, at most ``beam`` of
+them. Records are served in order; a way on is one record alone, or a microflow of what has arrived, or of what will
+have arrived after waiting for more. The objective is the mean latency.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from microflow.lab.arrivals import Schedule
+from microflow.lab.open_loop import OpenLoop, OpenLoopRun
 from microflow.processors.costs import Costs
+from microflow.processors.router import Route, Router
 from microflow.settings import MORSEL_ROWS
-from microflow.timing.open_loop import OpenLoopRun
-from microflow.timing.schedules import Schedule
 
-__all__ = ["oracle"]
+__all__ = ["oracle", "simulate"]
 
 #: A microflow that is waited for holds so many times what has arrived already.
 _WAITED_FOR = (1.0, 1.25, 1.5, 2.0, 3.0)
@@ -34,6 +35,16 @@ class _Way:
     free_ns: float
     total_ns: float
     before: _Way | None
+
+
+def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:
+    """A router's run in simulated time, where serving costs exactly ``costs``: equal on every machine."""
+
+    def cost(route: Route) -> int:
+        size = len(route.records)
+        return round(costs.together(size) if route.together else costs.alone(size))
+
+    return OpenLoop(schedule, give_up_s=give_up_s).simulate(router, lambda route: route.records, service_ns=cost)
 
 
 def oracle(schedule: Schedule, costs: Costs, *, beam: int = 8) -> OpenLoopRun:

@@ -6,12 +6,14 @@
 
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
-Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, `full_microflows` waits
-for a thousand, `as_it_comes` takes whatever is there, a hybrid's router decides anew each time.
+Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides anew each
+time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a rate
+that is only survived for a moment, with a growing backlog, is not a throughput.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -19,22 +21,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from microflow.settings import MICROFLOW_ROWS
-from microflow.timing.feeds import Feed, HurriedFeed, LiveFeed, SimulatedFeed
+from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, SimulatedFeed
 from microflow.timing.latency import LatencyRecorder, LatencySummary
-from microflow.timing.schedules import Schedule
 
 __all__ = [
-    "Dispatcher",
-    "Flush",
-    "OpenLoop",
-    "OpenLoopRun",
-    "Portions",
-    "Serve",
-    "as_it_comes",
-    "full_microflows",
-    "stream",
-]
+    "Dispatcher", "Flush", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve", "Sustainable",
+    "find_sustainable", "judge", "stream",
+]  # fmt: skip
 
 P = TypeVar("P")
 #: Does the work on a portion and returns the indices whose result is there now: those of the portion, or others when
@@ -44,6 +37,8 @@ Serve = Callable[[P], Sequence[int]]
 Flush = Callable[[], Sequence[int]]
 
 _GRID = 200
+#: How often a search goes down to find a rate that is sustained at all, and one that stays so for longer.
+_HALVINGS, _CONFIRMATIONS = 6, 12
 #: Two points make a line.
 _FEWEST_ARRIVALS = 2
 
@@ -89,16 +84,6 @@ class Portions:
 def stream() -> Portions:
     """One record at a time."""
     return Portions()
-
-
-def full_microflows() -> Portions:
-    """A full microflow at a time: records wait until it is full."""
-    return Portions(MICROFLOW_ROWS, MICROFLOW_ROWS)
-
-
-def as_it_comes() -> Portions:
-    """Whatever has arrived, up to a microflow."""
-    return Portions(1, MICROFLOW_ROWS)
 
 
 @dataclass(frozen=True)
@@ -154,7 +139,7 @@ class OpenLoop:
     """Offers one schedule to a system under test.
 
     Args:
-        schedule: When records are due (`microflow.timing.schedules`).
+        schedule: When records are due (`microflow.lab.arrivals`).
         give_up_s: A system that is this much behind the last arrival is not waited for.
     """
 
@@ -225,3 +210,94 @@ def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> No
         completed[done.start : done.stop] = now
     else:
         completed[list(done)] = now
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a sustained rate keeps: 99 of 100 records within ``p99_ns``, no more backlog growth than ``slope``."""
+
+    p99_ns: int
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One rate that was tried (records/s), and how it went."""
+
+    rate: float
+    p99_ns: int
+    slope: float
+    unserved: int
+    sustained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sustainable:
+    """``rate`` is the highest that was sustained (0 if none was); all probes are kept in the order they were run.
+
+    ``bounded`` is false when every rate tried was sustained: then the true rate is higher.
+    """
+
+    rate: float
+    bounded: bool
+    probes: tuple[Probe, ...]
+
+
+def judge(run: OpenLoopRun, rate: float, objective: Objective, *, warm_up_s: float = 0.0) -> Probe:
+    """Whether a run at ``rate`` kept the objective after its warm-up."""
+    p99 = run.summary(warm_up_s).p99_ns
+    slope = run.backlog_slope(warm_up_s)
+    sustained = run.unserved == 0 and p99 <= objective.p99_ns and slope <= objective.slope
+    return Probe(rate, p99, slope, run.unserved, sustained)
+
+
+def find_sustainable(
+    attempt: Callable[[float], Probe],
+    low: float,
+    high: float,
+    *,
+    confirm: Callable[[float], Probe] | None = None,
+    precision: float = 0.05,
+) -> Sustainable:
+    """Bisect between a rate that is sustained and one that fails, until they are within ``precision`` of each other.
+
+    Args:
+        attempt: Runs one rate (records/s), for example
+            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
+        low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
+        high: No rate above it is tried: the system's own throughput, or what is more than enough.
+        confirm: Runs a rate for longer. What the search found must pass it too, and gives way by ``precision`` until
+            it does.
+        precision: Of the rate, as a part.
+
+    >>> limit = 700.0
+    >>> found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= limit), 100, 10_000)
+    >>> 0.95 * limit <= found.rate <= limit, found.bounded
+    (True, True)
+    """
+    probes: list[Probe] = []
+
+    def holds(rate: float, run: Callable[[float], Probe]) -> bool:
+        probes.append(run(rate))
+        return probes[-1].sustained
+
+    failed = False
+    for _ in range(_HALVINGS):
+        if holds(low, attempt):
+            break
+        low, high, failed = low / 2, low, True
+    else:
+        return Sustainable(0.0, bounded=True, probes=tuple(probes))
+    if not failed and holds(high, attempt):
+        low = high
+    else:
+        failed = True
+    while high / low > 1 + precision:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle, attempt) else (low, middle)
+    for _ in range(_CONFIRMATIONS if confirm else 0):
+        assert confirm is not None
+        if holds(low, confirm):
+            return Sustainable(low, failed, tuple(probes))
+        low, failed = low / (1 + precision), True
+    return Sustainable(0.0 if confirm else low, failed, tuple(probes))

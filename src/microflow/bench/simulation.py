@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from microflow.timing.comparisons import Verdict, compare
-from microflow.timing.statistics import log_ratio
+from microflow.lab.statistics import Verdict, compare, log_ratio
 
 __all__ = ["Bench", "coverage", "false_alarms"]
 
@@ -62,5 +61,5 @@ def false_alarms(bench: Bench, *, experiments: int = 500, arms: int = 3, seed: i
     for number in range(experiments):
         samples = bench.run(dict.fromkeys(names, 0.0), rng)
         analysis = compare(samples, "reference", "again", draws=1_000, seed=number)
-        alarms += any(comparison.verdict is not Verdict.NONE for comparison in analysis.comparisons)
+        alarms += any(comparison.verdict is Verdict.DIFFERENT for comparison in analysis.comparisons)
     return alarms / experiments

@@ -1,4 +1,9 @@
-"""Where the open loop's records come from: a load generator in real time, or a schedule nobody waits for."""
+"""When records arrive in an open loop, and who says that they have.
+
+A *schedule* is decided before the run: nanoseconds (int64, ascending) after its start. It does not wait for the system,
+and its instants are what latency is counted from. A *feed* plays it: a load generator in a process of its own, real
+time without the waits, or simulated time.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,45 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.errors import MicroflowError
-from microflow.timing.load_generator import INT
-from microflow.timing.schedules import Schedule
+from microflow.lab.load_generator import INT
 
-__all__ = ["Feed", "HurriedFeed", "LiveFeed", "SimulatedFeed"]
+__all__ = ["Feed", "HurriedFeed", "LiveFeed", "Schedule", "SimulatedFeed", "bursts", "poisson", "steady"]
+
+Schedule = npt.NDArray[np.int64]
+
+
+def steady(rate: float, seconds: float) -> Schedule:
+    """Equal gaps.
+
+    >>> steady(4, 1).tolist()
+    [0, 250000000, 500000000, 750000000]
+    """
+    return (np.arange(int(rate * seconds)) * (1e9 / rate)).astype(np.int64)
+
+
+def poisson(rate: float, seconds: float, seed: int) -> Schedule:
+    """Independent arrivals at ``rate`` per second."""
+    return _thrown(np.array([0.0, seconds]), np.array([rate]), seed)
+
+
+def bursts(
+    rate: float, peak_rate: float, seconds: float, seed: int, *, period_s: float = 1.0, peak_share: float = 0.2
+) -> Schedule:
+    """A Poisson process whose rate jumps to ``peak_rate`` for the last ``peak_share`` of each period."""
+    starts = np.arange(0, seconds, period_s)
+    edges = np.unique(np.concatenate([starts, starts + period_s * (1 - peak_share), [seconds]]))
+    edges = edges[edges <= seconds]
+    calm = np.arange(len(edges) - 1) % 2 == 0
+    return _thrown(edges, np.where(calm, rate, peak_rate), seed)
+
+
+def _thrown(edges: npt.NDArray[np.float64], rates: npt.NDArray[np.float64], seed: int) -> Schedule:
+    """A piecewise constant Poisson process: given its number, the arrivals of a piece are uniform in it."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rates * np.diff(edges))
+    pieces = [rng.uniform(low, high, n) for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True)]
+    return (np.sort(np.concatenate(pieces)) * 1e9).astype(np.int64)
+
 
 #: A pipe's whole capacity: one read takes all announcements at once.
 _PIPE_BYTES = 65_536
@@ -47,7 +87,7 @@ class LiveFeed:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "microflow.timing.load_generator"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "microflow.lab.load_generator"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         self._pipe = self._process.stdout.fileno()

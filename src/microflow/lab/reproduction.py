@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
 from microflow.errors import MicroflowError, StoreError
-from microflow.experiments.bundle import import_bundle
-from microflow.experiments.estimates import Estimate
-from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of
-from microflow.experiments.results import IncompleteError, Results
-from microflow.experiments.runner import Progress, commit_of, run_matrix
+from microflow.lab.bundle import import_bundle
+from microflow.lab.experiment import Experiment
+from microflow.lab.machine import Machine
+from microflow.lab.results import IncompleteError, Progress, Results, commit_of, run_matrix
+from microflow.lab.statistics import Estimate, ratio_of
+from microflow.lab.trials import Trial, by_group, gather
 from microflow.store.experiments import ExperimentStore
 from microflow.store.server import create_database, drop_database
-from microflow.timing.machine import Machine
 
-__all__ = ["Agreement", "Difference", "bundled", "compared", "repeated", "reproduce", "select"]
+__all__ = ["Agreement", "Difference", "answers_of", "beside", "bundled", "compared", "repeated", "reproduce"]
 
 _DIGITS = 1e-9
 _LONGEST = 40
@@ -61,7 +62,7 @@ def reproduce(
     recorded: ExperimentStore,
     again: ExperimentStore,
     profile: str,
-    questions: Sequence[Reproducible] = REPRODUCIBLE,
+    experiments: Sequence[Experiment],
     observer: Callable[[Progress], None] | None = None,
 ) -> Iterator[Agreement]:
     """Run each experiment of the profile into ``again`` and compare it; ``recorded`` is only read.
@@ -72,7 +73,7 @@ def reproduce(
     Raises:
         MicroflowError: nothing of this profile is recorded, or a trial failed.
     """
-    readings = [(one, _reading(one, profile, recorded)) for one in questions]
+    readings = [(one, _reading(one, profile, recorded)) for one in experiments]
     if not any(isinstance(found, Results) for _, found in readings):
         raise MicroflowError(
             f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
@@ -87,31 +88,19 @@ def reproduce(
         yield compared(one, before, Results.read(before.matrix, again))
 
 
-def select(profile: str, names: Sequence[str]) -> Sequence[Reproducible]:
-    """Those of the experiments with these names; all, where none is named.
-
-    Raises:
-        MicroflowError: there is no such experiment, or no such profile.
-    """
-    known = {one.matrix(profile).experiment: one for one in REPRODUCIBLE}
-    if unknown := set(names) - known.keys():
-        raise MicroflowError(f"no experiment {min(unknown)!r} to repeat", hint=f"they are: {', '.join(known)}")
-    return [one for name, one in known.items() if not names or name in names]
-
-
-def compared(one: Reproducible, recorded: Results, now: Results) -> Agreement:
+def compared(one: Experiment, recorded: Results, now: Results) -> Agreement:
     """Hold the same matrix's results against each other."""
     experiment, differences, answers = recorded.matrix.experiment, [], 0
     for before, after in zip(recorded.trials, now.trials, strict=True):
         turn = before.planned
-        told, again = (answers_of(trial.run.result, one.answers) for trial in (before, after))
+        told, again = (answers_of(trial.run.result, one.same) for trial in (before, after))
         answers += len(told)
         differences += [
             Difference(experiment, f"{turn.arm.name}, block {turn.block}, {name}", *values)
             for name, *values in _unequal(told, again)
         ]
     try:
-        ratios, ratios_now = one.ratios(recorded), one.ratios(now)
+        ratios, ratios_now = _known(one.ratios(recorded)), _known(one.ratios(now))
     except MicroflowError as refused:
         # Arms that no longer release the same rows have no ratio; the checksums above say which.
         return Agreement(experiment, len(now.trials), answers, 0, (*differences, _refusal(experiment, refused)))
@@ -158,7 +147,7 @@ def _beside(url: str, suffix: str) -> str:
     return f"{database[:_LONGEST]}_{suffix}"
 
 
-def _reading(one: Reproducible, profile: str, store: ExperimentStore) -> Results | Difference:
+def _reading(one: Experiment, profile: str, store: ExperimentStore) -> Results | Difference:
     matrix = one.matrix(profile)
     try:
         return Results.read(matrix, store)
@@ -189,3 +178,46 @@ def _said(one: Estimate | None) -> str:
 
 def _refusal(experiment: str, error: MicroflowError) -> Difference:
     return Difference(experiment, "ratios", "a comparison", str(error))
+
+
+def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Those with an interval: one block says nothing about noise."""
+    return {name: one for name, one in found.items() if not math.isnan(one.low)}
+
+
+def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, object]:
+    """The single values under these names; what is not there is not in it.
+
+    >>> answers_of({"counts": {"released": 9}, "rules": [{"rule": "name", "hits": 2}]}, ("counts.released", "rules"))
+    {'counts.released': 9, 'rules.name.hits': 2}
+    """
+    found: dict[str, object] = {}
+    for name in names:
+        value: Any = result
+        for step in name.split("."):
+            value = value.get(step, {}) if isinstance(value, Mapping) else {}
+        found |= _leaves(name, value)
+    return found
+
+
+def _leaves(name: str, value: Any) -> dict[str, object]:
+    if isinstance(value, list):
+        # A list of rules is told apart by their names, which say more than a place in a list.
+        value = {one.get("rule", at) if isinstance(one, Mapping) else at: one for at, one in enumerate(value)}
+    if not isinstance(value, Mapping):
+        return {name: value}
+    parts = [_leaves(f"{name}.{key}", part) for key, part in value.items() if key != "rule"]
+    return {key: leaf for part in parts for key, leaf in part.items()}
+
+
+def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
+    """Every arm's time over the reference's of its group (``group: arm``), by name.
+
+    Groups of different data did not read the same rows, and need not: each is compared by itself.
+    """
+    found: dict[str, Estimate] = {}
+    for group, own in by_group(trials).items():
+        samples = gather(own)
+        base = samples.pop(f"{group}: {reference}" if group else reference)
+        found |= {f"{name} beside {reference}": ratio_of(blocks, base) for name, blocks in samples.items()}
+    return found
