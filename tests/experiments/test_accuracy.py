@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from microflow.datasets import DATA_TYPES, GeneratedBatch, generate
-from microflow.experiments.accuracy import Accuracy, Counts, by_regulation, measure_accuracy
+from microflow.experiments.detection import Accuracy, Counts, by_regulation, measure_accuracy
 
 
 @pytest.mark.parametrize("data_type", DATA_TYPES)

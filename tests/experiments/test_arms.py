@@ -10,8 +10,8 @@ from typing import Any
 
 from microflow.compliance import load_policy
 from microflow.experiments import rq2
-from microflow.experiments.arms import throughput
-from microflow.experiments.reproducible import REPRODUCIBLE, answers_of
+from microflow.experiments.work import throughput
+from microflow.lab.reproduction import REPRODUCIBLE, answers_of
 
 
 @contextmanager

@@ -9,15 +9,24 @@ import psycopg2
 import pytest
 
 from microflow.errors import MicroflowError, TimingContaminationError
-from microflow.experiments.contamination import WORKS, matrix, penalties, trial
-from microflow.experiments.intrusions import CLEAN, INTRUSIONS, RECORDS_PER_PROGRESS, Place, open_place
+from microflow.experiments.contamination import (
+    CLEAN,
+    INTRUSIONS,
+    RECORDS_PER_PROGRESS,
+    WORKS,
+    Place,
+    matrix,
+    open_place,
+    penalties,
+    trial,
+)
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.statistics import Verdict
+from microflow.lab.trials import Trial, run_trials
 from microflow.timing.clock import PhaseClock
-from microflow.timing.comparisons import Verdict
 from microflow.timing.guard import PurityGuard
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Trial, run_trials
 
 pytestmark = pytest.mark.database
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from microflow.experiments import cores
-from microflow.experiments.matrix import Matrix
-from microflow.experiments.results import Results
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
+from microflow.lab.experiment import Matrix
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import Results
+from microflow.lab.trials import Planned, Trial
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Planned, Trial
 
 
 def made_up(matrix: Matrix, fixed_s: float, slope_s: float, local_ns: float) -> Results:

@@ -9,19 +9,19 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-
-from microflow.experiments import contamination, detection, rq1, rq2, scalability, timing_separation, whole_job
-from microflow.experiments.answers import per_cent, rounded
-from microflow.experiments.arms import throughput
-from microflow.experiments.matrix import PROFILES, Matrix
 from microflow.experiments.privacy_utility import frontier_frame
 from microflow.experiments.privacy_utility import trial as attack
-from microflow.experiments.results import Results
-from microflow.timing.comparisons import Verdict
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
+
+from microflow.experiments import contamination, detection, rq1, rq2, scalability, timing_separation, whole_job
+from microflow.experiments.work import throughput
+from microflow.lab.experiment import PROFILES, Matrix
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.report import per_cent, rounded
+from microflow.lab.results import Results
+from microflow.lab.statistics import Verdict
+from microflow.lab.trials import Planned, Trial
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Planned, Trial
 
 QUESTIONS = (timing_separation, rq1, rq2, scalability)
 TOKENS = {"method": {"method": "tokenization"}, "data_type": "healthcare", "seed": 5}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from microflow.experiments import arms, detection, privacy_utility, whole_job
-from microflow.experiments.sources import DataChecksum, data_checksum, source
+from microflow.experiments.work import DataChecksum, data_checksum, source
 
 CONFIG = {
     "data_type": "healthcare", "rows": 1_500, "seed": 5, "method": {"method": "tokenization"}, "engine": "local",

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from microflow.experiments import sustained
-from microflow.experiments.arms import sustainable
-from microflow.experiments.results import Results
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
+from microflow.experiments.work import sustainable
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import Results
+from microflow.lab.trials import Trial
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Trial
 
 
 def test_a_trial_keeps_every_probe() -> None:

@@ -14,19 +14,18 @@ import pytest
 from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments import transport
-from microflow.experiments.arms import throughput
-from microflow.experiments.matrix import PROFILES
-from microflow.experiments.results import Results
-from microflow.experiments.runner import Progress
+from microflow.experiments.work import throughput
+from microflow.lab.experiment import PROFILES
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import Progress, Results
+from microflow.lab.trials import Planned, Trial
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.contract import ProcessingSpec
 from microflow.schema import Record
 from microflow.storm.acks import Acks
 from microflow.storm.trial import StormTrial
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Planned, Trial
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}
 STORM = WORK | {"engine": "storm", "pipeline": "stream", "paced": 40, "load": 200}

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from microflow.experiments import rq1, rq2, scalability, timing_separation
-from microflow.experiments.matrix import Matrix, config_hash
-from microflow.experiments.runner import is_series
+from microflow.lab.experiment import Matrix, config_hash
+from microflow.lab.machine import Machine
+from microflow.lab.results import is_series
+from microflow.lab.trials import Planned
 from microflow.store.experiments import ExperimentStore
 from microflow.store.server import create_database, drop_database
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Planned
 
 TYPES = ("healthcare", "financial")
 

@@ -7,13 +7,13 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from microflow.figures.numbers import macro, numbers_tex
 
 from microflow.errors import MicroflowError
 from microflow.experiments import detection
-from microflow.experiments.runner import run_matrix
 from microflow.figures.catalogue import FIGURES, draw_all, plate
-from microflow.figures.numbers import macro, numbers_tex
 from microflow.figures.paper import answers_table, write_tables
+from microflow.lab.results import run_matrix
 from microflow.store.experiments import ExperimentStore
 
 

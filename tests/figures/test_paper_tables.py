@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from microflow.experiments import contamination, rq1, rq2
-from microflow.experiments.runner import run_matrix
 from microflow.figures.paper import contamination_table, pipelines_table, throughput_table
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import run_matrix
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
 
 pytestmark = pytest.mark.database
@@ -31,7 +31,7 @@ def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experi
         factor = FACTORS.get(config.get("intrusion", config.get("pipeline")), 1.0)
         return Launch({"samples": (1_000 * factor * rng.lognormal(0, 0.001, 4)).tolist()}, Machine.here(), 0, 0, usage)
 
-    monkeypatch.setattr("microflow.timing.trials.launch", launched)
+    monkeypatch.setattr("microflow.lab.trials.launch", launched)
     with ExperimentStore(database_url) as opened:
         for matrix in (contamination.matrix("quick"), rq1.throughput("quick"), rq2.speed("quick")):
             run_matrix(matrix, opened)

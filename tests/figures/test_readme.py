@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from microflow.cli import cli
 from microflow.errors import MicroflowError
-from microflow.experiments.reproduce import bundled
 from microflow.figures.paper import ANSWERS, TABLES
 from microflow.figures.readme import MARKED, results_block, with_block
+from microflow.lab.reproduction import bundled
 from microflow.store.experiments import ExperimentStore
 
 README = Path(__file__).resolve().parents[2] / "README.md"

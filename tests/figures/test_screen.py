@@ -6,14 +6,13 @@ import re
 from types import ModuleType
 
 import pytest
+from microflow.figures.screen import scaling_table, table_or_reason
 
 from microflow.errors import SetupError
 from microflow.experiments import cores, scalability, transport
-from microflow.experiments.results import Results
-from microflow.experiments.runner import Skipped
 from microflow.figures import screen
 from microflow.figures.paper import TABLES
-from microflow.figures.screen import scaling_table, table_or_reason
+from microflow.lab.results import Results, Skipped
 from microflow.store.experiments import ExperimentStore
 
 OPTIONAL = pytest.mark.parametrize(("name", "experiment"), [("storm", transport), ("cores", cores)])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from microflow.figures.storm import storm_table
 
 from microflow.experiments import rq1, transport
-from microflow.experiments.results import Results
 from microflow.figures.catalogue import plate
-from microflow.figures.storm import storm_table
+from microflow.lab.results import Results
 from microflow.store.experiments import ExperimentStore
 
 pytestmark = pytest.mark.database

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from microflow.errors import MicroflowError
-from microflow.experiments.estimates import fit_power_law, typical
+from microflow.lab.statistics import fit_power_law, typical
 
 
 def test_typical_covers_at_95_per_cent() -> None:

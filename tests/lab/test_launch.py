@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from microflow.errors import MicroflowError, SetupError
-from microflow.timing.launch import launch, run_in_fresh_process
+from microflow.lab.launch import launch, run_in_fresh_process
 
 TARGETS = """
 import os, subprocess, sys, time

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.errors import MicroflowError
-from microflow.experiments.matrix import Matrix, config_hash, grid, scale_of
-from microflow.timing.trials import Arm, Planned, again
+from microflow.lab.experiment import Matrix, config_hash, grid, scale_of
+from microflow.lab.trials import Arm, Planned, again
 
 BATCH = Arm("batch", "module:function", {"rows": 10, "data_type": "iot"})
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.errors import MicroflowError
-from microflow.timing import feeds
-from microflow.timing.open_loop import OpenLoop, OpenLoopRun, Portions, as_it_comes, full_microflows, stream
-from microflow.timing.schedules import poisson, steady
+from microflow.lab import arrivals
+from microflow.lab.arrivals import poisson, steady
+from microflow.lab.open_loop import OpenLoop, OpenLoopRun, Portions, stream
 
 MS = 1_000_000
 
@@ -103,8 +103,8 @@ def test_a_dispatcher_is_told_what_serving_took() -> None:
 def test_a_batch_waits_for_its_records() -> None:
     """Full microflows cost the wait to fill them: the mean latency is half of it, the adaptive system pays nothing."""
     schedule = steady(10_000, 2)
-    batch = OpenLoop(schedule).simulate(full_microflows(), lambda due: due, service_ns=lambda _: 1)
-    adaptive = OpenLoop(schedule).simulate(as_it_comes(), lambda due: due, service_ns=lambda _: 1)
+    batch = OpenLoop(schedule).simulate(Portions(1_000, 1_000), lambda due: due, service_ns=lambda _: 1)
+    adaptive = OpenLoop(schedule).simulate(Portions(1, 1_000), lambda due: due, service_ns=lambda _: 1)
     assert batch.latencies_ns().mean() == pytest.approx(50 * MS, rel=0.02)
     assert adaptive.latencies_ns().max() == 1
 
@@ -188,7 +188,7 @@ def test_a_real_run_serves_everything_once_and_in_order() -> None:
         return due
 
     schedule = poisson(40_000, 0.5, seed=1)
-    run = OpenLoop(schedule).run(as_it_comes(), serve)
+    run = OpenLoop(schedule).run(Portions(1, 1_000), serve)
     assert seen == list(range(len(schedule)))
     assert run.unserved == 0
     assert run.latencies_ns().min() >= 0
@@ -204,16 +204,16 @@ def test_the_generator_does_not_wait_for_the_system(monkeypatch: pytest.MonkeyPa
             time.sleep(0.6)
         return due
 
-    popen = feeds.subprocess.Popen
+    popen = arrivals.subprocess.Popen
 
     def with_a_narrow_pipe(*args: object, **options: object) -> object:
         process = popen(*args, **options)
         fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 4_096)
         return process
 
-    monkeypatch.setattr(feeds.subprocess, "Popen", with_a_narrow_pipe)
+    monkeypatch.setattr(arrivals.subprocess, "Popen", with_a_narrow_pipe)
     schedule = steady(30_000, 0.5)
-    run = OpenLoop(schedule).run(as_it_comes(), serve)
+    run = OpenLoop(schedule).run(Portions(1, 1_000), serve)
     assert run.unserved == 0
     assert run.latencies_ns()[: len(schedule) // 2].min() >= 300 * MS
     # Had the full pipe held the generator up, it would have slept along for most of the 600 ms.
@@ -223,8 +223,8 @@ def test_the_generator_does_not_wait_for_the_system(monkeypatch: pytest.MonkeyPa
 def test_no_process_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of the system under test ends the load generator too."""
     started = []
-    popen = feeds.subprocess.Popen
-    monkeypatch.setattr(feeds.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    popen = arrivals.subprocess.Popen
+    monkeypatch.setattr(arrivals.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
 
     def serve(due: range) -> range:
         raise KeyError
@@ -237,8 +237,8 @@ def test_no_process_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -
 def test_a_generator_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose load stopped is not a run."""
     started = []
-    popen = feeds.subprocess.Popen
-    monkeypatch.setattr(feeds.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    popen = arrivals.subprocess.Popen
+    monkeypatch.setattr(arrivals.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
 
     def serve(due: range) -> range:
         os.kill(started[0].pid, 9)

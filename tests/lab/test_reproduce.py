@@ -16,18 +16,18 @@ from scipy import stats
 
 from microflow.cli import cli
 from microflow.errors import MicroflowError
-from microflow.experiments import detection, rq1, rq2, scalability, timing_separation
-from microflow.experiments.bundle import export_bundle
-from microflow.experiments.matrix import PROFILES, Matrix
-from microflow.experiments.reproduce import Agreement, repeated, reproduce, select
-from microflow.experiments.reproducible import REPRODUCIBLE, Reproducible, answers_of, beside
-from microflow.experiments.runner import Progress, run_matrix
+from microflow.experiments import all_experiments, select
+from microflow.lab.bundle import export_bundle
+from microflow.lab.experiment import Experiment, Matrix
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.report import Answer
+from microflow.lab.reproduction import Agreement, answers_of, beside, repeated, reproduce
+from microflow.lab.results import Progress, run_matrix
+from microflow.lab.trials import Arm, Planned, Trial
 from microflow.store.experiments import ExperimentStore
 from microflow.store.server import create_database, drop_database
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Arm, Planned, Trial
 
 ECHO = "builtins:dict"
 #: Two arms with known times: one takes twice the other's.
@@ -41,9 +41,22 @@ MATRIX = Matrix(
 )
 
 
-QUESTION = Reproducible(
-    lambda _: MATRIX, ("rows", "output_checksum", "loss"), lambda found: beside(found.trials, "fast")
-)
+def made(matrix: Matrix, **changes: Any) -> Experiment:
+    """An experiment with this matrix whose analysis nobody asks for."""
+    given = Experiment(
+        name=matrix.experiment,
+        asks="Again?",
+        notebook="rq1",
+        matrix=lambda _: matrix,
+        frame=lambda found: found.frame,
+        answer=lambda _: Answer(""),
+        same=("rows", "output_checksum", "loss"),
+        ratios=lambda found: beside(found.trials, "fast"),
+    )
+    return replace(given, **changes)
+
+
+QUESTION = made(MATRIX)
 
 
 @pytest.fixture
@@ -120,7 +133,7 @@ def test_arms_that_differed_have_no_ratio(recorded: ExperimentStore) -> None:
 @pytest.mark.database
 def test_what_is_not_recorded_is_a_difference_or_an_error(recorded: ExperimentStore) -> None:
     """Another configuration than the recorded one is said, not run; with no recording at all there is nothing to do."""
-    grown = Reproducible(lambda _: replace(MATRIX, blocks=3), QUESTION.answers, QUESTION.ratios)
+    grown = made(replace(MATRIX, blocks=3))
     with repeated(recorded, "smoke") as store, pytest.raises(MicroflowError, match="nothing is recorded"):
         next(reproduce(recorded, store, "smoke", [QUESTION]))
     run_matrix(MATRIX, recorded)
@@ -132,7 +145,7 @@ def test_what_is_not_recorded_is_a_difference_or_an_error(recorded: ExperimentSt
 @pytest.mark.database
 def test_what_need_not_be_recorded_is_left_out(recorded: ExperimentStore) -> None:
     """An optional experiment without a recording is no difference; the others are still repeated."""
-    missing = Reproducible(lambda _: replace(MATRIX, seed=9), QUESTION.answers, QUESTION.ratios, optional=True)
+    missing = made(replace(MATRIX, seed=9), optional=True)
     run_matrix(MATRIX, recorded)
     with repeated(recorded, "smoke") as store:
         (only,) = reproduce(recorded, store, "smoke", [missing, QUESTION])
@@ -162,7 +175,7 @@ def test_a_repetition_that_was_stopped_continues(recorded: ExperimentStore, monk
         # A process of its own would look at the work tree anew: a commit just now would make the first half stale.
         return Launch(config, Machine.here(), 0, 0, ResourceUsage(1.0, 1.0, 1, 1))
 
-    monkeypatch.setattr("microflow.timing.trials.launch", launched)
+    monkeypatch.setattr("microflow.lab.trials.launch", launched)
     run_matrix(MATRIX, recorded)
 
     def stop(progress: Progress) -> None:
@@ -183,8 +196,8 @@ def test_real_trials_are_repeated_by_the_command(
 ) -> None:
     """Detection and attacks of the smallest size, from a bundle: status 0; with other data, 1 and the line."""
     monkeypatch.setenv("DATABASE_URL", recorded.url)
-    for matrix in (detection.matrix("smoke"), rq2.privacy("smoke")):
-        run_matrix(matrix, recorded)
+    for one in select(["detection", "rq2-privacy"]):
+        run_matrix(one.matrix("smoke"), recorded)
     export_bundle(recorded, tmp_path / "good.zip")
     kept = tmp_path / "mine.zip"
     command = ["experiments", "reproduce", "--profile", "smoke", "--only", "detection"]
@@ -200,20 +213,16 @@ def test_real_trials_are_repeated_by_the_command(
     assert changed.output.endswith("\n1 difference\n")
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_experiment_is_repeated_but_the_burst(profile: str) -> None:
-    """A new experiment must say what has to come out again; names that nobody runs end in a hint."""
-    questions = (timing_separation, rq1, rq2, scalability)
-    run = {matrix.experiment for one in questions for matrix in one.matrices(profile)}
-    assert run - {one.matrix(profile).experiment for one in REPRODUCIBLE} == {"rq1-bursts"}
-    with pytest.raises(MicroflowError, match="no experiment 'rq3' to repeat"):
-        select(profile, ["rq3"])
+def test_names_that_nobody_runs_end_in_a_hint() -> None:
+    """A typing error names the experiments there are."""
+    with pytest.raises(MicroflowError, match="no experiment 'rq3'"):
+        select(["rq3"])
 
 
 @pytest.mark.database
-@pytest.mark.parametrize("question", REPRODUCIBLE, ids=lambda one: one.matrix("smoke").experiment)
+@pytest.mark.parametrize("question", [one for one in all_experiments() if not one.optional], ids=lambda one: one.name)
 def test_real_trials_hold_the_answers_that_are_compared(
-    question: Reproducible, database_url: str, monkeypatch: pytest.MonkeyPatch
+    question: Experiment, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that no result has would compare nothing, silently."""
     monkeypatch.setenv("DATABASE_URL", database_url)
@@ -221,5 +230,5 @@ def test_real_trials_hold_the_answers_that_are_compared(
     arm = question.matrix("smoke").arms[0]
     module, _, target = arm.target.partition(":")
     found = getattr(import_module(module), target)(arm.config | {"seed": 1})
-    for name in question.answers:
+    for name in question.same:
         assert answers_of(found, (name,)), name

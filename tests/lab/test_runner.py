@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.experiments.matrix import Matrix, Precision
-from microflow.experiments.results import IncompleteError, Results
-from microflow.experiments.runner import Progress, run_matrix
+from microflow.lab.experiment import Matrix, Precision
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import IncompleteError, Progress, Results, run_matrix
+from microflow.lab.statistics import log_ratio
+from microflow.lab.trials import Arm, gather
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.statistics import log_ratio
-from microflow.timing.trials import Arm, gather
 
 pytestmark = pytest.mark.database
 
@@ -131,7 +130,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
         return Launch(restless(config), Machine.here(), 0.0, 0.0, usage)
 
-    monkeypatch.setattr("microflow.timing.trials.launch", launched)
+    monkeypatch.setattr("microflow.lab.trials.launch", launched)
 
 
 @pytest.mark.usefixtures("_in_this_process")
@@ -184,7 +183,7 @@ def test_trials_of_another_machine_are_not_merged(store: ExperimentStore, monkey
     elsewhere = replace(Machine.here(), cpu_model="another")
     usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
     monkeypatch.setattr(
-        "microflow.timing.trials.launch", lambda *_, **__: Launch({"samples": [1.0]}, elsewhere, 0.0, 0.0, usage)
+        "microflow.lab.trials.launch", lambda *_, **__: Launch({"samples": [1.0]}, elsewhere, 0.0, 0.0, usage)
     )
     assert run_matrix(matrix, store).ran == 8
     with pytest.raises(MicroflowError, match="unlike machines cannot be merged: cpu_model differ"):

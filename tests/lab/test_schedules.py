@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from microflow.timing.schedules import bursts, poisson, steady
+from microflow.lab.arrivals import bursts, poisson, steady
 
 
 def test_poisson_gaps_are_exponential() -> None:

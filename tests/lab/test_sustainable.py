@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from microflow.timing.open_loop import OpenLoop, stream
-from microflow.timing.schedules import poisson
-from microflow.timing.sustainable import Objective, Probe, find_sustainable, judge
+from microflow.lab.arrivals import poisson
+from microflow.lab.open_loop import Objective, OpenLoop, Probe, find_sustainable, judge, stream
 
 MS = 1_000_000
 
@@ -37,9 +36,39 @@ def test_a_tight_objective_is_reached_earlier() -> None:
 def test_the_ends_of_the_range_are_told_apart() -> None:
     """Nothing sustained is 0; everything sustained is a lower bound and says so."""
     none = find_sustainable(server(50_000, Objective(p99_ns=MS)), 100, 1_000)
-    assert (none.rate, len(none.probes)) == (0, 1)
+    assert none.rate == 0
+    assert [round(probe.rate, 1) for probe in none.probes] == [100, 50, 25, 12.5, 6.2, 3.1]
     everything = find_sustainable(server(1, Objective(p99_ns=MS)), 100, 1_000)
     assert (everything.rate, everything.bounded) == (1_000, False)
+
+
+def test_the_search_is_bracketed_by_a_real_failure() -> None:
+    """Where the lower end is not sustained, it goes down; what is found has a failed rate just above it."""
+    found = find_sustainable(server(1_000, Objective(p99_ns=10_000 * MS)), 1_500, 3_000)
+    failed = min(probe.rate for probe in found.probes if not probe.sustained)
+    assert found.bounded
+    assert 900 <= found.rate < failed <= 1.05 * found.rate
+
+
+def test_what_a_short_run_let_through_a_long_one_must_confirm() -> None:
+    """The confirmed rate passed the longer run itself, never one above it; what never passes is nothing."""
+
+    def short(rate: float) -> Probe:
+        return Probe(rate, 0, 0.0, 0, rate <= 1_000)
+
+    def long(rate: float) -> Probe:
+        return Probe(rate, 0, 0.0, 0, rate <= 900)
+
+    found = find_sustainable(short, 500, 2_000, confirm=long)
+    assert 850 <= found.rate <= 900
+    assert found.probes[-1].sustained
+    assert find_sustainable(short, 500, 2_000, confirm=lambda rate: Probe(rate, 0, 1.0, 0, False)).rate == 0
+
+
+def test_no_rate_above_the_upper_end_is_tried() -> None:
+    """The engine's own rate at saturation bounds the search."""
+    found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, True), 500, 2_000)
+    assert max(probe.rate for probe in found.probes) == found.rate == 2_000
 
 
 def test_unserved_records_are_not_sustained() -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.trials import Arm, Planned, Trial, again, gather, plan, run_trials
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Arm, Planned, Trial, again, gather, plan, run_trials
 
 A, B, C = (Arm(name, "builtins:dict", {"samples": [1.0, 2.0]}) for name in "abc")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from microflow.timing.warmup import find_warm_up
+from microflow.lab.trials import find_warm_up
 
 
 @pytest.mark.parametrize("slow", [1, 3, 8])

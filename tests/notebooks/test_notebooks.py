@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from microflow.errors import InputError, MicroflowError
-from microflow.experiments.matrix import PROFILES
-from microflow.experiments.notebooks import EXPERIMENTS, execute, parameters_of
+from microflow.lab.experiment import PROFILES
+from microflow.cli.notebooks import EXPERIMENTS, execute, parameters_of
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pytest
 
 from microflow.anonymize.contract import Method
+from microflow.lab.arrivals import poisson, steady
+from microflow.lab.open_loop import OpenLoopRun
+from microflow.lab.oracle import oracle
 from microflow.processors import ProcessingSpec
 from microflow.processors.costs import Costs
 from microflow.processors.live import Service, Workload, ahead_of, measured_costs, serve_open_loop, simulate, urgent_of
-from microflow.processors.oracle import oracle
 from microflow.processors.router import AdaptiveRouter, Objectives, RandomRouter, Route, Router, StaticRouter
 from microflow.processors.urgency import Urgency
 from microflow.settings import MORSEL_ROWS
-from microflow.timing.open_loop import OpenLoopRun
-from microflow.timing.schedules import poisson, steady
 
 COSTS = Costs(single=10_000, fixed=250_000, each=500)
 STREAM_CAPACITY = 1e9 / COSTS.single

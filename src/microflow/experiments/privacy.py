@@ -19,7 +19,7 @@ from microflow.anonymize.contract import Method, Scope
 from microflow.assess import Assessment, assess
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
-from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
+from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, per_cent
 from microflow.lab.trials import Arm
 from microflow.microflows import Microflow
@@ -339,6 +339,7 @@ PRIVACY = Experiment(
     answer=answer,
     same=_SAME,
     tables={"methods": table, "aggregates": aggregates_table},
+    claims=(Claim(r"(eleven|thirteen|fourteen) settings|settings of three methods"),),
     plot=Plot(
         "privacy-utility",
         "frontier",

@@ -36,7 +36,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _HINT = "microflow experiments export makes one"
 _TRIALS = re.compile(r"trials/[a-z0-9][a-z0-9_-]{0,62}\.jsonl")
 #: Bounds of what is believed of a file from outside, in bytes; recorded samples shrink to about a sixth.
-_MOST_METADATA, _MOST_LINE, _MOST_FILE, _MOST_RATIO, _PIECE = 2**23, 2**26, 2**31, 100, 2**20
+_MOST_METADATA, _MOST_LINE, _MOST_FILE, _MOST_RATIO, _PIECE = 2**23, 2**23, 2**28, 100, 2**20
 #: Letters of somebody else's text in a message.
 _SAID = 120
 
@@ -80,7 +80,7 @@ class _TrialLine(msgspec.Struct, forbid_unknown_fields=True):
     machine: dict[str, Any]
     versions: dict[str, str]
     git: _Name
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     samples: dict[_Name, list[_Number]]
 
 
