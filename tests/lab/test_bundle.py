@@ -108,7 +108,6 @@ HOSTILE = {
     "text of JSON's nested depth": ({"trials/made.jsonl": b"[" * 100_000}, None),
     "not JSON": ({"trials/made.jsonl": (GOOD + "\n{").encode()}, None),
     "not text": ({"trials/made.jsonl": GOOD.encode() + b"\n\xff\xfe"}, None),
-    "a zero byte in a result": (lines({"metrics": {**LINE["metrics"], "result": {"note": "a\0b"}}}), None),
     "path traversal": ({"../../escaped.jsonl": GOOD.encode()}, None),
     "an absolute path": ({"/tmp/escaped.jsonl": GOOD.encode()}, None),
     "a folder too deep": ({"trials/a/b.jsonl": GOOD.encode()}, None),
@@ -118,34 +117,40 @@ HOSTILE = {
     "metadata without a graph": ({}, {"graph": []}),
     "metadata that are no JSON": ({}, "{"),
     "a graph of texts": ({}, {"@graph": ["File"]}),
-    "a zip bomb": ({"trials/made.jsonl": b" " * 300_000_000}, None),
+    "a zip bomb": ({"trials/made.jsonl": b" " * 60_000_000}, None),
     "one endless line": ({"trials/made.jsonl": random.Random(1).randbytes(5_000_000).hex().encode()}, None),
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def empty(database_url: str) -> Iterator[ExperimentStore]:
+    """A database that stays empty, because everything is refused."""
+    name = f"microflow_test_{uuid.uuid4().hex[:12]}"
+    with ExperimentStore(create_database(database_url, name)) as store:
+        yield store
+    drop_database(database_url, name)
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_bundle_is_one_line_and_leaves_nothing(
-    kind: str, elsewhere: ExperimentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hostile_bundle_is_one_line_and_leaves_nothing(kind: str, empty: ExperimentStore, tmp_path: Path) -> None:
     """One clear error of ours, a single line, by the command; no trial of the bundle stays; memory is bounded."""
     path = bundle_of(tmp_path / "hostile.zip", *HOSTILE[kind])
-    monkeypatch.setenv("DATABASE_URL", elsewhere.url)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(MicroflowError) as refused:
-        import_bundle(elsewhere, path)
+        import_bundle(empty, path)
     assert "\n" not in refused.value.message
-    assert elsewhere.experiments() == [] or elsewhere.trials("made").empty
+    assert empty.experiments() == []
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
     assert not (tmp_path.parent / "escaped.jsonl").exists()
 
 
 @pytest.mark.parametrize("size", [0, 10, 200, -30])
-def test_a_truncated_bundle_is_refused(size: int, elsewhere: ExperimentStore, tmp_path: Path) -> None:
+def test_a_truncated_bundle_is_refused(size: int, empty: ExperimentStore, tmp_path: Path) -> None:
     """Cut anywhere, the archive is no archive."""
     whole = bundle_of(tmp_path / "whole.zip", lines()).read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[:size])
     with pytest.raises(InputError, match="not a results bundle"):
-        import_bundle(elsewhere, tmp_path / "cut.zip")
+        import_bundle(empty, tmp_path / "cut.zip")
 
 
 def test_a_good_bundle_made_by_hand_is_taken(elsewhere: ExperimentStore, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def stuck(config):
 @pytest.fixture(autouse=True)
 def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trial_targets.py").write_text(TARGETS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
 
 def test_the_answer_comes_back_whatever_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
