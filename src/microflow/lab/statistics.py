@@ -170,10 +170,15 @@ def _verdict(mean: float, p_different: float, p_equivalent: float, floor: float)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979), in the order given."""
-    from statsmodels.stats.multitest import multipletests
+    """p-values corrected for their number (Holm 1979), in the order given.
 
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    As `statsmodels.stats.multitest.multipletests` has them, which collects garbage at every call (0.1 s).
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected.tolist()
 
 
 def log_ratio(
@@ -202,7 +207,7 @@ def log_ratio(
 
 def _paired_tests(ratios: Floats, margin: float) -> tuple[float, float]:
     """P of the t-test for a mean other than 0, and of TOST for one inside the margin."""
-    if float(ratios.std()) <= np.finfo(np.float64).eps * max(1.0, float(np.abs(ratios).max())):
+    if float(ratios.std()) <= 1e-12 * max(1.0, float(np.abs(ratios).max())):
         mean = abs(float(ratios.mean()))  # no spread at all: the tests' statistics are 0 or infinite
         return float(mean == 0), float(mean >= math.log1p(margin))
     from scipy.stats import ttest_1samp
