@@ -10,7 +10,8 @@ import pytest
 
 from microflow.errors import InputError, MicroflowError
 from microflow.lab.experiment import PROFILES
-from microflow.cli.notebooks import EXPERIMENTS, execute, parameters_of
+from microflow.cli.notebooks import execute, parameters_of
+from microflow.experiments import NOTEBOOKS as RUN
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -23,7 +24,7 @@ def code_of(notebook: Path) -> ast.Module:
 
 def test_all_the_questions_have_a_notebook() -> None:
     """What `make experiments` runs is there, and `explore` beside it."""
-    assert {path.stem for path in ALL} == {*EXPERIMENTS, "explore"}
+    assert {path.stem for path in ALL} == {*RUN, "explore"}
 
 
 @pytest.mark.parametrize("notebook", ALL, ids=lambda path: path.stem)
@@ -51,7 +52,7 @@ def test_every_parameter_is_read(notebook: Path) -> None:
     assert all(names.count(name) >= 2 for name in declared), declared
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", RUN)
 def test_the_profile_reaches_every_experiment(name: str) -> None:
     """`--profile` is a parameter of each notebook, and its default is the one that takes seconds."""
     assert parameters_of(NOTEBOOKS / f"{name}.ipynb")["profile"].strip("\"'") == PROFILES[0]

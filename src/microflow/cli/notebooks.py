@@ -8,10 +8,7 @@ from typing import Any
 
 from microflow.errors import InputError, MicroflowError
 
-__all__ = ["EXPERIMENTS", "execute", "parameters_of"]
-
-#: In the order in which they run; the last one draws what the others have measured.
-EXPERIMENTS = ("timing_separation", "rq1", "rq2", "scalability", "figures")
+__all__ = ["execute", "parameters_of"]
 
 
 def parameters_of(notebook: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SetupError
 from microflow.lab.experiment import Experiment, Matrix, config_hash, plan_of, settled
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine, refuse_unlike
@@ -177,10 +177,19 @@ class Skipped:
 def run_experiment(
     experiment: Experiment, profile: str, store: ExperimentStore, *, force: bool = False
 ) -> Progress | Skipped:
-    """Run an experiment's matrix, or say why this machine cannot."""
+    """Run an experiment's matrix, or say why this machine cannot; an optional one that will not start is left out.
+
+    Raises:
+        MicroflowError: a trial failed, or its answer is not to be recorded.
+    """
     if reason := experiment.missing():
         return Skipped(experiment.name, reason)
-    return run_matrix(experiment.matrix(profile), store, force=force)
+    try:
+        return run_matrix(experiment.matrix(profile), store, force=force)
+    except SetupError as error:
+        if not experiment.optional:
+            raise
+        return Skipped(experiment.name, str(error))
 
 
 def run_matrix(

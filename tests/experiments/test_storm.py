@@ -13,12 +13,12 @@ import pytest
 
 from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import MicroflowError, SetupError
-from microflow.experiments import transport
+from microflow.experiments import storm
 from microflow.experiments.work import throughput
 from microflow.lab.experiment import PROFILES
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
-from microflow.lab.results import Progress, Results
+from microflow.lab.results import Progress, Results, Skipped, run_experiment
 from microflow.lab.trials import Planned, Trial
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.contract import ProcessingSpec
@@ -61,7 +61,7 @@ def carried(outcome: StormTrial, *, spoilt: bool = False) -> Callable[..., Storm
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_arms_have_the_same_rows_and_the_burst_is_long_enough(profile: str) -> None:
     """Checksums of data are compared within a block; every slice of the burst has records."""
-    arms = transport.matrix(profile).arms
+    arms = storm.matrix(profile).arms
     assert len({arm.config["rows"] for arm in arms}) == 1
     for arm in arms:
         assert arm.config["rows"] - arm.config.get("paced", 0) > 100
@@ -69,14 +69,14 @@ def test_all_arms_have_the_same_rows_and_the_burst_is_long_enough(profile: str) 
 
 def test_rows_over_the_transport_have_the_checksums_of_the_engine_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over JSON and in another order it is the same release; one row that is another's is not."""
-    monkeypatch.setattr(transport, "storm_trial", carried(WHOLE))
-    found, here = transport.trial(STORM), throughput(HERE)
+    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(WHOLE))
+    found, here = storm.trial(STORM), throughput(HERE)
     for name in ("data_checksum", "output_checksum", "violations"):
         assert found[name] == here[name]
     assert found["samples"] == [10.0] * 12
     assert len(found["latency_ns"]) == 40
-    monkeypatch.setattr(transport, "storm_trial", carried(WHOLE, spoilt=True))
-    assert transport.trial(STORM)["output_checksum"] != here["output_checksum"]
+    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(WHOLE, spoilt=True))
+    assert storm.trial(STORM)["output_checksum"] != here["output_checksum"]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_nothing_is_returned_of_another_answer_or_a_disturbed_run(
     outcome: StormTrial, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not returned cannot be recorded."""
-    monkeypatch.setattr(transport, "storm_trial", carried(outcome))
+    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(outcome))
     with pytest.raises(MicroflowError, match=message):
-        transport.trial(STORM)
+        storm.trial(STORM)
 
 
 def made_up() -> Results:
@@ -106,7 +106,7 @@ def made_up() -> Results:
         samples = [cost.get(turn.arm.name, 1e6) * (1 + turn.block / 100)] * 12
         return {"samples": samples, "latency_ns": [2e6] * 98 + [50e6] * 2, "data_checksum": "a"}
 
-    matrix = transport.matrix("quick")
+    matrix = storm.matrix("quick")
     trials = [Trial(turn, Launch(result(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
     return Results(matrix, tuple(trials))
 
@@ -114,26 +114,27 @@ def made_up() -> Results:
 def test_rates_ratios_and_latencies_are_those_of_the_trials() -> None:
     """Ratios are paired by block, so what all arms of a block share is not noise; in process there is no latency."""
     results = made_up()
-    rows = {row["arm"]: row for row in transport.frame(results).to_dict("records")}
-    storm = rows["Storm stream"]
+    rows = {row["arm"]: row for row in storm.frame(results).to_dict("records")}
+    found = rows["Storm stream"]
     times = 1e6 * (1 + np.arange(results.matrix.blocks) / 100)
-    assert storm["rate"] == pytest.approx(1e9 / np.exp(np.log(times).mean()))
-    assert storm["low"] < storm["rate"] < storm["high"]
-    assert (storm["over_stream"].value, storm["over_batch"].value) == pytest.approx((100, 200))
-    assert storm["over_stream"].low == pytest.approx(100)
-    assert (storm["p50_ms"], storm["p99_ms"]) == (2.0, 50.0)
+    assert found["rate"] == pytest.approx(1e9 / np.exp(np.log(times).mean()))
+    assert found["low"] < found["rate"] < found["high"]
+    assert found["over_stream"].value == pytest.approx(100)
+    assert found["over_stream"].low == pytest.approx(100)
+    assert (found["p50_ms"], found["p99_ms"]) == (2.0, 50.0)
     assert np.isnan(rows["stream"]["p50_ms"])
 
 
-def test_without_jars_nothing_runs_and_the_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jars_the_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook's cell shows it; the store is not even asked."""
 
     def no_jars(_: str) -> list[Path]:
         raise SetupError("Maven is needed to fetch storm", hint="install Maven")
 
-    monkeypatch.setattr(transport, "jars", no_jars)
-    skipped = transport.run("smoke", None)
-    assert isinstance(skipped, transport.Skipped)
+    monkeypatch.setattr("microflow.jvm.maven.jars", no_jars)
+    monkeypatch.setattr("microflow.jvm.java.find_java", lambda: Path("java"))
+    skipped = run_experiment(storm.STORM, "smoke", None)
+    assert isinstance(skipped, Skipped)
     assert skipped._repr_html_().endswith("Maven is needed to fetch storm (install Maven)")
 
 
@@ -146,20 +147,22 @@ def test_a_storm_that_will_not_start_is_skipped_and_a_wrong_answer_is_not(monkey
 
         return run_matrix
 
-    monkeypatch.setattr(transport, "missing", str)
-    monkeypatch.setattr(transport, "run_matrix", ends(SetupError("the Storm topology kept dying")))
-    assert transport.run("smoke", None) == transport.Skipped("rq1-storm", "the Storm topology kept dying")
-    monkeypatch.setattr(transport, "run_matrix", ends(MicroflowError("Storm's rows are not the in-process run's")))
-    with pytest.raises(MicroflowError, match="not the in-process"):
-        transport.run("smoke", None)
+    there = replace(storm.STORM, missing=str)
+    monkeypatch.setattr("microflow.lab.results.run_matrix", ends(SetupError("the Storm topology kept dying")))
+    assert run_experiment(there, "smoke", None) == Skipped("rq1-storm", "the Storm topology kept dying")
+    with pytest.raises(SetupError):
+        run_experiment(replace(there, optional=False), "smoke", None)
+    monkeypatch.setattr("microflow.lab.results.run_matrix", ends(MicroflowError("Storm's rows are not ours")))
+    with pytest.raises(MicroflowError, match="rows are not ours"):
+        run_experiment(there, "smoke", None)
 
 
 @pytest.mark.timeout(120)
 def test_real_storm_releases_what_the_engine_in_process_does(needs_jars: Callable[[str], None]) -> None:
     """One trial of the smallest size: equal checksums, a rate from every slice, a latency for every paced record."""
     needs_jars("storm")
-    config = transport.matrix("smoke").arms[-1].config | {"seed": 4}
-    found, here = transport.trial(config), throughput(HERE | {"rows": config["rows"]})
+    config = storm.matrix("smoke").arms[-1].config | {"seed": 4}
+    found, here = storm.trial(config), throughput(HERE | {"rows": config["rows"]})
     assert (found["data_checksum"], found["output_checksum"]) == (here["data_checksum"], here["output_checksum"])
     assert len(found["latency_ns"]) == config["paced"]
     assert min(found["latency_ns"]) > 0

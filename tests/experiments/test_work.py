@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from microflow.experiments import arms, detection, privacy_utility, whole_job
+from microflow.experiments import detection, load, privacy, whole_job, work
 from microflow.experiments.work import DataChecksum, data_checksum, source
 
 CONFIG = {
@@ -23,7 +23,7 @@ def expected() -> str:
 
 @pytest.mark.parametrize(
     "trial",
-    [arms.throughput, arms.volume, detection.trial, privacy_utility.trial],
+    [work.throughput, work.volume, detection.trial, privacy.trial],
     ids=["throughput", "volume", "detection", "privacy"],
 )
 def test_a_trial_names_its_data(trial: Callable[[Mapping[str, Any]], dict[str, Any]], expected: str) -> None:
@@ -47,7 +47,7 @@ def test_a_whole_job_names_its_data(database_url: str, expected: str, monkeypatc
 
 def test_a_served_load_names_the_records_it_repeats() -> None:
     """The load generator repeats 20,000 records of the seed."""
-    found = arms.open_loop(CONFIG | {"loads": [2_000], "seconds": 0.3})
+    found = load.open_loop(CONFIG | {"loads": [2_000], "seconds": 0.3})
     (p50,), (p90,), (p99,), (worst,) = (found[f"{name}_ns"] for name in ("p50", "p90", "p99", "max"))
     assert 0 < p50 <= p90 <= p99 <= worst
     assert found["data_checksum"] == data_checksum(source(CONFIG, 20_000))
