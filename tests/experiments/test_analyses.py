@@ -1,29 +1,24 @@
-"""The questions' matrices are sound on every profile, and their analyses say what the trials say."""
+"""The experiments' analyses say what the trials say, and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from types import ModuleType
-
 import numpy as np
-import pandas as pd
 import pytest
-from microflow.experiments.privacy_utility import frontier_frame
-from microflow.experiments.privacy_utility import trial as attack
 
-from microflow.experiments import contamination, detection, rq1, rq2, scalability, timing_separation, whole_job
-from microflow.experiments.work import throughput
-from microflow.lab.experiment import PROFILES, Matrix
+from microflow.experiments import detection, experiment, load, privacy, speed, throughput, whole_job
+from microflow.experiments.privacy import bound
+from microflow.experiments.privacy import trial as attack
+from microflow.experiments.work import throughput as timed
+from microflow.lab.experiment import Matrix
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
-from microflow.lab.report import per_cent, rounded
+from microflow.lab.report import UNKNOWN, per_cent, pure_or_not, ratio_text, rounded
 from microflow.lab.results import Results
-from microflow.lab.statistics import Verdict
+from microflow.lab.statistics import Estimate, Verdict
 from microflow.lab.trials import Planned, Trial
+from microflow.processors import PIPELINES
 from microflow.timing.resources import ResourceUsage
 
-QUESTIONS = (timing_separation, rq1, rq2, scalability)
 TOKENS = {"method": {"method": "tokenization"}, "data_type": "healthcare", "seed": 5}
 
 
@@ -34,49 +29,18 @@ def made_up(matrix: Matrix, result_of: object) -> Results:
     return Results(matrix, tuple(trials))
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_every_target_exists(question: ModuleType, profile: str) -> None:
-    """Each cell names a function that can be called, and no two cells share a hash."""
-    for matrix in question.matrices(profile):
-        assert matrix.cells()
-        for arm in matrix.arms:
-            module, _, name = arm.target.partition(":")
-            assert callable(getattr(import_module(module), name))
-
-
-@pytest.mark.parametrize("matrix", [rq1.throughput, rq2.speed, contamination.matrix], ids=["rq1", "rq2", "penalty"])
-def test_a_paper_asks_for_a_precision_and_a_quick_run_does_not(matrix: Callable[[str], Matrix]) -> None:
-    """In print a pilot decides, and its reference is there in every group of arms; minutes have a fixed number."""
-    paper = matrix("paper")
-    assert paper.precision is not None
-    assert 5 < paper.blocks < paper.precision.most
-    groups = {arm.name.rpartition(": ")[0] for arm in paper.arms}
-    assert {(group, paper.precision.reference) for group in groups} <= {
-        (arm.name.rpartition(": ")[0], arm.name.rpartition(": ")[2]) for arm in paper.arms
-    }
-    assert matrix("quick").precision is matrix("smoke").precision is None
-
-
-def test_the_eleven_settings_are_those_of_the_question() -> None:
-    """k = 3, 5, 10, 15; ε = 0.1, 0.5, 1, 2; 128, 256 and 512 bits; all of them in the quick profile."""
-    assert len(rq2.SETTINGS) == 11
-    quick = {arm.config["setting"] for arm in rq2.speed("quick").arms} - {""}
-    assert quick == {one.label for one in rq2.SETTINGS}
-
-
 def test_all_arms_of_a_block_release_the_same_rows() -> None:
     """The checksum is that of the rows: three pipelines agree, another method or one row less does not."""
     base = {**TOKENS, "engine": "local", "rows": 1_500, "passes": 1, "released_alike": True}
-    found = {name: throughput(base | {"pipeline": name})["output_checksum"] for name in rq1.PIPELINES}
+    found = {name: timed(base | {"pipeline": name})["output_checksum"] for name in PIPELINES}
     assert len(set(found.values())) == 1
-    fewer = throughput(base | {"pipeline": "batch", "rows": 1_499})
-    other = throughput(base | {"pipeline": "batch", "method": {"method": "identity"}})
+    fewer = timed(base | {"pipeline": "batch", "rows": 1_499})
+    other = timed(base | {"pipeline": "batch", "method": {"method": "identity"}})
     assert len({found["batch"], fewer["output_checksum"], other["output_checksum"]}) == 3
 
 
 def test_rates_and_verdicts_are_those_of_the_trials() -> None:
-    """Ten times the time is a tenth of the rate and said to be higher; the same time is said to be no difference."""
+    """Ten times the time is a tenth of the rate and different; the same time is shown to be equivalent."""
     cost = {"stream": 10_000.0}
     rng = np.random.default_rng(1)
 
@@ -84,13 +48,13 @@ def test_rates_and_verdicts_are_those_of_the_trials() -> None:
         own = cost.get(turn.arm.name.partition(": ")[2], 1_000.0)
         return {"samples": list(own * rng.lognormal(0, 0.001, 3)), "data_checksum": turn.arm.config["data_type"]}
 
-    results = made_up(rq1.throughput("quick"), result)
-    rates = rq1.throughput_frame(results).set_index(["data_type", "arm"])["rate"]
+    results = made_up(throughput.matrix("smoke"), result)
+    rates = throughput.frame(results).set_index(["data_type", "arm"])["rate"]
     assert rates["healthcare", "batch"] == pytest.approx(1e6, rel=0.01)
-    assert rates["financial", "stream"] == pytest.approx(1e5, rel=0.01)
-    analysis = rq1.analyses(results)["healthcare"]
-    assert analysis["stream"].verdict is Verdict.HIGHER
-    assert analysis["hybrid"].verdict is Verdict.NONE
+    assert rates["healthcare", "stream"] == pytest.approx(1e5, rel=0.01)
+    analysis = throughput.analyses(results)["healthcare"]
+    assert analysis["stream"].verdict is Verdict.DIFFERENT
+    assert analysis["hybrid"].verdict is Verdict.EQUIVALENT
     assert "batch again" not in set(rates.reset_index()["arm"])
 
 
@@ -103,8 +67,8 @@ def test_a_load_without_latencies_is_left_out_and_a_backlog_is_not_sustained() -
         slope = [0.0] * (len(loads) - 2) + [0.5, 0.9]
         return {"load": loads, "p50_ns": p99, "p99_ns": p99, "slope": slope, "unserved": [0.0] * len(loads)}
 
-    matrix = rq1.latency("quick")
-    frame = rq1.latency_frame(made_up(matrix, result))
+    matrix = load.latency_matrix("quick")
+    frame = load.latency_frame(made_up(matrix, result))
     loads = matrix.arms[0].config["loads"]
     assert frame["load"].max() == loads[-2]
     assert (frame["p99_ms"] == 2.0).all()
@@ -113,19 +77,11 @@ def test_a_load_without_latencies_is_left_out_and_a_backlog_is_not_sustained() -
     }
 
 
-def test_the_exponent_of_a_linear_pipeline_is_one() -> None:
-    """Proportional times give an exponent of 1 with a narrow interval; pipelines keep their order."""
-    results = made_up(scalability.volumes("quick"), lambda turn: {"samples": [2e-6 * turn.arm.config["rows"]]})
-    frame = scalability.scaling_frame(results)
-    assert list(frame["arm"].unique()) == ["batch", "stream", "hybrid"]
-    assert frame["exponent"].to_numpy() == pytest.approx(1.0)
-
-
 def test_phases_are_medians_by_arm() -> None:
     """One row an arm, in the matrix's order, in seconds."""
     phases = {"pre": 1.0, "pure": 2.0, "post": 3.0, "residual": 0.5}
-    frame = whole_job.phases(made_up(whole_job.matrix("quick"), lambda _: {"samples": [2.0], "phases": phases}))
-    assert frame.columns.tolist() == ["arm", "pre_s", "pure_s", "post_s", "residual_s"]
+    frame = whole_job.frame(made_up(whole_job.matrix("quick"), lambda _: {"samples": [2.0], "phases": phases}))
+    assert frame.columns.tolist() == ["arm", "pre_s", "pure_s", "post_s", "residual_s", "shown"]
     assert frame["pure_s"].tolist() == [2.0] * 3
 
 
@@ -133,7 +89,7 @@ def test_detection_finds_what_was_planted() -> None:
     """A small healthcare trial recalls everything, and its counts survive the way through JSON."""
     found = detection.trial({"data_type": "healthcare", "rows": 1_000, "seed": 2})
     results = made_up(detection.matrix("smoke"), lambda _: found)
-    assert (detection.detection_frame(results)["recall"] == 1).all()
+    assert (detection.frame(results)["recall"] == 1).all()
     assert sum(one.counts.hits for one in detection.measured(results)) > 50
 
 
@@ -144,10 +100,10 @@ def test_an_attack_tells_tokens_from_classes() -> None:
     assert tokens["linkage"]["low"] > classes["linkage"]["high"]
     assert classes["k"] >= 10
     assert classes["loss"] > tokens["loss"]
-    settings = rq2.privacy("smoke")
-    frame = frontier_frame(made_up(settings, lambda turn: tokens if "bits" in turn.arm.name else classes))
+    settings = privacy.matrix("smoke")
+    frame = privacy.frame(made_up(settings, lambda turn: tokens if "bits" in turn.arm.name else classes))
     assert frame["setting"].tolist() == [arm.config["setting"] for arm in settings.arms]
-    assert not frame.drop(columns="kept").isna().to_numpy().any()
+    assert not frame.drop(columns=["kept", "kept_low", "kept_high"]).isna().to_numpy().any()
 
 
 def test_a_stream_waits_for_company_and_a_file_does_not() -> None:
@@ -158,22 +114,6 @@ def test_a_stream_waits_for_company_and_a_file_does_not() -> None:
     assert stream["k"] >= 5
     assert batch["delay_max"] == 0
     assert attack({**TOKENS, "rows": 50, "attempts": 10, "pipeline": "stream"})["delay_max"] == 0
-
-
-def test_every_volume_has_a_reference_of_its_own() -> None:
-    """Speeds at two volumes are compared with the identity at each, and the home of a setting is the first volume."""
-    matrix = rq2.speed("quick")
-    cost = {"identity": 1_000.0}
-
-    def result(turn: Planned) -> dict[str, object]:
-        own = cost.get(turn.arm.name.rpartition(": ")[2], 2_000.0 if turn.arm.config["rows"] == 10_000 else 4_000.0)
-        return {"samples": [own] * 3, "data_checksum": str(turn.arm.config["rows"])}
-
-    speeds = rq2.speed_frame(made_up(matrix, result))
-    assert len(speeds) == len(matrix.arms)
-    assert speeds[speeds["method"] == "identity"]["rate"].tolist() == pytest.approx([1e6, 1e6])
-    at_home = pd.DataFrame({"method": ["tokenization", "k_anonymity_stream"], "setting": ["128 bits", "k=5"]})
-    assert rq2.methods_frame(speeds, at_home)["rate"].tolist() == pytest.approx([5e5, 5e5])
 
 
 def test_numbers_are_said_with_three_digits() -> None:
@@ -188,3 +128,111 @@ def test_resources_are_said_for_each_record() -> None:
     assert set(frame["cpu_s"]) == {1.0}
     assert set(frame["peak_rss_bytes"]) == {2**28}
     assert set(frame["bytes_per_record"]) == {2**27 / 30_000}
+
+
+def evidence(**seen: int) -> dict[str, object]:
+    """What the guard wrote of one pass."""
+    counted = ("refused", "read_calls", "write_calls", "helper_calls", "helper_events")
+    return dict.fromkeys(counted, 0) | {"spans": 3} | seen
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"evidence": []},
+        {"evidence": [evidence(spans=0)]},
+        {"evidence": [evidence(), evidence(spans=0)]},
+        {"evidence": [evidence(read_calls=1)]},
+        {"evidence": [evidence(helper_events=1)]},
+        {"evidence": [evidence() | {"is_pure": False}]},
+    ],
+    ids=["none", "empty", "no span", "one pass without", "a read", "a helper", "denied"],
+)
+def test_without_evidence_nothing_is_called_pure(result: dict[str, object]) -> None:
+    """No evidence, no span, or a call: not shown to be pure, in words; with evidence of every pass it is shown."""
+    matrix = throughput.matrix("smoke")
+    shown = made_up(matrix, lambda _: {"samples": [1.0] * 3, "evidence": [evidence()]})
+    assert pure_or_not(shown) == "every timed span is shown to have touched memory only"
+    one = matrix.arms[0].name
+    mixed = made_up(matrix, lambda turn: result if turn.arm.name == one else {"evidence": [evidence()]})
+    assert pure_or_not(mixed).startswith(f"not shown to be pure: {one}; shown for ")
+
+
+def test_a_ratio_that_is_hardly_known_is_not_given() -> None:
+    """Wider than ±50 %, or of one block: no number."""
+    assert ratio_text(Estimate(2.0, 1.0, 4.0)) == UNKNOWN
+    assert ratio_text(Estimate(2.0, float("nan"), float("nan"))) == UNKNOWN
+    assert ratio_text(Estimate(2.0, 1.5, 2.6)).startswith("2×")
+
+
+def test_theory_bounds_what_an_attack_may_reach() -> None:
+    """1/k; the e^ε of local differential privacy among n; no promise is no bound."""
+    assert bound({"method": "k_anonymity", "k": 10}, 100) == 0.1
+    assert bound({"method": "differential_privacy", "epsilon": 0.0}, 100) == pytest.approx(0.01)
+    assert bound({"method": "differential_privacy", "epsilon": 2.0}, 1_000) == pytest.approx(
+        np.exp(2) / (999 + np.exp(2))
+    )
+    assert bound({"method": "identity"}, 100) == 1
+
+
+def test_estimates_from_a_private_release_err_as_theory_says() -> None:
+    """24 releases of known data: the errors' spread is the mechanism's own, for a mean and for a frequency."""
+    base = TOKENS | {"rows": 300, "attempts": 5, "pipeline": "batch"}
+    method = {"method": {"method": "differential_privacy", "epsilon": 4.0}}
+    ratios: dict[str, list[float]] = {}
+    for seed in range(24):
+        for one in attack(base | method | {"seed": seed})["aggregates"]:
+            ratios.setdefault(one["column"], []).append((one["estimate"] - one["truth"]) / one["theory_sd"])
+    assert {"age", "sex"} <= ratios.keys()
+    for values in ratios.values():
+        assert 0.6 < np.sqrt(np.mean(np.square(values))) < 1.35
+        assert abs(np.mean(values)) < 0.6
+
+
+def test_what_is_learnt_needs_twenty_seeds() -> None:
+    """Below, the column leaves the table; from there on it has an interval of its own."""
+    rate = {"risk": 0.2, "low": 0.1, "high": 0.3}
+
+    def result(turn: Planned) -> dict[str, object]:
+        rng = np.random.default_rng(turn.block)
+        own = {"linkage": rate, "singling_out": rate, "gcp": 0.3, "k": 5, "suppressed": 2, "aggregates": []}
+        return own | {"loss": 0.4, "kept": float(rng.normal(0.5, 0.1)), "delay_p50": 0.0, "delay_max": 0.0}
+
+    few, many = (made_up(privacy.matrix(profile), result) for profile in ("quick", "paper"))
+    assert "learnt" not in privacy.table(few).columns
+    table = privacy.table(many)
+    assert "learnt" in table.columns
+    frame = privacy.frame(many)
+    assert (frame["kept_high"] - frame["kept_low"]).between(0.01, 0.3).all()
+    assert table.rows[0][0] == "identity"
+    assert "n=10,000" in table.columns[1]
+    assert "20 blocks" in table.caption
+
+
+def test_the_batch_s_latency_is_called_a_fill_time() -> None:
+    """At a low load a batch is not slow, it waits for company."""
+
+    def result(turn: Planned) -> dict[str, object]:
+        count = len(turn.arm.config["loads"])
+        flat = {"p50_ns": [1e6] * count, "p99_ns": [2e6] * count}
+        return flat | {"load": turn.arm.config["loads"], "slope": [0.0] * count, "unserved": [0.0] * count}
+
+    sentence = load.latency_answer(made_up(load.latency_matrix("quick"), result)).sentence
+    assert "are a fill time" in sentence
+    assert "500 ms to arrive" in sentence
+
+
+def test_settings_have_their_ratio_to_the_identity() -> None:
+    """Twice the identity's time is 2 beside it; the table says how keys of 512 bits are computed."""
+    matrix = experiment("rq2-speed").matrix("quick")
+
+    def result(turn: Planned) -> dict[str, object]:
+        own = 1_000.0 if turn.arm.name.endswith(speed.IDENTITY) else 2_000.0
+        return {"samples": [own] * 3, "data_checksum": "same"}
+
+    table = speed.table(made_up(matrix, result))
+    rows = {row[0]: row for row in table.rows}
+    assert rows["k-anonymity, k=5"][-1].startswith("2×")
+    assert rows["identity"][-1] == "1"
+    assert "value by value" in table.caption

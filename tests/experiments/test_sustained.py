@@ -46,8 +46,8 @@ def test_rates_are_typical_values_over_blocks() -> None:
         Trial(
             turn,
             Launch(
-                {"rate": rate(turn.arm.name, turn.block), "bounded": turn.arm.name != "hybrid", "capacity": 2e6}, Machine.here(), 0, 0,
-                usage,
+                {"rate": rate(turn.arm.name, turn.block), "bounded": turn.arm.name != "hybrid", "capacity": 2e6},
+                Machine.here(), 0, 0, usage,
             ),
         )
         for turn in matrix.cells().values()
