@@ -137,7 +137,9 @@ def outcome(turn: Planned) -> dict[str, object]:
     rate = {"risk": 0.2, "low": 0.1, "high": 0.3}
     return {
         "samples": list(cost * rng.lognormal(0, 0.05, 3)),
-        "rules": [{"data_type": config.get("data_type"), "regulation": "HIPAA", "rule": "hipaa-name", "counts": counts}],
+        "rules": [
+            {"data_type": config.get("data_type"), "regulation": "HIPAA", "rule": "hipaa-name", "counts": counts}
+        ],
         "phases": {"pre": 0.4, "pure": 0.3, "post": 0.2, "residual": 0.01},
         "load": list(map(float, loads)),
         **{name: [1e6] * len(loads) for name in ("p50_ns", "p999_ns")},

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, Scope
 from microflow.assess import Assessment, assess
-from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, Setting
+from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
 from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, per_cent
@@ -56,7 +56,7 @@ class _Scale:
 
 
 _SCALES = {
-    "smoke": _Scale((K_ANONYMITY[1], SETTINGS[-2]), K_ANONYMITY[1:2], (), 500, 100, 1),
+    "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
     "quick": _Scale(SETTINGS, K_ANONYMITY[1:3], K_ANONYMITY[1:2], 2_000, 300, 1),
     "paper": _Scale(SETTINGS, K_ANONYMITY, K_ANONYMITY, 10_000, 500, _SEEDS),
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from microflow.lab.results import Results
     from microflow.lab.statistics import Estimate
 
-__all__ = ["IDENTITY", "K_ANONYMITY", "SETTINGS", "SPEED", "Setting", "answer", "frame", "matrix", "table"]
+__all__ = ["IDENTITY", "K_ANONYMITY", "SETTINGS", "SPEED", "TYPICAL", "Setting", "answer", "frame", "matrix", "table"]
 
 _NS = 1e9
 IDENTITY = "identity"
@@ -53,7 +53,7 @@ SETTINGS = (
 )
 _BY_LABEL = {one.label: one for one in SETTINGS}
 #: One of each method.
-_TYPICAL = tuple(_BY_LABEL[label] for label in ("k=5", "ε=1", "256 bits"))
+TYPICAL = tuple(_BY_LABEL[label] for label in ("k=5", "ε=1", "256 bits"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class _Scale:
 
 
 _SCALES = {
-    "smoke": _Scale((_TYPICAL[0], _TYPICAL[2]), _TYPICAL[:1], (2_000,), False, 3, 2),
-    "quick": _Scale(SETTINGS, _TYPICAL, (10_000,), False, 3, 2),
+    "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), False, 3, 2),
+    "quick": _Scale(SETTINGS, TYPICAL, (10_000,), False, 3, 2),
     "paper": _Scale(
         SETTINGS, (*K_ANONYMITY, *SETTINGS[6:]), (60_000, 10_000), True, 3, 6, Precision(0.05, IDENTITY, most=10)
     ),
