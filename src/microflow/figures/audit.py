@@ -120,7 +120,9 @@ class _Sources:
 
     def of_macros(self, sentence: str) -> list[Experiment | None]:
         """The experiments of the numbers that a LaTeX sentence embeds; none for a macro that nothing defines."""
-        return list(dict.fromkeys(self._by_macro.get(name) for name in _MACRO.findall(sentence)))
+        found = {name: self._by_macro.get(name) for name in _MACRO.findall(sentence)}
+        by_name = {name if one is None else one.name: one for name, one in found.items()}
+        return list(by_name.values())
 
 
 def _interval(one: Experiment) -> str:

@@ -178,7 +178,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p, kind="stable")
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return corrected.tolist()
+    return [float(one) for one in corrected]
 
 
 def log_ratio(
