@@ -62,13 +62,13 @@ figures: $(READY) ## Draw the figures and tables again, from the database only
 	@$(MICROFLOW) figures --profile $(PROFILE)
 
 .PHONY: readme
-readme: figures ## Write the README's results and its figure again, from the database only
-	@$(MICROFLOW) figures --profile $(PROFILE) --readme --into README.md
+readme: figures ## Write RESULTS.md and the README's figure again, from the database only
+	@$(MICROFLOW) figures --profile $(PROFILE) --readme --into RESULTS.md
 	@cd $(ROOT) && cp figures/privacy-utility.png figures/readme.png
 
 .PHONY: peers
-peers: $(READY) ## Measure beside other tools and write the README's table of it (a few minutes)
-	@$(MICROFLOW) bench peers --json data/peers.json --into README.md
+peers: $(READY) ## Measure beside other tools and write the table of docs/peers.md (a few minutes)
+	@$(MICROFLOW) bench peers --json data/peers.json --into docs/peers.md
 
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
@@ -97,6 +97,10 @@ kafka: $(READY) ## Run records through a real Kafka broker and check them agains
 .PHONY: faults
 faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses and duplicates
 	@cd $(ROOT)/tests && $(BIN)/python -m faults
+
+.PHONY: attack
+attack: $(READY) ## Try hostile inputs and look for leaks in everything a job leaves; print cases and leaks
+	@cd $(ROOT)/tests && $(BIN)/python -m attack
 
 .PHONY: lint
 lint: $(READY) ## ruff, formatting, mypy --strict

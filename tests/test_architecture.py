@@ -11,7 +11,18 @@ import pytest
 SRC = Path(__file__).resolve().parent.parent / "src" / "microflow"
 MODULES = sorted(SRC.rglob("*.py"))
 
-FOUNDATION = {"errors", "settings", "schema", "microflows", "descriptors", "records", "jvm"}
+FOUNDATION = {
+    "errors",
+    "settings",
+    "schema",
+    "microflows",
+    "descriptors",
+    "records",
+    "jvm",
+    "yaml_model",
+    "yaml_tree",
+    "formats",
+}
 #: Room to the rooms it may import besides itself and the foundation.
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in FOUNDATION},
@@ -28,9 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"processors", "ingest", "store", "timing", "compliance", "anonymize", "topics"},
 }
 MAY_IMPORT["lab"] = {"timing", "store", "processors"}
+MAY_IMPORT["advise"] = {*MAY_IMPORT} - FOUNDATION
 MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
 #: The top floor reads the whole house, and nothing below reads it.
-TOP = {"bench", "figures", "explore", "cli", "__main__"}
+TOP = {"bench", "figures", "explore", "cli", "spark", "__main__"}
 MAY_IMPORT |= {room: {*MAY_IMPORT, "experiments", *TOP} for room in TOP}
 
 IO_MODULES = {"socket", "subprocess", "requests", "sqlalchemy", "psycopg2", "shutil", "tempfile", "urllib"}
@@ -72,7 +84,7 @@ def test_the_drawn_map_is_true() -> None:
         (name.split(".")[1], room_of(module)) for module in MODULES for name in imported(module) if "flow." in name
     }
     assert set(arrows) <= imports
-    helpers = {"__main__", "errors", "settings", "records", "jvm"}
+    helpers = {"__main__", "errors", "settings", "records", "jvm", "yaml_model", "yaml_tree", "formats"}
     rooms = {room_of(module) for module in MODULES} - helpers - {"__init__"}
     assert {room for room in rooms if room not in page} == set()
 

@@ -1,3 +1,43 @@
-"""Microflow: what privacy compliance costs a data pipeline, measured."""
+"""Microflow: what privacy compliance costs a data pipeline, measured; and a tool that releases your own files.
 
-__version__ = "0.1.0"
+Names are imported when they are first used: ``import microflow`` costs nothing.
+
+>>> import microflow
+>>> microflow.detailed_compliance_check({"record_id": 1, "ssn": "123-45-6789"}, "healthcare")["compliant"]
+False
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.2.0"
+
+#: Public name to the module that holds it and its name there.
+_PUBLIC = {
+    "HybridProcessor": ("microflow.processors", "HybridProcessor"),
+    "JobSpec": ("microflow.pipeline", "JobSpec"),
+    "MethodSettings": ("microflow.anonymize.contract", "MethodSettings"),
+    "MicroflowError": ("microflow.errors", "MicroflowError"),
+    "PipelineOrchestrator": ("microflow.pipeline", "PipelineOrchestrator"),
+    "PostgreSQLConnector": ("microflow.store", "PostgreSQLConnector"),
+    "PostgresConnector": ("microflow.store", "PostgreSQLConnector"),
+    "SparkBatchProcessor": ("microflow.processors", "SparkBatchProcessor"),
+    "StormStreamProcessor": ("microflow.processors", "StormStreamProcessor"),
+    "detailed_compliance_check": ("microflow.compliance", "detailed_compliance_check"),
+    "load_policy": ("microflow.compliance", "load_policy"),
+    "load_schema": ("microflow.descriptors", "load_schema"),
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604 - all are names
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'microflow' has no attribute {name!r}; it has: {', '.join(_PUBLIC)}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

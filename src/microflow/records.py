@@ -7,19 +7,21 @@ missing. Readers use the same functions and quarantine such a row instead.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
-from microflow.schema import ISO_DATE, WHOLE_DATE, Column, DatasetSchema, Dtype, Record, Value
+from microflow.formats import format_of, plain_time
+from microflow.schema import ISO_DATE, Column, DatasetSchema, Dtype, Record, Value
 
 __all__ = ["UnconvertibleError", "coerce", "convert", "copied", "to_batch"]
 
-TRUE = frozenset({"true", "t", "yes", "1"})
-FALSE = frozenset({"false", "f", "no", "0"})
+TRUE = frozenset({"true", "t", "yes", "y", "1"})
+FALSE = frozenset({"false", "f", "no", "n", "0"})
 _INT64 = range(-(2**63), 2**63)
+_NOUGHTS = re.compile(r"(?<=[0-9])\.0*(?=\s*$)")
 
 
 class UnconvertibleError(ValueError):
@@ -66,13 +68,20 @@ def convert(value: object, column: Column) -> Value:
     """
     if value is None or value == "":
         return None
+    if isinstance(value, str) and (form := format_of(column)) is not None:
+        value = form.one(value)
+        if value is None:
+            raise UnconvertibleError(f"not written as {column.format!r}")
     return _CONVERT[column.dtype](value)
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int | float):
+    if isinstance(value, float):
+        # A number has no text of its own: a whole one is written as one, as a typed file may hold an account so.
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, str | int):
         return str(value)
     raise UnconvertibleError("not text")
 
@@ -85,7 +94,8 @@ def _integer(value: object) -> int:
         number = int(value)
     elif isinstance(value, str) and value.isascii():
         try:
-            number = int(value) if "_" not in value else None
+            # pandas writes 41.0 wherever the column has a gap.
+            number = int(_NOUGHTS.sub("", value)) if "_" not in value else None
         except ValueError:
             number = None
     if number is None or number not in _INT64:
@@ -96,7 +106,10 @@ def _integer(value: object) -> int:
 def _number(value: object) -> float:
     number = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of 400 digits
+            number = math.inf
     elif isinstance(value, str) and value.isascii() and "_" not in value:
         try:
             number = float(value)
@@ -104,7 +117,7 @@ def _number(value: object) -> float:
             number = math.nan
     if not math.isfinite(number):
         raise UnconvertibleError("not a finite number")
-    return number
+    return number + 0.0  # there is one zero: -0.0 + 0.0 is 0.0
 
 
 def _boolean(value: object) -> bool:
@@ -119,19 +132,23 @@ def _boolean(value: object) -> bool:
 
 
 def _date(value: object) -> str:
-    if isinstance(value, str) and ISO_DATE.fullmatch(value) and _exists(value):
+    if isinstance(value, str) and ISO_DATE.fullmatch(value) and plain_time(value, Dtype.DATE):
         return value
     raise UnconvertibleError("not an ISO 8601 date (YYYY, YYYY-MM or YYYY-MM-DD)")
 
 
-def _exists(iso: str) -> bool:
-    if len(iso) < WHOLE_DATE:
-        return True
-    try:
-        date.fromisoformat(iso)
-    except ValueError:
-        return False
-    return True
+def _time(value: object) -> str:
+    found = plain_time(value, Dtype.TIME) if isinstance(value, str) else None
+    if found is None:
+        raise UnconvertibleError("not an ISO 8601 time (HH:MM or HH:MM:SS)")
+    return found
+
+
+def _timestamp(value: object) -> str:
+    found = plain_time(value, Dtype.TIMESTAMP) if isinstance(value, str) else None
+    if found is None:
+        raise UnconvertibleError("not an ISO 8601 time stamp (YYYY-MM-DDTHH:MM:SS, with or without a zone)")
+    return found
 
 
 _CONVERT: dict[Dtype, Callable[[object], Value]] = {
@@ -140,4 +157,6 @@ _CONVERT: dict[Dtype, Callable[[object], Value]] = {
     Dtype.NUMBER: _number,
     Dtype.BOOLEAN: _boolean,
     Dtype.DATE: _date,
+    Dtype.TIME: _time,
+    Dtype.TIMESTAMP: _timestamp,
 }

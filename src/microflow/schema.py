@@ -1,9 +1,10 @@
-"""What a data set's columns mean: the one description every room of the house reads.
+"""The schema of a data set: the role, kind, type and public domain of each column.
 
 A *descriptor* is a YAML file (``microflow/descriptors/*.yaml`` ships five). It maps column names to a `Column`: the
 role decides what happens to it, the kind tells policies what it holds, the rest is the public domain that
-anonymizers may rely on. Values travel as Arrow columns; dates travel as ISO 8601 strings (``YYYY``, ``YYYY-MM`` or
-``YYYY-MM-DD``), because a remedy may shorten one and text order is date order.
+anonymizers may rely on. Values travel as Arrow columns; dates, times and time stamps travel as ISO 8601 text
+(``YYYY``, ``YYYY-MM``, ``YYYY-MM-DD``; ``HH:MM:SS``; ``YYYY-MM-DDTHH:MM:SSZ``), because a remedy may shorten one and
+text order is time order.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Literal
 
 import pyarrow as pa
 
@@ -44,6 +46,7 @@ KINDS = frozenset(
     {
         *("name", "street_address", "city", "zip", "date", "age", "phone", "fax", "email", "ssn", "mrn"),
         *("health_plan_id", "account", "license", "vehicle", "device", "url", "ip", "biometric", "photo", "unique_id"),
+        *("county", "precinct", "geocode", "national_id"),
         *("code", "pan", "cvv", "latitude", "longitude", "country", "amount", "urgency"),
         *("consent_status", "consent_expires", "retain_until", "collected_on"),
         *("legal_basis", "special_category", "transfer_country", "transfer_basis"),
@@ -70,6 +73,8 @@ class Role(StrEnum):
     """Prose in which identifiers may hide."""
     ATTRIBUTE = "attribute"
     """Anything else: passes through unless a rule names its kind."""
+    UNDECIDED = "undecided"
+    """Nobody has said yet what it is: a job refuses to start until a person has."""
 
 
 class Dtype(StrEnum):
@@ -80,6 +85,10 @@ class Dtype(StrEnum):
     NUMBER = "number"
     BOOLEAN = "boolean"
     DATE = "date"
+    TIME = "time"
+    """A time of the day."""
+    TIMESTAMP = "timestamp"
+    """A day with its time, in UTC where the source names a zone; a shortened one is a date."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -93,7 +102,13 @@ _ARROW = {
     Dtype.NUMBER: pa.float64(),
     Dtype.BOOLEAN: pa.bool_(),
     Dtype.DATE: pa.string(),
+    Dtype.TIME: pa.string(),
+    Dtype.TIMESTAMP: pa.string(),
 }
+#: What happens to columns of a file that nobody has described.
+Others = Literal["refuse", "drop", "pass"]
+#: What happens to columns with the role attribute.
+Unlisted = Literal["pass", "drop", "treat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +142,18 @@ class Column:
     role: Role = Role.ATTRIBUTE
     dtype: Dtype = Dtype.STRING
     kind: str | None = None
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     categories: tuple[str, ...] = ()
     ordered: bool = False
     hierarchy: Hierarchy | None = None
     required: bool = False
     share: float = 1.0
     """Its part of a record's privacy budget, relative to the other perturbed columns."""
+    format: str | None = None
+    """How a source writes its values where that is not the plain form; see `microflow.formats`."""
+    token_domain: str | None = None
+    """Columns of one domain give the same token for the same value; by default each column has its own."""
 
     @property
     def is_numeric(self) -> bool:
@@ -149,9 +168,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SourceFormat:
-    """How delimited text of this data set is written; ``missing`` spells an absent value besides the empty field."""
+    """How a source of this data set is written.
+
+    ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
+    ``quote`` is one character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
+    """
 
     delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
     header: bool = True
     trim: bool = False
     missing: frozenset[str] = frozenset()
@@ -166,6 +191,8 @@ class DatasetSchema:
     policy: str
     title: str = ""
     source: SourceFormat = field(default_factory=SourceFormat)
+    others: Others = "refuse"
+    unlisted: Unlisted = "pass"
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -193,6 +220,18 @@ class DatasetSchema:
     def with_kind(self, *kinds: str) -> tuple[Column, ...]:
         """The columns that hold one of these kinds, in file order."""
         return tuple(column for column in self.columns if column.kind in kinds)
+
+    def require_decided(self) -> None:
+        """Refuse to work on columns whose role nobody has decided.
+
+        Raises:
+            SchemaError: some column is undecided; all of them are named.
+        """
+        if undecided := [column.name for column in self.with_role(Role.UNDECIDED)]:
+            raise SchemaError(
+                f"schema {self.name!r}: the role of {', '.join(map(repr, undecided))} is undecided",
+                hint="say for each what it is: identifier, quasi_identifier, sensitive, free_text or attribute",
+            )
 
     @property
     def quasi_identifiers(self) -> tuple[Column, ...]:

@@ -7,17 +7,59 @@ Keys are not settings: `microflow.anonymize.keys` reads them at the moment they 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Settings"]
+__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retries", "Settings", "child_environment"]
 
 #: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
 MICROFLOW_ROWS = 1_000
 #: So many microflows are worked on at once where so many are at hand: see `microflow.processors.morsels`.
 MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
+
+
+#: What a child process may know of our environment, by name or by the beginning of a name. Everything else, above all
+#: token keys and passwords, stays with us: an environment can be read by whoever can make the child run a command.
+_INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "SYSTEMROOT"),
+        *("JAVA_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
+        *("MICROFLOW_STATE", "MICROFLOW_SPARK_FOLDER"),
+    }
+)
+_INHERITED_BEGINNINGS = ("LC_", "OPENBLAS_", "OMP_", "NUMBA_", "POLARS_", "SPARK_LOCAL_", "PYSPARK_")
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a child process: an allow-list of ours, and ``more``.
+
+    >>> import os
+    >>> os.environ["MICROFLOW_TOKEN_KEY"] = "00" * 32
+    >>> "MICROFLOW_TOKEN_KEY" in child_environment()
+    False
+    >>> del os.environ["MICROFLOW_TOKEN_KEY"]
+    """
+    kept = {name: value for name, value in os.environ.items() if _is_inherited(name)}
+    return kept | more
+
+
+def _is_inherited(name: str) -> bool:
+    return name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Pauses in seconds before each further attempt at a server or a full disk; ``sleep`` is injected by tests.
+
+    The default waits about half a minute in all: a server that was killed has recovered by then.
+    """
+
+    pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 15)
+    sleep: Callable[[float], None] = field(default=time.sleep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
-from microflow.anonymize.keys import key_id
+from microflow.anonymize.keys import derived_key, key_id
+from microflow.anonymize.token_codes import SivCodes
 from microflow.anonymize.tokenization import Detokenizer, Tokenizer
 from microflow.errors import InputError, KeyMaterialError
 from microflow.schema import Column, DatasetSchema, Dtype, Role
@@ -96,7 +97,9 @@ def test_a_token_is_the_documented_mac(bits: int, mac: Callable[[bytes, str, str
     key = KEY[: bits // 8]
     rows = batch([{"record_id": i, "name": value} for i, value in enumerate(values)])
     tokens = tokenizer(bits).anonymize(rows).rows.column("name").to_pylist()
-    assert tokens == [f"t1.{key_id(key)}.{mac(key, 'name', value).hex()}" for value in values]
+    derived = derived_key(key, "one-way", bits)
+    expected = [mac(derived, "column mine name", value).hex() for value in values]
+    assert tokens == [f"t2.{key_id(key)}.{tag}" for tag in expected]
 
 
 def test_the_oracle_of_hmac_is_the_published_one() -> None:
@@ -143,10 +146,42 @@ def test_the_oracle_of_siv_is_the_published_one() -> None:
 @settings(max_examples=25)
 @given(value=st.text(min_size=1, max_size=40))
 def test_a_reversible_token_is_aes_siv(bits: int, value: str) -> None:
-    """The field's name is the associated data."""
+    """Its domain is the associated data."""
     key = KEY[: bits // 8]
     token = tokenizer(bits, reversible=True).anonymize_record(dict.fromkeys(SCHEMA.names) | {"name": value})["name"]
-    assert token == f"r1.{key_id(key)}.{siv(key, b'name', value.encode()).hex()}"
+    derived = derived_key(key, "reversible", bits)
+    assert token == f"r2.{key_id(key)}.{siv(derived, b'column mine name', value.encode()).hex()}"
+
+
+def test_tokens_of_the_first_edition_can_still_be_turned_back() -> None:
+    """They were made with the token key itself and the column's name; the version says so."""
+    old = SivCodes(KEY[:32], ["name"], key_id(KEY[:32])).one(0, "Ada").replace("r2.", "r1.")
+    rows = batch([{"record_id": 1}])
+    rows = rows.set_column(1, "name", pa.array([old]))
+    for place in range(2, 6):
+        rows = rows.set_column(place, SCHEMA.names[place], pa.nulls(1, pa.string()))
+    assert Detokenizer(SCHEMA, KEY, 256).restore(rows).column("name").to_pylist() == ["Ada"]
+
+
+def test_a_key_of_one_purpose_is_no_key_of_another() -> None:
+    """HKDF-SHA-512: purposes and lengths have keys of their own, and none is the beginning of another."""
+    keys = [derived_key(KEY, purpose, bits) for purpose in ("one-way", "reversible") for bits in (128, 256, 512)]
+    assert [len(key) * 8 for key in keys] == [128, 256, 512] * 2
+    assert len({key[:16] for key in keys}) == len(keys)
+
+
+def test_columns_of_one_domain_join() -> None:
+    """The same value in two columns of two schemas gives one token where both name the domain, and two elsewhere."""
+    mine = Column("mail", Role.IDENTIFIER, token_domain="person_email")
+    theirs = Column("contact", Role.IDENTIFIER, token_domain="person_email")
+    other = Column("contact", Role.IDENTIFIER)
+    settings = MethodSettings(Method.TOKENIZATION)
+    tokens = [
+        Tokenizer(settings, DatasetSchema(name, (column,), "gdpr"), KEY).anonymize_record({column.name: "a@b.c"})
+        for name, column in (("orders", mine), ("visits", theirs), ("visits", other))
+    ]
+    values = [next(iter(token.values())) for token in tokens]
+    assert values[0] == values[1] != values[2]
 
 
 def test_fields_and_keys_have_tokens_of_their_own() -> None:
@@ -226,11 +261,11 @@ def test_the_key_holder_gets_every_value_back(records: list[dict[str, object]]) 
 @pytest.mark.parametrize(
     ("spoil", "error", "says"),
     [
-        (lambda token: "t1" + token[2:], InputError, "not a reversible token"),
+        (lambda token: "t2" + token[2:], InputError, "not a reversible token"),
         (lambda token: "plain text", InputError, "not a reversible token"),
         (lambda token: token[:-1] + ("0" if token[-1] != "0" else "1"), InputError, "altered"),
         (lambda token: token[:-1], InputError, "altered"),
-        (lambda token: "r1.00000000." + token.split(".")[2], KeyMaterialError, "made with key 00000000"),
+        (lambda token: "r2.00000000." + token.split(".")[2], KeyMaterialError, "made with key 00000000"),
     ],
 )
 def test_what_cannot_be_turned_back_is_an_error(spoil: Callable[[str], str], error: type[Exception], says: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.penalty import certainty_penalty
-from microflow.assess.loss import measure_loss
+from microflow.assess.features import Encoded
+from microflow.assess.loss import _correlation_change, measure_loss
 from microflow.assess.pair import Pair
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
@@ -88,3 +89,15 @@ def test_more_privacy_costs_more(people: pa.Table, release, schema: DatasetSchem
     noisy = [of(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=e, seed=1)) for e in (0.5, 8.0, 30.0)]
     assert np.all(np.diff([loss.columns["age"].distortion for loss in noisy]) < 0)
     assert np.all(np.diff([loss.correlation_change for loss in noisy]) < 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_constant_but_for_rounding_has_no_correlation() -> None:
+    """A constant whose standard deviation is 1e-17 is left out rather than divided by: no NaN and no warning."""
+    loss = loss_of({"age": ["[0-20]"] * 4, "sex": ["{F,M}"] * 4})
+    assert loss.correlation_change == 0
+    constant = np.full((3, 1), 0.1)
+    assert np.ptp(constant) == 0 < constant.std()
+    moving = np.array([[0.0], [0.5], [1.0]])
+    columns = [Encoded(constant, constant), Encoded(moving, moving), Encoded(1 - moving, 1 - moving)]
+    assert _correlation_change(columns) == pytest.approx(0)

@@ -67,3 +67,12 @@ def test_any_text_released_as_it_is_covers_itself(values: list[str]) -> None:
     quoted = pa.chunked_array([pa.array([exact_label(value) for value in values], pa.string())])
     read = TextLabels(column, quoted, array, generalised=True)
     assert np.all(read.distance(values)[np.arange(len(values)), read.codes] == 0)
+
+
+@pytest.mark.parametrize("grade", ["A*", "{x}", "*", "[low..high]"])
+def test_a_value_of_the_original_is_no_label(grade: str) -> None:
+    """A method that releases ``A*`` as it was has lost nothing of it, although it could be read as a prefix."""
+    column = Column("grade", Role.QUASI_IDENTIFIER)
+    found = texts(column, [grade, "B"], [grade, "Ab", "B"])
+    assert found.width.tolist() == [0, 0]
+    assert found.distance([grade, "Ab", "B"]).tolist() == [[0, 1], [1, 1], [1, 0]]

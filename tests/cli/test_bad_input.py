@@ -67,7 +67,7 @@ def test_raw_text_on_request(run):
     """Only --quarantine-raw writes what stood in a refused row."""
     content = (HEADER + rows(10) + f"x,{SECRET},1,\n").encode()
     assert SECRET not in str(run(content)[3])
-    assert SECRET in str(run(content, "--quarantine-raw")[3])
+    assert SECRET in str(run(content, "--quarantine-raw", "--overwrite")[3])
 
 
 def test_a_clean_file_has_no_quarantine(run):
@@ -82,7 +82,7 @@ def test_a_clean_file_has_no_quarantine(run):
     ("content", "suffix", "part"),
     [
         (b"", ".csv", "empty"),
-        (b"id,name\n1,A\n", ".csv", "lacks it"),
+        (b"id,name\n1,A\n", ".csv", "lacks"),
         (b"not parquet", ".parquet", "not a whole Parquet file"),
         (b"\x1f\x8bbroken", ".csv.gz", "broken"),
         (HEADER.encode(), ".xlsx", "no format"),

@@ -63,5 +63,5 @@ def test_a_mistake_is_one_line_with_a_hint(
         main()
     assert left.value.code == 2
     message, hint = capsys.readouterr().err.splitlines()
-    assert message == f"error: {file}: rule 'house-mail': condition: unknown word 'presnt'"
+    assert message == f"error: {file}:5: rules[0].condition: unknown key 'presnt'"
     assert hint.startswith("hint: allowed are: missing, present, contains")

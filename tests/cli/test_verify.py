@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -50,3 +51,29 @@ def test_an_empty_file_is_no_proof(schema: Path, tmp_path: Path) -> None:
     file.write_text("age,sex,illness\n")
     result = CliRunner().invoke(verify, [str(file), "--schema", str(schema)])
     assert isinstance(result.exception, InputError)
+
+
+def test_k_counts_persons_where_a_column_names_them(schema: Path, tmp_path: Path) -> None:
+    """Six rows of two persons are two-anonymous, not six-anonymous, and the answer says what was counted."""
+    schema.write_text(SCHEMA + "  patient: {role: person}\n")
+    rows = pd.DataFrame({"age": ["[1-9]"] * 6, "sex": ["F"] * 6, "illness": list("abcdef"), "patient": list("xxxyyy")})
+    file, report = tmp_path / "released.csv", tmp_path / "found.json"
+    rows.to_csv(file, index=False)
+    options = [str(file), "--schema", str(schema), "--json", str(report)]
+    assert CliRunner().invoke(verify, [*options, "--k", "2"]).exit_code == 0
+    refused = CliRunner().invoke(verify, [*options, "--k", "3"])
+    assert refused.exit_code == 1
+    assert "has 2 persons" in refused.stdout
+    found = json.loads(report.read_text())
+    assert (found["k"], found["unit"], found["rows_below"], found["satisfied"]) == (2, "person", 6, False)
+
+
+def test_a_release_without_persons_is_counted_in_rows_and_says_so(schema: Path, tmp_path: Path) -> None:
+    """Methods that remove identifiers leave nobody to count: k is that of rows, with a warning."""
+    schema.write_text(SCHEMA + "  patient: {role: person}\n")
+    file = tmp_path / "released.csv"
+    file.write_text("age,sex,illness,patient\n" + "[1-9],F,a,\n" * 3)
+    result = CliRunner().invoke(verify, [str(file), "--schema", str(schema), "--k", "3"])
+    assert result.exit_code == 0
+    assert "rows are counted" in result.stderr
+    assert "has 3 rows" in result.stdout

@@ -25,8 +25,8 @@ CASES: list[tuple[str, dict[str, Any], list[str], Any]] = [
     ("healthcare", {"admission_date": "2021"}, [], {"admission_date": "2021"}),
     ("healthcare", {"admission_date": "2021-03"}, ["hipaa-date"], {"admission_date": "2021"}),
     ("healthcare", {"consent": "withdrawn", "age": 95}, ["hipaa-age", "hipaa-consent"], REMOVED),
-    ("healthcare", {"retain_until": "2025-12-31"}, ["hipaa-retention"], REMOVED),
-    ("healthcare", {"retain_until": "2026-01-01"}, [], {"retain_until": "2026-01-01"}),
+    ("healthcare", {"retain_until": "2025-12-31"}, ["hipaa-date", "hipaa-retention"], REMOVED),
+    ("healthcare", {"retain_until": "2026-01-01"}, ["hipaa-date"], {"retain_until": "2026"}),
     ("healthcare", {"retain_until": "2026"}, [], {"retain_until": "2026"}),
     ("healthcare", {"retain_until": "2025"}, ["hipaa-retention"], REMOVED),
     (

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
 from microflow.datasets import DATA_TYPES, GeneratedBatch, generate
+from microflow.errors import InputError
+from microflow.experiments import detection
 from microflow.experiments.detection import Accuracy, Counts, by_regulation, measure_accuracy
 
 
@@ -46,3 +51,22 @@ def test_regulations_pool_their_rules() -> None:
     """A regulation's counts are the sum of its rules', over data types."""
     measured = [Accuracy("a", "R", "r-1", Counts(1, 2, 3)), Accuracy("b", "R", "r-2", Counts(10, 20, 30))]
     assert by_regulation(measured) == {"R": Counts(11, 22, 33)}
+
+
+def test_prose_of_others_stands_beside_conformance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A labelled corpus is an arm of its own, by its hash; another file is refused; without a corpus, no arm."""
+    corpus = tmp_path / "prose.jsonl"
+    text = "Write to ann@example.org or to the office."
+    span = {"kind": "EMAIL_ADDRESS", "start": 9, "end": 24}
+    missed = {"text": "Card four one one one.", "spans": [{"kind": "CREDIT_CARD", "start": 5, "end": 21}]}
+    corpus.write_text(json.dumps({"text": text, "spans": [span]}) + "\n" + json.dumps(missed) + "\n")
+    monkeypatch.setenv("MICROFLOW_PROSE", str(corpus))
+    arm = next(arm for arm in detection.matrix("smoke").arms if "corpus" in arm.config)
+    found = detection.corpus_trial(arm.config | {"seed": 1})
+    counts = {one["rule"]: one["counts"] for one in found["rules"]}
+    assert counts["email"] == {"hits": 1, "false_alarms": 0, "misses": 0}
+    assert counts["card"] == {"hits": 0, "false_alarms": 0, "misses": 1}
+    with pytest.raises(InputError, match="not there"):
+        detection.corpus_trial({"corpus": "0" * 64})
+    monkeypatch.setenv("MICROFLOW_PROSE", str(tmp_path / "nothing"))
+    assert not [arm for arm in detection.matrix("smoke").arms if "corpus" in arm.config]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pyarrow.csv as pacsv
@@ -10,7 +11,7 @@ import pytest
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.errors import MicroflowError
 from microflow.explore import take_sample, try_setting
-from microflow.explore.model import latency_frame
+from microflow.explore.model import LOADS, Sample, Trialled, latencies
 from microflow.explore.view import Explorer
 
 
@@ -44,22 +45,74 @@ def test_what_is_flagged_changed_and_measured_is_shown() -> None:
 
 @pytest.mark.parametrize("method", [Method.TOKENIZATION, Method.K_ANONYMITY])
 def test_latency_is_simulated_for_every_pipeline(method: Method) -> None:
-    """A curve each, in milliseconds, for methods that hold records back as well."""
-    sample = take_sample("iot", rows=200)
-    frame = latency_frame(try_setting(sample, MethodSettings(method)).spec, sample)
-    assert set(frame["arm"]) == {"batch", "stream", "hybrid"}
-    assert (frame["p99_ms"] >= frame["p50_ms"]).all()
-    assert (frame["p50_ms"] > 0).all()
+    """Every pipeline at every load, in milliseconds, for methods that hold records back as well."""
+    found = latencies(try_setting(take_sample("iot", rows=200), MethodSettings(method)))
+    assert {(one.pipeline, one.rate) for one in found} == {
+        (pipeline, load) for pipeline in ("batch", "stream", "hybrid") for load in LOADS
+    }
+    assert all(0 < one.p50_ms <= one.p99_ms for one in found)
 
 
-def test_a_control_changes_what_is_shown() -> None:
-    """Another k is another point in the plot; a bad file is an error in words, not a traceback."""
+@pytest.fixture
+def shown() -> Explorer:
     explorer = Explorer("healthcare", None, rows=200)
-    before = explorer.risk.value
-    explorer.k.value = 9
-    assert explorer.risk.value != before
-    assert "k=9" in explorer.measured.value
-    assert explorer.epsilon.disabled
-    assert not explorer.k.disabled
+    explorer.wait()
+    return explorer
+
+
+def test_a_control_changes_what_is_shown(shown: Explorer) -> None:
+    """Another k is another point in the plot, n is said, and the command does the same to the whole file."""
+    before = shown.risk.value
+    shown.k.value = 9
+    shown.wait()
+    assert shown.risk.value != before
+    assert "k=9, n = 200" in shown.measured.value
+    assert "--method k_anonymity --k 9" in shown.command.value
+    assert shown.epsilon.disabled
+    assert not shown.k.disabled
+    assert shown.risk.value.count("<title>") == 2
+
+
+def test_superseded_settings_are_dropped(shown: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty presses of an arrow key cost the trial that runs and the last one, not twenty."""
+    tried: list[int] = []
+
+    def slow(sample: Sample, settings: MethodSettings, policy: str | None) -> Trialled:
+        tried.append(settings.k)
+        time.sleep(0.2)
+        return try_setting(sample, settings, policy)
+
+    monkeypatch.setattr("microflow.explore.view.try_setting", slow)
+    for k in range(6, 26):
+        shown.k.value = k
+        assert "working" in shown.status.value
+    shown.wait()
+    assert tried[-1] == 25
+    assert len(tried) <= 4
+    assert shown.status.value == ""
+
+
+def test_a_role_can_be_changed(shown: Explorer) -> None:
+    """A column that an attacker is not thought to know leaves the quasi-identifiers; what was tried is forgotten."""
+    box = next(box for box in shown.roles.children if box.description == "zip")
+    assert box.value == "quasi_identifier"
+    shown.k.value = 6
+    shown.wait()
+    box.value = "attribute"
+    shown.wait()
+    assert shown.risk.value.count("<title>") == 1
+
+
+def test_advice_is_marked(shown: Explorer) -> None:
+    """The recommended setting is ringed in the plot, and its command stands below it."""
+    shown.advice.click()
+    shown.wait()
+    assert 'r="10"' in shown.risk.value
+    assert "recommended for these 200 rows" in shown.recommendation.value
+
+
+def test_a_bad_file_is_an_error_in_words() -> None:
+    """No traceback in a thread that nobody sees."""
     broken = Explorer("nowhere.csv", "healthcare", rows=10)
+    broken.wait()
     assert "nowhere.csv" in broken.status.value

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,8 +22,8 @@ from typing import Any
 from microflow.anonymize.contract import MethodSettings
 from microflow.errors import MicroflowError
 from microflow.pipeline import CommitPolicy, JobSpec, PipelineOrchestrator, StoreRecords
+from microflow.settings import Retries
 from microflow.store import PostgreSQLConnector
-from microflow.store.retry import Retries
 
 __all__ = ["MICROFLOW_ROWS", "Attempt", "Ending", "job_for", "named", "run_attempt"]
 
@@ -49,6 +50,8 @@ class Attempt:
     """Bytes after which the disk counts as full."""
     pauses: tuple[float, ...] = Retries().pauses
     environ: tuple[tuple[str, str], ...] = ()
+    slow: float = 0.0
+    """Seconds that pass after each group of microflows."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def _attempt(attempt: Attempt, sender: Any) -> None:
     counter = _Counter(attempt.kill_at)
     try:
         with PostgreSQLConnector(attempt.url, retries=Retries(attempt.pauses)) as connector:
-            orchestrator = PipelineOrchestrator(connector, commits=COMMITS, retries=Retries(attempt.pauses))
+            orchestrator = PipelineOrchestrator(
+                connector, commits=COMMITS, retries=Retries(attempt.pauses), observe=_slowly(attempt.slow)
+            )
             sys.setprofile(counter)
             metrics = orchestrator.resume(str(attempt.job.job_id)) if attempt.resume else orchestrator.run(attempt.job)
             sys.setprofile(None)
@@ -97,6 +102,13 @@ def _attempt(attempt: Attempt, sender: Any) -> None:
     except BaseException:  # noqa: BLE001 - whatever it is, the parent must be told
         sys.setprofile(None)
         sender.send(Ending(killed=False, error=traceback.format_exc(), calls=counter.calls))
+
+
+def _slowly(seconds: float) -> Callable[[object], None]:
+    def observe(_: object) -> None:
+        time.sleep(seconds)
+
+    return observe
 
 
 class _Counter:

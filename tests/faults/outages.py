@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -127,6 +128,131 @@ def lost_spark_executor(stand: Stand, _: int) -> Outcome:
     return stand.outcome("Spark executor lost", job, own)
 
 
+def two_jobs_one_output(stand: Stand, _: int) -> Outcome:
+    """A second job on the output of a running one is refused by name; the first one is not disturbed."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "first")
+
+    def start_another(_: int) -> None:
+        with PostgreSQLConnector(stand.url) as connector:
+            _wait_for_microflows(connector, own, 1)
+        other = replace(own, job_id=f"{own.job_id}-second", overwrite=True)
+        must_fail(run_attempt(Attempt(other, stand.url)), f"JobConflictError: job {own.job_id} is writing")
+
+    # The first one waits at a commit, so that the second one finds it at work.
+    must_end(run_attempt(Attempt(own, stand.url, slow=0.3), start_another))
+    return stand.outcome("two jobs, one output", job, own)
+
+
+def another_job_between(stand: Stand, _: int) -> Outcome:
+    """Killed, another job takes the output and is killed too; resumed, the first one continues its own rows only."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "between")
+    middle = stand.whole(job)[1] // 2
+    assert run_attempt(Attempt(own, stand.url, kill_at=middle)).killed
+    other = replace(own, job_id=f"{own.job_id}-other")
+    assert run_attempt(Attempt(other, stand.url, kill_at=middle)).killed
+    stand.finish(own)
+    return stand.outcome("another job killed on the output", job, own)
+
+
+def settled_part_overwritten(stand: Stand, _: int) -> Outcome:
+    """Bytes changed inside of what was settled: resuming refuses; with the bytes put back it ends as ever."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "changed")
+    assert run_attempt(Attempt(own, stand.url, kill_at=stand.whole(job)[1] * 3 // 4)).killed
+    (partial,) = own.output.parent.glob(f".{own.output.name}.*.partial")
+    right = partial.read_bytes()
+    partial.write_bytes(right[:100] + b"X" + right[101:])
+    must_fail(run_attempt(Attempt(own, stand.url, resume=True)), "CheckpointError")
+    partial.write_bytes(right)
+    stand.finish(own)
+    return stand.outcome("settled part overwritten", job, own)
+
+
+def input_changed(stand: Stand, _: int) -> Outcome:
+    """The input grows while it is read: refused, nothing appears; put back, the job is resumed."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "input")
+    copy = own.output.with_name(f"{own.job_id}.input.csv")
+    shutil.copy2(job.input, copy)
+    before = copy.stat()
+    own = replace(own, input=copy)
+
+    def grow(_: int) -> None:
+        with PostgreSQLConnector(stand.url) as connector:
+            _wait_for_microflows(connector, own, 1)
+        with copy.open("ab") as file:
+            file.write(b"\n")
+
+    must_fail(run_attempt(Attempt(own, stand.url, slow=0.3), grow), "InputError")
+    assert not own.output.exists()
+    shutil.copy2(job.input, copy)
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    stand.finish(own)
+    return stand.outcome("input changed while read", job, own)
+
+
+def paused_and_fenced(stand: Stand, _: int) -> Outcome:
+    """A process is paused and loses its connection; another completes the job; the first wakes and changes nothing."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "paused")
+
+    def pause(pid: int) -> None:
+        with PostgreSQLConnector(stand.url) as connector:
+            _wait_for_microflows(connector, own, 1)
+            os.kill(pid, signal.SIGSTOP)
+            connector.query(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        must_end(run_attempt(Attempt(own, stand.url, resume=True)))
+        os.kill(pid, signal.SIGCONT)
+
+    must_fail(run_attempt(Attempt(own, stand.url, slow=0.3), pause), "JobConflictError")
+    return stand.outcome("paused and fenced", job, own)
+
+
+def metrics_unwritable(stand: Stand, _: int) -> Outcome:
+    """The folder of the metrics vanishes: the job is completed all the same and its document is in the database."""
+    job = stand.job("batch", "local", "tokenization", ".csv")
+    own = stand.fresh(job, "metrics")
+    folder = own.output.with_name(f"{own.job_id}.folder")
+    folder.mkdir()
+    own = replace(own, metrics=folder / "metrics.json")
+
+    def remove(_: int) -> None:
+        with PostgreSQLConnector(stand.url) as connector:
+            _wait_for_microflows(connector, own, 1)
+        folder.rmdir()
+
+    must_end(run_attempt(Attempt(own, stand.url, slow=0.3), remove))
+    assert stand.status(own) == "completed"
+    return stand.outcome("metrics unwritable", job, own)
+
+
+def killed_worker(stand: Stand, _: int) -> Outcome:
+    """A worker process is killed: one clear error, and the job is resumed."""
+    job = replace(stand.job("batch", "local", "tokenization", ".csv"), workers=2, split_bytes=20_000)
+    own = stand.fresh(job, "worker")
+
+    def kill(pid: int) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for process in psutil.Process(pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if any("microflow.processors.worker" in word for word in process.cmdline()):
+                        process.kill()
+                        return
+            time.sleep(0.01)
+        raise AssertionError("no worker appeared")
+
+    must_fail(run_attempt(Attempt(own, stand.url), kill), "MicroflowError: a worker process was ended")
+    assert not own.output.exists()
+    stand.finish(own)
+    return stand.outcome("worker process killed", job, own)
+
+
 #: Case to the number of times it is run.
 OUTAGES: dict[Callable[[Stand, int], Outcome], int] = {
     cut_connection: 3,
@@ -135,6 +261,13 @@ OUTAGES: dict[Callable[[Stand, int], Outcome], int] = {
     full_disk: 4,
     cancelled: 2,
     second_process: 1,
+    two_jobs_one_output: 2,
+    another_job_between: 2,
+    settled_part_overwritten: 2,
+    input_changed: 2,
+    paused_and_fenced: 2,
+    metrics_unwritable: 1,
+    killed_worker: 3,
     lost_spark_executor: 1,
 }
 

@@ -39,6 +39,6 @@ def _person(draw: random.Random, number: int) -> dict[str, object]:
         "treatment_cost": round(draw.uniform(100, 90_000), 2),
         "triage": draw.choices(("routine", "urgent", "emergency"), (8, 1, 1))[0],
         "consent": "withdrawn" if draw.random() < 0.02 else "granted",
-        "retain_until": "2031-01-01",
+        "retain_until": "2031",
         "notes": "seen by 555-201-3344" if draw.random() < 0.05 else "no complaints",
     }

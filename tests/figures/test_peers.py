@@ -27,7 +27,7 @@ def blocks(readme: Path) -> dict[str, str]:
 def test_the_readme_says_what_was_recorded() -> None:
     """Whoever opens the recording finds every number of the table, and the machine."""
     recorded = json.loads((ROOT / "data" / "peers.json").read_text("utf-8"))
-    assert blocks(ROOT / "README.md")["peers"] == peers_block(recorded)
+    assert blocks(ROOT / "docs" / "peers.md")["peers"] == peers_block(recorded)
 
 
 def test_a_line_has_its_ratio_and_its_interval_where_there_is_one() -> None:

@@ -1,4 +1,4 @@
-"""The README's results are a block that a command writes, and nothing else of the README is touched."""
+"""The results page is a block that a command writes, and nothing else of the page is touched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from microflow.lab.reproduction import bundled
 from microflow.lab.results import IncompleteError, Results
 from microflow.store.experiments import ExperimentStore
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[2] / "RESULTS.md"
 RECORDING = README.parent / "data" / "paper.zip"
 
 

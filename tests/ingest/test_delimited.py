@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from microflow.ingest import Quarantine, delimited, feed
 from microflow.ingest.delimited import read_delimited
 from microflow.ingest.plain import parse_plain
-from microflow.schema import SourceFormat
+from microflow.schema import Column, DatasetSchema, SourceFormat
 
 NAMES = ("a", "b", "c")
 PLAIN = SourceFormat(missing=frozenset({"NA"}))
+UNQUOTED = SourceFormat(quote="")
 TRIMMED = SourceFormat(trim=True, missing=frozenset({"?"}))
 
 #: Bytes in which everything that can go wrong goes wrong often.
@@ -51,7 +52,8 @@ def read(content: bytes, source: SourceFormat):
     quarantine = Quarantine()
     quarantine.add = lambda line, column, reason, raw="": log.append((line, reason, raw))
     rows = []
-    for block in read_delimited(io.BytesIO(content), "file", NAMES, source, quarantine):
+    schema = DatasetSchema("x", tuple(map(Column, NAMES)), policy="gdpr", source=source)
+    for block in read_delimited(io.BytesIO(content), "file", schema, quarantine):
         columns = [block.columns[name].to_pylist() for name in NAMES]
         rows += zip(block.lines.tolist(), *columns, strict=True)
     return rows, log
@@ -64,7 +66,7 @@ def read_slowly(content: bytes, source: SourceFormat):
         return read(content, source)
 
 
-@given(text=TEXTS, source=st.sampled_from([PLAIN, TRIMMED]), chunk=st.sampled_from([1, 5, 17, 2**20]))
+@given(text=TEXTS, source=st.sampled_from([PLAIN, TRIMMED, UNQUOTED]), chunk=st.sampled_from([1, 5, 17, 2**20]))
 @example(text='1,"2\n', source=PLAIN, chunk=2**20)
 @example(text='1,2,3\n"a,b\n"4,"5",6\n', source=PLAIN, chunk=5)
 @example(text='1,2,"3"""\n\r\n4,5,6', source=PLAIN, chunk=2**20)

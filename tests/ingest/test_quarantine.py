@@ -39,7 +39,7 @@ def test_nothing_is_left_after_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("raw", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+@pytest.mark.parametrize("raw", ["=1+1", "+A1", "-A1", "@x", "\tx", "\rx"])
 def test_raw_text_is_no_formula(raw, tmp_path):
     """Text of a stranger's cannot act when the quarantine is opened in a spreadsheet; nor can a key of JSON."""
     path = tmp_path / "log.csv"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.errors import InputError
-from microflow.ingest import open_writer, partial_path
+from microflow.ingest import open_writer
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
@@ -68,33 +68,6 @@ def test_the_last_whole_file_survives_an_error(tmp_path, batch, people):
     before = path.read_bytes()
     fail(open_writer(path, people.arrow))
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_a_text_file_is_continued(suffix, tmp_path, batch, people):
-    """Cut off at a checkpoint and written on, the file is byte for byte that of an uninterrupted run."""
-    path, whole = tmp_path / f"out{suffix}", tmp_path / f"whole{suffix}"
-    with open_writer(whole, people.arrow) as writer:
-        for _ in range(3):
-            writer.write(batch)
-    writer = open_writer(path, people.arrow)
-    writer.write(batch)
-    reached = writer.position()
-    writer.write(batch.slice(1))
-    fail(writer)
-    assert partial_path(path).stat().st_size >= reached
-    with open_writer(path, people.arrow, resume_at=reached) as writer:
-        writer.write(batch)
-        writer.write(batch)
-    assert path.read_bytes() == whole.read_bytes()
-    assert not partial_path(path).exists()
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz"])
-def test_other_formats_cannot_be_continued(suffix, tmp_path, people):
-    """The error says which can."""
-    with pytest.raises(InputError, match="only plain CSV and JSON Lines"):
-        open_writer(tmp_path / f"out{suffix}", people.arrow, resume_at=10)
 
 
 def test_gzip_has_no_time_stamp(tmp_path, batch, people):

@@ -87,20 +87,22 @@ def test_explore_runs_and_answers_a_slider(page: Page, lab: str) -> None:
     page.get_by_text("| Idle").first.wait_for(timeout=90 * SECONDS)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator(f".widget-image, {ERROR}").first.wait_for(timeout=150 * SECONDS)
+    picture = "svg[aria-label='Risk against information loss']"
+    page.locator(f"{picture}, {ERROR}").first.wait_for(timeout=150 * SECONDS)
     assert page.locator(ERROR).all_text_contents() == []
-    plot = page.locator(".widget-image").first
-    assert page.get_by_text("linkage attack, success above control").count() == 1
-    before = plot.get_attribute("src")
+    page.get_by_text("linkage attack, success above control").first.wait_for(timeout=90 * SECONDS)
+    before = page.locator(picture).first.inner_html()
 
     handle = page.locator(".widget-slider", has_text="k").locator(".noUi-handle").first
     handle.focus()
     handle.press("ArrowRight")
 
     page.wait_for_function(
-        "before => document.querySelector('.widget-image').src !== before", arg=before, timeout=90 * SECONDS
+        "([picture, before]) => document.querySelector(picture).innerHTML !== before",
+        arg=[picture, before],
+        timeout=90 * SECONDS,
     )
-    assert page.get_by_text("k_anonymity, k=6").count() == 1
+    page.get_by_text("k-anonymity, k=6, n = 1,000").first.wait_for(timeout=90 * SECONDS)
     assert page.locator(ERROR).all_text_contents() == []
     if folder := os.environ.get("MICROFLOW_SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / "explore.png"))

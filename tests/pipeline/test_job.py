@@ -13,8 +13,9 @@ from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import CheckpointError, InputError
+from microflow.ingest.splits import Source
 from microflow.pipeline import JobSpec, StoreRecords
-from microflow.pipeline.job import file_sha256, work_hash
+from microflow.pipeline.job import work_hash
 from microflow.processors import ProcessingSpec
 
 JOB = JobSpec(
@@ -89,4 +90,4 @@ def test_the_hash_is_the_same_in_every_process() -> None:
 def test_an_input_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """No traceback for a missing file."""
     with pytest.raises(InputError, match=r"gone\.csv"):
-        file_sha256(tmp_path / "gone.csv")
+        Source(tmp_path / "gone.csv", work(JOB).schema).sha256()

@@ -11,12 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.errors import CheckpointError, MicroflowError
+from microflow.ingest.writers import encoder, text_of
 from microflow.pipeline import output as output_module
-from microflow.pipeline.output import Output
-from microflow.store.retry import Retries
+from microflow.pipeline.output import Output as JobOutput
+from microflow.settings import Retries
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")
+
+
+class Output(JobOutput):
+    """A job's output that is given batches, and prepares itself."""
+
+    def __init__(self, path: Path, schema: pa.Schema, attempt: int = 0, **more) -> None:
+        super().__init__(path, schema, "job", attempt, **{"durable": True, **more})
+        self._encode = encoder(text_of(path))
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        super().add(self._encode(rows))
+
+    def finish(self) -> None:
+        self.prepare()
+        super().finish()
 
 
 def batch(start: int, rows: int) -> pa.RecordBatch:
@@ -47,14 +63,14 @@ def test_a_continued_output_is_the_uninterrupted_one(
     stop = data.draw(st.integers(0, len(sizes)))
     path = folder / f"stopped{suffix}"
     first = Output(path, SCHEMA)
-    lengths, start = [0], 0
+    lengths, start = [output_module._NOTHING], 0
     for size in sizes:
         first.add(batch(start, size))
         lengths.append(first.settle())
         start += size
     first.close(discard=False)
     assert not path.exists()
-    second = Output(path, SCHEMA, start=lengths[stop])
+    second = Output(path, SCHEMA, 1, start=lengths[stop])
     start = sum(sizes[:stop])
     for size in sizes[stop:]:
         second.add(batch(start, size))
@@ -74,8 +90,8 @@ def test_a_job_without_a_row_has_an_output_too(tmp_path: Path, suffix: str) -> N
 
 def test_what_was_written_and_is_gone_is_not_made_up(tmp_path: Path) -> None:
     """A partial file that vanished or shrank cannot be continued."""
-    with pytest.raises(CheckpointError, match="gone or shorter"):
-        Output(tmp_path / "out.csv", SCHEMA, start=10)
+    with pytest.raises(CheckpointError, match="is gone"):
+        Output(tmp_path / "out.csv", SCHEMA, start=(10, "hash"))
 
 
 def test_discarding_leaves_nothing(tmp_path: Path) -> None:

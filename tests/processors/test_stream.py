@@ -28,7 +28,7 @@ def test_process_record_is_as_the_seed_shows_it(processor: StormStreamProcessor)
     assert record["record_id"] == 7
     assert record["age"] == 90
     assert record["ssn"] is None
-    assert str(record["patient_ref"]).startswith("t1.")
+    assert str(record["patient_ref"]).startswith("t2.")
     assert not {"Ann Smith", "123-45-6789", "ab12"} & {str(value) for value in record.values()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+import numpy as np
 import psycopg2
 import pyarrow as pa
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store import PostgreSQLConnector
 from microflow.store import jobs as jobs_module
-from microflow.store.jobs import CommitGroup, JobStore, Progress
-from microflow.store.models import JobStatus
+from microflow.store.jobs import JobStore
+from microflow.store.progress import CommitGroup, JobStatus, Progress
 from microflow.store.retry import Retries
 
 
@@ -39,21 +40,24 @@ def job(jobs: JobStore) -> str:
 def a_group(job: str, microflow: int, progress: Progress) -> CommitGroup:
     same = {"job_id": [job]}
     counts = {"rows_in": [2], "released": [1], "suppressed": [1], "violations": [1]}
-    place = {"microflow": [microflow], "first_row": [2 * microflow], "pure_ns": [5], "output_bytes": [7]}
+    place = {"microflow": [microflow], "first_row": [2 * microflow], "pure_ns": [5]}
     fate = {"released": [True, False], "compliance_status": [True, False], "violation_count": [0, 1]}
     rest = {"anonymization_applied": [True, False], "processing_time": ["2026-01-01T00:00:00Z"] * 2}
     where = {"rule": ["r"], "field": ["f"], "severity": [""], "regulation": [""], "article": [""]}
     return CommitGroup(
-        checkpoints=pa.table(same | counts | place),
-        data_records=pa.table({"job_id": [job] * 2, "ordinal": [0, 1]} | fate | rest),
-        violations=pa.table(same | where | {"ordinal": [1], "span_start": [-1], "span_end": [-1]}),
-        original_records=None,
-        progress=progress.after(rows_in=2, released=1, suppressed=1, violations=1),
+        {
+            "checkpoints": pa.table(same | counts | place),
+            "data_records": pa.table({"job_id": [job] * 2, "ordinal": [0, 1]} | fate | rest),
+            "violations": pa.table(same | where | {"ordinal": [1], "span_start": [-1], "span_end": [-1]}),
+        },
+        progress.after(np.array([[2, 1, 1, 1, 5]]), 3),
+        {"output": [7, "hash"]},
     )
 
 
 def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobStore, job: str) -> None:
     """Rows, checkpoints and progress appear together."""
+    jobs.lock(job)
     assert jobs.commit(job, a_group(job, 0, Progress())) is False
     view = other.load(job)
     assert (view.microflows, view.rows_read, view.rows_released, view.rows_suppressed, view.violations) == (
@@ -63,11 +67,12 @@ def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobS
         1,
         1,
     )
-    assert other.progress(job) == Progress(1, 2, 1, 1, 1, output_bytes=7)
+    assert other.progress(job) == (Progress(1, 2, 1, 1, 1, 3), {"output": [7, "hash"]})
 
 
 def test_a_microflow_can_be_committed_once_only(jobs: JobStore, job: str, connector: PostgreSQLConnector) -> None:
     """The key (job, microflow) is the last line of defence: nothing of a second commit stays."""
+    jobs.lock(job)
     jobs.commit(job, a_group(job, 0, Progress()))
     with pytest.raises(StoreError, match="checkpoints_pkey"):
         jobs.commit(job, a_group(job, 0, Progress()))
@@ -85,7 +90,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         def commit_and_lose(cursor, table, count):
             if table == "violations" and not lost:
                 lost.append(1)
-                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress()).violations.append_column(
+                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress()).tables["violations"].append_column(  # noqa: E501
                     "id", pa.array(reserve(cursor, table, count))))  # fmt: skip
                 cursor.connection.commit()
                 raise psycopg2.OperationalError("server closed the connection unexpectedly")
@@ -93,6 +98,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
 
         monkeypatch.setattr(jobs_module, "reserve_ids", commit_and_lose)
         store = JobStore(connector)
+        store.lock(job)
         store.commit(job, a_group(job, 0, Progress()))
         assert lost == [1]
         for table, rows in {"checkpoints": 1, "data_records": 2, "violations": 1}.items():
@@ -162,7 +168,7 @@ def test_states_and_their_facts(jobs: JobStore, job: str) -> None:
     jobs.start(job)
     assert jobs.load(job).error is None
     assert not jobs.load(job).cancel_requested
-    jobs.finishing(job, rows_quarantined=3)
+    jobs.finishing(job, rows_quarantined=3, sha256="h")
     assert (jobs.load(job).total_rows, jobs.load(job).rows_quarantined) == (3, 3)
     jobs.complete(job, {"a": 1})
     view = jobs.load(job)
@@ -173,14 +179,16 @@ def test_states_and_their_facts(jobs: JobStore, job: str) -> None:
 def test_cancelling_is_heard_with_the_next_commit(jobs: JobStore, other: JobStore, job: str) -> None:
     """The answer to a commit says whether to go on; what was committed stays."""
     other.request_cancel(job)
+    jobs.lock(job)
     assert jobs.commit(job, a_group(job, 0, Progress())) is True
-    assert other.progress(job).microflows == 1
+    assert other.progress(job)[0].microflows == 1
 
 
 def test_a_gap_in_the_checkpoints_is_never_resumed_over(
     jobs: JobStore, job: str, connector: PostgreSQLConnector
 ) -> None:
     """A database somebody meddled with is refused rather than half continued."""
+    jobs.lock(job)
     jobs.commit(job, a_group(job, 0, Progress()))
     jobs.commit(job, a_group(job, 1, Progress()))
     connector.transaction(

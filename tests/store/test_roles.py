@@ -54,8 +54,12 @@ def test_the_writer_can_do_all_that_jobs_and_experiments_need(as_role: dict[str,
         jobs.lock(job)
         jobs.start(job)
         jobs.complete(job, {})
-        assert jobs.progress(job).microflows == 0
+        assert jobs.progress(job)[0].microflows == 0
         assert jobs.load(job).status == "completed"
+        report = (
+            "SELECT rule, regulation, article, severity, count(DISTINCT ordinal) FROM violations GROUP BY 1, 2, 3, 4"
+        )
+        assert connector.query(report)
     trial = {"config": {}, "samples": {"s": [1.0]}, "metrics": {}, "machine": {}, "seed": 1, "git": ""}
     with ExperimentStore(as_role["writer"]) as store:
         store.record_trial(job, config_hash="h", **trial)
@@ -79,6 +83,10 @@ def test_the_writer_can_do_all_that_jobs_and_experiments_need(as_role: dict[str,
         "UPDATE trials SET metrics = '{}'",
         "DELETE FROM trials",
         "TRUNCATE jobs",
+        "UPDATE jobs SET spec = '{}'",
+        "UPDATE jobs SET spec_hash = ''",
+        "UPDATE jobs SET input_sha256 = ''",
+        "SELECT record_id FROM violations",
         "CREATE TABLE mine (a int)",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import signal
@@ -16,7 +17,7 @@ import psutil
 import psycopg2
 import pytest
 
-from microflow.errors import StoreError
+from microflow.errors import SetupError, StoreError
 from microflow.store.addresses import driver_dsn
 from microflow.store.server import create_database, drop_database, ensure_server, server_url, stop_server
 
@@ -126,3 +127,68 @@ def test_databases_are_made_and_dropped_while_in_use(database_url: str) -> None:
     connection.close()
     with pytest.raises(StoreError, match="no database name"):
         create_database(database_url, 'x"; DROP DATABASE microflow; --')
+
+
+def test_a_silent_server_is_never_started_over(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer but lives, here or in another container, keeps its folder: an error, no second one.
+
+    The process identifier is made unreadable, as it is in another PID namespace.
+    """
+    monkeypatch.setattr("microflow.store.server.START_SECONDS", 2)
+    ensure_server(server_folder)
+    alive = postmaster(server_folder)
+    pid_file = server_folder / "data" / "postmaster.pid"
+    original = pid_file.read_text()
+    pid_file.write_text("\n".join(["999999", *original.splitlines()[1:]]))
+    monkeypatch.setattr("microflow.store.server._answers", lambda _: False)
+    with pytest.raises(SetupError, match="does not start"):
+        ensure_server(server_folder)
+    assert pid_file.exists()
+    running = [one for one in psutil.process_iter(["cmdline"]) if str(server_folder) in " ".join(one.info["cmdline"])]
+    assert [one.pid for one in running] == [alive.pid]
+    pid_file.write_text(original)
+
+
+def test_another_machines_server_on_a_shared_folder_is_left_alone(
+    server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network file system a lock file of another boot may be alive: a person is asked, nothing is removed."""
+    ensure_server(server_folder)
+    stop_server(server_folder)
+    pid_file = server_folder / "data" / "postmaster.pid"
+    pid_file.write_text("4711\n")
+    (server_folder / "boot").write_text("another machine's")
+    monkeypatch.setattr("microflow.store.occupancy._is_shared", lambda _: True)
+    with pytest.raises(SetupError, match="another machine"):
+        ensure_server(server_folder)
+    assert pid_file.exists()
+
+
+def test_the_server_knows_no_secret_of_ours(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL can read the server's environment: the token key is not in it."""
+    monkeypatch.setenv("MICROFLOW_TOKEN_KEY", "ab" * 32)
+    url = ensure_server(server_folder)
+    connection = psycopg2.connect(driver_dsn(url))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE seen (line text)")
+        cursor.execute("COPY seen FROM PROGRAM 'env'")
+        cursor.execute("SELECT line FROM seen")
+        lines = [line for (line,) in cursor.fetchall()]
+    connection.close()
+    assert lines
+    assert not any("KEY" in line or "abab" in line for line in lines)
+
+
+def test_the_log_quotes_no_value(server_folder: Path) -> None:
+    """A COPY that fails half way would quote the row in the log's CONTEXT, and a statement its parameters."""
+    url = ensure_server(server_folder)
+    connection = psycopg2.connect(driver_dsn(url))
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE numbers (n int)")
+        with pytest.raises(psycopg2.Error):
+            cursor.copy_expert("COPY numbers FROM STDIN", io.StringIO("1\nSentinel-Smith\n"))
+        connection.rollback()
+        with pytest.raises(psycopg2.Error):
+            cursor.execute("INSERT INTO numbers VALUES ('Sentinel-Jones')")
+    connection.close()
+    assert "Sentinel" not in (server_folder / "data" / "server.log").read_text("utf-8")

@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from microflow.anonymize.cover import Tree
 from microflow.anonymize.generalise import exact_label, prefix_label, set_label
 from microflow.schema import Hierarchy
 
@@ -40,6 +41,11 @@ class Axis(Protocol):
         """The loss in [0, 1] of groups with these lowest and highest ranks and numbers of different ranks."""
         ...
 
+    @property
+    def tree(self) -> Tree | None:
+        """The hierarchy over the ranks, where there is one."""
+        ...
+
     def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
         """The lowest and highest rank that the labels of some runs cover anyway."""
         ...
@@ -56,6 +62,7 @@ class Scale:
     """Values on a line: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null."""
 
     counted = False
+    tree = None
 
     def __init__(self, lower: Floats, upper: Floats, write: Callable[[int, int], str]) -> None:
         self.size = len(lower) + 1
@@ -77,11 +84,15 @@ class Scale:
 
 
 class Ladder:
-    """A hierarchy: ``paths`` from the root to each value's label, sorted so that each node's leaves are neighbours."""
+    """A hierarchy: ``paths`` from the root to each value's label, sorted so that each node's leaves are neighbours.
+
+    A node loses its share of the leaves, or of the length between the smallest and the largest of ``numbers`` (one a
+    path) where the values are numbers.
+    """
 
     counted = False
 
-    def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
+    def __init__(self, paths: Sequence[tuple[str, ...]], numbers: Sequence[float] = ()) -> None:
         self.size = len(paths) + 1
         self._paths = paths
         depth = max((len(path) for path in paths), default=1)
@@ -89,15 +100,46 @@ class Ladder:
         #: By level and rank: the lowest and the highest rank below the node that the rank is under.
         self._first = [np.searchsorted(nodes, nodes) for nodes in levels]
         self._last = [np.searchsorted(nodes, nodes, side="right") - 1 for nodes in levels]
-        below = np.asarray(self._last) - np.asarray(self._first)
+        widths = [self._widths(*ends, numbers) for ends in zip(self._first, self._last, strict=True)]
         #: What the lowest common node loses, by the number of nodes that a run has in common and its lowest rank.
-        self._losses = np.concatenate([np.ones(self.size), (below / max(1, len(paths) - 1)).ravel()])
+        self._losses = np.concatenate([np.ones(self.size), *widths])
+        self._levels = levels
 
     def _nodes_at(self, level: int) -> Ranks:
         """For each rank the number of the node it is under at a level; the null is under none of the others'."""
         known: dict[tuple[str, ...], int] = {}
         nodes = [known.setdefault(path[: level + 1], len(known) + 1) for path in self._paths]
         return np.asarray([0, *nodes], np.int32)
+
+    def _widths(self, first: Ranks, last: Ranks, numbers: Sequence[float]) -> Floats:
+        """The loss of the node above each rank."""
+        if not len(numbers):
+            return np.asarray((last - first) / max(1, len(self._paths) - 1))
+        values = np.asarray([numbers[0], *numbers])  # the null loses nothing by itself
+        heads, node = np.unique(first, return_inverse=True)
+        extent = np.maximum.reduceat(values, heads) - np.minimum.reduceat(values, heads)
+        return np.asarray(extent[node] / (values.max() - values.min() or 1.0))
+
+    @property
+    def tree(self) -> Tree:
+        """The hierarchy with a root over everything, the null included; nodes that hold the same leaves are one."""
+        spans = [(np.zeros(self.size, np.int64), np.full(self.size, self.size - 1))]
+        spans += list(zip(self._first, self._last, strict=True))
+        spans.append((np.arange(self.size),) * 2)
+        known: dict[tuple[int, int], int] = {}
+        loss: list[float] = []
+        parent: list[int] = []
+        nodes = np.empty((len(spans), self.size), np.int64)
+        for depth, (first, last) in enumerate(spans):
+            for rank, span in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+                if span not in known:
+                    known[span] = len(known)
+                    level = min(depth, len(spans) - 2)
+                    loss.append(1.0 if depth == 0 else float(self._losses[level * self.size + rank]))
+                    parent.append(-1 if depth == 0 else int(nodes[depth - 1, rank]))
+                nodes[depth, rank] = known[span]
+        bounds = np.asarray(list(known), np.int64)
+        return Tree(_distinct_depths(nodes), bounds[:, 0], bounds[:, 1], np.asarray(parent), np.asarray(loss))
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
         common = np.zeros(len(low), np.int64)
@@ -121,10 +163,20 @@ class Ladder:
         return shared[-1]
 
 
+def _distinct_depths(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Without depths that repeat the one above, the null's aside: each would double the lattice."""
+    known = nodes[:, 1:]
+    keep = [d for d in range(len(nodes)) if d == 0 or not np.array_equal(known[d], known[d - 1])]
+    kept = nodes[keep]
+    kept[-1] = nodes[-1]
+    return kept
+
+
 class Bag:
     """Categories without order; ``values`` by rank, a missing value among them."""
 
     counted = True
+    tree = None
 
     def __init__(self, values: Sequence[str | None]) -> None:
         self.size = len(values)

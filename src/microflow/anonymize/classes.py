@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
+from microflow.anonymize.cover import MOST_ELEMENTS, cover, lattice_size
 from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.encode import Coder, Codes
@@ -68,7 +69,7 @@ def decide(
     weights = np.bincount(owner, counts, len(tuples[0])).astype(np.int64)
     axes, ranks = _ranked(coders, tuples, weights)
     constraint = _constraint(owner, counts, codes[len(coders) :], sensitive, settings)
-    class_of = partition(Tuples(ranks, weights), axes, settings.k, strict=settings.strict, constraint=constraint)
+    class_of = _classes(Tuples(ranks, weights), axes, settings, constraint)
     members = _Members.of(class_of)
     labelled = [_labels(axis, column, members) for axis, column in zip(axes, ranks, strict=True)]
     same = _same_labels(labelled)
@@ -83,6 +84,16 @@ def decide(
         rows=int(rows.sum()),
     )
     return Decision(tuples, class_of, classes)
+
+
+def _classes(
+    tuples: Tuples, axes: Sequence[Axis], settings: MethodSettings, constraint: Diversity | None
+) -> npt.NDArray[np.int32]:
+    """By the lattice where every column has a hierarchy and the lattice is small enough, else by Mondrian."""
+    trees = [tree for axis in axes if (tree := axis.tree) is not None]
+    if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and len(tuples):
+        return cover(tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint)
+    return partition(tuples, axes, settings.k, strict=settings.strict, constraint=constraint)
 
 
 def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:

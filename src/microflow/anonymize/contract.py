@@ -73,6 +73,8 @@ class MethodSettings:
     """The scope of k-anonymity; ``None`` lets the pipeline choose (data set for batch, stream for stream)."""
     strict: bool = False
     """Strict Mondrian (equal values stay together) instead of relaxed."""
+    effort: int = 1
+    """Rounds of refinement where every quasi-identifier has a hierarchy; more lose less and take longer."""
     l_diversity: int = 1
     l_entropy: bool = False
     """Entropy l-diversity instead of distinct."""

@@ -18,6 +18,7 @@ from microflow.anonymize.generalise import prefix_label
 from microflow.anonymize.mechanisms import Codes
 from microflow.anonymize.text_spans import first_bytes
 from microflow.anonymize.told import Told
+from microflow.records import convert
 from microflow.schema import Column, Dtype, Value
 
 __all__ = ["GRID_STEPS", "Choices", "Domain", "Grid", "public_domain"]
@@ -59,7 +60,7 @@ class Choices:
         self.size = len(keys)
         self.values = (*values, None)
         self._keys = pa.array(keys, pa.string())
-        self._codes = {key: code for code, key in enumerate(keys)}
+        self._codes = {value: code for code, value in enumerate(keys if initial else values)}
         self._initial = initial
         if initial:  # every key is one ASCII character, which no byte of another character is
             self._code_of_byte = np.full(256, self.size, np.int64)
@@ -79,13 +80,9 @@ class Choices:
 
     def encode_one(self, value: Value) -> int:
         """Position among the keys."""
-        if isinstance(value, bool):
-            value = str(value).lower()
-        return (
-            self._codes.get(str(value)[:1] if self._initial else str(value), self.size)
-            if value is not None
-            else self.size
-        )
+        if value is None:
+            return self.size
+        return self._codes.get(str(value)[:1] if self._initial else value, self.size)
 
     def decode(self, codes: Codes) -> pa.Array:
         """The values."""
@@ -127,6 +124,11 @@ class Grid:
         return self._told(codes)
 
 
+def _texts(values: tuple[Value, ...], dtype: Dtype) -> tuple[str, ...]:
+    """Values as Arrow writes them."""
+    return tuple(pa.array(values, dtype.arrow).cast(pa.string()).to_pylist())
+
+
 def public_domain(column: Column) -> Domain | None:
     """The domain that a column's declaration gives, or ``None`` where it gives none.
 
@@ -138,7 +140,8 @@ def public_domain(column: Column) -> Domain | None:
     True
     """
     if column.categories:
-        return Choices(column.categories, column.categories, column.dtype)
+        values = tuple(convert(category, column) for category in column.categories)
+        return Choices(_texts(values, column.dtype), values, column.dtype)
     if column.dtype is Dtype.BOOLEAN:
         return Choices(("false", "true"), (False, True), column.dtype)
     if column.bounds is not None and column.bounds[0] < column.bounds[1]:

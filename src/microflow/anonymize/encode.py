@@ -8,6 +8,7 @@ round width, and one cell each for everything below and above. Every other colum
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from microflow.anonymize.axes import Axis, Bag, Ladder, Scale, prefix_paths, tree_paths
 from microflow.anonymize.generalise import number_label, text_range_label
-from microflow.schema import Column, Dtype, Hierarchy
+from microflow.schema import Column, Dtype, Hierarchy, Value
 
 __all__ = ["CELLS", "Coder", "Codes", "DictionaryCoder", "GridCoder", "coder_for"]
 
@@ -56,7 +57,8 @@ class Coder(Protocol):
 
 def coder_for(column: Column) -> Coder:
     """The coder that fits a described column."""
-    return DictionaryCoder(column) if column.bounds is None else GridCoder(column)
+    is_grid = column.bounds is not None and column.hierarchy is None
+    return GridCoder(column) if is_grid else DictionaryCoder(column)
 
 
 class GridCoder:
@@ -100,7 +102,7 @@ class GridCoder:
         lower = np.concatenate([[np.nan, -np.inf], self._edges])[present]
         upper = np.concatenate([[np.nan], top, [np.inf]])[present]
         first, last = self._edges[0], self._edges[-1]
-        scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower, upper))
+        scale = Scale(np.maximum(lower, first), np.minimum(upper, last), _NumberWriter(lower.tolist(), upper.tolist()))
         return scale, _ranks([0, *present.tolist()], self.size)
 
 
@@ -176,24 +178,29 @@ class DictionaryCoder:
     def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
         known = list(self._codes)
         present = [int(code) for code in np.flatnonzero(weights[1:]) + 1]
-        if self._column.is_numeric:
+        if self._column.hierarchy is None and self._column.is_numeric:
             present.sort(key=known.__getitem__)  # type: ignore[arg-type]  # only numbers are known
-            numbers = np.asarray([known[code] for code in present], np.float64)
-            return Scale(numbers, numbers, _NumberWriter(numbers, numbers)), _ranks([0, *present], self.size)
-        texts = {code: str(known[code]) for code in present}
+            numbers: list[int | float] = [known[code] for code in present]  # type: ignore[misc]
+            # Subtracted before they become floats, which tell no integers above 2^53 apart.
+            places = np.asarray([number - numbers[0] for number in numbers], np.float64)
+            return Scale(places, places, _NumberWriter(numbers, numbers)), _ranks([0, *present], self.size)
+        texts = {code: _text(known[code]) for code in present}
         axis, order = self._text_axis(texts, weights)
         return axis, _ranks(order, self.size)
 
     def _text_axis(self, texts: dict[int, str], weights: npt.NDArray[np.int64]) -> tuple[Axis, list[int]]:
         column = self._column
-        if column.dtype is Dtype.DATE or column.ordered:
+        if column.hierarchy is not None:
+            ordered = sorted((self._path(code, text, column.hierarchy), code) for code, text in texts.items())
+            order = [code for _, code in ordered]
+            known = list(self._codes)
+            numbers = [float(known[code]) for code in order] if column.is_numeric else []  # type: ignore[arg-type]
+            return Ladder([path for path, _ in ordered], numbers), [0, *order]
+        if column.dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP} or column.ordered:
             place = {name: i for i, name in enumerate(column.categories)}
             order = sorted(texts, key=lambda code: (place.get(texts[code], len(place)), texts[code]))
             steps = np.arange(len(order), dtype=np.float64)
             return Scale(steps, steps, _TextWriter([texts[code] for code in order])), [0, *order]
-        if column.hierarchy is not None:
-            ordered = sorted((self._path(code, text, column.hierarchy), code) for code, text in texts.items())
-            return Ladder([path for path, _ in ordered]), [0, *(code for _, code in ordered)]
         # Frequent first: a cut between neighbours then tends to part the common from the rare.
         bag: dict[int, str | None] = {**texts, **({0: None} if weights[0] else {})}
         order = sorted(bag, key=lambda code: (-int(weights[code]), bag[code] or ""))
@@ -210,11 +217,11 @@ class DictionaryCoder:
 class _NumberWriter:
     """Writes a run of ranks as numbers; a class and not a closure, so that frozen anonymizers can be pickled."""
 
-    def __init__(self, lower: npt.NDArray[np.float64], upper: npt.NDArray[np.float64]) -> None:
+    def __init__(self, lower: Sequence[int | float], upper: Sequence[int | float]) -> None:
         self._lower, self._upper = lower, upper
 
     def __call__(self, low: int, high: int) -> str:
-        return number_label(float(self._lower[low - 1]), float(self._upper[high - 1]))
+        return number_label(self._lower[low - 1], self._upper[high - 1])
 
 
 class _TextWriter:
@@ -225,6 +232,11 @@ class _TextWriter:
 
     def __call__(self, low: int, high: int) -> str:
         return text_range_label(self._values[low - 1], self._values[high - 1])
+
+
+def _text(value: Value) -> str:
+    """A value as a hierarchy names it: whole numbers without a point."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _ranks(order: list[int], size: int) -> Codes:

@@ -51,6 +51,8 @@ def number_label(low: float, high: float) -> str:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)  # exact beyond 2**53
     return repr(float(value) + 0.0).removesuffix(".0")  # adding zero turns -0.0, which is no other number, into 0.0
 
 
@@ -89,7 +91,7 @@ def set_label(parts: Iterable[str], *, missing: bool = False) -> str:
 class Label:
     """A label read back. Exactly one of ``exact``, ``prefix``, ``low``/``high`` and ``parts`` is set, or ``missing``.
 
-    ``low`` and ``high`` are floats in a numeric column and text elsewhere.
+    ``low`` and ``high`` are numbers in a numeric column and text elsewhere.
     """
 
     column: Column
@@ -111,17 +113,20 @@ class Label:
         if value is None or self.missing:
             return self.missing and value is None
         if self.prefix is not None:
+            value = int(value) if isinstance(value, float) and value.is_integer() else value
             return text_of(value).startswith(self.prefix)
         if self.exact is not None:
             if self.column.is_numeric:
-                return isinstance(value, int | float) and float(self.exact) == value
+                if (number := _as_number(self.exact)) is not None and number == value:
+                    return True
+                value = int(value) if isinstance(value, float) and value.is_integer() else value
             text, hierarchy = text_of(value), self.column.hierarchy
             return self.exact == text or (hierarchy is not None and self.exact in hierarchy.path(text))
         return self._in_range(value)
 
     def _in_range(self, value: Value) -> bool:
         low, high = self.low, self.high
-        if isinstance(low, float) and isinstance(high, float):
+        if isinstance(low, int | float) and isinstance(high, int | float):
             return isinstance(value, int | float) and low <= value <= high
         position = {name: place for place, name in enumerate(self.column.categories)}
         # Categories stand in declared order and everything undeclared behind them, in text order.
@@ -141,12 +146,20 @@ def parse(text: str | None, column: Column) -> Label:
     if text.startswith("{"):
         return Label(column, parts=tuple(parse(part, column) for part in _split(text[1:-1])))
     if column.is_numeric and (numbers := _NUMBERS.fullmatch(text)):
-        return Label(column, low=float(numbers[1]), high=float(numbers[2]))
+        return Label(column, low=_as_number(numbers[1]), high=_as_number(numbers[2]))
     if ends := _TEXTS.fullmatch(text):
         return Label(column, low=_unquote(ends[1]), high=_unquote(ends[2]))
     if stars := _STARS.fullmatch(text):
         return Label(column, prefix=_unquote(stars[1]))
     return Label(column, exact=_unquote(text))
+
+
+def _as_number(text: str) -> int | float | None:
+    """A number, whole ones exactly; ``None`` for the name of a node."""
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return None
 
 
 def _split(text: str) -> Iterator[str]:

@@ -12,9 +12,12 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from microflow.errors import KeyMaterialError
 
-__all__ = ["KEY_BITS", "KEY_FILE_VARIABLE", "KEY_VARIABLE", "key_id", "read_key", "require_bits"]
+__all__ = ["KEY_BITS", "KEY_FILE_VARIABLE", "KEY_VARIABLE", "derived_key", "key_id", "read_key", "require_bits"]
 
 KEY_VARIABLE = "MICROFLOW_TOKEN_KEY"
 KEY_FILE_VARIABLE = "MICROFLOW_TOKEN_KEY_FILE"
@@ -58,6 +61,18 @@ def require_bits(key: bytes, bits: int, source: str = "the token key") -> bytes:
     if len(key) * 8 < bits:
         raise KeyMaterialError(f"{source} holds {len(key) * 8} bits where {bits} are needed", hint=_remedy(bits))
     return key[: bits // 8]
+
+
+def derived_key(key: bytes, purpose: str, bits: int) -> bytes:
+    """The key of one purpose (HKDF-SHA-512, RFC 5869): what one purpose gives away says nothing of another's key.
+
+    Args:
+        key: The token key.
+        purpose: ``one-way`` or ``reversible``.
+        bits: The length of the derived key; it is part of what is derived, so that no key is the head of another.
+    """
+    info = f"microflow token v2 {purpose} {bits}".encode()
+    return HKDF(hashes.SHA512(), bits // 8, salt=None, info=info).derive(key)
 
 
 def key_id(key: bytes) -> str:

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from microflow.anonymize.cmac import ManyCmac
-from microflow.anonymize.keys import key_id
 from microflow.anonymize.text_spans import TextSpans
 from microflow.anonymize.token_text import ONE_WAY, REVERSIBLE, TAG_BYTES, head, one_way_columns
 
@@ -52,11 +51,11 @@ def _one_by_one(one: Callable[[int, str], str], values: Mapping[int, pa.Array]) 
 
 
 class CmacCodes:
-    """AES-CMAC under a key of 128 or 256 bits."""
+    """AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token."""
 
-    def __init__(self, key: bytes, fields: Sequence[str]) -> None:
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         domains = [_domain(field) for field in fields]
-        self._head = head(ONE_WAY, key_id(key))
+        self._head = head(ONE_WAY, name)
         self._many = ManyCmac(key, domains)
         self._begun = [CMAC(algorithms.AES(key)) for _ in domains]
         for begun, domain in zip(self._begun, domains, strict=True):
@@ -80,8 +79,8 @@ class CmacCodes:
 class HmacCodes:
     """HMAC-SHA-512 under a key of 512 bits, its first 128 bits."""
 
-    def __init__(self, key: bytes, fields: Sequence[str]) -> None:
-        self._head = head(ONE_WAY, key_id(key))
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        self._head = head(ONE_WAY, name)
         self._begun = [HMAC(key, hashes.SHA512()) for _ in fields]
         for begun, field in zip(self._begun, fields, strict=True):
             begun.update(_domain(field))
@@ -100,8 +99,8 @@ class HmacCodes:
 class SivCodes:
     """AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens; the key turns them back."""
 
-    def __init__(self, key: bytes, fields: Sequence[str]) -> None:
-        self._head = head(REVERSIBLE, key_id(key))
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        self._head = head(REVERSIBLE, name)
         self._cipher = AESSIV(key)
         self._fields = [[field.encode()] for field in fields]
 

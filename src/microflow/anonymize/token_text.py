@@ -1,7 +1,8 @@
-"""How a token is written: ``t1.<key id>.<tag>``, or ``r1.<key id>.<ciphertext>`` where the key holder may reverse it.
+"""How a token is written: ``t2.<key id>.<tag>``, or ``r2.<key id>.<ciphertext>`` where the key holder may reverse it.
 
 Letters, digits and points only: safe in CSV, spreadsheets, URLs and file names. The key id (eight hexadecimal digits)
-tells which key made a token, so that keys can rotate while older releases stay joinable.
+tells which key made a token, so that keys can rotate while older releases stay joinable. Version 1 was made with the
+token key itself and the column's name alone; its reversible tokens can still be turned back.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from microflow.anonymize.text_spans import even_offsets
 
-__all__ = ["ONE_WAY", "REVERSIBLE", "TAG_BYTES", "head", "one_way_columns", "split"]
+__all__ = ["ONE_WAY", "REVERSIBLE", "REVERSIBLE_V1", "TAG_BYTES", "VERSIONS", "head", "one_way_columns", "split"]
 
-ONE_WAY = "t1"
-REVERSIBLE = "r1"
+ONE_WAY = "t2"
+REVERSIBLE = "r2"
+REVERSIBLE_V1 = "r1"
+VERSIONS = ("t1", REVERSIBLE_V1, ONE_WAY, REVERSIBLE)
 TAG_BYTES = 16
 _PARTS = 3
 
@@ -29,7 +32,7 @@ def head(version: str, key_id: str) -> str:
     """What stands before the tag.
 
     >>> head(ONE_WAY, "0b3a1a8d")
-    't1.0b3a1a8d.'
+    't2.0b3a1a8d.'
     """
     return f"{version}.{key_id}."
 
@@ -41,7 +44,7 @@ def split(token: str) -> tuple[str, str, str] | None:
     (('t1', '0b3a1a8d', 'ff'), None)
     """
     parts = token.split(".")
-    if len(parts) != _PARTS or parts[0] not in (ONE_WAY, REVERSIBLE):
+    if len(parts) != _PARTS or parts[0] not in VERSIONS:
         return None
     return parts[0], parts[1], parts[2]
 

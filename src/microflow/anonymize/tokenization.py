@@ -1,9 +1,10 @@
 """Tokenization: every identifier becomes a keyed code. Pseudonymisation (GDPR Art. 4(5)), not anonymisation.
 
-A one-way token of a value in a field is the first 128 bits of ``MAC(key, SHA-256(field)[:16] + value)``: AES-CMAC under
-keys of 128 and 256 bits, HMAC-SHA-512 under 512 bits. Equal values of a field give equal tokens, so that records can
-still be joined; the same value in another field gives another one. With ``reversible`` a token is the value enciphered
-by AES-SIV (RFC 5297) with the field as associated data, and the key holder can turn it back.
+A one-way token of a value is the first 128 bits of ``MAC(key, SHA-256(domain)[:16] + value)``: AES-CMAC under keys of
+128 and 256 bits, HMAC-SHA-512 under 512 bits; the key is derived for its purpose by HKDF. Equal values of a domain give
+equal tokens, so that records can still be joined. A column is a domain of its own, and so is the same column of another
+schema; columns that name one ``token_domain`` share it, in whatever schema. With ``reversible`` a token is the value
+enciphered by AES-SIV (RFC 5297) with the domain as associated data, and the key holder can turn it back.
 
 Quasi-identifiers are left as they are, so whoever knows them finds the record again: `microflow.assess` measures it.
 """
@@ -13,18 +14,28 @@ from __future__ import annotations
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
-from microflow.anonymize.keys import KEY_BITS, key_id, require_bits
+from microflow.anonymize.keys import KEY_BITS, derived_key, key_id, require_bits
 from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCodes
-from microflow.anonymize.token_text import REVERSIBLE, split
+from microflow.anonymize.token_text import REVERSIBLE, REVERSIBLE_V1, split
 from microflow.errors import InputError, KeyMaterialError
 from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Record, Value
 
-__all__ = ["Detokenizer", "Tokenizer"]
+__all__ = ["Detokenizer", "Tokenizer", "token_domain"]
 
 #: Key bits to the AES-SIV they make, which uses one half to authenticate and the other to encipher.
 _SIV_BITS = {256: "AES-128-SIV", 512: "AES-256-SIV"}
 _HMAC_BITS = 512
+
+
+def token_domain(column: Column, schema: DatasetSchema) -> str:
+    """What tokens of a column have in common with those of others: equal values of one domain have equal tokens.
+
+    >>> mail = Column("mail", token_domain="person_email")
+    >>> token_domain(mail, DatasetSchema("orders", (mail,), "gdpr"))
+    'domain person_email'
+    """
+    return f"domain {column.token_domain}" if column.token_domain else f"column {schema.name} {column.name}"
 
 
 class Tokenizer:
@@ -45,7 +56,7 @@ class Tokenizer:
         self._key_id = key_id(key)
         self._names = schema.names
         self._identifiers = [(field, column.name, column) for field, column in enumerate(identifiers)]
-        self._codes = _codes(settings, key, [column.name for column in identifiers])
+        self._codes = _codes(settings, key, [token_domain(column, schema) for column in identifiers])
         tokens = {column.name for column in identifiers}
         self.output_schema = pa.schema(
             [pa.field(f.name, pa.string() if f.name in tokens else f.type) for f in schema.arrow]
@@ -105,7 +116,12 @@ class Detokenizer:
         key = require_bits(key, key_bits)
         self._key_id = key_id(key)
         self._identifiers = list(enumerate(schema.identifiers))
-        self._codes = _siv(key, [column.name for _, column in self._identifiers])
+        name = self._key_id
+        derived = derived_key(key, "reversible", len(key) * 8)
+        self._codes = {
+            REVERSIBLE: _siv(derived, [token_domain(column, schema) for _, column in self._identifiers], name),
+            REVERSIBLE_V1: _siv(key, [column.name for _, column in self._identifiers], name),
+        }
 
     def restore(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with the identifiers' values instead of their tokens, in the types that the schema gives them.
@@ -116,7 +132,14 @@ class Detokenizer:
         """
         for field, column in self._identifiers:
             texts = [self._value(field, column.name, token) for token in rows.column(column.name).to_pylist()]
-            values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
+            try:
+                values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
+            except pa.ArrowInvalid:
+                raise InputError(
+                    f"its tokens do not hold values of type {column.dtype}",
+                    column=column.name,
+                    hint="give the schema that the tokens were made with",
+                ) from None
             place = rows.schema.get_field_index(column.name)
             rows = rows.set_column(place, pa.field(column.name, values.type), values)
         return rows
@@ -125,34 +148,41 @@ class Detokenizer:
         if token is None:
             return None
         parts = split(token)
-        if parts is None or parts[0] != REVERSIBLE:
+        if parts is None or parts[0] not in self._codes:
             raise InputError(
-                "not a reversible token", column=name, hint="they begin with 'r1.'; make them with --reversible"
+                "not a reversible token", column=name, hint="they begin with 'r2.'; make them with --reversible"
             )
         if parts[1] != self._key_id:
             raise KeyMaterialError(
                 f"the tokens were made with key {parts[1]}, and this is key {self._key_id}",
                 hint="give the key and the key bits that the file was made with",
             )
-        value = self._codes.restore(field, parts[2])
+        value = self._codes[parts[0]].restore(field, parts[2])
         if value is None:
             raise InputError("the token was altered, or made for another field", column=name)
         return value
 
 
 def _codes(settings: MethodSettings, key: bytes, fields: list[str]) -> Codes:
+    name = key_id(key)
     if settings.reversible:
-        return _siv(key, fields)
-    return HmacCodes(key, fields) if settings.key_bits == _HMAC_BITS else CmacCodes(key, fields)
+        _require_siv(key)
+        return _siv(derived_key(key, "reversible", settings.key_bits), fields, name)
+    derived = derived_key(key, "one-way", settings.key_bits)
+    return (HmacCodes if settings.key_bits == _HMAC_BITS else CmacCodes)(derived, fields, name)
 
 
-def _siv(key: bytes, fields: list[str]) -> SivCodes:
+def _require_siv(key: bytes) -> None:
     if len(key) * 8 not in _SIV_BITS:
         raise KeyMaterialError(
             f"reversible tokens cannot be made with a {len(key) * 8}-bit key",
             hint=f"AES-SIV takes one of: {', '.join(map(str, _SIV_BITS))}",
         )
-    return SivCodes(key, fields)
+
+
+def _siv(key: bytes, fields: list[str], name: str) -> SivCodes:
+    _require_siv(key)
+    return SivCodes(key, fields, name)
 
 
 def _as_text(column: pa.Array) -> pa.Array:

@@ -25,6 +25,7 @@ __all__ = ["ColumnLoss", "Loss", "measure_loss"]
 _DISTORTION_ROWS = 5_000
 _CHUNK = 256
 _CORRELATED_TEXTS = 4
+_CONSTANT = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def _correlation_change(columns: Sequence[Encoded]) -> float:
     """Columns that are constant on either side cannot be correlated and are left out."""
     before = np.concatenate([one.before for one in columns], axis=1)
     after = np.concatenate([one.after for one in columns], axis=1)
-    alive = (before.std(axis=0) > 0) & (after.std(axis=0) > 0)
+    # By rounding, a constant column of 0.1 has a standard deviation of 1e-17 and would be divided by it.
+    alive = (np.ptp(before, axis=0) > _CONSTANT) & (np.ptp(after, axis=0) > _CONSTANT)
     if alive.sum() <= 1:
         return 0.0
     change = np.abs(np.corrcoef(before[:, alive].T) - np.corrcoef(after[:, alive].T))

@@ -78,8 +78,8 @@ def _hull(label: Label) -> tuple[tuple[float, float], bool]:
         told = ends[~np.isnan(ends[:, 0])]
         around = (float(told[:, 0].min()), float(told[:, 1].max())) if len(told) else (np.nan, np.nan)
         return around, any(missing for _, missing in hulls)
-    if isinstance(label.low, float) and isinstance(label.high, float):
-        return (label.low, label.high), False
+    if isinstance(label.low, int | float) and isinstance(label.high, int | float):
+        return (float(label.low), float(label.high)), False
     if label.prefix == "":
         return (-np.inf, np.inf), False
     if label.exact is None:

@@ -30,9 +30,13 @@ class TextLabels:
         self._column = column
         self.codes, values = distinct(released)
         texts = [None if value is None else text_of(value) for value in values]
-        self._labels = [label_of(text, column) if generalised else exactly(text, column) for text in texts]
-        self.centre = np.full(len(values), np.nan)
         domain = _domain(column, original)
+        # A value of the original, such as the grade "A*", is that value and no label.
+        plain = frozenset(domain)
+        self._labels = [
+            label_of(text, column) if generalised and text not in plain else exactly(text, column) for text in texts
+        ]
+        self.centre = np.full(len(values), np.nan)
         blank = np.array([label.missing for label in self._labels], np.bool_)
         sizes = self._sizes(domain)
         # A value that the domain does not know is still one value.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.domains import public_domain
-from microflow.anonymize.keys import key_id
+from microflow.anonymize.keys import derived_key, key_id
 from microflow.anonymize.mechanisms import TruncatedGeometric
 from microflow.anonymize.uniforms import Uniforms
 from microflow.bench.harness import Case, Line, measure
@@ -107,9 +107,9 @@ def _check_tokens(made: RecordAnonymizer, records: list[dict[str, Any]], codes: 
         raise MicroflowError("columns and single records have different tokens")
     for record, row in zip(records, released, strict=True):
         for name in codes:
-            mac = CMAC(algorithms.AES(KEY[:32]))
-            mac.update(hashlib.sha256(name.encode()).digest()[:16] + record[name].encode())
-            if row[name] != f"t1.{key_id(KEY[:32])}.{mac.finalize().hex()}":
+            mac = CMAC(algorithms.AES(derived_key(KEY[:32], "one-way", 256)))
+            mac.update(hashlib.sha256(f"column healthcare {name}".encode()).digest()[:16] + record[name].encode())
+            if row[name] != f"t2.{key_id(KEY[:32])}.{mac.finalize().hex()}":
                 raise MicroflowError(f"a token of {name!r} is not the library's CMAC")
 
 

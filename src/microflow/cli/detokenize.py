@@ -23,7 +23,8 @@ __all__ = ["detokenize"]
 @click.argument("output", type=OUTPUT)
 @schema_option
 @click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
-def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is there.")
+def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrite: bool) -> None:
     """Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
 
     Only tokens made with --reversible can be turned back, and only with their key. A key in
@@ -33,6 +34,8 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str) -> None:
     Example:
       MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
     """
+    if output.exists() and not overwrite:
+        raise InputError("is there already", path=output, hint="--overwrite replaces it")
     bits = int(key_bits)
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)
@@ -61,6 +64,7 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
 def _tokenized(schema: DatasetSchema) -> DatasetSchema:
     """The same columns with text where tokens stand."""
     columns = tuple(
-        replace(column, dtype=Dtype.STRING) if column in schema.identifiers else column for column in schema.columns
+        replace(column, dtype=Dtype.STRING if column in schema.identifiers else column.dtype, format=None)
+        for column in schema.columns
     )
     return replace(schema, columns=columns, source=SourceFormat())

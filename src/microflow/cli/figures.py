@@ -30,7 +30,7 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
       microflow figures                           figures/*.pdf, *.png, *.tex
       microflow figures --profile paper
       microflow figures --readme                  Markdown, on the screen
-      microflow figures --readme --into README.md
+      microflow figures --readme --into RESULTS.md
     """
     from microflow.figures.catalogue import draw_all
     from microflow.figures.paper import write_tables

@@ -11,11 +11,14 @@ import click
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
-from microflow.store.jobs import Progress
+from microflow.errors import MicroflowError
+from microflow.ingest.places import is_url
+from microflow.store.progress import Progress
 
 __all__ = [
     "FILE",
     "OUTPUT",
+    "PLACE",
     "counts_text",
     "method_options",
     "method_settings",
@@ -26,6 +29,18 @@ __all__ = [
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+
+class _Place(click.ParamType[Path | str]):
+    """A path, an address for fsspec, or ``-``."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ARG002 - click's signature
+        return value if is_url(value) else Path(value)
+
+
+PLACE = _Place()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 #: The option that names a data set of the user's.
 schema_option = click.option(
@@ -44,9 +59,7 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
-#: The options that choose a method.
-method_options = together(
-    click.option("--method", type=click.Choice([str(m) for m in Method]), required=True, help="How to anonymize."),
+_PARAMETERS = (
     click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
     click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
     click.option("--l-diversity", type=click.IntRange(1), default=1, show_default=True),
@@ -58,15 +71,38 @@ method_options = together(
     ),
     click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True),
     click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),
-    click.option("--seed", type=int, help="Reproducible noise; by default it is secure."),
+    click.option("--seed", type=int, help="The same choices each time. With noise it needs --insecure-seed."),
+    click.option(
+        "--insecure-seed",
+        is_flag=True,
+        help="Allow --seed with differential privacy in a recorded run: whoever knows it computes every value back.",
+    ),
 )
 
 
-def method_settings(options: dict[str, Any]) -> MethodSettings:
-    """Take the method's options out of a command's; what is left is the command's own."""
-    scope = options.pop("scope")
+def method_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
+    """The options that choose a method; where it is not ``required``, leaving it out leaves the choice to advice."""
+    method = click.option(
+        "--method", type=click.Choice([str(m) for m in Method]), required=required, help="How to anonymize."
+    )
+    return together(method, *_PARAMETERS)(command)
+
+
+def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> MethodSettings:
+    """Take the method's options out of a command's; what is left is the command's own.
+
+    Raises:
+        MicroflowError: seeded noise was asked for in a run that is recorded, without the word that says what it means.
+    """
+    scope, method = options.pop("scope"), Method(options.pop("method"))
+    is_allowed = options.pop("insecure_seed")
+    if method is Method.DIFFERENTIAL_PRIVACY and options["seed"] is not None and not is_allowed:
+        danger = "with a seed the noise can be computed back, and every value with it"
+        if is_recorded:
+            raise MicroflowError(danger, hint="leave --seed out; for tests and demonstrations add --insecure-seed")
+        click.echo(f"warning: {danger}: release nothing that was made with --seed", err=True)
     return MethodSettings(
-        method=Method(options.pop("method")),
+        method=method,
         scope=None if scope is None else Scope(scope),
         key_bits=int(options.pop("key_bits")),
         **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "t_closeness", "strict", "delta")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 import polars as pl
 
-from microflow.cli.options import FILE
+from microflow.cli.options import FILE, OUTPUT
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
@@ -20,13 +21,21 @@ __all__ = ["class_sizes", "verify"]
 #: Microflows counted together before they are merged: fewer merges, bounded memory.
 GROUP = 200
 
+#: Names that no column of a file has.
+_ROWS, _MEMBERS = "\0rows", "\0members"
+
 
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--schema", required=True, help="Whose quasi-identifiers: a shipped name, or your YAML file.")
 @click.option("--k", type=click.IntRange(2), default=5, show_default=True)
-def verify(file: Path, schema: str, k: int) -> None:
-    """Count the equivalence classes of a released FILE and say whether the smallest has K rows.
+@click.option("--json", "json_file", type=OUTPUT, help="Also write what was counted here.")
+@click.option("--certificate", type=FILE, help="Also check that FILE is the release that was certified, to the byte.")
+def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate: Path | None) -> None:
+    """Count the equivalence classes of a released FILE and say whether the smallest has K persons.
+
+    Where the schema has a column of role person, its distinct values are counted; otherwise every row is taken for a
+    person.
 
     \b
     Example:
@@ -35,24 +44,59 @@ def verify(file: Path, schema: str, k: int) -> None:
     Exit status: 0 it is k-anonymous, 1 it is not, 2 it cannot be read.
     """
     described = load_schema(schema)
-    sizes = class_sizes(file, described)
+    sizes, unit = class_sizes(file, described)
     if sizes.is_empty():
         raise InputError("there are no rows to verify", path=file)
-    counts = sizes["rows"].to_numpy()
-    smallest, classes, rows = int(counts.min()), len(counts), int(counts.sum())
-    if smallest >= k:
-        click.echo(f"{k}-anonymous: {rows:,} rows in {classes:,} classes, the smallest has {smallest}")
+    if unit == "row" and described.person is not None:
+        click.echo(f"column {described.person!r} is empty: rows are counted, and k of persons may be less", err=True)
+    counts = sizes["members"].to_numpy()
+    small = sizes.filter(pl.col("members") < k)
+    smallest, rows, rows_below = int(counts.min()), int(sizes["rows"].sum()), int(small["rows"].sum())
+    found = {
+        "k": smallest,
+        "required_k": k,
+        "satisfied": small.is_empty(),
+        "unit": unit,
+        "rows": rows,
+        "classes": len(counts),
+        "classes_below": len(small),
+        "rows_below": rows_below,
+    }
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    if certificate is not None:
+        _refuse_mismatches(certificate, file, {"rows": rows, "k": smallest})
+    members = unit if smallest == 1 else f"{unit}s"
+    if small.is_empty():
+        click.echo(f"{k}-anonymous: {rows:,} rows in {len(counts):,} classes, the smallest has {smallest} {members}")
         return
-    small = sizes.filter(pl.col("rows") < k)
     click.echo(
-        f"not {k}-anonymous: the smallest of {classes:,} classes has {smallest} row{'s' * (smallest > 1)};"
-        f" {len(small):,} classes with {int(small['rows'].sum()):,} rows are below {k}"
+        f"not {k}-anonymous: the smallest of {len(counts):,} classes has {smallest} {members};"
+        f" {len(small):,} classes with {rows_below:,} rows are below {k}"
     )
     raise click.exceptions.Exit(1)
 
 
-def class_sizes(file: Path, schema: DatasetSchema) -> pl.DataFrame:
-    """The number of ``rows`` of every combination of quasi-identifiers; null is a value.
+def _refuse_mismatches(certificate: Path, file: Path, counted: dict[str, int]) -> None:
+    """See that a release is the certified one.
+
+    Raises:
+        CertificateError: the certificate was changed, or the release is another; exit status 1.
+    """
+    from microflow.advise.certificate import CertificateError, mismatches, read_certificate
+
+    document = read_certificate(certificate)
+    if found := mismatches(document, file, counted):
+        raise CertificateError("; ".join(found), hint="this is not the release that was certified")
+    click.echo(f"certified: {document['guarantee']['text']}")
+
+
+def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
+    """The ``rows`` and ``members`` of every combination of quasi-identifiers; null is a value. And their unit.
+
+    Members are the distinct persons where the schema has a column of role person, and the rows otherwise. Rows whose
+    person is missing count as one person together, so that k is never overstated; where no row names a person, as after
+    a method that removes identifiers, rows are counted and the unit is ``row``.
 
     Raises:
         InputError: the file cannot be read, holds unusable rows, or the schema has no quasi-identifier.
@@ -60,20 +104,29 @@ def class_sizes(file: Path, schema: DatasetSchema) -> pl.DataFrame:
     names = [column.name for column in schema.quasi_identifiers]
     if not names:
         raise InputError(f"schema {schema.name!r} has no quasi-identifier", hint="give a column that role")
+    keys = names if schema.person is None else [*names, schema.person]
     counted: list[pl.DataFrame] = []
-    for part in _parts(file, schema, names):
-        counted.append(part.group_by(names).agg(pl.len().cast(pl.Int64).alias("rows")))
+    for part in _parts(file, schema, keys):
+        counted.append(part.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
         if len(counted) == GROUP:
-            counted = [_merged(counted, names)]
-    return _merged(counted, names) if counted else pl.DataFrame({"rows": []}, {"rows": pl.Int64})
+            counted = [_merged(counted, keys)]
+    if not counted:
+        return pl.DataFrame({"rows": [], "members": []}, {"rows": pl.Int64, "members": pl.Int64}), "row"
+    merged = _merged(counted, keys)
+    by_person = schema.person is not None and merged[schema.person].null_count() < len(merged)
+    members = pl.len().cast(pl.Int64) if by_person else pl.col(_ROWS).sum()
+    classes = merged.group_by(names).agg(pl.col(_ROWS).sum(), members.alias(_MEMBERS))
+    return classes.select(pl.col(_ROWS).alias("rows"), pl.col(_MEMBERS).alias("members")), (
+        "person" if by_person else "row"
+    )
 
 
-def _merged(counted: list[pl.DataFrame], names: list[str]) -> pl.DataFrame:
-    return pl.concat(counted).group_by(names).agg(pl.col("rows").sum())
+def _merged(counted: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    return pl.concat(counted).group_by(keys).agg(pl.col(_ROWS).sum())
 
 
 def _parts(file: Path, schema: DatasetSchema, names: list[str]) -> Iterator[pl.DataFrame]:
-    """The quasi-identifiers as text, as a release writes them, whatever their type was before."""
+    """Quasi-identifiers and person as text, as a release writes them, whatever their type was before."""
     quarantine = Quarantine()
     for flow in read_microflows(file, _as_released(schema), quarantine=quarantine):
         yield pl.DataFrame(flow.rows.select(names))

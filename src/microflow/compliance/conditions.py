@@ -32,8 +32,8 @@ _YEAR = 4
 _EVERY_TYPE = frozenset(Dtype)
 _TEXT = frozenset({Dtype.STRING})
 _NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
-_DATE = frozenset({Dtype.DATE})
-_AS_TEXT = _TEXT | _DATE
+_DATE = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
+_AS_TEXT = _TEXT | _DATE | {Dtype.TIME}
 
 
 class FieldCondition(Protocol):
@@ -94,33 +94,44 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The text is one of these words, exactly."""
+    """The text is one of these words, whatever its case and the blanks around it."""
 
     takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
     def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        # Comparing is cheaper than looking up, and the words are few.
-        first, *others = self.words
-        return value == first if not others else value.is_in(self.words)
+        return _is_word(value, self.words)
 
     def predicate(self, reference: date) -> Predicate:
-        return frozenset(self.words).__contains__
+        words = frozenset(map(_plain_word, self.words))
+        return lambda value: _plain_word(value) in words
 
 
 @dataclass(frozen=True, slots=True)
 class NotOneOf:
-    """The text is none of these words."""
+    """The text is none of these words, whatever its case and the blanks around it."""
 
     takes: ClassVar[frozenset[Dtype]] = _TEXT
     words: tuple[str, ...]
 
     def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return ~value.is_in(self.words)
+        return ~_is_word(value, self.words)
 
     def predicate(self, reference: date) -> Predicate:
-        words = frozenset(self.words)
-        return lambda value: value not in words
+        words = frozenset(map(_plain_word, self.words))
+        return lambda value: _plain_word(value) not in words
+
+
+#: The blanks that both forms take away: ASCII's, no-break space and the wide ones of Unicode's separators.
+_BLANKS = " \t\r\n\f\v\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+
+
+def _plain_word(text: str) -> str:
+    return text.strip(_BLANKS).lower()
+
+
+def _is_word(value: pl.Expr, words: tuple[str, ...]) -> pl.Expr:
+    return value.str.strip_chars(_BLANKS).str.to_lowercase().is_in([_plain_word(word) for word in words])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,43 +7,59 @@ from datetime import date
 from ipaddress import IPv6Address
 
 __all__ = [
-    "card",
-    "day_and_month",
-    "email",
-    "iban",
-    "ipv4",
-    "ipv6",
-    "iso_date",
-    "luhn",
-    "phone",
-    "slash_date",
-    "url",
-    "whole",
-]
+    "IBAN_LENGTHS", "card", "cued", "email", "iban", "international", "ipv4", "ipv6", "iso_date", "luhn", "named_month",
+    "national", "north_american", "numeric_date", "ssn_by_cue", "whole",
+]  # fmt: skip
 
 # What a digit's character code adds to Luhn's sum, as it is and doubled (the digits of the product added).
 _VALUE = bytes(max(code - 48, 0) for code in range(256))
 _DOUBLED = bytes(sum(divmod(2 * (code - 48), 10)) if 48 <= code < 58 else 0 for code in range(256))  # noqa: PLR2004
-_CARD_LENGTHS = range(13, 20)
-_CARD_STARTS = frozenset("23456")
-_CARD_MARKS = " .-"
-_PHONE_DIGITS = range(8, 16)
+_CARD_LENGTHS = range(12, 20)
+#: Issuers' ranges (ISO/IEC 7812); twelve digits are Maestro's alone, of which these beginnings are given out.
+_CARD_START = re.compile("(?:[2-6]|1800|2131)[0-9]{12}|(?:50[0-9]{2}|5[6-8][0-9]{2}|6[0-9]{3}|0604)[0-9]{8}|1800|2131")
+_NO_MARKS = str.maketrans("", "", " .-/()")
+_DIGITS = re.compile("[0-9]+")
+_NATIONAL, _CUED = range(9, 13), range(7, 13)
+_LONGEST_NUMBER = 15
+_WINDOW = 48
+#: What stands beside a telephone number that could be any number by itself.
+_CUE_BEFORE = re.compile(
+    r"""(?:\b(?:phone|telephone|telefon|t[eé]l|mobile|mob|cell|cellphone|cellular|handy|fax|desk|hotline|landline
+    |whatsapp|sms)s?\b(?:[ ]?(?:no|nr|num|number|is|was|at|on|or|the|\#)\b)*[ .:=,#-]*\n?[ ]*
+    |\b(?:call|dial|ring|text|messag|answer|contact|reach|phon)\w*\b[\w ']{0,24}[ ]
+    (?:at|on|to|under|registered)[ :]*)\Z""",
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
+)
+_CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk|phone|landline)\b", re.IGNORECASE)
+_SSN_CUE = re.compile(r"\b(?:ssn|social[ ]security(?:[ ](?:no|number|num))?)[ .:=#is-]{0,6}\Z", re.IGNORECASE)
+_EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext|extn|extension)[.:]?[ ]?[#]?[0-9]{1,7}(?![0-9])", re.IGNORECASE)
 _ISO_DATE_LENGTH = 10
+_FOLLOWED = re.compile("[./-][0-9]")
 _OCTET = 255
 _IPV6_COLONS = 7
 _HEX, _GROUP = frozenset("0123456789ABCDEFabcdef"), 4
-_SCHEME = re.compile(r"\b(?:https?|ftp)$", re.ASCII | re.IGNORECASE)
-_LONGEST_SCHEME = 6
-_MONTHS, _DAYS = range(1, 13), range(1, 32)
+_MONTHS, _DAYS, _LAST_DAY_OR_YEAR = range(1, 13), range(1, 32), 999
 
-#: Lengths by country, ISO 13616 registry: Europe. Others are taken as long as they were written.
-_IBAN_LENGTHS = {
+#: Lengths by country of all countries in the ISO 13616 registry (SWIFT, release 99).
+IBAN_LENGTHS = {
     country: length
     for length, countries in {
-        15: "NO", 16: "BE", 18: "DK FI NL", 19: "SI", 20: "AT EE LT LU", 21: "CH HR LI LV", 22: "BG DE GB IE ME RS",
-        23: "GI", 24: "CZ ES RO SE SK", 25: "PT", 26: "IS", 27: "FR GR IT MC SM", 28: "CY HU PL", 31: "MT",
+        15: "NO", 16: "BE", 18: "DK FI FK FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+        29: "BR EG PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
     }.items()
     for country in countries.split()
+}  # fmt: skip
+
+#: Most digits of a number behind ``+``, by country calling code (national numbering plans; ITU-T E.164 allows 15).
+_MOST_DIGITS = {
+    code: most
+    for most, codes in {
+        10: "45 47 65", 11: "1 27 31 32 33 34 36 40 41 48 61 7", 12: "20 30 44 46 52 64 81 82 91 351 352 353 420",
+        14: "43 49",
+    }.items()
+    for code in codes.split()
 }  # fmt: skip
 
 
@@ -63,17 +79,20 @@ def luhn(digits: str) -> bool:
 
 
 def card(match: re.Match[str]) -> int:
-    """A payment card number; a security code written after it does not belong to it."""
+    """A payment card number; groups written after it (a security code, a year) do not belong to it."""
     text = match[0]
     if _is_card(text):
         return len(text)
-    shorter = text[: text.rfind(text[4])] if text[4] in _CARD_MARKS else ""
-    return len(shorter) if _is_card(shorter) else 0
+    for group in reversed(list(_DIGITS.finditer(text))[1:]):
+        shorter = text[: group.start()].rstrip(" .-")
+        if _is_card(shorter):
+            return len(shorter)
+    return 0
 
 
 def _is_card(text: str) -> bool:
-    digits = text.replace(" ", "").replace("-", "").replace(".", "")
-    return len(digits) in _CARD_LENGTHS and digits[0] in _CARD_STARTS and luhn(digits)
+    digits = text.translate(_NO_MARKS)
+    return len(digits) in _CARD_LENGTHS and _CARD_START.match(digits) is not None and luhn(digits)
 
 
 def email(match: re.Match[str]) -> int:
@@ -83,14 +102,18 @@ def email(match: re.Match[str]) -> int:
 
 
 def iban(match: re.Match[str]) -> int:
-    """ISO 13616: rotate four characters, letters count from ten, the remainder modulo 97 is one."""
-    text = match[0]
-    ends = [i + 1 for i, char in enumerate(text) if char != " "]
-    length = _IBAN_LENGTHS.get(text[:2], len(ends))
-    if length > len(ends) or _is_word(match.string, match.start() + ends[length - 1]):
+    """ISO 13616: rotate four characters, letters count from ten, the remainder modulo 97 is one.
+
+    The match begins at the check digits; what is glued to the end may be letters, of which the length tells it.
+    """
+    start = match.start()
+    country = match.string[start - 2 : start].upper()
+    ends = [place + 1 for place, char in enumerate(match[0]) if char not in " -"]
+    length = IBAN_LENGTHS.get(country, 0) - 2
+    if not 0 < length <= len(ends) or match.string[start + ends[length - 1] :][:1].isdigit():
         return 0
-    compact = text.replace(" ", "")[:length]
-    number = int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4]))
+    digits = match[0].translate(_NO_MARKS)[:length].upper()
+    number = int("".join(str(int(char, 36)) for char in digits[2:] + country + digits[:2]))
     return ends[length - 1] if number % 97 == 1 else 0
 
 
@@ -114,7 +137,8 @@ def ipv6(match: re.Match[str]) -> int:
     while start > 0 and text[start - 1] in _HEX and match.start() - start <= _GROUP:
         start -= 1
     found = text[start:end]
-    if ("::" not in found and found.count(":") != _IPV6_COLONS) or not any("0" <= char <= "9" for char in found):
+    colons = _IPV6_COLONS - ("." in found)  # the last two groups may be an IPv4 address (RFC 4291, section 2.2)
+    if ("::" not in found and found.count(":") != colons) or not any("0" <= char <= "9" for char in found):
         return 0
     glued = start > 0 and (text[start - 1] in ".:]" or _is_word(text, start - 1))
     alone = not glued and text[end : end + 1] != ":" and not _is_word(text, end)
@@ -129,37 +153,93 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def url(match: re.Match[str]) -> int:
-    """What stands before ``://`` is a scheme of the web."""
+def international(match: re.Match[str]) -> int:
+    """A telephone number behind ``+`` or ``00`` in any grouping, as long as its country's plan allows (ITU-T E.164)."""
+    digits = match[0].translate(_NO_MARKS)
+    number = digits[1:] if digits[0] == "+" else digits[2:]
+    if digits[0] != "+" and match[0].isdigit() and not _is_cued(match.string, match.start(), match.end()):
+        return 0  # any number may begin with zeros
+    most = next((_MOST_DIGITS[code] for size in (1, 2, 3) if (code := number[:size]) in _MOST_DIGITS), 13)
+    prefix = len(digits) - len(number) - (digits[0] == "+")
+    return _number(match, range(prefix + 8, prefix + most + 1 + ("(0)" in match[0])))
+
+
+def north_american(match: re.Match[str]) -> int:
+    """All of a telephone number whose expression says everything, and its extension."""
+    return _extended(match, match.end() - match.start())
+
+
+def national(match: re.Match[str]) -> int:
+    """A telephone number with the trunk prefix 0, in groups: nine digits to twelve."""
+    groups = [group.group() for group in _DIGITS.finditer(match[0])]
+    grouped = len(groups) > 1 and min(map(len, groups)) > 1
+    return _number(match, _NATIONAL) if grouped else cued(match)
+
+
+def cued(match: re.Match[str]) -> int:
+    """Digits in any grouping that the words beside them call a telephone number."""
+    length = _number(match, _CUED)
+    behind = match.start() + length
+    return length if length and _is_cued(match.string, match.start(), behind) else 0
+
+
+def _number(match: re.Match[str], digits: range) -> int:
+    """The longest beginning of whole groups that has so many digits, and its extension.
+
+    It does not end in the middle of what hyphens, dots or slashes join (another number's beginning), if it can end
+    before that.
+    """
+    total, ends = 0, []
+    for group in _DIGITS.finditer(match[0]):
+        total += len(group[0])
+        if total in digits:
+            ends.append(group.end())
+    if not ends:
+        return 0
+    clear = (end for end in reversed(ends) if not _FOLLOWED.match(match.string, match.start() + end))
+    return _extended(match, next(clear, ends[-1]))
+
+
+def _extended(match: re.Match[str], length: int) -> int:
+    extension = _EXTENSION.match(match.string, match.start() + length)
+    return extension.end() - match.start() if extension else length
+
+
+def _is_cued(text: str, start: int, end: int) -> bool:
+    before = text[max(start - _WINDOW, 0) : start]
+    return bool(_CUE_BEFORE.search(before) or _CUE_BEHIND.match(text, end))
+
+
+def ssn_by_cue(match: re.Match[str]) -> int:
+    """Nine digits that the words in front of them call a social security number."""
     start = match.start()
-    return whole(match) if _SCHEME.search(match.string[max(start - _LONGEST_SCHEME, 0) : start]) else 0
-
-
-def phone(match: re.Match[str]) -> int:
-    """As many digits as ITU-T E.164 allows."""
-    return len(match[0]) if sum("0" <= char <= "9" for char in match[0]) in _PHONE_DIGITS else 0
+    return whole(match) if _SSN_CUE.search(match.string[max(start - _WINDOW, 0) : start]) else 0
 
 
 def iso_date(match: re.Match[str]) -> int:
-    """A day of the calendar, with or without a time behind it."""
+    """A day of the calendar, year first, with or without a time behind it."""
+    year, month, day = (int(part) for part in _DIGITS.findall(match[0][:_ISO_DATE_LENGTH]))
     try:
-        date.fromisoformat(match[0][:_ISO_DATE_LENGTH])
+        date(year, month, day)
     except ValueError:
         return 0
     return _ISO_DATE_LENGTH
 
 
-def day_and_month(match: re.Match[str]) -> int:
-    """A day that a month can have."""
-    return whole(match) if int(match[0].partition(" ")[0]) in _DAYS else 0
+def named_month(match: re.Match[str]) -> int:
+    """A day that a month can have, or no day at all."""
+    day = int(re.match("[0-9]+", match[0])[0])  # type: ignore[index]  # it begins with a digit
+    return whole(match) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
 
 
-def slash_date(match: re.Match[str]) -> int:
-    """Day and month in either order."""
-    first, second, _ = match[0].split("/")
+def numeric_date(match: re.Match[str]) -> int:
+    """Day and month in either order; joined by dots or hyphens, each in two digits, as version numbers are not."""
+    text = match[0]
+    first, second, _ = _DIGITS.findall(text)
     one, other = int(first), int(second)
     possible = (one in _MONTHS and other in _DAYS) or (one in _DAYS and other in _MONTHS)
-    return len(match[0]) if possible else 0
+    padded = "/" in text or len(first) == len(second) == 2 or (len(first) + len(second) == 3 and "-" in text)  # noqa: PLR2004
+    return whole(match) if possible and padded else 0
 
 
 def _is_word(text: str, position: int) -> bool:

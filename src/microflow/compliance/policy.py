@@ -61,6 +61,8 @@ class Policy:
     title: str
     rules: tuple[Rule, ...]
     reference_date: date
+    recogniser: str = ""
+    """What else finds names in prose, as `microflow.compliance.recognisers` calls it; nothing, unless asked for."""
 
     def at(self, reference_date: date) -> Policy:
         """The same rules as of another date.

@@ -4,6 +4,7 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
 
     name: clinic
     reference_date: 2026-01-01             # what 'expired' is asked of; never the wall clock
+    recogniser: spacy:en_core_web_sm       # optional: a language model that finds names in prose, too
     include: [hipaa, ./house-rules.yaml]   # shipped names, or files relative to this one
     rules:
       - id: hipaa-ssn                      # unique, lower-case, the regulation first
@@ -20,27 +21,96 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, cast
 
-import yaml
+import msgspec
 
 from microflow.compliance.conditions import Condition, Contains
+from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.compliance.policy import Guard, Policy, Rule
-from microflow.compliance.vocabulary import REMEDIES, SEVERITIES, WORDS, cures, parse_condition
+from microflow.compliance.vocabulary import REMEDIES, SEVERITIES, WORDS, cures
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Role
+from microflow.yaml_model import Document, json_schema, read_file, read_text
 
-__all__ = ["read_policy", "shipped"]
+__all__ = ["PolicyModel", "policy_json_schema", "read_policy", "shipped"]
 
-_TOP = ("name", "title", "regulation", "reference_date", "include", "rules")
-_RULE = ("id", "title", "regulation", "article", "severity", "applies_to", "condition", "when", "unless", "remedy")
-_SELECTORS = ("kinds", "roles", "columns")
 _RULE_ID = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")
+_Kind = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(KINDS)})]
+_Pattern = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(PATTERN_NAMES)})]
+_Severity = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(SEVERITIES)})]
+_Remedy = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(REMEDIES)})]
+_Decimals = Annotated[int, msgspec.Meta(ge=0, le=9)]
+#: More days than any date has.
+_Days = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+_Yes = Literal["true", "yes", "on"]
+
+
+class ConditionModel(msgspec.Struct, kw_only=True):
+    """``condition:``, exactly one word; see `microflow.compliance.conditions`."""
+
+    missing: _Yes | None = None
+    present: _Yes | None = None
+    contains: _Pattern | None = None
+    one_of: list[str] | None = None
+    not_one_of: list[str] | None = None
+    above: int | float | None = None
+    decimals_above: _Decimals | None = None
+    finer_than_year: _Yes | None = None
+    zip_too_fine: _Yes | None = None
+    expired: _Yes | None = None
+    older_than_days: _Days | None = None
+
+
+class GuardModel(ConditionModel, kw_only=True):
+    """One entry of ``when:`` or ``unless:``, asked of the first field of this kind in the same record."""
+
+    kind: _Kind
+
+
+class SelectorsModel(msgspec.Struct):
+    """``applies_to:``: a column of any of these kinds, roles or names."""
+
+    kinds: list[_Kind] = []
+    roles: list[Role] = []
+    columns: list[str] = []
+
+
+class RuleModel(msgspec.Struct, kw_only=True):
+    """One entry of ``rules:``; see `microflow.compliance.policy.Rule`."""
+
+    id: str
+    condition: ConditionModel
+    remedy: _Remedy
+    applies_to: SelectorsModel
+    title: str | None = None
+    regulation: str | None = None
+    article: str = ""
+    severity: _Severity = "medium"
+    when: list[GuardModel] = []
+    unless: list[GuardModel] = []
+
+
+class PolicyModel(msgspec.Struct):
+    """A whole policy; see `microflow.compliance.policy.Policy`."""
+
+    name: str | None = None
+    title: str | None = None
+    regulation: str | None = None
+    reference_date: date | None = None
+    recogniser: str = ""
+    include: list[str] = []
+    rules: list[RuleModel] = []
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """The JSON Schema of policies, with which editors complete and check their YAML."""
+    return json_schema(PolicyModel)
 
 
 def shipped() -> tuple[str, ...]:
@@ -50,132 +120,94 @@ def shipped() -> tuple[str, ...]:
 
 
 def read_policy(name: str, including: tuple[str, ...] = ()) -> Policy:
-    """The policy of this name or path; ``including`` are the places it is included from."""
+    """The policy of this name or path; ``including`` are the places it is included from.
+
+    Raises:
+        PolicyError: there is none, or it is malformed: names file, line, rule and the words allowed.
+    """
     if name in including:
         raise PolicyError(f"policy {name!r} includes itself", hint=" → ".join((*including, name)))
-    text, place = _text(name)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PolicyError("not readable as YAML", path=place, line=mark and mark.line + 1) from error
-    return _Reader(place, (*including, name)).policy(document)
-
-
-def _text(name: str) -> tuple[str, str]:
     if name in shipped():
-        return resources.files(__package__).joinpath("policies", f"{name}.yaml").read_text("utf-8"), f"{name}.yaml"
-    try:
-        return Path(name).read_text("utf-8"), name
-    except (OSError, ValueError) as error:
-        names = ", ".join(shipped())
-        raise PolicyError(f"no policy {name!r}", hint=f"shipped are: {names}; or give a readable YAML file") from error
+        text = resources.files(__package__).joinpath("policies", f"{name}.yaml").read_text("utf-8")
+        document = read_text(text, PolicyModel, f"{name}.yaml", PolicyError)
+    elif not Path(name).is_file():
+        hint = f"shipped are: {', '.join(shipped())}; or give a readable YAML file"
+        raise PolicyError(f"no policy {name!r}", hint=hint)
+    else:
+        document = read_file(Path(name), PolicyModel, PolicyError)
+    return _Builder(document, (*including, name)).policy()
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Turns the parsed document into objects, remembering the place for its errors."""
+class _Builder:
+    """Makes objects of the document's models, whose words are known to be allowed ones."""
 
-    place: str
+    document: Document[PolicyModel]
     including: tuple[str, ...]
 
-    def policy(self, document: object) -> Policy:
-        top = self._mapping(document, "the policy", _TOP)
-        included = [self._included(str(name)) for name in self._list(top.get("include"), "include")]
-        regulation = str(top.get("regulation") or top.get("name") or "own")
-        own = [self._rule(spec, regulation) for spec in self._list(top.get("rules"), "rules")]
+    def policy(self) -> Policy:
+        top, place = self.document.model, self.document.place
+        included = [self._included(name) for name in top.include]
+        regulation = top.regulation or top.name or "own"
+        own = [self._rule(model, regulation, "rules", number) for number, model in enumerate(top.rules)]
         rules = (*(rule for policy in included for rule in policy.rules), *own)
         if not rules:
-            raise self._error("the policy has no rules")
+            raise self.document.error("the policy has no rules")
         ids = [rule.id for rule in rules]
         if doubled := sorted({rule for rule in ids if ids.count(rule) > 1}):
-            raise self._error(f"rule {doubled[0]!r} is defined twice")
-        name = str(top.get("name") or Path(self.place).stem)
-        return Policy(name, str(top.get("title") or name), rules, self._reference(top, included))
+            raise self.document.error(f"rule {doubled[0]!r} is defined twice")
+        reference = top.reference_date or (included[0].reference_date if included else None)
+        if reference is None:
+            raise self.document.error("'reference_date' must be a date such as 2026-01-01")
+        name = top.name or Path(place).stem
+        return Policy(name, top.title or name, rules, reference, top.recogniser)
 
     def _included(self, name: str) -> Policy:
-        path = name if name in shipped() else str(Path(self.place).parent / name)
+        path = name if name in shipped() else str(Path(self.document.place).parent / name)
         return read_policy(path, self.including)
 
-    def _reference(self, top: Mapping[str, Any], included: list[Policy]) -> date:
-        reference = top.get("reference_date") or (included[0].reference_date if included else None)
-        if type(reference) is not date:  # a datetime is a date too, and is not meant
-            raise self._error("'reference_date' must be a date such as 2026-01-01")
-        return reference
-
-    def _rule(self, document: object, regulation: str) -> Rule:
-        spec = self._mapping(document, "a rule", _RULE)
-        rule = str(spec.get("id") or "")
-        if not _RULE_ID.fullmatch(rule):
-            raise self._error(f"a rule's 'id' is lower-case words joined by '-', not {rule!r}")
-        condition = self._condition(rule, spec.get("condition"))
-        remedy = self._word(rule, "remedy", spec.get("remedy"), REMEDIES)
-        if remedy not in cures(condition):
-            raise self._error(f"rule {rule!r}: {remedy!r} leaves what the condition finds", cures(condition))
-        kinds, roles, names = self._selected(rule, spec.get("applies_to"))
-        guards = (*self._guards(rule, spec, "when"), *self._guards(rule, spec, "unless"))
+    def _rule(self, model: RuleModel, regulation: str, *where: str | int) -> Rule:
+        if not _RULE_ID.fullmatch(model.id):
+            raise self._error(model.id, "a rule's 'id' is lower-case words joined by '-'", *where, "id")
+        condition = self._condition(model.id, model.condition, *where, "condition")
+        if model.remedy not in cures(condition):
+            message = f"{model.remedy!r} leaves what the condition finds"
+            raise self._error(model.id, message, *where, "remedy", allowed=cures(condition))
+        selectors = model.applies_to
+        if not (selectors.kinds or selectors.roles or selectors.columns):
+            raise self._error(model.id, "applies to nothing: name kinds, roles or columns", *where, "applies_to")
+        guards = tuple(guard for clause in ("when", "unless") for guard in self._guards(model, clause, *where))
         if guards and isinstance(condition, Contains):
-            raise self._error(f"rule {rule!r}: 'contains' cannot be combined with 'when' or 'unless'")
+            raise self._error(model.id, "'contains' cannot be combined with 'when' or 'unless'", *where)
         return Rule(
-            id=rule,
-            title=str(spec.get("title") or rule),
-            regulation=str(spec.get("regulation") or regulation),
-            article=str(spec.get("article") or ""),
-            severity=self._word(rule, "severity", spec.get("severity", "medium"), SEVERITIES),
-            kinds=kinds,
-            roles=roles,
-            names=names,
+            id=model.id,
+            title=model.title or model.id,
+            regulation=model.regulation or regulation,
+            article=model.article,
+            severity=model.severity,
+            kinds=frozenset(selectors.kinds),
+            roles=frozenset(selectors.roles),
+            names=frozenset(selectors.columns),
             condition=condition,
-            remedy=remedy,
+            remedy=model.remedy,
             guards=guards,
         )
 
-    def _selected(self, rule: str, document: object) -> tuple[frozenset[str], frozenset[Role], frozenset[str]]:
-        selected = self._mapping(document, f"rule {rule!r}: applies_to", _SELECTORS)
-        chosen = {what: self._list(selected.get(what), what) for what in _SELECTORS}
-        if not any(chosen.values()):
-            raise self._error(f"rule {rule!r} applies to nothing: name kinds, roles or columns")
-        kinds = [self._word(rule, "kind", kind, KINDS) for kind in chosen["kinds"]]
-        roles = [Role(self._word(rule, "role", role, [str(r) for r in Role])) for role in chosen["roles"]]
-        return frozenset(kinds), frozenset(roles), frozenset(str(name) for name in chosen["columns"])
-
-    def _guards(self, rule: str, spec: Mapping[str, Any], clause: str) -> Iterable[Guard]:
-        for document in self._list(spec.get(clause), clause):
-            guard = self._mapping(document, f"rule {rule!r}: {clause}", ("kind", *WORDS))
-            kind = self._word(rule, "kind", guard.get("kind"), KINDS)
-            condition = self._condition(rule, {word: guard[word] for word in guard if word != "kind"})
+    def _guards(self, rule: RuleModel, clause: str, *where: str | int) -> Iterable[Guard]:
+        for number, model in enumerate(getattr(rule, clause)):
+            condition = self._condition(rule.id, model, *where, clause, number)
             if isinstance(condition, Contains):
-                raise self._error(f"rule {rule!r}: 'contains' cannot stand in {clause!r}")
-            yield Guard(kind, condition, holds=clause == "when")
+                raise self._error(rule.id, f"'contains' cannot stand in {clause!r}", *where, clause, number)
+            yield Guard(model.kind, condition, holds=clause == "when")
 
-    def _condition(self, rule: str, document: object) -> Condition:
-        spec = self._mapping(document, f"rule {rule!r}: condition", WORDS)
-        if len(spec) != 1:
-            raise self._error(f"rule {rule!r}: a condition is exactly one word", WORDS)
-        ((word, argument),) = spec.items()
-        condition = parse_condition(word, argument)
-        if condition is None:
-            raise self._error(f"rule {rule!r}: {word!r} takes {WORDS[word].takes}")
-        return condition
+    def _condition(self, rule: str, model: ConditionModel, *where: str | int) -> Condition:
+        given = {word: argument for word in WORDS if (argument := getattr(model, word)) is not None}
+        if len(given) != 1:
+            raise self._error(rule, "a condition is exactly one word", *where, allowed=WORDS)
+        ((word, argument),) = given.items()
+        if argument == []:
+            raise self._error(rule, f"{word!r} takes a list of words", *where, word)
+        return WORDS[word].make(argument)
 
-    def _word(self, rule: str, what: str, word: object, allowed: Iterable[str]) -> str:
-        if word not in (options := sorted(allowed)):
-            raise self._error(f"rule {rule!r}: unknown {what} {word!r}", options)
-        return str(word)
-
-    def _list(self, document: object, what: str) -> list[Any]:
-        if not isinstance(document, list | None):
-            raise self._error(f"{what!r} must be a list")
-        return document or []
-
-    def _mapping(self, document: object, what: str, allowed: Iterable[str]) -> Mapping[str, Any]:
-        if not isinstance(document, dict):
-            raise self._error(f"{what} must be a mapping", allowed)
-        unknown = [key for key in document if key not in allowed]
-        if unknown:
-            raise self._error(f"{what}: unknown word {str(unknown[0])!r}", allowed)
-        return document
-
-    def _error(self, message: str, allowed: Iterable[str] = ()) -> PolicyError:
-        words = ", ".join(allowed)
-        return PolicyError(message, path=self.place, hint=f"allowed are: {words}" if words else "")
+    def _error(self, rule: str, message: str, *where: str | int, allowed: Iterable[str] = ()) -> PolicyError:
+        return cast("PolicyError", self.document.error(f"rule {rule!r}: {message}", *where, allowed=allowed))

@@ -6,6 +6,7 @@ A remedy never changes a column's type.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,12 +30,25 @@ Finding = tuple[int, int, int]
 
 _SUPPRESS = "suppress_record"
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
+#: How often a redacted text is looked at again.
+_LOOKS = 8
+
+
+#: ZIP codes of five digits, with or without the four behind them, and three digits that hide the others.
+_ZIP = re.compile(r"(\d{3})(?:\d{2}(?:[- ]?\d{4})?|[*xX#]{2})?", re.ASCII)
+#: The same without the nought at the front, which a spreadsheet takes for a number's and drops.
+_ZIP_WITHOUT_NOUGHT = re.compile(r"(\d{2})\d{2}(?:[- ]?\d{4})?", re.ASCII)
 
 
 def _zip3(value: str) -> str | None:
-    prefix = value[:3]
-    if not prefix.isascii():
-        return None  # no ZIP code, and three characters of it may be more than three bytes
+    """The first three digits, or ``000`` where they name few people; nothing of what is no ZIP code."""
+    text = value.strip()
+    if found := _ZIP.fullmatch(text):
+        prefix = found[1]
+    elif found := _ZIP_WITHOUT_NOUGHT.fullmatch(text):
+        prefix = f"0{found[1]}"
+    else:
+        return None
     return "000" if prefix in RESTRICTED_ZIP3 else prefix
 
 
@@ -73,29 +87,42 @@ class _Remedies:
         self.only_blanked = frozenset(self.fields) - others
         self._whole = [_FIELD_REMEDIES.get(rule.remedy) for rule in rules]
         self._spans = [_span_remedy(rule) for rule in rules]
-        self._search = {field.name: field.findings for field in compiled.texts}
+        self._texts = {field.name: field for field in compiled.texts}
 
-    def remedied(self, field: str, value: Any, findings: Sequence[Finding]) -> Value:
-        """One field's value after all its findings."""
-        spans: dict[tuple[int, int], Callable[[str], str]] = {}
-        for index, start, end in findings:
-            whole, span = self._whole[index], self._spans[index]
-            if span is not None:
-                spans.setdefault((start, end), span)  # where two rules speak of one span, the earlier decides
-            elif whole is not None and value is not None:
-                value = whole(value)
-        return self._redacted(field, value, spans) if spans and value is not None else value
+    def own_columns(self, field: str) -> tuple[str, ...]:
+        """The columns whose values are looked for in a field."""
+        return self._texts[field].own.columns if field in self._texts else ()
 
-    def _redacted(self, field: str, text: str, spans: Mapping[tuple[int, int], Callable[[str], str]]) -> Value:
-        """Every span replaced, the last first, so that offsets hold.
+    def remedied(self, field: str, value: Any, findings: Sequence[Finding], own: Mapping[str, Value]) -> Value:
+        """One field's value after all its findings; ``own`` are the values of the record's `own_columns`.
 
-        What is left beside a mask may happen to read as another identifier, hence the second look; every round takes
-        digits, an ``@`` or a ``://`` away, so that there is a last one.
+        What is left beside a mask may happen to read as another identifier, hence the second look. A text in which even
+        the last of several looks finds something is blanked: so it takes time linear in its length.
         """
-        for start, end in sorted(spans, reverse=True):
-            text = f"{text[:start]}{spans[start, end](text[start:end])}{text[end:]}"
-        again = self._search[field](text)
-        return self.remedied(field, text, again) if again else text
+        for _ in range(_LOOKS):
+            spans: dict[tuple[int, int], Callable[[str], str]] = {}
+            for index, start, end in findings:
+                whole, span = self._whole[index], self._spans[index]
+                if span is not None:
+                    spans.setdefault((start, end), span)  # where two rules speak of one span, the earlier decides
+                elif whole is not None and value is not None:
+                    value = whole(value)
+            if not spans or value is None:
+                return value  # type: ignore[no-any-return]
+            value = _redacted(value, spans)
+            findings = self._texts[field].findings(value, own)
+            if not findings:
+                return value  # type: ignore[no-any-return]
+        return None
+
+
+def _redacted(text: str, spans: Mapping[tuple[int, int], Callable[[str], str]]) -> str:
+    """Every span replaced."""
+    parts, position = [], 0
+    for start, end in sorted(spans):
+        parts += [text[position:start], spans[start, end](text[start:end])]
+        position = end
+    return "".join([*parts, text[position:]])
 
 
 def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
@@ -125,7 +152,7 @@ class BatchRemedy(_Remedy):
         stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
         cells, mask = self._cells(findings, stays), None if stays.all() else pa.array(stays)
         columns = [
-            self._remedied(name, column, cells[name], mask) if name in cells else _filtered(column, mask)
+            self._remedied(name, column, rows, cells[name], mask) if name in cells else _filtered(column, mask)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema), np.flatnonzero(stays)
@@ -140,7 +167,12 @@ class BatchRemedy(_Remedy):
         return cells
 
     def _remedied(
-        self, field: str, column: pa.Array, cells: dict[int, list[Finding]], stays: pa.BooleanArray | None
+        self,
+        field: str,
+        column: pa.Array,
+        batch: pa.RecordBatch,
+        cells: dict[int, list[Finding]],
+        stays: pa.BooleanArray | None,
     ) -> pa.Array:
         """The rows of a column that stay, with the remedied values in their places."""
         rows = np.fromiter(cells, np.int64, len(cells))  # ascending, as findings are
@@ -149,7 +181,8 @@ class BatchRemedy(_Remedy):
             found[rows] = True
             return _filtered(pc.if_else(pa.array(found), pa.scalar(None, column.type), column), stays)
         values = column.take(pa.array(rows)).to_pylist()
-        remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), strict=True)]
+        own = batch.select(self._remedies.own_columns(field)).take(pa.array(rows)).to_pylist() or [{}] * len(rows)
+        remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), own, strict=True)]
         # Put behind the others and taken from there: replacing strings in place, then filtering them, costs twice that.
         places = np.arange(len(column))
         places[rows] = np.arange(len(column), len(column) + len(rows))
@@ -175,4 +208,7 @@ class RecordRemedy(_Remedy):
             if remedies.suppresses[index]:
                 return None
             cells[violation.field].append((index, violation.start, violation.end))
-        return {**record, **{name: remedies.remedied(name, record[name], found) for name, found in cells.items()}}
+        return {
+            **record,
+            **{name: remedies.remedied(name, record[name], found, record) for name, found in cells.items()},
+        }

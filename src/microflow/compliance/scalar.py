@@ -50,7 +50,7 @@ class RecordChecker(Compiled):
         get = record.get
         for name, findings in self._texts:
             if isinstance(text := get(name), str):
-                found += findings(text)
+                found += findings(text, record)
         if not found:
             return []
         found.sort()
@@ -63,7 +63,7 @@ class RecordChecker(Compiled):
             return self._whole[index]
         for name, findings in self._texts:
             if isinstance(text := record.get(name), str):
-                for index, start, end in findings(text):
+                for index, start, end in findings(text, record):
                     return self.targets[index].violation(start, end)
         return None
 

@@ -6,24 +6,25 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 
 import polars as pl
 
-from microflow.compliance.patterns import LEAD, PATTERNS, Pattern
+from microflow.compliance.patterns import BEHIND, LEAD, PATTERNS, PLACES, Pattern
+from microflow.compliance.spelling import SUSPICIOUS, is_plain, plain
 
-__all__ = ["TextScanner"]
+__all__ = ["Span", "TextScanner"]
 
 Search = Callable[[str, int], re.Match[str] | None]
 Span = tuple[str, int, int]
 
-_first_digit = re.compile("[0-9]").search
-#: A mark that is in every other sentence, and of an identifier only where a digit is as well.
-_BESIDE_DIGITS = ":"
+#: One of these is in every identifier that a pattern finds.
+_CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\."
+_first_clue = re.compile(_CLUE).search
 #: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
 _REACH = 256
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
-_BETWEEN = "\n"
+_BETWEEN = "\n\x00\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +35,27 @@ class _Compiled:
     match: Search
     measure: Callable[[re.Match[str]], int]
     before: Search | None
+    behind: Callable[[str], re.Match[str] | None] | None
+    reads_back: bool
 
     @classmethod
     def of(cls, pattern: Pattern) -> _Compiled:
+        match = re.compile(pattern.expression, re.ASCII).match
         before = re.compile(f"{pattern.before}+").match if pattern.before else None
-        return cls(pattern.name, re.compile(pattern.expression, re.ASCII).match, pattern.measure, before)
+        behind = re.compile(rf"(?:{pattern.behind})\Z", re.ASCII).search if pattern.behind else None
+        return cls(pattern.name, match, pattern.measure, before, behind, bool(before or behind))
 
 
 class TextScanner:
     """Finds the spans of several patterns in texts, from left to right, none overlapping another.
 
-    A text is searched once, with the union of all patterns, from shortly before its first digit or mark (``@``,
-    ``://``); a text without either is not searched at all.
+    A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
+    shortly before its first digit or mark (``@``, ``://``, ``www.``); a text without either is not searched at all.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
         patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
-        self._marks = tuple(dict.fromkeys(pattern.mark for pattern in patterns.values() if pattern.mark))
         self._search = _union(patterns)
         self._by_group = {group: _Compiled.of(pattern) for group, pattern in patterns.items()}
         self._later = {group: self._by_group_after(group, patterns) for group in patterns}
@@ -59,33 +63,37 @@ class TextScanner:
     def _by_group_after(self, group: str, patterns: Mapping[str, Pattern]) -> list[_Compiled]:
         """The patterns that the union has not tried where this one matched, and that may begin alike."""
         later = list(patterns)[list(patterns).index(group) + 1 :]
-        own = patterns[group].starts
-        return [self._by_group[other] for other in later if own & patterns[other].starts]
+        own = patterns[group]
+        return [
+            self._by_group[other]
+            for other in later
+            if own.at == patterns[other].at and own.starts & patterns[other].starts
+        ]
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
-        found = text.str.contains("[0-9]")
-        # All marks in one expression: every further one costs a pass over the column.
-        marks = "|".join(re.escape(mark) for mark in self._marks if mark != _BESIDE_DIGITS)
-        return found | text.str.contains(marks) if marks else found
+        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}") if self._by_group else pl.lit(value=False)
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""
-        begin = -1
-        for mark in self._marks:
-            if mark in text:  # what bears a mark begins in the word that does
-                place = text.rfind(" ", 0, text.find(mark)) + 1
-                begin = place if begin < 0 else min(begin, place)
-        digit = _first_digit(text)
-        if digit is not None:
-            place = max(digit.start() - LEAD, 0)
-            begin = place if begin < 0 else min(begin, place)
-        return self._spans(text, begin) if begin >= 0 else []
+        spelled = plain(text)
+        clue = _first_clue(spelled.text)
+        if clue is None:
+            return []
+        found = self._spans(spelled.text, max(clue.start() - LEAD, 0))
+        return [(name, *spelled.original(start, end)) for name, start, end in found] if spelled.starts else found
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
-        """The same for many texts at once, which is faster: index of the text, and the finding in it."""
+        """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
+        joined = _BETWEEN.join(texts)
+        if not is_plain(joined):
+            odd = [not is_plain(text) for text in texts]
+            for index in compress(range(len(texts)), odd):
+                yield from ((index, span) for span in self.spans(texts[index]))
+            texts = ["" if this else text for text, this in zip(texts, odd, strict=True)]
+            joined = _BETWEEN.join(texts)
         offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
-        for name, start, end in self._spans(_BETWEEN.join(texts), 0):
+        for name, start, end in self._spans(plain(joined).text, 0):
             index = bisect_right(offsets, start) - 1
             yield index, (name, start - offsets[index], end - offsets[index])
 
@@ -97,7 +105,7 @@ class TextScanner:
             group = match.lastgroup or ""
             pattern = by_group[group]
             length = pattern.measure(match)
-            if length and pattern.before is None:  # nearly always
+            if length and not pattern.reads_back:  # nearly always
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
@@ -123,17 +131,21 @@ def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Spa
     if not length:
         return None
     start = begin = match.start()
-    if pattern.before is not None:
-        begin = _reach_back(match.string, start, pattern.before, found)
+    if pattern.reads_back:
+        begin = _reach_back(match.string, start, pattern, found)
         if begin == start:
             return None
     return pattern.name, begin, start + length
 
 
-def _reach_back(text: str, start: int, before: Search, found: list[Span]) -> int:
+def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) -> int:
     """Where a finding begins whose beginning stands in front of its match; it may hold others, but not cut one."""
-    run = before(text[max(start - _REACH, 0) : start][::-1], 0)
-    begin = start - (run.end() if run else 0)
+    if pattern.before is not None:
+        run = pattern.before(text[max(start - _REACH, 0) : start][::-1], 0)
+        begin = start - (run.end() if run else 0)
+    else:
+        words = pattern.behind(text[max(start - BEHIND, 0) : start]) if pattern.behind else None
+        begin = start - (words.end() - words.start() if words else 0)
     for _, first, end in reversed(found):
         if first < begin:
             return max(begin, end)
@@ -142,9 +154,9 @@ def _reach_back(text: str, start: int, before: Search, found: list[Span]) -> int
 
 def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
     """Group name to pattern, those together that the union looks up together."""
-    heads: dict[str, list[Pattern]] = {}
+    heads: dict[tuple[str, str], list[Pattern]] = {}
     for pattern in patterns:
-        heads.setdefault(pattern.head, []).append(pattern)
+        heads.setdefault((pattern.at, pattern.first), []).append(pattern)
     return {f"p{i}": pattern for i, pattern in enumerate(chain.from_iterable(heads.values()))}
 
 
@@ -157,18 +169,15 @@ def _union(patterns: Mapping[str, Pattern]) -> Search:
     if not patterns:
         return re.compile("(?!)").search
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
-    behind = "|".join(filter(None, (_behind(patterns, at_word=True), _behind(patterns, at_word=False))))
+    behind = "|".join(filter(None, (_behind(patterns, at) for at in PLACES)))
     return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search
 
 
-def _behind(patterns: Mapping[str, Pattern], *, at_word: bool) -> str:
-    """What stands behind the first characters of the patterns that begin a word, or of those that begin with a mark."""
+def _behind(patterns: Mapping[str, Pattern], at: str) -> str:
+    """What stands behind the first characters of the patterns that begin at one kind of place."""
     rests: dict[str, list[str]] = {}
     for group, pattern in patterns.items():
-        if pattern.at_word is at_word:
+        if pattern.at == at:
             rests.setdefault(pattern.first, []).append(f"(?P<{group}>{pattern.rest})")
     places = "|".join(f"(?<=[{first}])(?:{'|'.join(members)})" for first, members in rests.items())
-    if not places:
-        return ""
-    place = r"\b\w" if at_word else r"\W"
-    return f"(?<={place})(?:{places})"
+    return f"{PLACES[at]}(?:{places})" if places else ""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Self
 
 from microflow.compliance.conditions import Contains, FieldCondition
 from microflow.compliance.findings import Violation
+from microflow.compliance.own import OwnIdentifiers, joined_spans
 from microflow.compliance.policy import Guard, Policy, Rule
-from microflow.compliance.scanner import TextScanner
+from microflow.compliance.recognisers import load_recogniser
+from microflow.compliance.scanner import Span, TextScanner
 from microflow.errors import PolicyError
-from microflow.schema import Column, DatasetSchema, Dtype
+from microflow.schema import Column, DatasetSchema, Dtype, Role, Value
 
 __all__ = ["Compiled", "GuardedField", "PlainTarget", "Target", "Targets", "TextField"]
 
@@ -66,27 +69,58 @@ class PlainTarget:
 
 
 class TextField:
-    """A field searched for identifiers: the scanner, and which targets each pattern speaks for."""
+    """A field searched for identifiers: the scanner, the record's own identifiers, and which targets each speaks for.
 
-    def __init__(self, name: str, targets: list[tuple[int, str]]) -> None:
+    Attributes:
+        name: The field.
+        by_pattern: Indexes of the targets by the pattern that they ask for.
+        scanner: Finds what has the form of an identifier.
+        own: Finds what the record's other columns hold.
+        recogniser: Finds names by a language model, where the policy names one.
+    """
+
+    def __init__(self, name: str, targets: list[tuple[int, str]], schema: DatasetSchema, recogniser: str) -> None:
         self.name = name
         self.by_pattern: dict[str, list[int]] = defaultdict(list)
         for index, pattern in targets:
             self.by_pattern[pattern].append(index)
         self.scanner = TextScanner(self.by_pattern)
+        self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
+        self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None
 
-    def findings(self, text: str) -> list[tuple[int, int, int]]:
-        """Target index, start and end of every finding in one text."""
-        spans = self.scanner.spans(text)
+    def findings(self, text: str, record: Mapping[str, Value]) -> list[tuple[int, int, int]]:
+        """Target index, start and end of every finding in one text of a record."""
+        own = [record.get(name) for name in self.own.columns]
+        spans = self._with_own(text, self.scanner.spans(text), own)
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
     def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
-        """Index of the text, target index, start and end of every finding in many texts."""
+        """Index of the text, target index, start and end of every finding in texts of records without own values."""
         return [
             (text, index, start, end)
             for text, (name, start, end) in self.scanner.spans_in(texts)
             for index in self.by_pattern[name]
         ]
+
+    def findings_of_records(
+        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
+    ) -> list[tuple[int, int, int, int]]:
+        """The same with the values of the records' own columns, column by column."""
+        by_text: dict[int, list[Span]] = defaultdict(list)
+        for number, span in self.scanner.spans_in(texts):
+            by_text[number].append(span)
+        records = zip(*own, strict=True) if own else repeat(())
+        return [
+            (number, index, start, end)
+            for number, (text, values) in enumerate(zip(texts, records, strict=bool(own)))
+            for name, start, end in self._with_own(text, by_text.get(number, []), values)
+            for index in self.by_pattern[name]
+        ]
+
+    def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
+        if any(value is not None for value in own):
+            spans = joined_spans(text, spans, self.own.spans(text, own))
+        return joined_spans(text, spans, self.recogniser.spans(text)) if self.recogniser is not None else spans
 
 
 class Targets:
@@ -128,13 +162,14 @@ class Targets:
         for index, target in enumerate(self.all):
             if isinstance(target.rule.condition, Contains):
                 fields[target.field].append((index, target.rule.condition.pattern))
-        return tuple(TextField(name, targets) for name, targets in fields.items())
+        return tuple(TextField(name, targets, self.schema, self.policy.recogniser) for name, targets in fields.items())
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are looked at, guards' included, each once."""
+        """The fields that are looked at, those of guards and own identifiers included, each once."""
         guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
-        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
+        own = (name for field in self.texts for name in field.own.columns)
+        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards, *own]))
 
     def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
         columns = self.schema.with_kind(guard.kind)[:1]

@@ -61,8 +61,14 @@ class BatchChecker(Compiled):
         plain = which < len(self._plain)
         spans = []
         for number, field in enumerate(self._texts, len(self._plain)):
-            candidates = frame[field.name].filter(answers[field.name]).to_list()
-            spans.append(_spans(candidates, at[which == number], field))
+            clues = at[which == number]
+            closer = _closer(frame, field, clues)
+            if len(closer):
+                spans.append(_spans_of_records(frame, closer, field))
+                clues = np.setdiff1d(clues, closer, assume_unique=True)
+                spans.append(_spans(frame[field.name].gather(clues).to_list(), clues, field))
+            else:
+                spans.append(_spans(frame[field.name].filter(answers[field.name]).to_list(), clues, field))
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
     def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
@@ -95,6 +101,33 @@ def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
     """
     found = np.fromiter(chain.from_iterable(field.findings_in(texts) if texts else ()), np.int32).reshape(-1, 4).T
     return np.vstack([rows[found[:1]], found[1:]], dtype=np.int32)
+
+
+def _closer(frame: pl.DataFrame, field: TextField, clues: Rows) -> Rows:
+    """The rows of a text, ascending, in which own identifiers of the record may stand: to be looked at one by one."""
+    if field.recogniser is not None:
+        return frame[field.name].is_not_null().arg_true().to_numpy().astype(np.int64)
+    looked_at = np.zeros(frame.height, np.bool_)
+    named = [name for name in field.own.named if frame[name].null_count() < frame.height]
+    if named:
+        there = pl.any_horizontal(pl.col(name).is_not_null() for name in named) & pl.col(field.name).is_not_null()
+        at = frame.select_seq(there.arg_true()).to_series().to_numpy()
+        if len(at):
+            likely = frame.select([field.name, *named])[at].select_seq(field.own.likely(field.name, named))
+            looked_at[at] = likely.to_series().to_numpy()
+    numbered = [name for name in field.own.numbered if frame[name].null_count() < frame.height]
+    if numbered and len(clues):
+        likely = frame.select([field.name, *numbered])[clues].select_seq(field.own.likely(field.name, numbered))
+        looked_at[clues] |= likely.to_series().to_numpy()
+    return np.flatnonzero(looked_at)
+
+
+def _spans_of_records(frame: pl.DataFrame, at: Rows, field: TextField) -> Spans:
+    """The same for texts in which the records' own identifiers are looked for, too."""
+    texts = frame[field.name].gather(at).to_list()
+    own = [frame[name].gather(at).to_list() for name in field.own.columns]
+    found = np.array(field.findings_of_records(texts, own), np.int32).reshape(-1, 4).T
+    return np.vstack([at[found[:1]], found[1:]], dtype=np.int32)
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:

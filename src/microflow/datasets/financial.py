@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, Integers, category, granted_or_none, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn, past
 from microflow.datasets.vocabulary import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 
 __all__ = ["FINANCIAL"]
@@ -157,4 +157,6 @@ _LEAKS: tuple[Leak, ...] = (
     TextLeak("gdpr-text-ip", _TEXT, identifiers.ips, weight=2),
 )
 
-FINANCIAL = DataType(_clean, _LEAKS, _MASKS, _TEXT)
+_OWN = OwnName("customer_name", _TEXT, ("gdpr-name", "gdpr-text-name"))
+
+FINANCIAL = DataType(_clean, _LEAKS, _MASKS, _TEXT, _OWN)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Integers, category, maybe
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn
 from microflow.datasets.vocabulary import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
 
 __all__ = ["HEALTHCARE"]
@@ -75,7 +75,7 @@ def _clean(draws: Draws) -> dict[str, pa.Array]:
         "treatment_cost": pa.array(np.round(np.minimum(cost, 100_000), 2)),
         "triage": category(URGENCY, triage),
         "consent": pa.repeat("granted", draws.rows),
-        "retain_until": draws.days(REFERENCE_DATE, date(2036, 12, 31)),
+        "retain_until": _years(draws, REFERENCE_DATE.year, 2036),
         _TEXT: maybe(category(_NOTES, draws.below(len(_NOTES))), draws.hits(0.75)),
     }
 
@@ -94,6 +94,18 @@ def _fine_zips(draws: Draws, _: pa.Array) -> list[str]:
     return [three if rare else five for three, rare, five in zip(restricted, draws.hits(0.2), fives, strict=True)]
 
 
+def _years(draws: Draws, first: int, last: int) -> pa.Array:
+    return category([str(year) for year in range(first, last + 1)], draws.below(last + 1 - first))
+
+
+def _past_years(draws: Draws, _: pa.Array) -> pa.Array:
+    return _years(draws, 2018, REFERENCE_DATE.year - 1)
+
+
+def _fine_future(draws: Draws, _: pa.Array) -> pa.Array:
+    return draws.days(REFERENCE_DATE, date(2036, 12, 31))
+
+
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-name", {"patient_name": drawn(identifiers.names)}, weight=9),
     FieldLeak("hipaa-ssn", {"ssn": drawn(identifiers.ssns)}, weight=7),
@@ -104,7 +116,8 @@ _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-zip", {"zip": _fine_zips}, weight=9),
     FieldLeak("hipaa-date", {"admission_date": drawn(identifiers.fine_dates)}, weight=9),
     FieldLeak("hipaa-consent", {"consent": always("withdrawn")}, weight=5),
-    FieldLeak("hipaa-retention", {"retain_until": past(2018)}, weight=5),
+    FieldLeak("hipaa-date", {"retain_until": _fine_future}, weight=2),
+    FieldLeak("hipaa-retention", {"retain_until": _past_years}, weight=5),
     TextLeak("hipaa-text-ssn", _TEXT, identifiers.ssns, weight=3),
     TextLeak("hipaa-text-email", _TEXT, identifiers.emails, weight=4),
     TextLeak("hipaa-text-phone", _TEXT, identifiers.phones, weight=5),
@@ -115,4 +128,6 @@ _LEAKS: tuple[Leak, ...] = (
     TextLeak("hipaa-text-card", _TEXT, identifiers.cards, weight=2),
 )
 
-HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT)
+_OWN = OwnName("patient_name", _TEXT, ("hipaa-name", "hipaa-text-name"))
+
+HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT, _OWN)

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.datasets.draws import Draws, Integers
-from microflow.datasets.identifiers import Identifiers
+from microflow.datasets.identifiers import Identifiers, names
 from microflow.datasets.pages import Page
 from microflow.datasets.vocabulary import REFERENCE_DATE
 
-__all__ = ["DataType", "FieldLeak", "Leak", "TextLeak", "always", "drawn", "past", "spread"]
+__all__ = ["DataType", "FieldLeak", "Leak", "OwnName", "TextLeak", "always", "drawn", "past", "spread"]
 
 #: New values for some rows of a column, from their present ones.
 Change = Callable[[Draws, pa.Array], Any]
@@ -91,18 +91,55 @@ class TextLeak:
         page.note(self.rule, self.field, rows, starts, starts + [len(value) for value in values])
 
 
+_OWN_SENTENCES = ("Spoke with {} again.", "{} agreed to it.", "Left a message for {}.", "As {} reported, no change.")
+
+
+@dataclass(frozen=True)
+class OwnName:
+    """The record's own name, in its column and once more in its prose: as it is, in capitals, small, turned or in part.
+
+    ``name`` and ``text`` are the columns, ``rules`` the rules that each of them breaks.
+    """
+
+    name: str
+    text: str
+    rules: tuple[str, str]
+
+    def inject(self, page: Page, share: float, draws: Draws) -> None:
+        """Put it into a share of the rows that have no name yet, and note both."""
+        chosen = draws.hits(share) & np.asarray(page.columns[self.name].is_null())
+        rows: Integers = np.flatnonzero(chosen)
+        inner = draws.of(len(rows))
+        values = names(inner)
+        page.put(self.name, rows, values)
+        page.note(self.rules[0], self.name, rows)
+        written = [_written(value, form) for value, form in zip(values, inner.below(5).tolist(), strict=True)]
+        sentences = inner.words(_OWN_SENTENCES)
+        filled = [sentence.format(value) for sentence, value in zip(sentences, written, strict=True)]
+        inside = np.array([sentence.index("{") for sentence in sentences], np.int64)
+        starts = page.append_text(self.text, rows, filled) + inside
+        page.note(self.rules[1], self.text, rows, starts, starts + [len(value) for value in written])
+
+
+def _written(name: str, form: int) -> str:
+    given, _, family = name.partition(" ")
+    return (name, name.upper(), name.lower(), f"{family}, {given}", family)[form]
+
+
 @dataclass(frozen=True)
 class DataType:
     """What `microflow.datasets.generator` needs to know of a data type.
 
     ``clean`` draws all columns but the record id, without a violation; ``leaks`` breaks rules of the default policy;
-    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text.
+    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text; ``own`` puts a record's
+    own name into it, where there is one.
     """
 
     clean: Callable[[Draws], dict[str, pa.Array]]
     leaks: tuple[Leak, ...]
     masks: Mapping[str, Sequence[str]]
     text: str
+    own: OwnName | None = None
 
 
 def always(value: object) -> Change:

@@ -1,31 +1,45 @@
-"""Reads a data set descriptor (YAML) into a `microflow.schema.DatasetSchema`.
+r"""Reads a data set descriptor (YAML) into a `microflow.schema.DatasetSchema`.
 
 Five ship with the package: ``healthcare``, ``financial``, ``ecommerce``, ``iot`` and ``adult`` (UCI Adult). A user's
-own is a path. Everything wrong with one is a `SchemaError` that names the file, the column and the words allowed.
+own is a path. Everything wrong with one is a `SchemaError` that names the file, the line, the column and the words
+allowed::
+
+    name: visits
+    policy: hipaa
+    source: {delimiter: ";", encoding: cp1252, decimal: ",", missing: [NA, \N]}
+    others: refuse                   # columns of a file not described here; or drop, or pass
+    columns:
+      visit:   {role: record_id, type: integer}
+      born:    {role: quasi_identifier, type: date, format: DD.MM.YYYY, kind: date}
+      charges: {role: sensitive, type: number, format: "$1,234.50", low: 0, high: 100000}
+      remarks: {role: free_text}
+
+A column that a header names twice is described as ``zip`` and ``zip#2``, one without a name as ``""``, a field of a
+nested object as ``address.city``.
 """
 
 from __future__ import annotations
 
-import sys
+import codecs
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
 from microflow.errors import SchemaError
-from microflow.schema import KINDS, Column, DatasetSchema, Dtype, Hierarchy, Role, SourceFormat
+from microflow.formats import format_of
+from microflow.records import UnconvertibleError, convert
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat
+from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["load_schema", "schema_names"]
 
-_TOP = {"name", "title", "policy", "source", "columns"}
-_COLUMN = {
-    "role", "type", "kind", "low", "high", "categories", "ordered", "hierarchy", "required",
-    "share",
-}  # fmt: skip
-_LARGEST = sys.float_info.max
-_SOURCE = {"delimiter", "header", "trim", "missing"}
+_WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+#: The largest bound of each type, on either side of zero: bounds are exact as floats, and their distance is finite.
+_LARGEST = {Dtype.INTEGER: 2**53}
+_LARGEST_FLOAT = 1e300
 
 
 def schema_names() -> tuple[str, ...]:
@@ -43,156 +57,152 @@ def load_schema(name_or_path: str | Path) -> DatasetSchema:
     >>> [column.name for column in load_schema("adult").quasi_identifiers][:2]
     ['age', 'education']
     """
-    text, place = _read(name_or_path)
-    try:
-        return _Reader(place).schema(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a ValueError of the parser's
-        mark = getattr(error, "problem_mark", None)
-        raise SchemaError("not readable as YAML", path=place, line=mark and mark.line + 1) from error
-    except RecursionError as error:
-        raise SchemaError("nested too deeply", path=place) from error
-
-
-def _read(name_or_path: str | Path) -> tuple[str, str]:
     name = str(name_or_path)
     if name in schema_names():
-        return resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8"), f"{name}.yaml"
+        text = resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8")
+        return _schema(read_text(text, DescriptorModel, f"{name}.yaml", SchemaError))
     try:
-        return Path(name).read_text("utf-8"), name
-    except (OSError, ValueError) as error:
+        is_there = Path(name).is_file()
+    except ValueError:  # a NUL in it
+        is_there = False
+    if not is_there:
         raise SchemaError(
             f"no schema {name!r}",
             hint=f"shipped schemas are: {', '.join(schema_names())}; or give the path of a readable YAML file",
-        ) from error
+        )
+    return _schema(read_file(Path(name), DescriptorModel, SchemaError))
 
 
-class _Reader:
-    """Turns the parsed document into objects, remembering the place for its errors."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-
-    def schema(self, document: object) -> DatasetSchema:
-        top = self._mapping(document, "the document", _TOP)
-        columns = self._mapping(top.get("columns"), "columns", None)
-        if not columns:
-            raise self._error("'columns' is empty")
+def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
+    model = document.model
+    if not model.columns:
+        raise document.error("'columns' is empty", "columns")
+    if not model.policy:
+        raise document.error("must be the name of a policy, or a path", "policy")
+    decimal = _decimal(document)
+    columns = tuple(_column(document, name, column, decimal) for name, column in model.columns.items())
+    try:
         return DatasetSchema(
-            name=str(top.get("name") or Path(self.place).stem),
-            title=str(top.get("title") or ""),
-            policy=self._policy(top.get("policy", "combined")),
-            source=self._source(top.get("source") or {}),
-            columns=tuple(self._column(str(name), spec or {}) for name, spec in columns.items()),
+            name=model.name or Path(document.place).stem,
+            title=model.title or "",
+            policy=model.policy,
+            source=_source(document, model.source),
+            columns=columns,
+            others=model.others,
+            unlisted=model.unlisted,
         )
+    except SchemaError as error:
+        raise document.error(error.message, "columns", hint=error.hint) from error
 
-    def _policy(self, name: object) -> str:
-        if not isinstance(name, str) or not name:
-            raise self._error("policy must be the name of one, or a path")
-        return name
 
-    def _source(self, document: object) -> SourceFormat:
-        source = self._mapping(document, "source", _SOURCE)
-        delimiter = str(source.get("delimiter", ","))
-        if len(delimiter) != 1 or delimiter in '"\r\n':
-            raise self._error("source.delimiter must be one character other than a quote or a line end")
-        return SourceFormat(
-            delimiter=delimiter,
-            header=self._flag("source.header", source.get("header", True)),
-            trim=self._flag("source.trim", source.get("trim", False)),
-            missing=frozenset(self._texts("source.missing", source.get("missing"))),
+def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFormat:
+    quote = model.quote or ""
+    if len(model.delimiter) != 1 or model.delimiter in "\r\n" or model.delimiter == quote:
+        raise document.error("one character other than the quote or a line end", "source", "delimiter")
+    if len(quote) > 1 or quote in {"\r", "\n"}:
+        raise document.error("one character, or nothing", "source", "quote")
+    try:
+        is_text = codecs.lookup(model.encoding)._is_text_encoding  # noqa: SLF001 - nothing else tells rot13 from cp1252
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text:
+        raise document.error(
+            f"unknown encoding {model.encoding!r}",
+            "source",
+            "encoding",
+            hint="examples are: utf-8, cp1252, latin-1, utf-16",
         )
+    return SourceFormat(
+        delimiter=model.delimiter,
+        quote=quote,
+        encoding=codecs.lookup(model.encoding).name,
+        header=model.header,
+        trim=model.trim,
+        # pandas writes -999 as -999.0 wherever a column has a gap.
+        missing=frozenset(model.missing) | {f"{word}.0" for word in model.missing if _WHOLE.fullmatch(word)},
+    )
 
-    def _column(self, name: str, document: object) -> Column:
-        spec = self._mapping(document, f"column {name!r}", _COLUMN)
-        kind = spec.get("kind")
-        column = Column(
-            name=name,
-            role=Role(self._word(name, "role", spec.get("role", "attribute"), Role)),
-            dtype=Dtype(self._word(name, "type", spec.get("type", "string"), Dtype)),
-            kind=None if kind is None else self._word(name, "kind", kind, sorted(KINDS)),
-            low=self._bound(name, "low", spec.get("low")),
-            high=self._bound(name, "high", spec.get("high")),
-            categories=tuple(self._texts("categories", spec.get("categories"), name)),
-            ordered=self._flag("ordered", spec.get("ordered", False), name),
-            hierarchy=self._hierarchy(name, spec.get("hierarchy")),
-            required=self._flag("required", spec.get("required", False), name),
-            share=self._share(name, spec.get("share")),
-        )
-        if column.low is not None and column.high is not None and column.low > column.high:
-            raise self._error("low is above high", name)
-        return column
 
-    def _hierarchy(self, name: str, document: object) -> Hierarchy | None:
-        if document is None:
-            return None
-        spec = self._mapping(document, f"hierarchy of {name!r}", {"prefix", "tree"})
-        if len(spec) != 1:
-            raise self._error("a hierarchy is either 'prefix' or 'tree'", name)
-        if "prefix" in spec:
-            lengths = spec["prefix"]
-            if not isinstance(lengths, list) or not all(type(n) is int and n >= 0 for n in lengths):
-                raise self._error("hierarchy.prefix is a list of lengths, finest first", name)
-            return Hierarchy(prefix=tuple(sorted(lengths, reverse=True)))
-        edges = list(self._edges(name, spec["tree"], None))
-        labels = [child for child, _ in edges]
-        if len({*labels, *(parent for _, parent in edges)}) != len(labels) + 1:
-            raise self._error("hierarchy.tree has one root, and every label stands in it once", name)
-        return Hierarchy(parents=dict(edges))
+def _decimal(document: Document[DescriptorModel]) -> str:
+    decimal = document.model.source.decimal
+    if decimal not in {".", ","}:
+        raise document.error("a point or a comma", "source", "decimal", allowed=(".", ","))
+    return decimal
 
-    def _edges(self, name: str, tree: object, parent: str | None) -> Iterable[tuple[str, str]]:
-        """Child and parent of every edge of ``{root: {group: [leaf, ...]}}``."""
-        if isinstance(tree, Mapping):
-            for label, below in tree.items():
-                if parent is not None:
-                    yield str(label), parent
-                yield from self._edges(name, below, str(label))
-        elif isinstance(tree, list) and parent is not None:
-            yield from ((leaf, parent) for leaf in self._texts("hierarchy.tree", tree, name))
-        else:
-            raise self._error("hierarchy.tree is nested mappings that end in lists of values", name)
 
-    def _bound(self, name: str, what: str, value: object) -> float | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
-            raise self._error(f"{what} must be a number", name)
-        return float(value)
+def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, decimal: str) -> Column:
+    here = ("columns", name)
+    column = Column(
+        name=name,
+        role=model.role,
+        dtype=model.dtype,
+        kind=model.kind,
+        low=model.low,
+        high=model.high,
+        categories=tuple(model.categories),
+        ordered=model.ordered,
+        hierarchy=_hierarchy(document, name, model.hierarchy),
+        required=model.required,
+        share=model.share,
+        format=model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
+        token_domain=model.token_domain,
+    )
+    _check_bounds(document, column)
+    if doubled := sorted(word for word, count in Counter(model.categories).items() if count > 1):
+        raise document.error(f"category {doubled[0]!r} is given twice", *here, "categories")
+    try:
+        format_of(column)
+    except ValueError as error:
+        raise document.error(str(error), *here, "format") from error
+    for position, category in enumerate(model.categories):
+        try:
+            convert(category, column)
+        except UnconvertibleError as error:
+            raise document.error(f"category {category!r}: {error}", *here, "categories", position) from error
+    return column
 
-    def _flag(self, what: str, value: object, name: str | None = None) -> bool:
-        if not isinstance(value, bool):
-            raise self._error(f"{what} must be true or false", name)
-        return value
 
-    def _texts(self, what: str, values: object, name: str | None = None) -> list[str]:
-        if values is None:
-            return []
-        if not isinstance(values, list):
-            raise self._error(f"{what} must be a list of values", name)
-        if any(value is None or isinstance(value, bool | list | dict) for value in values):
-            # YAML 1.1 takes Norway's code for "no"; what was meant cannot be known.
-            raise self._error(f"{what}: put quotes around words such as NO, yes, on and null", name)
-        return [str(value) for value in values]
+def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
+    bounds = {"low": column.low, "high": column.high}
+    largest = _LARGEST.get(column.dtype, _LARGEST_FLOAT)
+    for word, bound in bounds.items():
+        if bound is not None and not -largest <= bound <= largest:
+            raise document.error(
+                f"a bound of type {column.dtype} lies between -{largest} and {largest}",
+                "columns",
+                column.name,
+                word,
+                hint="leave the bounds out where the values have none",
+            )
+    if column.low is not None and column.high is not None and column.low > column.high:
+        raise document.error("low is above high", "columns", column.name, "low")
 
-    def _share(self, name: str, value: object) -> float:
-        share = self._bound(name, "share", value)
-        if share is not None and share <= 0:
-            raise self._error("share must be above 0", name)
-        return 1.0 if share is None else share
 
-    def _word(self, name: str, what: str, word: object, allowed: Iterable[str]) -> str:
-        words = [str(item) for item in allowed]
-        if word not in words:
-            raise self._error(f"unknown {what} {word!r}", name, words)
-        return str(word)
+def _hierarchy(document: Document[DescriptorModel], name: str, model: HierarchyModel | None) -> Hierarchy | None:
+    if model is None:
+        return None
+    here = ("columns", name, "hierarchy")
+    if (model.prefix is None) == (model.tree is None):
+        raise document.error("a hierarchy is either 'prefix' or 'tree'", *here)
+    if model.prefix is not None:
+        return Hierarchy(prefix=tuple(sorted(model.prefix, reverse=True)))
+    edges = list(_edges(document, (*here, "tree"), model.tree, None))
+    labels = [child for child, _ in edges]
+    if len({*labels, *(parent for _, parent in edges)}) != len(labels) + 1:
+        raise document.error("a tree has one root, and every label stands in it once", *here, "tree")
+    return Hierarchy(parents=dict(edges))
 
-    def _mapping(self, document: object, what: str, allowed: set[str] | None) -> dict[str, Any]:
-        if not isinstance(document, dict):
-            raise self._error(f"{what} must be a mapping")
-        unknown = sorted(str(key) for key in document if allowed is not None and key not in allowed)
-        if unknown:
-            raise self._error(f"{what}: unknown key {unknown[0]!r}", allowed=sorted(allowed or ()))
-        return document
 
-    def _error(self, message: str, column: str | None = None, allowed: Iterable[str] = ()) -> SchemaError:
-        words = ", ".join(allowed)
-        return SchemaError(message, path=self.place, column=column, hint=f"allowed are: {words}" if words else "")
+def _edges(
+    document: Document[DescriptorModel], here: tuple[str | int, ...], tree: object, parent: str | None
+) -> Iterable[tuple[str, str]]:
+    """Child and parent of every edge of ``{root: {group: [leaf, ...]}}``."""
+    if isinstance(tree, Mapping):
+        for label, below in tree.items():
+            if parent is not None:
+                yield label, parent
+            yield from _edges(document, (*here, label), below, label)
+    elif isinstance(tree, list) and parent is not None and all(isinstance(leaf, str) for leaf in tree):
+        yield from ((leaf, parent) for leaf in tree)
+    else:
+        raise document.error("nested mappings that end in lists of values", *here)

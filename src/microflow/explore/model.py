@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
-from microflow.anonymize.contract import Method, MethodSettings
+from microflow.advise.architecture import ArchitectureLatency, compare_architectures
+from microflow.advise.extrapolate import Estimate
+from microflow.advise.sample import FileSample
+from microflow.advise.search import Constraints, Search, search
+from microflow.advise.trial import Release, command_options, release_sample, setting_name
+from microflow.anonymize.contract import MethodSettings
 from microflow.assess import Assessment, assess
 from microflow.compliance import BatchChecker, load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
-from microflow.lab.arrivals import poisson
-from microflow.lab.oracle import simulate
 from microflow.lab.report import Table
-from microflow.microflows import microflows
-from microflow.processors import ProcessingSpec, build_processor
-from microflow.processors.live import Service, Workload, measured_costs
-from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
-from microflow.schema import DatasetSchema
+from microflow.schema import Column, DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
-from microflow.timing.clock import PhaseClock
 
-__all__ = ["Sample", "Trialled", "latency_frame", "take_sample", "try_setting"]
+__all__ = ["LOADS", "Sample", "Trialled", "latencies", "take_sample", "try_setting", "with_roles"]
 
 _ATTEMPTS = 200
-_LOADS = (500, 2_000, 8_000, 32_000, 128_000)
-_ARRIVALS = 3_000
+#: Offered loads, records/s, of the simulated latencies.
+LOADS = (500, 2_000, 8_000, 32_000, 128_000)
 _LONGEST_CELL = 44
 #: Characters before the first difference that show where in a text it is.
 _LEAD = 12
@@ -49,6 +45,11 @@ class Sample:
     name: str
     schema: DatasetSchema
     rows: pa.RecordBatch
+
+    @property
+    def size(self) -> int:
+        """Its rows."""
+        return int(self.rows.num_rows)
 
 
 def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int = 1_000, seed: int = 1) -> Sample:
@@ -69,53 +70,69 @@ def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int
     return Sample(Path(data).name, described, pa.concat_batches(batches).slice(0, rows))
 
 
+def with_roles(sample: Sample, roles: dict[str, Role]) -> Sample:
+    """The same rows with other roles of some columns."""
+
+    def changed(column: Column) -> Column:
+        return replace(column, role=roles.get(column.name, column.role))
+
+    schema = replace(sample.schema, columns=tuple(map(changed, sample.schema.columns)))
+    return Sample(sample.name, schema, sample.rows)
+
+
 @dataclass(frozen=True)
 class Trialled:
     """One setting tried on a sample: what was found before, and what left after."""
 
     sample: Sample
-    spec: ProcessingSpec
+    settings: MethodSettings
+    release: Release
     found: Counter[tuple[str, str]]
     flagged: npt.NDArray[np.int64]
-    released: pa.Table
-    ordinals: npt.NDArray[np.int64]
-    pure_ns: int
 
     @property
-    def setting(self) -> str:
-        """The parameter that matters, as it is said."""
-        settings = self.spec.method
-        return {
-            Method.K_ANONYMITY: f"k={settings.k}",
-            Method.DIFFERENTIAL_PRIVACY: f"ε={settings.epsilon:g}",
-            Method.TOKENIZATION: f"{settings.key_bits} bits",
-        }.get(settings.method, "as it is")
+    def name(self) -> str:
+        """The setting as a person says it."""
+        return setting_name(self.settings)
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same to the whole file."""
+        name = self.sample.name
+        source, schema = (f"{name}.csv", name) if name in DATA_TYPES else (name, "schema.yaml")
+        return f"microflow run {source} released.csv --schema {schema} {command_options(self.settings)}"
 
     @cached_property
     def assessment(self) -> Assessment:
         """Risk by attack, loss and utility of this release."""
         original = pa.Table.from_batches([self.sample.rows])
-        return assess(original, self.released, self.ordinals, self.sample.schema, attempts=_ATTEMPTS)
+        return assess(original, self.release.released, self.release.ordinals, self.sample.schema, attempts=_ATTEMPTS)
+
+    @property
+    def risk(self) -> Estimate:
+        """Success of a linkage attack above its control."""
+        attack = self.assessment.linkage[-1]
+        return Estimate(attack.risk, attack.low, attack.high, is_extrapolated=False)
 
     def violations(self) -> Table:
         """What was flagged, by rule and field, most frequent first."""
-        rules = {rule.id: rule for rule in self.spec.policy.rules}
+        rules = {rule.id: rule for rule in self.release.spec.policy.rules}
         rows = [
             [rule, field, rules[rule].regulation, rules[rule].article, rules[rule].severity, f"{count:,}"]
             for (rule, field), count in self.found.most_common()
         ]
-        share = len(self.flagged) / max(self.sample.rows.num_rows, 1)
-        caption = f"{len(self.flagged):,} of {self.sample.rows.num_rows:,} records flagged ({share:.1%})"
+        share = len(self.flagged) / max(self.sample.size, 1)
+        caption = f"{len(self.flagged):,} of {self.sample.size:,} records flagged ({share:.1%})"
         return Table(["rule", "field", "regulation", "article", "severity", "violations"], rows, caption)
 
     def changes(self, records: int = 3) -> Table:
         """Field by field, a few flagged records before and after; unchanged fields are left out."""
-        place = {int(ordinal): row for row, ordinal in enumerate(self.ordinals)}
+        place = {int(ordinal): row for row, ordinal in enumerate(self.release.ordinals)}
         rows = []
         for ordinal in self.flagged[:records].tolist():
             before = self.sample.rows.slice(ordinal, 1).to_pylist()[0]
             kept = place.get(ordinal)
-            after = self.released.slice(kept, 1).to_pylist()[0] if kept is not None else None
+            after = self.release.released.slice(kept, 1).to_pylist()[0] if kept is not None else None
             changed = [name for name, value in before.items() if after is None or _text(after[name]) != _text(value)]
             rows += [[str(ordinal), name, *_cells(before[name], after and _text(after[name]))] for name in changed]
         return Table(["record", "field", "before", "after"], rows, "How flagged records change", prose=True)
@@ -123,57 +140,45 @@ class Trialled:
     def measures(self) -> Table:
         """Risk against utility, in a handful of lines."""
         found = self.assessment
-        attack = found.linkage[-1]
         rows = [
-            ["linkage attack, success above control", f"{attack.risk:.1%} [{attack.low:.1%}, {attack.high:.1%}]"],
+            [
+                "linkage attack, success above control",
+                f"{self.risk.value:.1%} [{self.risk.low:.1%}, {self.risk.high:.1%}]",
+            ],
             ["smallest equivalence class (k)", f"{found.achieved.k:,}"],
             ["information loss of quasi-identifiers (GCP)", f"{found.loss.gcp:.3f}"],
-            ["rows suppressed", f"{self.sample.rows.num_rows - self.released.num_rows:,}"],
-            ["pure processing", f"{self.sample.rows.num_rows / self.pure_ns * 1e9:,.0f} records/s"],
+            ["rows suppressed", f"{self.sample.size - self.release.released.num_rows:,}"],
+            ["pure processing", f"{self.sample.size / self.release.pure_ns * 1e9:,.0f} records/s"],
         ]
         if (utility := found.utility) is not None:
             learnt = f"{utility.of_released:.3f} (originals {utility.of_originals:.3f}, chance {utility.by_chance:.3f})"
             rows.append([f"a model of {utility.target}, balanced accuracy", learnt])
-        return Table(["measure", "value"], rows, f"{self.spec.method.method.value}, {self.setting}")
+        return Table(["measure", "value"], rows, f"{self.name}, n = {self.sample.size:,}")
 
 
-def try_setting(sample: Sample, method: MethodSettings, policy: str | Path | None = None) -> Trialled:
+def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | None = None) -> Trialled:
     """Check, remedy and anonymize the sample on the batch engine; tokens get a key that nobody keeps."""
     rules = load_policy(policy or sample.schema.policy)
-    spec = ProcessingSpec(sample.schema, rules, method, key=secrets.token_bytes(method.key_bits // 8))
     checker = BatchChecker(rules, sample.schema)
     findings = checker.check(sample.rows)
     found = Counter((violation.rule, violation.field) for _, violation in checker.violations(findings))
-    clock, processor = PhaseClock(), build_processor(spec)
-    done = list(processor.process(microflows([sample.rows]), clock))
-    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
-    ordinals = np.concatenate([one.ordinals for one in done]) if done else np.empty(0, np.int64)
-    return Trialled(sample, spec, found, findings.flagged.astype(np.int64), released, ordinals, clock.pure_ns)
+    release = release_sample(sample.rows, sample.schema, rules, settings)
+    return Trialled(sample, settings, release, found, findings.flagged.astype(np.int64))
 
 
-def latency_frame(spec: ProcessingSpec, sample: Sample) -> pd.DataFrame:
-    """Latency over offered load for the three pipelines, simulated from service times measured here and now.
+def recommended(sample: Sample, max_risk: float, policy: str | Path | None = None) -> Search:
+    """What `microflow recommend` would advise for the sample itself."""
+    rules = load_policy(policy or sample.schema.policy)
+    return search(FileSample(sample.schema, sample.rows, sample.size), rules, Constraints(max_risk))
 
-    Columns as `microflow.figures.latency.draw` wants them. Simulated, so that it takes a second and not minutes: the
-    experiment RQ-1 measures the same in real time.
-    """
-    costs = measured_costs(Service(spec, Workload(sample.rows)))
-    rows = []
-    for load in _LOADS:
-        schedule = poisson(load, _ARRIVALS / load, seed=1)
-        routers: dict[str, Router] = {
-            "batch": StaticRouter(MICROFLOW_ROWS),
-            "stream": StaticRouter(1),
-            "hybrid": AdaptiveRouter(costs=costs),
-        }
-        for arm, router in routers.items():
-            run = simulate(schedule, router, costs)
-            found = run.summary()
-            sustained = run.unserved == 0 and run.backlog_slope() < 0.1  # noqa: PLR2004 - short runs are noisy
-            p50, p99 = found.p50_ns / 1e6, found.p99_ns / 1e6
-            rows.append((sample.name, arm, load, p50, p99, p99, p99, sustained))
-    names = ["data_type", "arm", "load", "p50_ms", "p99_ms", "p99_low_ms", "p99_high_ms", "sustained"]
-    return pd.DataFrame(rows, columns=names)
+
+def latencies(tried: Trialled) -> list[ArchitectureLatency]:
+    """Latency over offered load for the three pipelines, *simulated* from service times measured here and now."""
+    from microflow.processors.live import Service, Workload, measured_costs
+
+    costs = measured_costs(Service(tried.release.spec, Workload(tried.sample.rows)))
+    found = [compare_architectures(tried.release.spec, tried.sample.rows, load, costs=costs) for load in LOADS]
+    return [arm for arms in found for arm in arms]
 
 
 def _text(value: object) -> str:

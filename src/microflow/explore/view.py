@@ -1,19 +1,38 @@
-"""The widgets around `microflow.explore.model`: choose, and see at once what it means."""
+"""The widgets around `microflow.explore.model`: choose, and see at once what it means.
+
+Work is done in a thread of its own, one setting at a time: a control that is moved again while it runs replaces what
+is waiting, so that twenty presses of an arrow key cost two trials and not twenty.
+"""
 
 from __future__ import annotations
 
+import html
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
-import pandas as pd
 
+from microflow.advise.chart import Point, frontier_svg
+from microflow.advise.extrapolate import Estimate
+from microflow.advise.trial import information_loss
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import policy_names
 from microflow.datasets import DATA_TYPES
 from microflow.errors import MicroflowError
-from microflow.explore.model import Sample, Trialled, latency_frame, take_sample, try_setting
-from microflow.figures import frontier, latency
-from microflow.figures.style import ieee, png
+from microflow.explore.model import (
+    LOADS,
+    Sample,
+    Trialled,
+    latencies,
+    recommended,
+    take_sample,
+    try_setting,
+    with_roles,
+)
+from microflow.lab.report import Table
+from microflow.schema import DatasetSchema, Role
 
 __all__ = ["Explorer", "explorer"]
 
@@ -25,8 +44,27 @@ _METHODS = {
 }
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the controls said when work was asked for."""
+
+    data: str
+    policy: str | None
+    settings: MethodSettings
+    max_risk: float
+    roles: tuple[tuple[str, Role], ...]
+    wants_advice: bool
+
+
 class Explorer:
-    """The controls and what they show; every setting that was tried stays in the plot until the data change."""
+    """The controls and what they show; every setting that was tried stays in the plot until the data change.
+
+    Args:
+        data: A data type, or the path of a file of yours.
+        schema: The descriptor of your file; without one its columns are described from what they hold, and the roles
+            that were found can be changed here.
+        rows: How many rows to play with.
+    """
 
     def __init__(self, data: str, schema: str | None, rows: int) -> None:
         choices = (*DATA_TYPES, *([] if data in DATA_TYPES else [data]))
@@ -36,67 +74,163 @@ class Explorer:
         self.k = _slider(widgets.IntSlider, "k", value=5, min=2, max=30)
         self.epsilon = _slider(widgets.FloatLogSlider, "ε", value=1.0, min=-1, max=1, step=0.1, readout_format=".2g")
         self.key_bits = widgets.Dropdown(options=(128, 256, 512), value=256, description="key bits")
+        self.max_risk = _slider(widgets.FloatSlider, "max risk", value=0.09, min=0.0, max=0.5, step=0.01)
+        self.advice = widgets.Button(description="Recommend", tooltip="Try all methods on this sample")
         self.status = widgets.HTML()
+        self.command, self.recommendation = widgets.HTML(), widgets.HTML()
         self.flagged, self.changed, self.measured = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.risk, self.speed = widgets.Image(format="png", width=420), widgets.Image(format="png", width=640)
+        self.risk, self.speed = widgets.HTML(), widgets.HTML()
+        self.roles = widgets.VBox()
         self._own_schema = schema
         self._rows = rows
         self._sample: Sample | None = None
-        self._tried: dict[tuple[Method, str], Trialled] = {}
-        for control in (self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits):
-            control.observe(self._changed, names="value")
-        self._changed({"owner": self.data})
+        self._data: str | None = None
+        self._context: tuple[str, str | None, DatasetSchema] | None = None
+        self._tried: dict[str, Trialled] = {}
+        self._advised: str | None = None
+        self._work = _Latest(self._do)
+        for control in (self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.max_risk):
+            control.observe(lambda _: self._ask(), names="value")
+        self.advice.on_click(lambda _: self._ask(wants_advice=True))
+        self._ask()
 
     @property
     def settings(self) -> MethodSettings:
-        """The method and its parameters as chosen; random draws are the same each time."""
+        """The method and its parameters as chosen."""
         return MethodSettings(
-            _METHODS[self.method.value],
-            k=self.k.value,
-            epsilon=self.epsilon.value,
-            key_bits=self.key_bits.value,
-            seed=1,
+            _METHODS[self.method.value], k=self.k.value, epsilon=self.epsilon.value, key_bits=self.key_bits.value
         )
 
     def view(self) -> widgets.VBox:
         """Everything, laid out."""
-        chosen = [self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.status]
+        chosen = [
+            self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.max_risk, self.advice,
+            self.status,
+        ]  # fmt: skip
         controls = widgets.VBox(chosen, layout=widgets.Layout(flex="0 0 auto"))
+        self.risk.layout = widgets.Layout(width="640px")
         top = widgets.HBox([controls, self.risk, self.measured])
-        tabs = widgets.Tab([self.flagged, self.changed, self.speed], titles=("flagged", "changed", "speed"))
-        return widgets.VBox([top, tabs])
+        tabs = widgets.Tab(
+            [self.flagged, self.changed, self.speed, self.roles],
+            titles=("flagged", "changed", "latency", "roles"),
+        )
+        return widgets.VBox([top, self.command, self.recommendation, tabs])
 
-    def _changed(self, change: dict[str, Any]) -> None:
-        try:
-            if self._sample is None or change["owner"] in {self.data, self.policy}:
-                self._load()
-            self._show()
-        except MicroflowError as error:
-            self.status.value = f"<b style='color:#b00'>{error}</b>"
-        else:
-            self.status.value = ""
+    def wait(self, seconds: float = 60.0) -> None:
+        """Return when everything that was asked for is shown."""
+        self._work.wait(seconds)
 
-    def _load(self) -> None:
-        own = None if self.data.value in DATA_TYPES else self._own_schema
-        self._sample = take_sample(self.data.value, own, rows=self._rows)
-        self._tried = {}
-
-    def _show(self) -> None:
-        assert self._sample is not None
-        policy = None if self.policy.value == _OWN_POLICY else self.policy.value
-        tried = try_setting(self._sample, self.settings, policy)
-        self._tried[tried.spec.method.method, tried.setting] = tried
-        self.flagged.value, self.changed.value = tried.violations()._repr_html_(), tried.changes()._repr_html_()
-        self.measured.value = tried.measures()._repr_html_()
-        with ieee():
-            self.risk.value = png(frontier.draw(_frontier(list(self._tried.values()))))
-            self.speed.value = png(latency.draw(latency_frame(tried.spec, self._sample)))
-        method = tried.spec.method.method
+    def _ask(self, *, wants_advice: bool = False) -> None:
+        method = _METHODS[self.method.value]
         for control, of in (
             (self.k, Method.K_ANONYMITY), (self.epsilon, Method.DIFFERENTIAL_PRIVACY),
             (self.key_bits, Method.TOKENIZATION),
         ):  # fmt: skip
             control.disabled = method is not of
+        self.status.value = "<i>working …</i>"
+        policy = None if self.policy.value == _OWN_POLICY else self.policy.value
+        roles = tuple((box.description, Role(box.value)) for box in self.roles.children)
+        self._work.ask(_Asked(self.data.value, policy, self.settings, self.max_risk.value, roles, wants_advice))
+
+    def _do(self, asked: _Asked) -> None:
+        try:
+            sample = self._load(asked)
+            tried = try_setting(sample, asked.settings, asked.policy)
+            self._tried[tried.name] = tried
+            self._show(asked, tried)
+            if asked.wants_advice:
+                self._advise(asked, sample)
+        except MicroflowError as error:
+            self.status.value = f"<b style='color:#b00'>{html.escape(str(error))}</b>"
+        else:
+            self.status.value = ""
+
+    def _load(self, asked: _Asked) -> Sample:
+        """The sample; what was tried before is forgotten where data, policy or roles have changed."""
+        if self._sample is None or asked.data != self._data:
+            own = None if asked.data in DATA_TYPES else self._own_schema
+            sample = take_sample(asked.data, own, rows=self._rows)
+            self._offer_roles(sample)
+        else:
+            sample = with_roles(self._sample, dict(asked.roles))
+        if self._sample is None or (asked.data, asked.policy, sample.schema) != self._context:
+            self._tried, self._advised = {}, None
+        self._sample, self._data, self._context = sample, asked.data, (asked.data, asked.policy, sample.schema)
+        return sample
+
+    def _offer_roles(self, sample: Sample) -> None:
+        """A choice for each column; changing one asks again."""
+        boxes = []
+        for column in sample.schema.columns:
+            box = widgets.Dropdown(
+                options=[str(role) for role in Role], value=str(column.role), description=column.name
+            )
+            box.observe(lambda _: self._ask(), names="value")
+            boxes.append(box)
+        self.roles.children = tuple(boxes)
+
+    def _show(self, asked: _Asked, tried: Trialled) -> None:
+        self.measured.value = tried.measures()._repr_html_()
+        self._draw(asked, tried.sample)
+        self.command.value = f"the same for the whole file: <code>{html.escape(tried.command)}</code>"
+        self.flagged.value, self.changed.value = tried.violations()._repr_html_(), tried.changes()._repr_html_()
+        self.speed.value = _latency_table(tried)._repr_html_()
+
+    def _draw(self, asked: _Asked, sample: Sample) -> None:
+        points = [
+            Point(
+                one.name, one.settings.method, one.risk, _exact(information_loss(one.assessment)), name == self._advised
+            )
+            for name, one in self._tried.items()
+        ]
+        self.risk.value = frontier_svg(points, asked.max_risk, note=f"n = {sample.size:,}, attacked here")
+
+    def _advise(self, asked: _Asked, sample: Sample) -> None:
+        self.status.value = "<i>trying all methods …</i>"
+        found = recommended(sample, asked.max_risk, asked.policy)
+        if found.advised is None:
+            self.recommendation.value = f"no setting has a risk within {asked.max_risk:g} on these rows"
+            return
+        tried = try_setting(sample, found.advised.settings, asked.policy)
+        self._tried[tried.name], self._advised = tried, tried.name
+        self._draw(asked, sample)
+        self.recommendation.value = (
+            f"recommended for these {sample.size:,} rows: <b>{html.escape(tried.name)}</b>, which keeps "
+            f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: <code>{html.escape(tried.command)}</code>"
+        )
+
+
+class _Latest:
+    """Runs what was asked for last in a thread of its own; what was superseded before it began is dropped."""
+
+    def __init__(self, work: Callable[[_Asked], None]) -> None:
+        self._run = work
+        self._condition = threading.Condition()
+        self._waiting: _Asked | None = None
+        self._is_busy = False
+
+    def ask(self, asked: _Asked) -> None:
+        with self._condition:
+            if self._waiting is not None and self._waiting.wants_advice:
+                return  # the advice that was asked for comes first; what it shows is as new
+            self._waiting = asked
+            if not self._is_busy:
+                self._is_busy = True
+                threading.Thread(target=self._loop, name="explorer", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._is_busy, seconds)
+
+    def _loop(self) -> None:
+        while True:
+            with self._condition:
+                asked, self._waiting = self._waiting, None
+                if asked is None:
+                    self._is_busy = False
+                    self._condition.notify_all()
+                    return
+            self._run(asked)
 
 
 def explorer(data: str = "healthcare", schema: str | None = None, *, rows: int = 1_000) -> widgets.VBox:
@@ -109,19 +243,19 @@ def _slider(kind: type[Any], name: str, **options: Any) -> Any:
     return kind(description=name, continuous_update=False, **options)
 
 
-def _frontier(tried: list[Trialled]) -> pd.DataFrame:
-    """What was tried, as `microflow.figures.frontier.draw` wants it, methods together and settings in order."""
-    rows = [
-        {
-            "method": one.spec.method.method.value,
-            "setting": one.setting,
-            "order": (one.spec.method.k, one.spec.method.epsilon, one.spec.method.key_bits),
-            "risk": one.assessment.linkage[-1].risk,
-            "risk_low": one.assessment.linkage[-1].low,
-            "risk_high": one.assessment.linkage[-1].high,
-            "loss": one.assessment.loss.gcp,
-        }
-        for one in tried
-    ]
-    frame = pd.DataFrame(rows).sort_values(["method", "order"], ignore_index=True)
-    return frame.assign(loss_low=frame["loss"], loss_high=frame["loss"])
+def _exact(value: float) -> Estimate:
+    return Estimate(value, value, value, is_extrapolated=False)
+
+
+def _latency_table(tried: Trialled) -> Table:
+    """Load by pipeline, p50 and p99 in milliseconds."""
+    found = {(one.pipeline, one.rate): one for one in latencies(tried)}
+    rows = []
+    for load in LOADS:
+        row = [f"{load:,}"]
+        for pipeline in ("batch", "stream", "hybrid"):
+            one = found[pipeline, load]
+            row.append(f"{one.p50_ms:.3g} / {one.p99_ms:.3g}" if one.is_sustained else "backlog grows")
+        rows.append(row)
+    caption = "Latency in ms, p50 / p99, simulated from service times measured here; Poisson arrivals"
+    return Table(["records/s", "batch", "stream", "hybrid"], rows, caption)

@@ -1,162 +1,299 @@
 """Delimited text: every row read as text, its fields counted, whatever is wrong with it named by line.
 
-Regular chunks take the fast way (`microflow.ingest.plain`). The others are parsed by Python's ``csv`` module (RFC 4180:
-quotes doubled, line ends inside quotes; LF, CRLF and CR end a line), row by row. A quote that is never closed would
-swallow the rest of a file: then its first line alone is quarantined, and reading goes on behind it.
+Regular chunks take the fast way (`microflow.ingest.plain`). The others are read line by line as Python's ``csv`` module
+reads them (RFC 4180: quotes doubled, line ends inside quotes; LF, CRLF and CR end a line). A quote that is never closed
+would swallow the rest of a file: then the first line of its row alone is refused, and reading goes on behind it. So
+that this stays linear, whatever the quotes, each line is looked at once as the begin of a row and once as its middle.
 """
 
 from __future__ import annotations
 
 import csv
-from collections import deque
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from microflow.errors import InputError
-from microflow.ingest.block import BLOCK_ROWS, Block, require_columns
-from microflow.ingest.feed import Feed
+from microflow.ingest.block import BLOCK_ROWS, Block, Refusals, require_columns
+from microflow.ingest.feed import LONGEST_LINE, Feed
+from microflow.ingest.formulas import unescaped, unescaped_column
 from microflow.ingest.plain import parse_plain
-from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.typed import is_text
-from microflow.schema import SourceFormat
+from microflow.schema import DatasetSchema, SourceFormat
 
-__all__ = ["read_delimited"]
+__all__ = ["MOST_LINES", "header_names", "header_of", "read_delimited"]
 
-#: No honest cell is longer (in characters); a missing quote makes one that is.
-LONGEST_CELL = 2**22
+#: No honest row has more lines, or more bytes than `LONGEST_LINE`; a missing quote makes one that has.
+MOST_LINES = 2**16
+_UNCLOSED = "not delimited text: a quote is not closed"
 
 Row = tuple[int, list[str]]
 
 
-def read_delimited(
-    file: IO[bytes], place: str, names: tuple[str, ...], source: SourceFormat, quarantine: Quarantine
-) -> Iterator[Block]:
-    """Blocks of well-formed rows; rows with the wrong number of fields, a NUL or bad text go to the quarantine.
+def header_of(feed: Feed, place: str, schema: DatasetSchema) -> tuple[tuple[str, ...], int]:
+    """The columns of a file in its order, and how many lines they took: none where it has no header line.
 
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
-    csv.field_size_limit(LONGEST_CELL)
-    feed = Feed(file)
-    rows = _Rows(feed, source, quarantine)
-    header = [name.strip() for name in rows.header(place)] if source.header else list(names)
-    require_columns(header, names, place, header=True)
-    accepted = rows.of_width(len(header))
-    while (chunk := feed.peek()) or rows.is_reading_again:
-        plain = None if rows.is_reading_again else parse_plain(chunk, header, source, is_last=feed.is_last())
+    if not schema.source.header:
+        return schema.names, 0
+    found, taken = _Lines(feed, schema.source).header(place)
+    return tuple(require_columns([unescaped(name) for name in found], schema, place, header=True)), taken
+
+
+def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]:
+    """The names in the first row.
+
+    Raises:
+        InputError: there is none.
+    """
+    found, _ = _Lines(Feed(file, source.encoding), source).header(place)
+    return [unescaped(name) for name in found]
+
+
+def read_delimited(
+    file: IO[bytes],
+    place: str,
+    schema: DatasetSchema,
+    refusals: Refusals,
+    *,
+    header: Sequence[str] | None = None,
+    first_line: int = 1,
+) -> Iterator[Block]:
+    """Blocks of well-formed rows; rows with the wrong number of fields, a NUL or bad text are refused.
+
+    ``header`` are the columns where the file is read from its middle, at line ``first_line``.
+
+    Raises:
+        InputError: the file is empty or its header is not the one described.
+    """
+    names, source = schema.names, schema.source
+    feed = Feed(file, source.encoding, is_start=header is None)
+    line = first_line
+    if header is None:
+        header, lines = header_of(feed, place, schema)
+        line += lines
+    order = {name: place for place, name in enumerate(header)}
+    rows = _Rows(_Lines(feed, source), len(header), source, refusals, line)
+    while (chunk := feed.peek()) or rows.holds_lines:
+        plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
         if plain is not None:
             feed.skip(plain.size)
-            columns = dict(zip(header, plain.columns, strict=True))
-            yield Block(rows.pass_over(plain.line_count) + plain.lines, {name: columns[name] for name in names})
+            columns = {name: unescaped_column(plain.columns[order[name]]) for name in names}
+            yield Block(rows.pass_over(plain.line_count) + plain.lines, columns)
         else:
-            yield _block(rows.until(accepted, feed.taken + len(chunk)), header, names, source)
+            yield _block(rows.until(feed.taken + len(chunk)), order, names, source)
 
 
-def _block(rows: list[Row], header: list[str], names: tuple[str, ...], source: SourceFormat) -> Block:
+def _block(rows: list[Row], order: dict[str, int], names: tuple[str, ...], source: SourceFormat) -> Block:
     missing = source.missing | {""}
-    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * len(header)
-    texts = ([None if value in missing else value for value in fields[header.index(name)]] for name in names)
+    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * len(order)
+    texts = ([None if value in missing else value for value in fields[order[name]]] for name in names)
     return Block(
         np.array([line for line, _ in rows], np.int64),
-        {name: pa.array(text, pa.string()) for name, text in zip(names, texts, strict=True)},
+        {name: unescaped_column(pa.array(text, pa.string())) for name, text in zip(names, texts, strict=True)},
     )
 
 
-class _Rows:
-    """Rows with their first line, and a way back to the second line of one that went wrong."""
+class _Seen(NamedTuple):
+    """What a line does to a row: ``end`` if the row ends with it, ``fields`` it adds, ``error`` if it breaks it."""
 
-    def __init__(self, feed: Feed, source: SourceFormat, quarantine: Quarantine) -> None:
-        self._feed = feed
-        self._source = source
-        self._quarantine = quarantine
-        self._again: deque[str] = deque()
-        self._taken: list[str] = []
-        self._line = 0
+    end: bool
+    fields: int
+    error: str = ""
+
+
+class _Lines:
+    """Lines of a feed, and what each does to a row that begins with it or goes through it."""
+
+    def __init__(self, feed: Feed, source: SourceFormat) -> None:
+        self.feed = feed
+        self._delimiter = source.delimiter
+        self._quote = source.quote
+        self._options: dict[str, Any] = {
+            "strict": True,
+            "delimiter": source.delimiter,
+            "quotechar": source.quote or None,
+            "quoting": csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
+            "skipinitialspace": source.trim,
+        }
+        csv.field_size_limit(4 * LONGEST_LINE)
+
+    def next(self) -> tuple[str, int]:
+        """The next line and its bytes; empty at the end of the file."""
+        raw = self.feed.line()
+        return raw.decode("utf-8", "surrogateescape"), len(raw)
+
+    def parsed(self, lines: Sequence[str]) -> list[str]:
+        """The fields of a whole row.
+
+        Raises:
+            csv.Error: it is none.
+        """
+        return next(csv.reader(lines, **self._options), [])
+
+    def seen(self, line: str, *, inside: bool) -> _Seen:
+        """What a line does where a row begins, or ``inside`` of a quoted field."""
+        quote = self._quote
+        if not quote or quote not in line:
+            return _Seen(end=False, fields=0) if inside else _Seen(end=True, fields=line.count(self._delimiter) + 1)
+        text = f"{quote}{line}" if inside else line
+        try:
+            return _Seen(end=True, fields=len(self.parsed([text])) - inside)
+        except csv.Error as error:
+            reason = f"not delimited text: {error}"
+        try:
+            # Whatever was wrong is mended by closing the quote: it is still open.
+            return _Seen(end=False, fields=len(self.parsed([f"{text}{quote}"])) - inside)
+        except csv.Error:
+            return _Seen(end=True, fields=0, error=reason)
+
+    def header(self, place: str) -> tuple[list[str], int]:
+        """The first row that is not blank, and the lines up to its end."""
+        taken: list[str] = []
+        blank = 0
+        while line := self.next()[0]:
+            if not taken and not line.strip("\r\n"):
+                blank += 1
+                continue
+            seen = self.seen(line, inside=bool(taken))
+            taken.append(line)
+            if seen.error or len(taken) > MOST_LINES or len(line) > LONGEST_LINE:
+                break
+            if seen.end:
+                fields = self.parsed(taken)
+                if not all(is_text(name) for name in fields):
+                    hint = "convert the file with iconv"
+                    raise InputError("the header is not UTF-8 text", path=place, line=1, hint=hint)
+                return fields, blank + len(taken)
+        raise InputError("the file is empty or does not begin with a header", path=place)
+
+
+class _Rows:
+    """Rows of the expected width with their first lines; whatever is none is refused by its first line.
+
+    Lines are held from the first one of the row to the furthest that was looked at for its end. ``_inside`` says what
+    each does inside of a quoted field, and covers a stretch without gaps up to ``_stop``, where an open row ends.
+    """
+
+    def __init__(self, lines: _Lines, width: int, source: SourceFormat, refusals: Refusals, line: int) -> None:
+        self._lines, self._width, self._source, self._refusals = lines, width, source, refusals
+        self._held: list[str] = []
+        self._first = 0  # index of the current row's first line in ``_held``
+        self._line = line  # its number in the file
+        self._looked = 0  # lines of ``_held`` before this one were looked at as the middle of a row, from the begin on
+        self._stop: _Seen | None = None  # what ends the stretch, at ``_looked - 1``
+        self._fields: list[int] = []  # of ``_held``: fields added inside, summed up
+        self._bytes: list[int] = []  # of ``_held``: lengths, summed up
 
     @property
-    def is_reading_again(self) -> bool:
-        """Whether lines of a row that went wrong are still to be read as rows of their own."""
-        return bool(self._again)
+    def holds_lines(self) -> bool:
+        """Whether lines were looked at that are still to be read as rows."""
+        return self._first < len(self._held)
 
     def pass_over(self, lines: int) -> int:
         """Count lines that were read another way; returns the number of the first."""
-        first = self._line + 1
+        first = self._line
         self._line += lines
         return first
 
-    def until(self, accepted: Iterator[Row], taken: int) -> list[Row]:
+    def until(self, taken: int) -> list[Row]:
         """Rows up to this many bytes of the feed, or a block of them."""
         rows: list[Row] = []
-        while (self._feed.taken < taken or self._again) and len(rows) < BLOCK_ROWS:
-            row = next(accepted, None)
-            if row is None:
+        while len(rows) < BLOCK_ROWS and (self.holds_lines or self._lines.feed.taken < taken):
+            if not self._have(self._first):
                 break
-            rows.append(row)
+            self._one(rows)
+            if self._first > MOST_LINES:
+                self._forget()
         return rows
 
-    def header(self, place: str) -> list[str]:
-        """The first row that is not blank."""
-        try:
-            _, fields = next(self._parsed())
-        except (StopIteration, csv.Error):
-            raise InputError("the file is empty or does not begin with a header", path=place) from None
-        self._taken.clear()
-        if not all(is_text(name) for name in fields):
-            raise InputError("the header is not UTF-8 text", path=place, line=1, hint="convert the file with iconv")
-        return fields
-
-    def of_width(self, width: int) -> Iterator[Row]:
-        """Rows with this many fields that are text; all others are quarantined."""
-        trim = self._source.trim
-        while True:
-            try:
-                for line, fields in self._parsed():
-                    if fault := _fault(fields, width):
-                        self._refuse(line, fault)
-                    else:
-                        yield line, [field.strip() for field in fields] if trim else fields
-            except csv.Error as error:
-                self._refuse(self._line - len(self._taken) + 1, f"not delimited text: {error}")
-                continue
+    def _one(self, rows: list[Row]) -> None:
+        """The row that begins with the current line, or the refusal of that line."""
+        line = self._held[self._first]
+        if not line.strip("\r\n"):
+            self._advance(1)
             return
+        if self._size(self._first, self._first) > LONGEST_LINE:
+            self._refuse(f"not delimited text: a line of more than {LONGEST_LINE:,} bytes")
+            return
+        begin = self._lines.seen(line, inside=False)
+        count, fields, error = 1, begin.fields, begin.error
+        if not begin.end:
+            count, more, error = self._end_of_open_row()
+            fields += more
+        if error:
+            self._refuse(error)
+        elif fields != self._width:
+            self._refuse(f"{self._width} fields expected, not {fields}")
+        else:
+            self._accept(count, rows)
 
-    def _parsed(self) -> Iterator[Row]:
-        source = self._source
-        for fields in csv.reader(self, strict=True, delimiter=source.delimiter, skipinitialspace=source.trim):
-            line = self._line - len(self._taken) + 1
-            if fields:
-                yield line, fields
-            self._taken.clear()
+    def _accept(self, count: int, rows: list[Row]) -> None:
+        fields = self._lines.parsed(self._held[self._first : self._first + count])
+        joined = "".join(fields)
+        if "\0" in joined:
+            self._refuse("a NUL character", count)
+        elif not (joined.isascii() or is_text(joined)):
+            self._refuse("not UTF-8 text", count)
+        else:
+            rows.append((self._line, [field.strip() for field in fields] if self._source.trim else fields))
+            self._advance(count)
 
-    def _refuse(self, line: int, fault: str) -> None:
-        """Quarantine the row's first line and read its other lines again: they may be rows of their own."""
-        first, *others = self._taken
-        self._quarantine.add(line, "", fault, first.rstrip("\r\n"))
-        self._again.extendleft(reversed(others))
-        self._line -= len(others)
-        self._taken.clear()
+    def _refuse(self, fault: str, count: int = 1) -> None:
+        self._refusals.add(self._line, "", fault, self._held[self._first].rstrip("\r\n"))
+        self._advance(count)
 
-    def __iter__(self) -> Iterator[str]:
-        return self
+    def _end_of_open_row(self) -> tuple[int, int, str]:
+        """Lines of a row whose quote is open behind the current line, fields they add, and what is wrong with it."""
+        first = self._first
+        if self._looked <= first + 1:  # nothing behind the current line was looked at yet
+            self._looked, self._stop = first + 1, None
+        while self._stop is None:
+            at = self._looked
+            if at - first > MOST_LINES or self._size(first, at) > LONGEST_LINE or not self._have(at):
+                return 1, 0, _UNCLOSED
+            seen = self._lines.seen(self._held[at], inside=True)
+            self._fields[at] = seen.fields + (self._fields[at - 1] if at else 0)
+            self._looked += 1
+            if seen.end:
+                self._stop = seen
+        last = self._looked - 1
+        if last - first > MOST_LINES or self._size(first, last) > LONGEST_LINE:
+            return 1, 0, _UNCLOSED
+        return last - first + 1, self._fields[last] - self._fields[first], self._stop.error
 
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._feed.line().decode("utf-8", "surrogateescape")
-        if not line:
-            raise StopIteration
-        self._line += 1
-        self._taken.append(line)
-        return line
+    def _size(self, first: int, last: int) -> int:
+        return self._bytes[min(last, len(self._bytes) - 1)] - (self._bytes[first - 1] if first else 0)
 
+    def _have(self, index: int) -> bool:
+        """Hold the line of this index, unless the file ends before it."""
+        if index < len(self._held):
+            return True
+        line, size = self._lines.next()
+        if line:
+            self._held.append(line)
+            self._bytes.append(size + (self._bytes[-1] if self._bytes else 0))
+            self._fields.append(self._fields[-1] if self._fields else 0)
+        return bool(line)
 
-def _fault(fields: list[str], width: int) -> str:
-    if len(fields) != width:
-        return f"{width} fields expected, not {len(fields)}"
-    joined = "".join(fields)
-    if "\0" in joined:
-        return "a NUL character"
-    if not (joined.isascii() or is_text(joined)):
-        return "not UTF-8 text"
-    return ""
+    def _advance(self, lines: int) -> None:
+        self._first += lines
+        self._line += lines
+        if not self.holds_lines:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the lines that are done with."""
+        first = self._first
+        base_bytes = self._bytes[first - 1] if first else 0
+        base_fields = self._fields[first - 1] if first else 0
+        self._held = self._held[first:]
+        self._bytes = [size - base_bytes for size in self._bytes[first:]]
+        self._fields = [fields - base_fields for fields in self._fields[first:]]
+        self._looked = max(self._looked - first, 0)
+        self._stop = self._stop if self._looked else None
+        self._first = 0

@@ -1,30 +1,77 @@
-"""Text that a spreadsheet would take for a formula gets a leading apostrophe (OWASP, "CSV Injection")."""
+r"""Text that a spreadsheet would run as a formula gets a leading apostrophe in CSV, and loses it when it is read.
+
+A spreadsheet runs a cell that begins with ``=``, ``@``, a tab or CR, and one that begins with ``+`` or ``-`` and goes
+on with more than a number, a telephone number or a range of numbers (OWASP, "CSV Injection"). The escape is exact: what
+begins with apostrophes and would be risky without them gets one more, so that taking one away gives the text back.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-__all__ = ["harmless", "harmless_column"]
+__all__ = ["harmless", "harmless_column", "unescaped", "unescaped_column"]
 
-#: How a formula begins.
-_SIGNS = "=+@\t\r-"
+#: Nothing but digits and what stands between them: there is no name in it to call.
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_NUMBERS = rf"[+-](?:[0-9(][0-9 ().,:/-]*{_EXPONENT}(?:\.\.[+-]?[0-9.,]+{_EXPONENT})?)?"
+_RISKY = re.compile(rf"'*(?:[=@\t\r]|(?!{_NUMBERS}\Z)[+-])")
+#: First bytes of text that may need an escape, and of text that may have one.
+_SIGNS = np.zeros(256, np.bool_)
+_SIGNS[np.frombuffer(b"=@\t\r+-'", np.uint8)] = True
+_APOSTROPHE = np.zeros(256, np.bool_)
+_APOSTROPHE[ord("'")] = True
 
 
 def harmless(text: str) -> str:
-    """One text.
+    """One text, escaped where it must be.
 
-    >>> harmless("=1+1"), harmless("1+1")
-    ("'=1+1", '1+1')
+    >>> harmless("=1+1"), harmless("-70"), harmless("-1..3"), harmless("+353 1 555 0100"), harmless("-1+cmd()")
+    ("'=1+1", '-70', '-1..3', '+353 1 555 0100', "'-1+cmd()")
     """
-    return f"'{text}" if text.startswith(tuple(_SIGNS)) else text
+    return f"'{text}" if _RISKY.match(text) else text
+
+
+def unescaped(text: str) -> str:
+    """The text that `harmless` was given.
+
+    >>> unescaped("'=1+1"), unescaped("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return text[1:] if text.startswith("'") and _RISKY.match(text) else text
 
 
 def harmless_column(column: pa.Array) -> pa.Array:
-    """Every text of a column; numbers are no formulas."""
+    """Every text of a column, escaped where it must be; numbers are no formulas."""
     if not pa.types.is_string(column.type):
         return column
-    risky = pc.match_substring_regex(column, f"^[{_SIGNS}]")
-    if not pc.any(risky).as_py():
+    return _changed(column, _SIGNS, harmless)
+
+
+def unescaped_column(column: pa.Array) -> pa.Array:
+    """The column that `harmless_column` was given."""
+    return _changed(column, _APOSTROPHE, unescaped)
+
+
+def _changed(column: pa.Array, first_bytes: npt.NDArray[np.bool_], change: Callable[[str], str]) -> pa.Array:
+    """The column with the texts changed that begin with one of these bytes: nearly always there are none."""
+    _, offsets, data = column.buffers()
+    if data is None or not data.size:
         return column
-    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
+    begins = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    filled = np.flatnonzero(begins[:-1] < begins[1:])
+    found = filled[first_bytes[np.frombuffer(data, np.uint8)[begins[filled]]]]
+    if not len(found):
+        return column
+    picked = column.take(pa.array(found)).to_pylist()
+    changed = [None if text is None else change(text) for text in picked]
+    if changed == picked:
+        return column
+    texts = column.to_pylist()
+    for place, text in zip(found.tolist(), changed, strict=True):
+        texts[place] = text
+    return pa.array(texts, pa.string())

@@ -7,11 +7,22 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-__all__ = ["SeenIds"]
+__all__ = ["Digest", "SeenIds", "digest"]
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
+#: Ids of one split: int64 where they are whole numbers, uint64 where they are hashes of anything else.
+Digest = npt.NDArray[np.int64] | npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
+
+
+def digest(ids: pa.Array) -> Digest:
+    """The ids that are there as whole numbers (int64), others as hashes (uint64): what `SeenIds` compares."""
+    present = ids.drop_null() if ids.null_count else ids
+    if pa.types.is_integer(present.type):
+        numbers: npt.NDArray[np.int64] = present.to_numpy().astype(np.int64, copy=False)
+        return numbers
+    return _hashed(present)
 
 
 class SeenIds:
@@ -31,20 +42,22 @@ class SeenIds:
     def repeated(self, ids: pa.Array) -> Numbers:
         """Positions of the ids that were seen before, here or in an earlier call; null is not an id."""
         positions = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
-        present = ids.drop_null() if ids.null_count else ids
-        if not pa.types.is_integer(present.type):
-            hashes = _hashed(present)
+        return positions[self.seen(digest(ids))]
+
+    def seen(self, digested: Digest) -> Flags:
+        """Whether each of these ids (`digest`) was seen before, here or in an earlier call."""
+        if digested.dtype == np.uint64:
+            hashes = digested.view(np.uint64)
             new = _firsts(hashes) & ~self._runs.hold(hashes)
             self._runs.add(hashes[new])
         else:
-            new = self._new_numbers(present)
-        return positions[~new]
+            new = self._new_numbers(digested.view(np.int64))
+        return ~new
 
-    def _new_numbers(self, present: pa.Array) -> Flags:
-        numbers = present.to_numpy().astype(np.int64, copy=False)
+    def _new_numbers(self, numbers: Numbers) -> Flags:
         new = _firsts(numbers) & ~self._ranges.hold(numbers)
         if not self._runs.is_empty:
-            new &= ~self._runs.hold(_hashed(present))
+            new &= ~self._runs.hold(_hashed(pa.array(numbers)))
         fresh = np.sort(numbers[new])
         if self._FEWER * (1 + len(_gaps(fresh))) <= len(fresh):
             self._ranges.add(fresh)

@@ -1,13 +1,16 @@
-"""JSON Lines: an object a line; a line that is none goes to the quarantine.
+"""JSON: an object a line (JSON Lines), or one array of objects; what is no object is refused.
 
-A block in which every value already has its column's type is converted a column at a time; any other, line by line.
+The fields of a nested object are columns ``a.b``. A block in which every value already has its column's type is
+converted a column at a time; any other, record by record.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterator
-from itertools import islice
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import IO, Any
 
 import numpy as np
@@ -15,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.errors import InputError
-from microflow.ingest.block import Block
-from microflow.ingest.quarantine import Quarantine
-from microflow.ingest.typed import is_text, typed_column
+from microflow.ingest.block import Block, Refusals
+from microflow.ingest.feed import CHUNK_BYTES, LONGEST_LINE
+from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import Column, DatasetSchema, Dtype, Record
+from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
-__all__ = ["read_json_lines"]
+__all__ = ["json_names", "read_json_lines"]
 
 #: Lines converted at a time: one that is broken slows down the others of its block.
 BLOCK_LINES = 5_000
@@ -32,36 +35,106 @@ _EXACT: dict[Dtype, set[type]] = {
     Dtype.NUMBER: {int, float},
     Dtype.BOOLEAN: {bool},
     Dtype.DATE: {str},
+    Dtype.TIME: {str},
+    Dtype.TIMESTAMP: {str},
 }
 
 Line = tuple[int, bytes]
+#: What the shape of an array depends on; an escaped sign means nothing.
+_SIGNS = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
+_OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
 
-def read_json_lines(file: IO[bytes], place: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
-    """Blocks of typed rows. Absent keys are missing values; unknown keys quarantine the line, as unknown columns would.
+def read_json_lines(
+    file: IO[bytes],
+    place: str,
+    schema: DatasetSchema,
+    refusals: Refusals,
+    *,
+    first_line: int = 1,
+    is_whole: bool = True,
+) -> Iterator[Block]:
+    """Blocks of typed rows; absent keys are missing values.
+
+    Unknown keys refuse the record unless ``schema.others`` lets them be. In an array records are numbered from 1.
+    ``first_line`` is the number of the line at which the file is read; a part of one may be empty (``is_whole=False``).
 
     Raises:
         InputError: the file holds nothing at all.
     """
-    lines = _lines(file)
-    empty = True
+    lines = _lines(file, place, first_line, refusals, is_whole=is_whole)
     while block := list(islice(lines, BLOCK_LINES)):
-        empty = False
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
         else:
-            yield _checked(block, schema, quarantine)
-    if empty:
+            yield _checked(block, schema, refusals)
+
+
+def json_names(file: IO[bytes]) -> tuple[str, ...]:
+    """The names of the values in the first block of records, in the order of their first occurrence."""
+    names: dict[str, None] = {}
+    for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
+        try:
+            found = _parse(raw.decode())
+            if isinstance(found, dict):
+                names.update(dict.fromkeys(_flattened(found, frozenset())))
+        except (ValueError, RecursionError):
+            continue  # the reader will quarantine it
+    return tuple(names)
+
+
+def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_whole: bool) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers; or the elements of an array, with theirs. Long ones are refused."""
+    number, is_empty = first, True
+    while raw := file.readline(LONGEST_LINE + 1):
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        if number == 1 and line.lstrip().startswith(b"["):
+            yield from enumerate(_elements(chain([line], iter(lambda: file.read(CHUNK_BYTES), b""))), 1)
+            return
+        if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
+            while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            refusals.add(number, "", f"a line of more than {LONGEST_LINE:,} bytes")
+        elif line.strip():
+            is_empty = False
+            yield number, line
+        number += 1
+    if is_empty and is_whole and not refusals.rows:
         raise InputError("the file is empty", path=place)
 
 
-def _lines(file: IO[bytes]) -> Iterator[Line]:
-    """Lines that are not blank, with their numbers."""
-    for number, raw in enumerate(file, 1):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        if line.strip():
-            yield number, line
+def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The text of each element of an array; what follows its end counts as one more.
+
+    Brackets are counted outside of strings and nothing is parsed, so that one broken element stays alone.
+    """
+    depth, is_text, parts, size = 0, False, list[bytes](), 0
+    for piece in pieces:
+        begin = 0
+        for match in _SIGNS.finditer(piece):
+            sign = match[0]
+            if sign == b'"':
+                is_text = not is_text
+            if is_text or len(sign) > 1:
+                continue
+            depth += (sign in _OPENING) - (sign in _CLOSING)
+            if (depth == 1 and sign == b",") or (depth == 0 and sign == b"]"):
+                parts.append(piece[begin : match.start()])
+                yield from _not_blank(parts)
+                parts, size, begin = [], 0, match.end()
+            elif depth == 1 and sign == b"[":
+                begin = match.end()
+        parts.append(piece[begin:])
+        size += len(parts[-1])
+        if size > LONGEST_LINE:  # no honest record is longer: what stays of it is no JSON, and is refused as such
+            parts, size = [b"!"], 1
+    yield from _not_blank(parts)
+
+
+def _not_blank(parts: list[bytes]) -> Iterator[bytes]:
+    if element := b"".join(parts).strip():
+        yield element
 
 
 def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
@@ -69,9 +142,14 @@ def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Arr
     names = frozenset(schema.names)
     try:
         found = [_parse_fast(raw.decode()) for raw in raws]
-        if not all(map(_is_plain, raws, found)) or not all(map(names.issuperset, found)):
+        if not all(map(_is_plain, raws, found)):
             return None
-        return {column.name: _exact([one.get(column.name) for one in found], column) for column in schema.columns}
+        if schema.others == "refuse" and not all(map(names.issuperset, found)):
+            return None
+        return {
+            column.name: _exact([one.get(column.name) for one in found], column, schema.source)
+            for column in schema.columns
+        }
     except (ValueError, OverflowError, RecursionError):
         return None
 
@@ -83,7 +161,7 @@ def _is_plain(raw: bytes, found: object) -> bool:
     return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u"))
 
 
-def _exact(values: list[Any], column: Column) -> pa.Array:
+def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:
     """Values that are of the column's type as they are.
 
     Raises:
@@ -92,22 +170,22 @@ def _exact(values: list[Any], column: Column) -> pa.Array:
     if not {type(value) for value in values} <= _EXACT[column.dtype] | {type(None)}:
         raise UnconvertibleError("not of the column's type")
     array = pa.array(values, column.dtype.arrow)
-    if column.dtype is Dtype.NUMBER and pc.all(pc.is_finite(array)).as_py() is False:
-        raise UnconvertibleError("not a finite number")
     if array.type != pa.string():
+        if source.missing:  # a number may spell a missing value
+            raise UnconvertibleError("perhaps missing")
+        if column.dtype is Dtype.NUMBER:
+            if pc.all(pc.is_finite(array)).as_py() is False:
+                raise UnconvertibleError("not a finite number")
+            return pc.add(array, 0.0)  # there is one zero: -0.0 + 0.0 is 0.0
         return array
-    text, failures = typed_column(_without_empty(array), column)
+    text, failures = typed_column(cleaned(array, source), column)
     if failures:
         raise UnconvertibleError("not of the column's type")
     return text
 
 
-def _without_empty(array: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
-
-
-def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -> Block:
-    """The lines one by one, those at fault quarantined."""
+def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
+    """The lines one by one, those at fault refused."""
     names = frozenset(schema.names)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
@@ -119,7 +197,7 @@ def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -
             column, reason = fault.column, fault.reason
         except (ValueError, RecursionError):
             pass  # not JSON at all
-        quarantine.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+        refusals.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
     columns = {
         column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
         for column in schema.columns
@@ -130,18 +208,52 @@ def _checked(block: list[Line], schema: DatasetSchema, quarantine: Quarantine) -
 def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
     if not isinstance(found, dict):
         raise _FaultError("", "not a JSON object")
-    if unknown := found.keys() - names:
+    if any(isinstance(value, dict) for value in found.values()):
+        found = _flattened(found, names)
+    if schema.others == "refuse" and (unknown := found.keys() - names):
         raise _FaultError(min(unknown), "the schema does not describe it")
-    record: Record = {}
+    source, record = schema.source, Record()
     for column in schema.columns:
+        value = found.get(column.name)
         try:
-            value = convert(found.get(column.name), column)
+            value = convert(_unless_missing(value, source), column)
         except UnconvertibleError as error:
-            raise _FaultError(column.name, str(error)) from None
+            reason = "a list or an object, and no single value" if isinstance(value, list | dict) else str(error)
+            raise _FaultError(column.name, reason) from None
         if isinstance(value, str) and ("\0" in value or not is_text(value)):
             raise _FaultError(column.name, "a NUL character or half a surrogate pair")
         record[column.name] = value
     return record
+
+
+def _flattened(found: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """The record with the fields of nested objects as ``a.b``, however deep; an empty object is nothing."""
+    flat: dict[str, Any] = {}
+    left = [iter(found.items())]
+    ways = [""]
+    while left:
+        for name, value in left[-1]:
+            way = ways[-1] + name
+            if isinstance(value, dict) and way not in names:
+                left.append(iter(value.items()))
+                ways.append(f"{way}.")
+                break
+            if way in flat:
+                raise _FaultError(way, "named twice")
+            flat[way] = value
+        else:
+            left.pop()
+            ways.pop()
+    return flat
+
+
+def _unless_missing(value: Any, source: SourceFormat) -> Any:
+    if isinstance(value, str) and source.trim:
+        value = value.strip()
+    if not source.missing or value is None or isinstance(value, list | dict):
+        return value
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return None if text in source.missing else value
 
 
 def _refuse_constant(name: str) -> float:

@@ -20,7 +20,7 @@ from microflow.schema import SourceFormat
 __all__ = ["PlainChunk", "parse_plain"]
 
 _Positions = npt.NDArray[np.int64]
-_NEWLINE, _RETURN, _QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
+_NEWLINE, _RETURN = b"\n"[0], b"\r"[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,14 @@ class PlainChunk:
 
 def parse_plain(chunk: bytes, names: list[str], source: SourceFormat, *, is_last: bool) -> PlainChunk | None:
     """The whole rows at the start of a chunk, or ``None`` if it is not plain. ``is_last``: no more bytes follow."""
-    if b"\0" in chunk or _has_lone_return(chunk) or not source.delimiter.isascii():
+    if b"\0" in chunk or _has_lone_return(chunk) or not (source.delimiter + source.quote).isascii():
         return None
     if source.trim and not chunk.isascii():
         return None  # what counts as a blank is only certain in ASCII
     text = np.frombuffer(chunk, np.uint8)
-    quotes, newlines = np.flatnonzero(text == _QUOTE), np.flatnonzero(text == _NEWLINE)
+    quote = ord(source.quote) if source.quote else None
+    quotes = np.flatnonzero(text == quote) if quote is not None else np.empty(0, np.int64)
+    newlines = np.flatnonzero(text == _NEWLINE)
     # An even number of quotes before a line end: no quote is open there.
     ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] if len(quotes) else newlines
     size = len(chunk) if is_last else int(ends[-1]) + 1 if len(ends) else 0
@@ -74,8 +76,9 @@ def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int
         return False
     opening, closing = quotes[::2], quotes[1::2]
     last = len(text) - 1
-    opens = np.isin(text[np.maximum(opening - 1, 0)], (delimiter, _NEWLINE, _QUOTE))
-    closes = np.isin(text[np.minimum(closing + 1, last)], (delimiter, _NEWLINE, _RETURN, _QUOTE))
+    quote = text[quotes[0]]
+    opens = np.isin(text[np.maximum(opening - 1, 0)], (delimiter, _NEWLINE, quote))
+    closes = np.isin(text[np.minimum(closing + 1, last)], (delimiter, _NEWLINE, _RETURN, quote))
     return bool((opens & closes).all())
 
 
@@ -92,7 +95,9 @@ def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Arra
         table = pa.csv.read_csv(
             pa.BufferReader(chunk),
             pa.csv.ReadOptions(use_threads=False, block_size=len(chunk) + 1, column_names=names),
-            pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
+            pa.csv.ParseOptions(
+                delimiter=source.delimiter, quote_char=source.quote or False, newlines_in_values=bool(source.quote)
+            ),
             pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=missing,

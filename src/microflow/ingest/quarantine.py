@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Self
 
 from microflow.errors import InputError
+from microflow.ingest.block import Refusal
 from microflow.ingest.formulas import harmless
 
-__all__ = ["Quarantine"]
+__all__ = ["Quarantine", "quarantine_head", "quarantine_text"]
+
+
+def quarantine_head(*, keep_raw: bool, several: bool = False) -> bytes:
+    """The header line; ``several``: rows come from more than one file, which is named first."""
+    return (
+        ",".join((*(["file"] if several else []), "line", "column", "reason", *(["raw"] if keep_raw else []))).encode()
+        + b"\r\n"
+    )
+
+
+def quarantine_text(refused: Iterable[Refusal], *, keep_raw: bool, file: str | None = None) -> bytes:
+    """Refused rows as lines of CSV; ``file`` stands first where it is given.
+
+    No foreign text may act as a formula when the quarantine is opened in a spreadsheet.
+    """
+    text = io.StringIO(newline="")
+    write = csv.writer(text).writerow
+    for line, column, reason, raw in refused:
+        named = [] if file is None else [harmless(file)]
+        write([*named, line, harmless(column), reason, *([harmless(raw)] if keep_raw else [])])
+    # Raw text may hold bytes that are no text: they are shown, not refused a second time.
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 class Quarantine:
@@ -30,8 +56,7 @@ class Quarantine:
         self.keep_raw = keep_raw
         #: Rows by reason.
         self.counts: Counter[str] = Counter()
-        self._file: IO[str] | None = None
-        self._writer: Any = None
+        self._file: io.BufferedWriter | None = None
 
     @property
     def total(self) -> int:
@@ -43,20 +68,15 @@ class Quarantine:
         self.counts[reason] += 1
         if self.path is None:
             return
-        # No text of a stranger's may act as a formula when the quarantine is opened in a spreadsheet.
-        entry = [line, harmless(column), reason, *([harmless(raw)] if self.keep_raw else [])]
+        text = quarantine_text([Refusal(line, column, reason, raw)], keep_raw=self.keep_raw)
         try:
-            self._open().writerow(entry)
+            if self._file is None:
+                descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                self._file = os.fdopen(descriptor, "wb")
+                self._file.write(quarantine_head(keep_raw=self.keep_raw))
+            self._file.write(text)
         except OSError as error:
             raise InputError(f"the quarantine cannot be written: {error.strerror}", path=self.path) from error
-
-    def _open(self) -> Any:
-        if self._writer is None:
-            # Raw text may hold bytes that are no text: they are shown, not refused a second time.
-            self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-            self._writer = csv.writer(self._file)
-            self._writer.writerow(["line", "column", "reason", *(["raw"] if self.keep_raw else [])])
-        return self._writer
 
     @property
     def _partial(self) -> Path:

@@ -1,106 +1,160 @@
-"""From a file to microflows: any of three formats, one way of refusing rows."""
+"""From splits to typed batches: any of three formats, one way of refusing rows."""
 
 from __future__ import annotations
 
-import gzip
+import io
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.errors import InputError
-from microflow.ingest.block import Block
+from microflow.ingest.block import Block, Refusal, Refusals
 from microflow.ingest.delimited import read_delimited
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.json_lines import read_json_lines
 from microflow.ingest.parquet import read_parquet
+from microflow.ingest.places import compression_of, opened
 from microflow.ingest.quarantine import Quarantine
+from microflow.ingest.splits import Source, Split
 from microflow.ingest.typed import typed_column
 from microflow.microflows import Microflow, microflows
 from microflow.schema import DatasetSchema
 from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["FORMATS", "format_of", "read_microflows"]
+__all__ = ["Rows", "read_microflows", "read_split"]
 
-#: Suffix to format.
-FORMATS = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv",
-    ".parquet": "parquet", ".pq": "parquet",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-}  # fmt: skip
+_DOUBLED = "this record id was seen before"
 
 
-def format_of(path: Path) -> str:
-    """``csv``, ``parquet`` or ``jsonl``, by the suffix before any ``.gz``.
+class Rows(NamedTuple):
+    """Accepted rows, typed, and the rows between them that were refused, in the order of the file."""
 
-    Raises:
-        InputError: the suffix is none we know.
-    """
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in FORMATS or (suffix in {".parquet", ".pq"} and path.suffix == ".gz"):
-        raise InputError(
-            "no format is known by this suffix", path=path, hint=f"known are: {', '.join(FORMATS)}, and .gz"
-        )
-    return FORMATS[suffix]
+    batch: pa.RecordBatch
+    refused: list[Refusal]
 
 
-def read_microflows(
-    path: Path, schema: DatasetSchema, *, quarantine: Quarantine, size: int = MICROFLOW_ROWS
-) -> Iterator[Microflow]:
-    """Stream a CSV, Parquet or JSON Lines file as microflows of ``size`` rows, in file order and bounded memory.
+def read_split(
+    split: Split,
+    schema: DatasetSchema,
+    *,
+    keep_raw: bool = False,
+    seen: SeenIds | None = None,
+    doubled: npt.NDArray[np.int64] | None = None,
+) -> Iterator[Rows]:
+    """The rows of one split in bounded memory: every row is accepted or refused.
 
-    Every row is either in a microflow or in the quarantine: ragged rows, values that are not of their column's type,
-    missing required values, and record ids that were seen before (the first one counts).
+    Refused are ragged rows, values that are not of their column's type, missing required values, and record ids that
+    were seen before (the first one counts): those that ``seen`` knows of, or the rows at the positions ``doubled``
+    (ascending) among those that are acceptable otherwise.
 
     Raises:
         InputError: the file cannot be read at all, or is not the one described; names file, line and column.
     """
-    path = Path(path)
-    kind = format_of(path)
-    if path.is_dir():
-        raise InputError("this is a directory", path=path, hint="give a file")
-    return microflows(_accepted(_blocks(path, kind, schema, quarantine), schema, quarantine), size)
+    refusals = Refusals(keep_raw)
+    first = 0
+    for block in _blocks(split, schema, refusals):
+        batch, lines = _typed(block, schema, refusals)
+        if schema.record_id is not None:
+            ids = batch.column(schema.record_id)
+            if seen is not None:
+                batch = _without(batch, lines, seen.repeated(ids), schema.record_id, refusals)
+            elif doubled is not None:
+                low, high = np.searchsorted(doubled, (first, first + batch.num_rows))
+                first += batch.num_rows
+                batch = _without(batch, lines, doubled[low:high] - (first - len(lines)), schema.record_id, refusals)
+        yield Rows(batch, refusals.take())
+    if refusals.rows:
+        yield Rows(pa.RecordBatch.from_pylist([], schema=schema.arrow), refusals.take())
 
 
-def _blocks(path: Path, kind: str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[Block]:
+def read_microflows(
+    path: Path | str, schema: DatasetSchema, *, quarantine: Quarantine, size: int = MICROFLOW_ROWS
+) -> Iterator[Microflow]:
+    """Stream files as microflows of ``size`` rows, in file order and bounded memory, in this process.
+
+    Every row is either in a microflow or in the quarantine.
+
+    Raises:
+        InputError: as in `read_split`.
+    """
+    source = Source(path, schema, split_bytes=2**62)
+    return microflows(_accepted(source, schema, quarantine), size)
+
+
+def _accepted(source: Source, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
+    seen = SeenIds()
+    for split in source.splits():
+        for rows in read_split(split, schema, keep_raw=quarantine.keep_raw, seen=seen):
+            for refusal in rows.refused:
+                quarantine.add(*refusal)
+            yield rows.batch
+
+
+def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator[Block]:
+    path = split.file
     try:
-        if kind == "parquet":
-            yield from read_parquet(path, schema)
+        if split.kind == "parquet":
+            groups = None if split.stop is None else range(split.start, split.stop)
+            yield from read_parquet(path, schema, groups, first_line=split.first_line)
             return
-        with _opened(path) as file:
-            if kind == "csv":
-                yield from read_delimited(file, str(path), schema.names, schema.source, quarantine)
+        with _part(split) as file:
+            if split.kind == "jsonl":
+                is_whole = split.start == 0 and split.stop is None
+                yield from read_json_lines(file, path, schema, refusals, first_line=split.first_line, is_whole=is_whole)
             else:
-                yield from read_json_lines(file, str(path), schema, quarantine)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError("the compressed file is broken or cut short", path=path) from error
+                yield from read_delimited(
+                    file, path, schema, refusals, header=split.header, first_line=split.first_line
+                )
+    except (EOFError, zlib.error, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or 'unknown reason'}", path=path) from error
+        if error.errno is None:  # what gzip and Zstandard raise
+            raise _broken(path, error) from error
+        raise InputError(f"cannot be read: {error.strerror or 'it is damaged'}", path=path) from error
+
+
+def _broken(path: str, error: Exception) -> InputError:
+    kind = compression_of(path) or "compressed"
+    what = "is broken or cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
+    return InputError(f"the file {what}", path=path, hint="was it copied completely?")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
-        is_gzip = file.peek(2)[:2] == b"\x1f\x8b" if path.suffix == ".gz" else False
-        if path.suffix == ".gz" and not is_gzip:
-            raise gzip.BadGzipFile
-        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip else file
+def _part(split: Split) -> Iterator[IO[bytes]]:
+    """The bytes of a split of text."""
+    with opened(split.file) as file:
+        if split.start:
+            file.seek(split.start)
+        if split.stop is None:
+            yield file
+        else:
+            yield cast("IO[bytes]", io.BufferedReader(_Range(file, split.stop - split.start)))
 
 
-def _accepted(blocks: Iterator[Block], schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
-    seen = SeenIds()
-    for block in blocks:
-        batch, lines = _typed(block, schema, quarantine)
-        yield batch if schema.record_id is None else _without_doubles(batch, lines, schema.record_id, seen, quarantine)
+class _Range(io.RawIOBase):
+    """The next so many bytes of a file."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._left = file, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._file.read(min(len(buffer), self._left))
+        buffer[: len(piece)] = piece
+        self._left -= len(piece)
+        return len(piece)
 
 
-def _typed(block: Block, schema: DatasetSchema, quarantine: Quarantine) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
-    """The rows whose values all fit their columns, and their lines; others are quarantined for their first fault."""
+def _typed(block: Block, schema: DatasetSchema, refusals: Refusals) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+    """The rows whose values all fit their columns, and their lines; others are refused for their first fault."""
     usable = np.ones(len(block.lines), np.bool_)
     arrays = []
     for column in schema.columns:
@@ -112,22 +166,25 @@ def _typed(block: Block, schema: DatasetSchema, quarantine: Quarantine) -> tuple
         for position, reason in failures:
             if usable[position]:
                 usable[position] = False
-                raw = _raw(block.columns.values(), position) if quarantine.keep_raw else ""
-                quarantine.add(int(block.lines[position]), column.name, reason, raw)
+                raw = _raw(block.columns.values(), position) if refusals.keep_raw else ""
+                refusals.add(int(block.lines[position]), column.name, reason, raw)
         arrays.append(array)
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
     return (batch, block.lines) if usable.all() else (batch.filter(pa.array(usable)), block.lines[usable])
 
 
-def _without_doubles(
-    batch: pa.RecordBatch, lines: npt.NDArray[np.int64], record_id: str, seen: SeenIds, quarantine: Quarantine
+def _without(
+    batch: pa.RecordBatch,
+    lines: npt.NDArray[np.int64],
+    doubles: npt.NDArray[np.int64],
+    record_id: str,
+    refusals: Refusals,
 ) -> pa.RecordBatch:
-    doubles = seen.repeated(batch.column(record_id))
     if not len(doubles):
         return batch
     for position in doubles.tolist():
-        raw = _raw(batch.columns, position) if quarantine.keep_raw else ""
-        quarantine.add(int(lines[position]), record_id, "this record id was seen before", raw)
+        raw = _raw(batch.columns, position) if refusals.keep_raw else ""
+        refusals.add(int(lines[position]), record_id, _DOUBLED, raw)
     first = np.ones(batch.num_rows, np.bool_)
     first[doubles] = False
     return batch.filter(pa.array(first))

@@ -7,20 +7,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from microflow.formats import format_of, plain_time
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import ISO_DATE, WHOLE_DATE, Column, Dtype
+from microflow.schema import ISO_DATE, WHOLE_DATE, Column, Dtype, SourceFormat, Value
 
-__all__ = ["Failure", "is_text", "typed_column"]
+__all__ = ["Failure", "cleaned", "is_text", "typed_column"]
 
 #: Position in the batch, and the reason.
 Failure = tuple[int, str]
 
-# Text that a cast and `convert` read alike; whatever else there is goes through `convert` value by value.
+# Text that a cast and `convert` read alike; whatever else there is goes through `convert`, each distinct text once.
 _PLAIN = {
     Dtype.INTEGER: r"^[+-]?[0-9]{1,18}$",
     Dtype.NUMBER: r"^[+-]?[0-9]{1,15}(\.[0-9]{1,17})?$",
     Dtype.DATE: f"^(?:{ISO_DATE.pattern})$",
 }
+_NOUGHTS = r"^([+-]?[0-9]{1,18})\.0*$"
 
 
 def is_text(decoded: str) -> bool:
@@ -32,35 +34,78 @@ def is_text(decoded: str) -> bool:
     return True
 
 
+def cleaned(text: pa.Array, source: SourceFormat) -> pa.Array:
+    """Text with null for what the source spells as missing, of a format that does not do so itself."""
+    if source.trim:
+        text = pc.utf8_trim_whitespace(text)
+    missing = pa.array(["", *sorted(source.missing)], pa.string())
+    is_missing = pc.is_in(text, value_set=missing)
+    return pc.if_else(is_missing, pa.scalar(None, pa.string()), text) if pc.any(is_missing).as_py() else text
+
+
 def typed_column(text: pa.Array, column: Column) -> tuple[pa.Array, list[Failure]]:
     """A text column (null is missing) as the column's type, and the rows whose value is not of it (null there)."""
     if column.dtype is Dtype.STRING:
         return text, _with_nul(text) + _required(text, column)
-    plain = _plain(text, column)
-    if plain is not None:
-        return plain, _required(plain, column)
-    values, failures = [], []
-    for position, value in enumerate(text.to_pylist()):
-        try:
-            values.append(convert(value, column))
-        except UnconvertibleError as error:
-            values.append(None)
-            failures.append((position, str(error)))
-    typed = pa.array(values, column.dtype.arrow)
+    if text.null_count == len(text):
+        typed = pa.nulls(len(text), column.dtype.arrow)
+        return typed, _required(typed, column)
+    form = format_of(column)
+    typed = _cast(text if form is None else form.column(text), column.dtype)
+    failures: list[Failure] = []
+    if typed.null_count > text.null_count:
+        left = pc.and_(pc.is_valid(text), pc.is_null(typed))
+        rest, failures = _converted(text.filter(left), np.flatnonzero(left), column)
+        typed = pc.replace_with_mask(typed, left, rest)
     failed = {position for position, _ in failures}
     return typed, failures + [miss for miss in _required(typed, column) if miss[0] not in failed]
 
 
-def _plain(text: pa.Array, column: Column) -> pa.Array | None:
-    pattern = _PLAIN.get(column.dtype)
-    if text.null_count == len(text):
-        return pa.nulls(len(text), column.dtype.arrow)
-    if pattern is None or not pc.all(pc.match_substring_regex(text, pattern), skip_nulls=True).as_py():
-        return None
-    if column.dtype is Dtype.DATE:
-        return text if _are_in_calendar(text) else None
-    bare = pc.utf8_ltrim(text, "+") if column.dtype is Dtype.INTEGER else text
-    return pc.cast(bare, column.dtype.arrow)
+def _converted(text: pa.Array, positions: npt.NDArray[np.int64], column: Column) -> tuple[pa.Array, list[Failure]]:
+    """Values that a cast cannot read, each distinct one converted once; positions are theirs in the batch."""
+    encoded = text.dictionary_encode()
+    values: list[Value] = []
+    reasons: dict[int, str] = {}
+    for code, value in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            values.append(convert(value, column))
+        except UnconvertibleError as error:
+            values.append(None)
+            reasons[code] = str(error)
+    codes = encoded.indices.to_numpy()
+    failures = [
+        (position, reasons[code])
+        for position, code in zip(positions.tolist(), codes.tolist(), strict=True)
+        if code in reasons
+    ]
+    return pa.array(values, column.dtype.arrow).take(encoded.indices), failures
+
+
+def _cast(text: pa.Array, dtype: Dtype) -> pa.Array:
+    """The plain values as the type, null where a text is not plain."""
+    pattern = _PLAIN.get(dtype)
+    if pattern is None:
+        return pa.nulls(len(text), dtype.arrow)
+    fits = pc.match_substring_regex(text, pattern)
+    if not pc.all(fits, skip_nulls=True).as_py():
+        if dtype is Dtype.INTEGER:
+            text = pc.replace_substring_regex(text, _NOUGHTS, r"\1")
+            fits = pc.match_substring_regex(text, pattern)
+        text = pc.if_else(fits, text, pa.scalar(None, pa.string()))
+    if dtype is Dtype.DATE:
+        return _in_calendar(text)
+    if dtype is Dtype.INTEGER:
+        return pc.cast(pc.utf8_ltrim(text, "+"), pa.int64())
+    return pc.add(pc.cast(text, pa.float64()), 0.0)  # there is one zero: -0.0 + 0.0 is 0.0
+
+
+def _in_calendar(text: pa.Array) -> pa.Array:
+    """Dates that exist, null for others: the pattern lets 30 February pass."""
+    if _are_in_calendar(text):
+        return text
+    encoded = text.dictionary_encode()
+    known = [value if plain_time(value, Dtype.DATE) else None for value in encoded.dictionary.to_pylist()]
+    return pa.array(known, pa.string()).take(encoded.indices)
 
 
 def _are_in_calendar(text: pa.Array) -> bool:

@@ -1,18 +1,19 @@
-"""From released batches to a file that appears whole or not at all.
+"""From released batches to text, and to a file that appears whole or not at all.
 
-Rows go to ``.<name>.partial`` beside the target; leaving the block flushes it to the disk and renames it. A text
-format's partial file can be continued at a position that was reached before (`Writer.position`), which is how a job
-resumes. Text that a spreadsheet would take for a formula is made harmless (`microflow.ingest.formulas`).
+Rows go to a partial file beside the target; leaving the block flushes it to the disk and renames it. Text that a
+spreadsheet would take for a formula is made harmless in CSV (`microflow.ingest.formulas`).
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self, cast
+from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
 import pyarrow as pa
@@ -20,30 +21,65 @@ import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.ingest.formulas import harmless, harmless_column
-from microflow.ingest.reader import format_of
+from microflow.ingest.places import compression_of, format_of
 
-__all__ = ["Writer", "open_writer", "partial_path"]
+__all__ = ["Encoder", "Writer", "encoder", "head_of", "open_writer", "partial_path", "private", "text_of"]
 
 #: Rows of a Parquet file that share one entry in its footer.
-_GROUP_ROWS = 50_000
+GROUP_ROWS = 50_000
+#: Released rows as they lie in the output; a batch stays one where the output is no text.
+Encoder = Callable[[pa.RecordBatch], "bytes | pa.RecordBatch"]
 
 
-class _Format(Protocol):
-    def write(self, rows: pa.RecordBatch) -> None: ...
+def text_of(place: Path | str) -> str:
+    """How rows of an output lie in parts: ``csv`` or ``jsonl``, or ``arrow`` where it is no text."""
+    kind = format_of(place)
+    return "arrow" if kind == "parquet" else kind
 
-    def finish(self) -> None: ...
+
+def encoder(text: str) -> Encoder:
+    """What makes rows into ``csv`` or ``jsonl``, or leaves them as they are (``arrow``)."""
+    return {"csv": csv_text, "jsonl": _json_lines, "arrow": lambda rows: rows}[text]
 
 
-def open_writer(path: Path, schema: pa.Schema, *, resume_at: int | None = None, escape_formulas: bool = True) -> Writer:
-    """A writer for the format that ``path`` ends with: CSV or JSON Lines (both also ``.gz``), or Parquet.
+def csv_text(rows: pa.RecordBatch, *, escape: bool = True) -> bytes:
+    """Rows as lines of CSV without a header; ``escape=False`` for text of our own making."""
+    if escape:
+        columns = [harmless_column(column) for column in rows.columns]
+        rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
+    sink = io.BytesIO()
+    pl.DataFrame(rows).write_csv(sink, include_header=False)
+    return sink.getvalue()
 
-    ``resume_at`` continues the partial file at that many bytes, cutting off what was written after.
+
+def _json_lines(rows: pa.RecordBatch) -> bytes:
+    sink = io.BytesIO()
+    pl.DataFrame(rows).write_ndjson(sink)
+    return sink.getvalue()
+
+
+def head_of(text: str, schema: pa.Schema) -> bytes:
+    """What stands before the first row."""
+    return (",".join(_quoted(harmless(name)) for name in schema.names) + "\n").encode() if text == "csv" else b""
+
+
+@contextmanager
+def private(path: Path | str) -> Iterator[IO[bytes]]:
+    """A new file that nobody else may read, whatever the umask: it may hold personal values."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w+b") as file:
+        yield file
+
+
+def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> Writer:
+    """A writer for the format that ``path`` ends with: CSV or JSON Lines (also ``.gz``, ``.zst``), or Parquet.
+
     ``escape_formulas=False`` writes text of our own making to CSV as it is.
 
     Raises:
-        InputError: unknown suffix, a folder that cannot be written to, or a format that cannot be continued.
+        InputError: unknown suffix, or a folder that cannot be written to.
     """
-    return Writer(Path(path), schema, resume_at, escape_formulas=escape_formulas)
+    return Writer(Path(path), schema, escape_formulas=escape_formulas)
 
 
 def partial_path(path: Path) -> Path:
@@ -51,47 +87,42 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+class RowSink(Protocol):
+    """Appends encoded rows to a file of one format."""
+
+    def write(self, body: bytes | pa.RecordBatch) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def row_sink(file: IO[bytes], place: Path | str, schema: pa.Schema) -> RowSink:
+    """The sink for the format that ``place`` ends with, on an open file."""
+    if format_of(place) == "parquet":
+        return _Parquet(file, schema)
+    return _Text(file, compression_of(place))
+
+
 class Writer:
     """Writes batches of one Arrow schema; use as a context manager."""
 
-    def __init__(
-        self, path: Path, schema: pa.Schema, resume_at: int | None = None, *, escape_formulas: bool = True
-    ) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> None:
         self.path = path
-        self._escape_formulas = escape_formulas
-        self._kind = format_of(path)
-        if resume_at is not None and (self._kind == "parquet" or path.suffix == ".gz"):
-            raise InputError("only plain CSV and JSON Lines can be continued", path=path, hint="run the job again")
+        text = text_of(path)
+        self._encode: Encoder = encoder(text)
+        if text == "csv" and not escape_formulas:
+            self._encode = lambda rows: csv_text(rows, escape=False)
         try:
-            self._file = partial_path(path).open("r+b" if resume_at else "wb")
+            descriptor = os.open(partial_path(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-        if resume_at:
-            self._file.truncate(resume_at)
-            self._file.seek(resume_at)
-        self._format = self._open(schema, fresh=not resume_at)
+        self._file = os.fdopen(descriptor, "w+b")
+        self._sink = row_sink(self._file, path, schema)
+        self._sink.write(head_of(text, schema))
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Append one batch."""
         if rows.num_rows:
-            self._format.write(rows)
-
-    def position(self) -> int:
-        """Bytes that are safely on the disk: what a checkpoint may remember."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
-
-    def _open(self, schema: pa.Schema, *, fresh: bool) -> _Format:
-        if self._kind == "parquet":
-            return _Parquet(self._file, schema)
-        sink: IO[bytes] = self._file
-        if self.path.suffix == ".gz":
-            # No time stamp and no name inside: the same rows give the same bytes.
-            sink = cast("IO[bytes]", gzip.GzipFile("", "wb", 6, self._file, mtime=0))
-        if self._kind == "jsonl":
-            return _JsonLines(sink, self._file)
-        return _Csv(sink, schema, self._file, header=fresh, escape=self._escape_formulas)
+            self._sink.write(self._encode(rows))
 
     def __enter__(self) -> Self:
         return self
@@ -101,66 +132,73 @@ class Writer:
     ) -> None:
         if kind is not None:
             with suppress(OSError):  # the first error is the one to tell
-                self._format.finish()
-            self._file.close()  # the partial file stays: a job may resume from it
+                self._sink.finish()
+            self._file.close()
+            partial_path(self.path).unlink(missing_ok=True)
             return
-        self._format.finish()
-        self.position()
+        self._sink.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         partial_path(self.path).replace(self.path)
 
 
-class _Csv:
-    def __init__(self, sink: IO[bytes], schema: pa.Schema, file: IO[bytes], *, header: bool, escape: bool) -> None:
-        self._sink, self._file, self._escape = sink, file, escape
-        if header:
-            sink.write(",".join(_quoted(harmless(name)) for name in schema.names).encode() + b"\n")
+class _Text:
+    def __init__(self, file: IO[bytes], packed: str | None) -> None:
+        self._file = self._sink = file
+        if packed == "gzip":
+            # No time stamp and no name inside: the same rows give the same bytes.
+            self._sink = cast("IO[bytes]", gzip.GzipFile("", "wb", 6, file, mtime=0))
+        elif packed == "zstd":
+            self._sink = cast("IO[bytes]", pa.CompressedOutputStream(pa.PythonFile(_Open(file), "w"), "zstd"))
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        if self._escape:
-            columns = [harmless_column(column) for column in rows.columns]
-            rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
-        pl.DataFrame(rows).write_csv(self._sink, include_header=False)
-
-    def finish(self) -> None:
-        if self._sink is not self._file:
-            self._sink.close()
-
-
-class _JsonLines:
-    def __init__(self, sink: IO[bytes], file: IO[bytes]) -> None:
-        self._sink, self._file = sink, file
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        pl.DataFrame(rows).write_ndjson(self._sink)
+    def write(self, body: bytes | pa.RecordBatch) -> None:
+        self._sink.write(cast("bytes", body))
 
     def finish(self) -> None:
         if self._sink is not self._file:
             self._sink.close()
+
+
+class _Open(io.RawIOBase):
+    """A file that stays open when Arrow closes what it wraps."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        return self._file.write(memoryview(piece))
 
 
 class _Parquet:
-    """Microflows are gathered into row groups: what a file knows of each stays in memory until it is closed."""
+    """Batches are gathered into row groups of `GROUP_ROWS`, however they were cut: the same rows, the same bytes."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._waiting.append(rows)
-        self._rows += rows.num_rows
-        if self._rows >= _GROUP_ROWS:
-            self._flush()
+    def write(self, body: bytes | pa.RecordBatch) -> None:
+        if isinstance(body, bytes):
+            return  # no rows, and no header in this format
+        self._waiting.append(body)
+        self._rows += body.num_rows
+        while self._rows >= GROUP_ROWS:
+            self._group(GROUP_ROWS)
 
     def finish(self) -> None:
-        self._flush()
+        if self._rows:
+            self._group(self._rows)
         self._writer.close()
 
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._rows)
-            self._waiting, self._rows = [], 0
+    def _group(self, rows: int) -> None:
+        table = pa.Table.from_batches(self._waiting)
+        self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=rows)
+        self._waiting = table.slice(rows).to_batches()
+        self._rows -= rows
 
 
 def _quoted(name: str) -> str:

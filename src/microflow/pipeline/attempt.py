@@ -1,40 +1,118 @@
-"""One attempt at a job: from the microflows of the input to settled output and commits, and what that cost."""
+"""One attempt at a job: from the splits of the input to settled output and commits, and what that cost."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
-from microflow.errors import JobCancelledError, MicroflowError
-from microflow.ingest import Quarantine, read_microflows
-from microflow.microflows import Microflow
+from microflow.errors import InputError, JobCancelledError, MicroflowError
+from microflow.ingest.columns import with_others
+from microflow.ingest.identity import SeenIds
+from microflow.ingest.places import STANDARD, is_url
+from microflow.ingest.quarantine import quarantine_head
+from microflow.ingest.splits import SPLIT_BYTES, Source
+from microflow.ingest.writers import encoder, text_of
+from microflow.microflows import Microflow, microflows
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
-from microflow.pipeline.output import Output
-from microflow.processors import Processed, ProcessingSpec, Processor, build_processor
-from microflow.store.jobs import Progress
+from microflow.pipeline.output import Output, PartialFile, Settled
+from microflow.pipeline.verdict import verdict
+from microflow.processors import ProcessingSpec, Processor, build_processor
+from microflow.processors.reading import Ids, Reading, Work
+from microflow.processors.schedulers import Done, InProcess, Workers
+from microflow.processors.scopes import scoped
+from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
+from microflow.settings import MORSEL, Retries
+from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
 
-__all__ = ["Attempt", "CommitPolicy", "Observer"]
+__all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 
 Observer = Callable[[Progress], None]
+#: An input of fewer bytes is done before a worker process has started.
+_SMALL_BYTES = 2 * SPLIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class CommitPolicy:
     """How many microflows, and seconds, lie between commits at most: more cost less, and are more to do again."""
 
-    microflows: int = 64
+    microflows: int = 256
     seconds: float = 2.0
+
+
+class Files:
+    """What a job writes: its output and its quarantine, settled together."""
+
+    def __init__(
+        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, several: bool, durable: bool,
+        retries: Retries | None,
+    ) -> None:  # fmt: skip
+        assert job.job_id is not None
+        starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
+        options: dict[str, dict[str, Any]] = {
+            name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
+            for name in ("output", "quarantine")
+        }
+        self.quarantine: PartialFile | None = None
+        self.output = Output(
+            job.output, schema, job.job_id, attempt,
+            **options["output"],
+        )  # fmt: skip
+        try:
+            if job.quarantine is not None:
+                self.quarantine = PartialFile(
+                    job.quarantine, job.job_id, attempt,
+                    **options["quarantine"],
+                )  # fmt: skip
+                if "quarantine" not in starts:
+                    self.quarantine.add(quarantine_head(keep_raw=job.quarantine_raw, several=several))
+        except BaseException:
+            self.output.close(discard=not durable)
+            raise
+
+    def add(self, piece: Piece) -> None:
+        """Take a piece's rows, and what says which were refused."""
+        self.output.add(piece.body)
+        if self.quarantine is not None:
+            self.quarantine.add(piece.quarantine)
+
+    def settle(self) -> dict[str, Settled]:
+        """See that all is on the disk; returns lengths and hashes."""
+        settled = {"output": self.output.settle()}
+        if self.quarantine is not None:
+            settled["quarantine"] = self.quarantine.settle()
+        return settled
+
+    def finish(self, *, refused: bool) -> None:
+        """Put the files in their places; without a refused row there is no quarantine, nor an old one."""
+        if self.quarantine is not None:
+            if refused:
+                self.quarantine.finish()
+            else:
+                self.quarantine.close(discard=True)
+                self.quarantine.path.unlink(missing_ok=True)
+        self.output.finish()
+
+    def close(self, *, discard: bool) -> None:
+        """Stop early."""
+        self.output.close(discard=discard)
+        if self.quarantine is not None:
+            self.quarantine.close(discard=discard)
 
 
 class Attempt:
@@ -44,93 +122,174 @@ class Attempt:
         MicroflowError: schema, policy, key or settings are not usable.
     """
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(self, job: JobSpec, commits: CommitPolicy) -> None:
+        self._commits = commits
         self.clock = PhaseClock(guard=PurityGuard())
         self.job = job
         self._meter = ResourceMeter()
         self._batch_rows: list[int] = []
-        self._start = Progress()
+        self._resumed_at = 0
+        self._scheduler: InProcess | Workers | None = None
+        self._processor: Processor | None = None
         with self.clock.pre():
             self.work = _work_of(job)
-            self._processor: Processor = build_processor(self.work, job.pipeline, job.engine)
+            self.source = Source(job.input, self.work.schema, split_bytes=job.split_bytes or SPLIT_BYTES)
+            if job.pipeline == "batch" and job.engine == "local":
+                self.work = scoped(self.work, "batch")
+            else:
+                self._processor = build_processor(self.work, job.pipeline, job.engine)
+            self.folder = Path(
+                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(Path(job.output)))
+            )
 
-    def process(self, journal: MemoryJournal, output: Output, commits: CommitPolicy, observe: Observer) -> int:
-        """Take the input through the processor into the output; returns the number of quarantined rows.
+    def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
+        """The job's files, continued where they were settled."""
+        schema = self._output_schema()
+        with self.clock.pre():
+            return Files(
+                self.job, schema, attempt, settled, several=self.source.is_several, durable=durable, retries=retries
+            )
+
+    def process(self, journal: MemoryJournal, files: Files, observe: Observer, settled: dict[str, Any]) -> None:
+        """Take the input through the work into the files.
 
         Every accepted row ends as released or suppressed, every other row in the quarantine.
 
         Raises:
             JobCancelledError: somebody asked the job to stop; everything up to now is settled.
         """
-        job, clock = self.job, self.clock
-        self._start = journal.progress
-        with Quarantine(job.quarantine, keep_raw=job.quarantine_raw) as quarantine:
-            source = _Source(self._read(quarantine), self._start.microflows if _forgets(job.method) else 0)
-            originals = self._originals()
-            turn = _Turn(commits)
-            for done in self._processor.process(source, clock):
-                self._batch_rows.append(done.rows_in)
-                if done.number < self._start.microflows:
-                    journal.repeated(done)
-                    continue
-                with clock.post():
-                    _refuse_gap(done, journal.progress)
-                    output.add(done.released)
-                    journal.add(done, next(originals, None))
-                    if turn.is_over():
-                        _settle(journal, output)
-                observe(journal.progress)
+        clock = self.clock
+        self._resumed_at = journal.progress.microflows
+        again = 0 if _forgets(self.work.method) and self._processor is None else self._resumed_at
+        done = Done() if again else Done(*settled.get("place", ()))
+        turn, place = _Turn(self._commits), _Place(done)
+        repeated = 0
+        for split, piece in self._pieces(done):
+            self._batch_rows += piece.microflows[:, 0].tolist()
+            place.add(split, piece)
+            if repeated < again:
+                repeated += len(piece.microflows)
+                journal.repeated(piece)
+                continue
             with clock.post():
-                _settle(journal, output)
-            _refuse_loss(source.rows, journal.progress)
-        return quarantine.total
+                _refuse_gap(piece, journal.progress)
+                files.add(piece)
+                journal.add(piece)
+                if turn.is_over(len(piece.microflows)):
+                    self._settle(journal, files, place)
+            observe(journal.progress)
+        with clock.post():
+            self._settle(journal, files, place)
+            self.source.refuse_changes()
+        _refuse_loss(journal.progress)
 
-    @property
-    def output_schema(self) -> Any:
-        """The Arrow schema of released rows."""
-        return self._processor.output_schema
-
-    def metrics(self, journal: MemoryJournal, rows_quarantined: int, reconnections: int) -> dict[str, Any]:
+    def metrics(self, journal: MemoryJournal, reconnections: int) -> dict[str, Any]:
         """The metrics document of this attempt."""
         assert self.job.job_id is not None
-        return metrics_document(
+        efforts = self._scheduler.efforts if isinstance(self._scheduler, Workers) else None
+        kind = self._processor.pipeline_type if self._processor else "batch_microflow"
+        document = metrics_document(
             job_id=self.job.job_id,
-            pipeline_type=self._processor.pipeline_type,
+            pipeline_type=kind,
             method=self.job.to_document()["method"],
             clock=self.clock,
             usage=self._meter.usage(),
             batch_rows=self._batch_rows,
             progress=journal.progress,
-            rows_quarantined=rows_quarantined,
             cost=journal.cost,
             reconnections=reconnections,
-            resumed_at=self._start.microflows,
+            resumed_at=self._resumed_at,
+            efforts=efforts,
         )
+        engine = self._processor or self._scheduler
+        claim = {} if engine is None else engine.describe()
+        spec, guarantee = self.work, str(claim.get("guarantee", "none"))
+        found = verdict(document, spec.schema, spec.policy, spec.method, guarantee=guarantee)
+        # The seed would let whoever reads this document compute seeded noise away.
+        document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
+        return document | {"claim": claim, "verdict": found.to_dict()}
 
-    def _read(self, quarantine: Quarantine) -> Iterator[Microflow]:
-        return read_microflows(self.job.input, self.work.schema, quarantine=quarantine, size=self.job.microflow_rows)
+    def close(self) -> None:
+        """End the workers and remove what they left."""
+        if isinstance(self._scheduler, Workers):
+            self._scheduler.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _originals(self) -> Iterator[Microflow]:
-        """The input once more, beside the first reading: nothing has to be held until its results arrive."""
-        if self.job.store_records is StoreRecords.ORIGINAL:
-            for flow in self._read(Quarantine()):
-                if flow.number >= self._start.microflows:
+    def _settle(self, journal: MemoryJournal, files: Files, place: _Place) -> None:
+        settled = {**files.settle(), "place": place.as_list()}
+        if journal.commit(settled):
+            raise JobCancelledError("the job was cancelled", hint="microflow resume goes on where it stopped")
+
+    def _output_schema(self) -> Any:
+        if self._processor is not None:
+            return self._processor.output_schema
+        if self._scheduler is None:
+            self._scheduler = self._schedule()
+        return self._scheduler.output_schema
+
+    def _schedule(self) -> InProcess | Workers:
+        job = self.job
+        work = Work(
+            self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several,
+            keep_released=job.store_records is not StoreRecords.NONE,
+            keep_original=job.store_records is StoreRecords.ORIGINAL,
+            morsel=min(MORSEL, self._commits.microflows),
+        )  # fmt: skip
+        size = self.source.size
+        count = job.workers or len(os.sched_getaffinity(0))
+        is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
+        if count == 1 or is_small or needs_order(self.work):
+            return InProcess(work, self.clock)
+        return Workers(work, self.clock, count)
+
+    def _pieces(self, done: Done) -> Iterator[tuple[int, Piece]]:
+        if self._processor is None:
+            assert self._scheduler is not None
+            return self._scheduler.pieces(self.source.splits(), done)
+        return self._engine_pieces(self._processor, done)
+
+    def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
+        """What an engine that takes the source as one stream makes of it."""
+        job = self.job
+        work = Work(self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several)
+        reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
+        encode = encoder(work.text)
+        originals: deque[Microflow] = deque()
+        keep = job.store_records
+
+        def flows() -> Iterator[Microflow]:
+            for flow in microflows(reading, job.microflow_rows):
+                if flow.number >= done.microflows:
+                    if keep is StoreRecords.ORIGINAL:
+                        originals.append(flow)
                     yield flow
 
+        for processed in processor.process(flows(), self.clock):
+            with self.clock.post():
+                piece = piece_of(processed, encode)
+                piece.refused, piece.quarantine = reading.take_refused()
+            piece.released = piece.released if keep is not StoreRecords.NONE else None
+            piece.original = originals.popleft().rows if originals else None
+            yield 0, piece
+        refused, text = reading.take_refused()
+        if refused:
+            yield 0, only_refused(refused, text)
 
-class _Source:
-    """The microflows of the input from ``first`` on; counts the rows of all."""
 
-    def __init__(self, flows: Iterator[Microflow], first: int) -> None:
-        self._flows = flows
-        self._first = first
-        self.rows = 0
+class _Place:
+    """How far into the splits a job has come, as `Done`."""
 
-    def __iter__(self) -> Iterator[Microflow]:
-        for flow in self._flows:
-            self.rows += len(flow)
-            if flow.number >= self._first:
-                yield flow
+    def __init__(self, done: Done) -> None:
+        self._now = done
+
+    def add(self, split: int, piece: Piece) -> None:
+        """One piece more; the first one of a split begins with the split's first row."""
+        now = self._now if split == self._now.split else Done(split, piece.first_row)
+        self._now = replace(now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused)
+
+    def as_list(self) -> list[int]:
+        now = self._now
+        return [now.split, now.rows, now.microflows, now.refused]
 
 
 @dataclass
@@ -141,9 +300,9 @@ class _Turn:
     microflows: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def is_over(self) -> bool:
-        """Count one microflow; true if it is time to commit, which starts the next turn."""
-        self.microflows += 1
+    def is_over(self, microflows: int) -> bool:
+        """Count some microflows; true if it is time to commit, which starts the next turn."""
+        self.microflows += microflows
         now = time.monotonic()
         if self.microflows < self.commits.microflows and now - self.started < self.commits.seconds:
             return False
@@ -151,35 +310,38 @@ class _Turn:
         return True
 
 
+def _beside(output: Path | str) -> Path | None:
+    """A folder on the output's own file system, for what is gone again at the end."""
+    if str(output) == STANDARD or is_url(output):
+        return None
+    if not Path(output).parent.is_dir():
+        raise InputError("its folder is not there", path=output, hint="make the folder first")
+    return Path(output).parent
+
+
 def _work_of(job: JobSpec) -> ProcessingSpec:
-    schema = load_schema(job.schema)
+    schema = with_others(load_schema(job.schema), job.input)
     key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
     return ProcessingSpec(schema, load_policy(job.policy or schema.policy), job.method, job.microflow_rows, key)
 
 
 def _forgets(method: MethodSettings) -> bool:
-    """Whether a microflow's result owes nothing to those before it: then committed ones need not be done again.
+    """Whether what is committed need not be done again, because the rest owes nothing to it.
 
     Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
     """
-    if method.method is Method.DIFFERENTIAL_PRIVACY:
-        return method.seed is None
-    return method.method is not Method.K_ANONYMITY
+    return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None
 
 
-def _settle(journal: MemoryJournal, output: Output) -> None:
-    if journal.commit(output.settle()):
-        raise JobCancelledError("the job was cancelled", hint="microflow resume goes on where it stopped")
+def _refuse_gap(piece: Piece, progress: Progress) -> None:
+    if len(piece.microflows) and piece.first_row != progress.rows_read:
+        raise MicroflowError(f"the engine gave row {piece.first_row} when it was the turn of {progress.rows_read}")
 
 
-def _refuse_gap(done: Processed, progress: Progress) -> None:
-    if done.number != progress.microflows or done.first_row != progress.rows_read:
-        raise MicroflowError(f"the engine gave microflow {done.number} when it was the turn of {progress.microflows}")
-
-
-def _refuse_loss(rows: int, progress: Progress) -> None:
-    if not rows == progress.rows_read == progress.rows_released + progress.rows_suppressed:
+def _refuse_loss(progress: Progress) -> None:
+    if progress.rows_read != progress.rows_released + progress.rows_suppressed:
         raise MicroflowError(
-            f"{rows} rows were read, {progress.rows_released} released and {progress.rows_suppressed} suppressed",
+            f"{progress.rows_read} rows were read, {progress.rows_released} released and"
+            f" {progress.rows_suppressed} suppressed",
             hint="this is an error in Microflow: please report it",
         )

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
-from microflow.errors import CheckpointError, InputError
+from microflow.errors import CheckpointError
+from microflow.ingest.places import STANDARD, is_url
 from microflow.processors import ProcessingSpec
 from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["JobSpec", "StoreRecords", "file_sha256", "work_hash"]
+__all__ = ["JobSpec", "StoreRecords", "work_hash"]
 
 
 class StoreRecords(StrEnum):
@@ -39,8 +40,8 @@ class JobSpec:
     ``quarantine`` is where unusable rows go; ``quarantine_raw`` puts their raw text there too.
     """
 
-    input: Path
-    output: Path
+    input: Path | str
+    output: Path | str
     schema: str
     method: MethodSettings
     policy: str | None = None
@@ -52,6 +53,13 @@ class JobSpec:
     store_records: StoreRecords = StoreRecords.NONE
     job_id: str | None = None
     metrics: Path | None = None
+    overwrite: bool = False
+    workers: int | None = None
+    """Worker processes; ``None``: one a core, and none for a small input."""
+    split_bytes: int | None = None
+    """How large a split of the input is; ``None``: what suits most."""
+    is_stored: bool = False
+    """Whether the results database knows of it, so that it can be resumed."""
 
     def absolute(self) -> JobSpec:
         """The same job whatever the working directory is when it is resumed."""
@@ -61,8 +69,8 @@ class JobSpec:
 
         return replace(
             self,
-            input=self.input.absolute(),
-            output=self.output.absolute(),
+            input=_absolute(self.input),
+            output=_absolute(self.output),
             quarantine=self.quarantine and self.quarantine.absolute(),
             metrics=self.metrics and self.metrics.absolute(),
             schema=settled(self.schema) or self.schema,
@@ -87,7 +95,7 @@ class JobSpec:
             settings = MethodSettings(
                 **{**method, "method": Method(method["method"]), "scope": None if scope is None else Scope(scope)}
             )
-            paths = {key: values[key] and Path(values[key]) for key in ("input", "output", "quarantine", "metrics")}
+            paths = {key: values[key] and _path(values[key]) for key in ("input", "output", "quarantine", "metrics")}
             stored = StoreRecords(values["store_records"])
             return cls(**{**values, **paths, "store_records": stored, "method": settings})
         except (KeyError, TypeError, ValueError) as error:
@@ -101,23 +109,20 @@ def work_hash(job: JobSpec, work: ProcessingSpec) -> str:
     """
     key_check = "" if work.key is None else hmac.new(work.key, b"microflow key check", "sha256").hexdigest()
     decisive = (
-        job.output.suffixes, job.pipeline, job.engine, job.microflow_rows, job.store_records, job.quarantine_raw,
+        Path(job.output).suffixes, job.pipeline, job.engine, job.microflow_rows, job.split_bytes, job.store_records,
+        job.quarantine_raw,
         work.schema, work.policy, work.method, key_check,
     )  # fmt: skip
     return hashlib.sha256(json.dumps(_plain(decisive), sort_keys=True).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """The checksum by which a resumed job knows its input again.
+def _absolute(place: Path | str) -> Path | str:
+    """The place whatever the working directory; standard streams and addresses stay as they are."""
+    return place if str(place) == STANDARD or is_url(place) else Path(place).absolute()
 
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+
+def _path(text: str) -> Path | str:
+    return text if is_url(text) else Path(text)
 
 
 def _plain(value: Any) -> Any:

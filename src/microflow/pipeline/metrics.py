@@ -10,7 +10,8 @@ import numpy as np
 from microflow.pipeline.journal import DatabaseCost
 from microflow.processors.metrics import Counts
 from microflow.processors.metrics import metrics_document as processing_document
-from microflow.store.jobs import Progress
+from microflow.processors.split_work import Effort
+from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
 
@@ -22,11 +23,11 @@ _RESAMPLES = 2_000
 def _overhead(cost: DatabaseCost) -> dict[str, float | int | None]:
     """What commits would have added to the pure time had they been inside the clock, as a share of it.
 
-    ``low`` and ``high`` are a 95 % bootstrap interval over the commits; ``None`` where there was nothing to commit.
+    ``low`` and ``high`` are a 95 % bootstrap interval over the commits; 0 where there was nothing to commit.
     """
     commits, pure = np.asarray(cost.commit_ns, float), np.asarray(cost.pure_ns, float)
     if not pure.sum():
-        return {"value": None, "low": None, "high": None, "commits": len(commits)}
+        return {"value": 0.0, "low": 0.0, "high": 0.0, "commits": len(commits)}
     picks = np.random.default_rng(1).integers(len(pure), size=(_RESAMPLES, len(pure)))
     draws = commits[picks].sum(axis=1) / np.maximum(pure[picks].sum(axis=1), 1)
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -39,13 +40,13 @@ def metrics_document(
     pipeline_type: str,
     clock: PhaseClock,
     progress: Progress,
-    rows_quarantined: int,
     batch_rows: Sequence[int],
     usage: ResourceUsage,
     cost: DatabaseCost | None,
     reconnections: int,
     resumed_at: int,
     method: Mapping[str, object],
+    efforts: Sequence[Effort] | None = None,
 ) -> dict[str, Any]:
     """What a job was and cost: `microflow.processors.metrics`, with what the database and a restart add.
 
@@ -55,7 +56,7 @@ def metrics_document(
         total=progress.rows_read,
         released=progress.rows_released,
         suppressed=progress.rows_suppressed,
-        quarantined=rows_quarantined,
+        quarantined=progress.rows_quarantined,
         violations=progress.violations,
         batch_rows=list(batch_rows),
     )
@@ -66,7 +67,9 @@ def metrics_document(
         counts=counts,
         usage=usage,
         method=method,
-        database_overhead=None if cost is None else _overhead(cost),
+        # Without a database there is no database work: that is known, and not unknown.
+        database_overhead=_overhead(cost or DatabaseCost()),
+        efforts=efforts,
         fault_tolerance={
             "checkpoints": 0 if cost is None else len(cost.commit_ns),
             "reconnections": reconnections,

@@ -1,34 +1,43 @@
 """`PipelineOrchestrator`: one job from file to file and database, which can be resumed wherever it was stopped.
 
 A group of microflows is settled in this order: its rows are on the disk (fsync), then one transaction records rows,
-violations, checkpoints *and the length of the output*. Killed in between, a job has written too much, never too little:
-resuming cuts the output back to the recorded length and goes on with the first microflow that was not committed.
+violations, checkpoints *and the length and hash of the output*. Killed in between, a job has written too much, never
+too little: resuming copies as much as was recorded, sees that it hashes to the same, and goes on behind it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method
-from microflow.compliance.targets import Targets
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
-from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
-from microflow.pipeline.job import JobSpec, StoreRecords, file_sha256, work_hash
-from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
-from microflow.pipeline.ledger import Ledger
-from microflow.pipeline.output import Output
-from microflow.store import PostgreSQLConnector
-from microflow.store.job_view import JobView
-from microflow.store.jobs import JobStore
-from microflow.store.models import JobStatus
-from microflow.store.retry import Retries
+from microflow.ingest.places import STANDARD, files_of, is_url
+from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
+from microflow.pipeline.job import JobSpec, work_hash
+from microflow.pipeline.journal import MemoryJournal
+from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
+from microflow.pipeline.seal import check_seal, sealed
+from microflow.processors.worker import without_pandas
+from microflow.settings import Retries
+from microflow.store.progress import JobStatus
+
+if TYPE_CHECKING:
+    from microflow.store.connector import PostgreSQLConnector
+    from microflow.store.job_view import JobView
+    from microflow.store.jobs import JobStore
 
 __all__ = ["PipelineOrchestrator"]
+
+#: What says in a metrics document that it could not be written to its file: the job itself is done.
+UNWRITTEN = "metrics_not_written"
 
 
 class PipelineOrchestrator:
@@ -42,7 +51,7 @@ class PipelineOrchestrator:
             resumed.
         commits: How often to commit.
         retries: How long to wait for room on a full disk.
-        observe: Called with the totals after each microflow, while the clock stands still.
+        observe: Called with the totals after each group of microflows, while the clock stands still.
     """
 
     def __init__(
@@ -64,67 +73,89 @@ class PipelineOrchestrator:
         Raises:
             MicroflowError: whatever is wrong with input, settings, disk or database.
         """
-        job = replace(job.absolute(), job_id=job.job_id or _new_id(job.pipeline))
-        attempt = Attempt(job)
-        if self._connector is None:
-            return self._finish(attempt, MemoryJournal())
-        jobs = JobStore(self._connector)
-        with attempt.clock.pre():
-            jobs.create(
-                _id_of(job),
-                pipeline=job.pipeline,
-                engine=job.engine,
-                spec=job.to_document(),
-                spec_hash=work_hash(job, attempt.work),
-                input_sha256=file_sha256(job.input),
-            )
-        return self._hold(jobs, attempt)
+        without_pandas()
+        stored = self._connector is not None
+        job = replace(job.absolute(), job_id=job.job_id or _new_id(job.pipeline), is_stored=stored)
+        refuse_clashes(job, files_of(job.input))
+        refuse_overwriting(job)
+        with _attempt(job, self._commits) as attempt:
+            if self._connector is None:
+                return self._finish(attempt, None, None)
+            if not attempt.source.is_repeatable:
+                raise MicroflowError(
+                    "an input that can be read only once cannot be resumed", hint="use --no-database, or a file"
+                )
+            jobs = self._store()
+            with attempt.clock.pre():
+                jobs.create(
+                    _id_of(job),
+                    pipeline=job.pipeline,
+                    engine=job.engine,
+                    spec=sealed(_id_of(job), job.to_document()),
+                    spec_hash=work_hash(job, attempt.work),
+                    input_sha256=attempt.source.sha256(),
+                )
+            return self._hold(jobs, attempt, resumed=False)
 
     def resume(self, job_id: str) -> dict[str, Any]:
         """Continue a job that was stopped, and end with the same output and database as if it never had been.
 
         Raises:
             CheckpointError: its input, settings, schema, policy or key are not those it began with, or what it had
-                written is gone.
+                written is gone or was changed.
             JobConflictError: another process is working on it.
         """
         if self._connector is None:
             raise CheckpointError("without a database nothing can be resumed")
-        jobs = JobStore(self._connector)
+        jobs = self._store()
         view = jobs.load(job_id)
-        attempt = Attempt(JobSpec.from_document(view.spec))
-        with attempt.clock.pre():
-            _refuse_changes(view, attempt)
-        return self._hold(jobs, attempt)
-
-    def _hold(self, jobs: JobStore, attempt: Attempt) -> dict[str, Any]:
-        """Take the job, find out where it stands, and go on from there."""
-        job, job_id = attempt.job, _id_of(attempt.job)
-        with attempt.clock.pre():
-            jobs.lock(job_id)
-        try:
+        if view.status == JobStatus.COMPLETED:
+            return self._say_again(view)
+        job = JobSpec.from_document(check_seal(view.id, view.spec))
+        refuse_clashes(job, files_of(job.input))
+        with _attempt(job, self._commits) as attempt:
             with attempt.clock.pre():
-                view = jobs.load(job_id)
-                if view.status == JobStatus.COMPLETED:
-                    raise CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
-                ledger = Ledger(
-                    job_id,
-                    Targets(attempt.work.policy, attempt.work.schema).all,
-                    anonymized=job.method.method is not Method.IDENTITY,
-                    keep_processed=job.store_records is not StoreRecords.NONE,
-                    progress=jobs.progress(job_id),
-                )
-                jobs.start(job_id)
-            return self._finish(attempt, DatabaseJournal(jobs, job_id, ledger), view)
+                _refuse_changes(view, attempt)
+            return self._hold(jobs, attempt, resumed=True)
+
+    def _store(self) -> JobStore:
+        from microflow.store.jobs import JobStore
+
+        assert self._connector is not None
+        return JobStore(self._connector)
+
+    def _say_again(self, view: JobView) -> dict[str, Any]:
+        """Of a job that is done only the metrics may be missing from their file."""
+        job = JobSpec.from_document(check_seal(view.id, view.spec))
+        if view.metrics is None or job.metrics is None or os.path.lexists(job.metrics):
+            raise CheckpointError(f"job {view.id} is completed", hint="run it again under another name")
+        _write_metrics(job, view.metrics)
+        return view.metrics
+
+    def _hold(self, jobs: JobStore, attempt: Attempt, *, resumed: bool) -> dict[str, Any]:
+        """Take the job, and go on from where it stands."""
+        job_id = _id_of(attempt.job)
+        with attempt.clock.pre():
+            fence = jobs.lock(job_id)
+        try:
+            return self._finish(attempt, jobs, fence, resumed=resumed)
         finally:
             # A lost connection holds no lock, and its error is already on its way.
             with suppress(StoreError, JobConflictError):
                 jobs.unlock(job_id)
 
-    def _finish(self, attempt: Attempt, journal: MemoryJournal, view: JobView | None = None) -> dict[str, Any]:
+    def _finish(
+        self, attempt: Attempt, jobs: JobStore | None, fence: int | None, *, resumed: bool = False
+    ) -> dict[str, Any]:
         """Work to the end, or say to others why not."""
+        journal: MemoryJournal = MemoryJournal()
+        settled: dict[str, Any] = {}
         try:
-            return self._work(attempt, journal, view)
+            with held_output(attempt.job, resumed=resumed):
+                if jobs is not None:
+                    with attempt.clock.pre():
+                        journal, settled = self._journal(attempt, jobs)
+                return self._work(attempt, journal, jobs, fence or 0, settled)
         except (StoreError, JobConflictError):
             raise  # nobody can be told, or it is no longer ours; without its lock the job shows as interrupted
         except JobCancelledError as error:
@@ -135,41 +166,83 @@ class PipelineOrchestrator:
             raise
         except OSError as error:
             reason = f"the system refused: {error.strerror or type(error).__name__}"
+            if error.filename:
+                reason += f": {error.filename}"
             journal.fail(JobStatus.FAILED, reason)
-            raise MicroflowError(reason, hint="make room, or whatever else is missing; then resume the job") from error
+            then = "then resume the job" if jobs is not None else "then run it again"
+            raise MicroflowError(reason, hint=f"make room, or whatever else is missing; {then}") from error
         except BaseException as error:
             journal.fail(JobStatus.FAILED, type(error).__name__)  # a foreign error's text may quote a value
             raise
 
-    def _work(self, attempt: Attempt, journal: MemoryJournal, view: JobView | None) -> dict[str, Any]:
+    def _journal(self, attempt: Attempt, jobs: JobStore) -> tuple[MemoryJournal, dict[str, Any]]:
+        from microflow.compliance.targets import Targets
+        from microflow.pipeline.database import DatabaseJournal
+
+        job_id = _id_of(attempt.job)
+        view = jobs.load(job_id)
+        if view.status == JobStatus.COMPLETED:
+            raise CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
+        progress, settled = jobs.progress(job_id)
+        jobs.start(job_id)
+        journal = DatabaseJournal(
+            jobs,
+            job_id,
+            Targets(attempt.work.policy, attempt.work.schema).all,
+            anonymized=attempt.job.method.method is not Method.IDENTITY,
+            progress=progress,
+            finished=view.output_sha256 if view.total_rows is not None else None,
+        )
+        return journal, settled
+
+    def _work(
+        self, attempt: Attempt, journal: MemoryJournal, jobs: JobStore | None, fence: int, settled: dict[str, Any]
+    ) -> dict[str, Any]:
         job, clock = attempt.job, attempt.clock
-        if view is not None and view.total_rows is not None and Output.is_in_place(job.output):
-            quarantined = view.rows_quarantined
-        else:
-            quarantined = self._produce(attempt, journal)
+        if not _is_in_place(job, journal.finished):
+            self._produce(attempt, journal, jobs, fence, settled)
         reconnections = 0 if self._connector is None else self._connector.reconnections
-        metrics = attempt.metrics(journal, quarantined, reconnections)
+        metrics = attempt.metrics(journal, reconnections)
         with clock.post():
             journal.complete(metrics)
             if job.metrics is not None:
-                _write_whole(job.metrics, json.dumps(metrics, indent=2) + "\n")
+                try:
+                    _write_metrics(job, metrics)
+                except MicroflowError as error:  # the job itself is done
+                    metrics[UNWRITTEN] = str(error)
         return metrics
 
-    def _produce(self, attempt: Attempt, journal: MemoryJournal) -> int:
-        """Write the output and put it in place; returns the number of quarantined rows."""
+    def _produce(
+        self, attempt: Attempt, journal: MemoryJournal, jobs: JobStore | None, fence: int, settled: dict[str, Any]
+    ) -> None:
+        """Write the output and put it in place."""
         job, clock = attempt.job, attempt.clock
-        with clock.pre():
-            start = journal.progress.output_bytes
-            output = Output(job.output, attempt.output_schema, start=start, retries=self._retries)
+        if not job.overwrite and jobs is not None and settled:
+            refuse_overwriting(replace(job, metrics=None))
+        files = attempt.open(fence, settled, durable=journal.is_resumable, retries=self._retries)
         try:
-            quarantined = attempt.process(journal, output, self._commits, self._observe)
+            attempt.process(journal, files, self._observe, settled)
             with clock.post():
-                journal.finishing(quarantined)
-                output.finish()
+                journal.finishing(files.output.prepare())
+                self._put_in_place(job, jobs, files, refused=bool(journal.progress.rows_quarantined))
         except BaseException:
-            output.close(discard=not journal.is_resumable)
+            files.close(discard=not journal.is_resumable)
             raise
-        return quarantined
+
+    def _put_in_place(self, job: JobSpec, jobs: JobStore | None, files: Files, *, refused: bool) -> None:
+        if jobs is None:
+            files.finish(refused=refused)
+        else:
+            jobs.put_in_place(_id_of(job), lambda: files.finish(refused=refused))
+
+
+@contextmanager
+def _attempt(job: JobSpec, commits: CommitPolicy) -> Iterator[Attempt]:
+    attempt = Attempt(job, commits)
+    try:
+        yield attempt
+    finally:
+        attempt.close()
 
 
 def _new_id(pipeline: str) -> str:
@@ -181,15 +254,39 @@ def _id_of(job: JobSpec) -> str:
     return job.job_id
 
 
+def _is_in_place(job: JobSpec, sha256: str | None) -> bool:
+    """Whether a job that had committed every row got as far as putting its output in place, as it was."""
+    if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not Path(job.output).exists():
+        return False
+    with Path(job.output).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
 def _refuse_changes(view: JobView, attempt: Attempt) -> None:
     hint = "put back what it began with, or run it again under another name"
     if view.spec_hash != work_hash(attempt.job, attempt.work):
         raise CheckpointError(f"job {view.id} began with other settings, schema, policy or key", hint=hint)
-    if view.input_sha256 != file_sha256(attempt.job.input):
+    if view.input_sha256 != attempt.source.sha256():
         raise CheckpointError(f"job {view.id} began with another content of {attempt.job.input}", hint=hint)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+def _write_metrics(job: JobSpec, metrics: dict[str, Any]) -> None:
+    """Write the document whole or not at all.
+
+    Raises:
+        MicroflowError: the system refuses; the message says why.
+    """
+    assert job.metrics is not None
+    partial = job.metrics.with_name(f".{job.metrics.name}.{job.job_id}.partial")
+    try:
+        if job.metrics.exists() and not job.metrics.is_file():
+            job.metrics.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+            return
+        partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+        partial.replace(job.metrics)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        again = f"; microflow job {job.job_id} --json shows it" if job.is_stored else ""
+        reason = f"the metrics cannot be written to {job.metrics}: {error.strerror or type(error).__name__}"
+        raise MicroflowError(reason, hint=f"the output is complete{again}") from error

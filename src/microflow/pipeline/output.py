@@ -1,176 +1,334 @@
-"""The output of a job that may die at any instant: continued at a length that was reached before, and whole at the end.
+"""The files of a job that may die at any instant: continued where it was proven right, and whole at the end.
 
-Plain CSV and JSON Lines are continued in place. Compressed text and Parquet cannot be: their rows are laid aside in
-Arrow streams, one per commit, and written in one go when all are there.
+What a job writes waits in a partial file that is named by the job and by the attempt, so that no other job and no
+attempt that was given up writes into it. `PartialFile.settle` says how long the file is and what its bytes hash to; a
+later attempt copies so much into a partial file of its own, and only if the hash is still that. Plain CSV and JSON
+Lines are continued as they are; compressed text and Parquet are put together from what was settled at the end.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
 from microflow.errors import CheckpointError, MicroflowError
-from microflow.ingest import Writer, format_of, open_writer, partial_path
-from microflow.store.retry import Retries
+from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
+from microflow.ingest.writers import head_of, row_sink, text_of
+from microflow.processors.split_work import Part
+from microflow.settings import Retries
 
-__all__ = ["Output"]
+__all__ = ["Output", "PartialFile", "Settled", "sync_folder", "unwritable"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PIECE = 1 << 20
+#: How long a file was when it was last settled, and the SHA-256 of so much of it.
+Settled = tuple[int, str]
+_NOTHING: Settled = (0, hashlib.sha256().hexdigest())
+Body = bytes | Part
 
 
-class Output:
-    """Rows on their way to ``path``: `add` collects, `settle` makes durable, `finish` puts the whole file in place.
+class PartialFile:
+    """Bytes on their way to ``path``: `add` collects, `settle` writes and makes durable, `finish` puts them in place.
 
     Args:
-        path: The target; its suffix decides the format.
-        schema: Of every batch.
-        start: The length to continue at; 0 begins anew.
+        path: The target.
+        job: Names the partial file, with ``attempt``.
+        start: What an earlier attempt settled; nothing begins anew.
+        durable: Whether `settle` waits for the disk and hashes; without, nobody can continue the file.
         retries: How long to wait for room on a full disk.
 
     Raises:
-        CheckpointError: what had been written of the job is gone.
+        CheckpointError: what was settled is gone or was changed.
+        MicroflowError: the folder cannot be written to.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, start: int = 0, retries: Retries | None = None) -> None:
-        self._path = path
-        self._schema = schema
-        self._staged = _needs_stage(path)
-        self._partial = _partial(path)
+    def __init__(
+        self,
+        path: Path,
+        job: str,
+        attempt: int,
+        *,
+        start: Settled = _NOTHING,
+        durable: bool = True,
+        retries: Retries | None = None,
+    ) -> None:
+        self.path = path
+        #: Where the bytes wait.
+        self.partial = path.with_name(f".{path.name}.{job}.{attempt}.partial")
+        self._durable = durable
         self._retries = retries or Retries()
-        self._waiting: list[pa.RecordBatch] = []
-        if start and (not self._partial.exists() or self._partial.stat().st_size < start):
-            raise CheckpointError(f"{self._partial} is gone or shorter than committed", hint="run the job again")
-        self._length = start
-        self._file: Writer | _Stage | None = self._open()
+        self._waiting: list[Body] = []
+        self._hash = hashlib.sha256()
+        self._length = start[0]
+        earlier = [found for found in self._earlier(job) if found != self.partial]
+        try:
+            self._file = _private(self.partial)
+            if start[0]:
+                self._continue(earlier, start)
+            for one in earlier:
+                one.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from error
 
-    def add(self, rows: pa.RecordBatch) -> None:
-        """Take one batch; nothing is written yet."""
-        if rows.num_rows:
-            self._waiting.append(rows)
+    def add(self, body: Body) -> None:
+        """Take some bytes, here or in a part file; nothing is written yet."""
+        if body:
+            self._waiting.append(body)
 
-    def settle(self) -> int:
-        """Write what was added, see it on the disk, and return the length of the file.
-
-        A full disk is tried again after a while, from the length settled before.
+    def settle(self) -> Settled:
+        """Write what was added and see it on the disk; a full disk is tried again from the length settled before.
 
         Raises:
             MicroflowError: the disk stays full, or refuses otherwise.
         """
         for pause in (*self._retries.pauses, None):
             try:
-                self._length = self._write()
+                checksum = self._write()
             except OSError as error:
                 if pause is None or error.errno not in _FULL:
-                    raise _unwritable(self._path, error) from error
+                    raise unwritable(self.path, error) from error
                 self._retries.sleep(pause)
             else:
+                self._hash = checksum
+                self._length = self._file.tell()
+                for body in self._waiting:
+                    if isinstance(body, Part) and body.last:
+                        Path(body.path).unlink(missing_ok=True)
                 self._waiting.clear()
-                return self._length
+                return self._length, self._hash.hexdigest()
         raise AssertionError("the last attempt returns or raises")
 
     def finish(self) -> None:
-        """Settle, and put the whole file in its place at once."""
-        self.settle()
-        assert self._file is not None
+        """Put the file, which is settled, in its place at once."""
         try:
-            self._file.__exit__(None, None, None)
-            if self._staged:
-                self._convert()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self.partial.replace(self.path)
+            sync_folder(self.path.parent)
         except OSError as error:
-            raise _unwritable(self._path, error) from error
-        self._file = None
+            raise unwritable(self.path, error) from error
 
     def close(self, *, discard: bool) -> None:
         """Stop early. What was settled stays for the job to resume from, unless it is to be discarded."""
-        self._drop()
+        with suppress(OSError):  # a full disk may refuse even that
+            self._file.close()
         if discard:
-            self._partial.unlink(missing_ok=True)
+            self.partial.unlink(missing_ok=True)
 
-    @staticmethod
-    def is_in_place(path: Path) -> bool:
-        """Whether a job that had committed every row got as far as `finish`."""
-        return path.exists() and not _partial(path).exists()
+    def replace(self, whole: Path) -> None:
+        """Take another file instead, which is whole and on the disk."""
+        self._file.close()
+        whole.replace(self.partial)
+        self._file = self.partial.open("r+b")
 
-    def _open(self) -> Writer | _Stage:
-        if self._staged:
-            return _Stage(self._partial, self._schema, self._length)
-        return open_writer(self._path, self._schema, resume_at=self._length or None)
+    def bodies(self) -> IO[bytes]:
+        """All that was settled, to be read from its start."""
+        return self.partial.open("rb")
 
-    def _write(self) -> int:
-        self._file = file = self._file or self._open()
-        try:
-            for rows in self._waiting:
-                file.write(rows)
-            return file.position()
-        except OSError:
-            self._drop()
-            raise
+    def _write(self) -> Any:
+        self._file.seek(self._length)
+        self._file.truncate()
+        checksum = self._hash.copy()
+        for body in self._waiting:
+            if isinstance(body, Part) and not self._durable:
+                self._file.flush()
+                _copy(body, self._file)
+                continue
+            for piece in pieces_of(body):
+                self._file.write(piece)
+                if self._durable:
+                    checksum.update(piece)
+        self._file.flush()
+        if self._durable:
+            os.fsync(self._file.fileno())
+        return checksum
 
-    def _drop(self) -> None:
-        """Close a file that may refuse even that."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):
-                file.__exit__(OSError, None, None)
+    def _earlier(self, job: str) -> list[Path]:
+        pattern = f"{glob.escape(str(self.path.with_name(f'.{self.path.name}.{job}')))}.*.partial"
+        return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
+
+    def _continue(self, earlier: list[Path], start: Settled) -> None:
+        """Copy what was settled from the partial file of the attempt before, if it is still what it was."""
+        for candidate in earlier:
+            checksum = hashlib.sha256()
+            self._file.seek(0)
+            self._file.truncate()
+            with candidate.open("rb") as file:
+                for piece in pieces_of(Part(str(candidate), 0, start[0]), file):
+                    checksum.update(piece)
+                    self._file.write(piece)
+            if self._file.tell() == start[0] and checksum.hexdigest() == start[1]:
+                self._hash = checksum
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                return
+        self.close(discard=True)
+        what = "was changed since it was committed" if earlier else "is gone"
+        raise CheckpointError(f"what the job had written of {self.path} {what}", hint="run the job again")
+
+
+class Output:
+    """The released rows of a job on their way to a file, a folder, an address or standard output.
+
+    Args:
+        place: Where to; its suffix decides the format, ``-`` is standard output.
+        schema: Of every batch.
+        job: The job's name, and ``attempt`` the number of its attempt.
+        start: What was settled before.
+        durable: Whether the job can be resumed.
+        retries: How long to wait for room on a full disk.
+    """
+
+    def __init__(
+        self,
+        place: Path | str,
+        schema: pa.Schema,
+        job: str,
+        attempt: int = 0,
+        *,
+        start: Settled = _NOTHING,
+        durable: bool = False,
+        retries: Retries | None = None,
+    ) -> None:
+        self._place, self._schema = place, schema
+        self._text = text_of(place)
+        self._converted = self._text == "arrow" or compression_of(place) is not None
+        self._head = head_of(self._text, schema)
+        #: Where rows wait for an output that is no file on this machine.
+        self._waiting: tempfile.TemporaryDirectory[str] | None = None
+        if str(place) == STANDARD or is_url(place):
+            self._waiting = tempfile.TemporaryDirectory(prefix="microflow-")
+            path = Path(self._waiting.name, "output")
+        else:
+            path = Path(place)
+        self._file = PartialFile(path, job, attempt, start=start, durable=durable, retries=retries)
+        if not start[0]:
+            self._file.add(self._head)
+
+    def add(self, body: bytes | pa.RecordBatch | Part) -> None:
+        """Take encoded rows."""
+        self._file.add(_stream(body) if isinstance(body, pa.RecordBatch) else body)
+
+    def settle(self) -> Settled:
+        """See that all is written."""
+        return self._file.settle()
+
+    def prepare(self) -> str:
+        """Make the whole file, still under its partial name; returns its SHA-256."""
+        _, checksum = self._file.settle()
+        if not self._converted:
+            return checksum
+        self._convert()
+        with self._file.bodies() as file:
+            return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
+
+    def finish(self) -> None:
+        """Put the whole file, which is prepared, in its place."""
+        if self._waiting is None:
+            self._file.finish()
+            return
+        with self._waiting, self._file.bodies() as file:
+            if str(self._place) == STANDARD:
+                shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
+                sys.stdout.buffer.flush()
+            else:
+                with written_to(str(self._place)) as target:
+                    shutil.copyfileobj(file, target, _PIECE)
+        self._file.close(discard=False)
+
+    def close(self, *, discard: bool) -> None:
+        """Stop early."""
+        self._file.close(discard=discard)
+        if self._waiting is not None:
+            self._waiting.cleanup()
 
     def _convert(self) -> None:
-        with open_writer(self._path, self._schema) as whole:
-            for rows in _read_stage(self._partial):
-                whole.write(rows)
-        self._partial.unlink()
-
-
-class _Stage:
-    """A file of Arrow streams, one after the other, which can be cut off after any of them."""
-
-    def __init__(self, path: Path, schema: pa.Schema, start: int) -> None:
-        self._schema = schema
+        whole = self._file.partial.with_suffix(".whole")
         try:
-            self._file = path.open("r+b" if start else "wb")
+            with _private(whole) as file:
+                sink = row_sink(file, self._place, self._schema)
+                with self._file.bodies() as settled:
+                    if self._text == "arrow":
+                        for batch in _batches(settled):
+                            sink.write(batch)
+                    else:
+                        while piece := settled.read(_PIECE):
+                            sink.write(piece)
+                sink.finish()
+                file.flush()
+                os.fsync(file.fileno())
+            self._file.replace(whole)
         except OSError as error:
-            raise _unwritable(path, error) from error
-        self._file.truncate(start)
-        self._file.seek(start)
-        self._stream: pa.RecordBatchStreamWriter | None = None
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._stream = self._stream or pa.ipc.new_stream(self._file, self._schema)
-        self._stream.write_batch(rows)
-
-    def position(self) -> int:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+            raise unwritable(self._place, error) from error
 
 
-def _read_stage(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(path)) as file:
-        while file.tell() < file.size():
-            yield from pa.ipc.open_stream(file)
+def pieces_of(body: Body, file: IO[bytes] | None = None) -> Iterator[bytes]:
+    """The bytes, a piece in memory at a time."""
+    if isinstance(body, bytes):
+        yield body
+        return
+    with file or Path(body.path).open("rb") as part:
+        part.seek(body.start)
+        left = body.stop - body.start
+        while left and (piece := part.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
 
 
-def _needs_stage(path: Path) -> bool:
-    return format_of(path) == "parquet" or path.suffix == ".gz"
+def _copy(part: Part, file: IO[bytes]) -> None:
+    """Append a stretch of a part file without taking it through this process where the system can."""
+    with Path(part.path).open("rb") as source:
+        at, left, target = part.start, part.stop - part.start, file.tell()
+        while left and (done := os.sendfile(file.fileno(), source.fileno(), at, left)):
+            at, left, target = at + done, left - done, target + done
+    file.seek(target)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.staged") if _needs_stage(path) else partial_path(path)
+def _stream(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
 
 
-def _unwritable(path: Path, error: OSError) -> MicroflowError:
-    hint = "make room, then resume the job" if error.errno in _FULL else ""
+def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """Batches of Arrow streams, one after the other."""
+    size = os.fstat(file.fileno()).st_size
+    with pa.PythonFile(file, "r") as source:
+        while source.tell() < size:
+            yield from pa.ipc.open_stream(source)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that a name in a folder is on the disk; some file systems cannot."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _private(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
+
+
+def unwritable(path: Path | str, error: OSError) -> MicroflowError:
+    """The error that says which file the system refused, and why."""
+    hint = (
+        "make room, then resume the job or run it again"
+        if error.errno in _FULL
+        else "see that its folder is there and yours"
+    )
     return MicroflowError(f"{path} cannot be written: {error.strerror or type(error).__name__}", hint=hint)

@@ -56,7 +56,7 @@ class LocalBatchProcessor(Engine):
             with clock.pure():
                 anonymizer.freeze()
             spool.seek(0)
-            for laid in clock.reading(pick_up(batches_of(spool))):
+            for laid, _, _ in clock.reading(pick_up(batches_of(spool))):
                 yield from _released(anonymizer, laid, clock)
 
     def _screen_all(

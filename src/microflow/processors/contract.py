@@ -26,6 +26,9 @@ class ProcessingSpec:
     """The work, independent of the engine: what the columns mean, what is forbidden, how to anonymize.
 
     ``key`` is secret material for tokenization; it is left out of ``repr`` and of everything stored.
+
+    Raises:
+        SchemaError: the role of some column is undecided.
     """
 
     schema: DatasetSchema
@@ -33,6 +36,9 @@ class ProcessingSpec:
     method: MethodSettings
     microflow_rows: int = MICROFLOW_ROWS
     key: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.schema.require_decided()
 
 
 @dataclass(frozen=True, slots=True)

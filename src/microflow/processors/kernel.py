@@ -67,8 +67,8 @@ def _keep_freed_memory() -> None:
 class BatchKernel:
     """The whole pure phase for methods that release a microflow by itself."""
 
-    def __init__(self, spec: ProcessingSpec) -> None:
-        self._screening = Screening(spec)
+    def __init__(self, spec: ProcessingSpec, screening: Screening | None = None) -> None:
+        self._screening = screening or Screening(spec)
         self.anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
 
     def run(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
@@ -88,9 +88,12 @@ class BatchKernel:
         return Released(rows, np.concatenate(kept), screened.rows.num_rows), screened
 
 
-def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch) -> None:
-    """Run everything once on copies that are thrown away: lazy imports and first-use caches are not processing."""
-    kernel = BatchKernel(spec)
+def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | None = None) -> None:
+    """Run everything once on copies that are thrown away: lazy imports and first-use caches are not processing.
+
+    ``screening`` has no state and is warmed itself; compiling another one takes longer than a morsel.
+    """
+    kernel = BatchKernel(spec, screening)
     if isinstance(kernel.anonymizer, DatasetAnonymizer):
         kernel.anonymizer.observe(rows)
         kernel.anonymizer.freeze()

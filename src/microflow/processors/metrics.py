@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from microflow.processors.contract import Processed
+from microflow.processors.split_work import Effort
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
 
@@ -46,6 +48,7 @@ def metrics_document(
     method: Mapping[str, object],
     database_overhead: Mapping[str, object] | None = None,
     fault_tolerance: Mapping[str, object] | None = None,
+    efforts: Sequence[Effort] | None = None,
 ) -> dict[str, Any]:
     """What a run was and cost. Seconds, rows, bytes and shares (0 to 1, never per cent); ``None`` is "not measured".
 
@@ -58,6 +61,9 @@ def metrics_document(
         "job_id": job_id,
         "pipeline_type": pipeline_type,
         "method": dict(method),
+        "pre_processing_time": phases.pre_ns / _NS,
+        "pure_processing_time": phases.pure_ns / _NS,
+        "post_processing_time": phases.post_ns / _NS,
         "timing_separation": {
             "pre_processing": phases.pre_ns / _NS,
             "pure_processing": phases.pure_ns / _NS,
@@ -81,10 +87,10 @@ def metrics_document(
             "bytes_per_record": usage.bytes_per_record(rows_here),
         },
         "research_benefits": {
-            "database_io_overhead": None if database_overhead is None else dict(database_overhead),
-            "timing_contamination": _contamination(clock),
+            "database_io_overhead": dict(database_overhead or {"value": 0.0, "low": 0.0, "high": 0.0, "commits": 0}),
+            "timing_contamination": _contamination(clock, efforts),
             "memory_bounds": max(counts.batch_rows, default=0),
-            "fault_tolerance": None if fault_tolerance is None else dict(fault_tolerance),
+            "fault_tolerance": dict(fault_tolerance or {"checkpoints": 0}),
         },
     }
 
@@ -93,8 +99,30 @@ def _rate(rows: int, ns: int) -> float | None:
     return rows / ns * _NS if ns else None
 
 
-def _contamination(clock: PhaseClock) -> dict[str, object] | None:
+def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[str, object] | None:
+    """The evidence of every guard, added up; ``is_pure`` is ``None`` where it does not show that the run was pure.
+
+    With workers, the last answer of each holds all it ever saw; spans of this process (merging counts) count too.
+    """
     if clock.guard is None:
         return None
-    evidence = clock.guard.evidence
-    return {**asdict(evidence), "is_pure": evidence.is_pure}
+    found = [asdict(clock.guard.evidence)]
+    missing = False
+    if efforts is not None:
+        latest = {effort.worker: effort.evidence for effort in efforts}
+        missing = None in latest.values()
+        found += [one for one in latest.values() if one is not None]
+    total = _added(found)
+    calls = ("refused", "read_calls", "write_calls", "helper_calls", "helper_events")
+    touched = sum(cast("int", total[name]) for name in calls)
+    shown = not missing and total["spans"]
+    return {**total, "is_pure": False if touched else True if shown else None}
+
+
+def _added(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {"kernel_counters": all(one["kernel_counters"] for one in found)}
+    threads: Counter[str] = Counter()
+    for one in found:
+        threads.update(one["by_thread"])
+    names = [name for name in found[0] if name not in {"kernel_counters", "by_thread"}]
+    return {**total, **{name: sum(one[name] for one in found) for name in names}, "by_thread": dict(threads)}

@@ -94,19 +94,21 @@ class Laid:
     pure_ns: int
 
 
-def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid) -> None:
-    """Append one screened morsel."""
+def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid, refused: int = 0, text: bytes = b"") -> None:
+    """Append one screened morsel, and what says which rows before its last were refused."""
     screened = laid.screened
     books = _books(laid.places, laid.pure_ns, kept=screened.kept) | _findings(screened.findings)
+    books |= {"refused": str(refused).encode(), "quarantine": text}
     writer.write_batch(screened.rows, custom_metadata=books)
 
 
-def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[Laid]:
+def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[tuple[Laid, int, bytes]]:
     """What `lay` appended, in order: ``batches`` are those of a spool or of a parcel."""
     for rows, books in batches:
         places, pure_ns = _places(books)
         found = _found(books, sum(place.rows_in for place in places))
-        yield Laid(places, Screened(rows, _integers(books, b"kept"), found), pure_ns)
+        laid = Laid(places, Screened(rows, _integers(books, b"kept"), found), pure_ns)
+        yield laid, int(books[b"refused"]), books[b"quarantine"]
 
 
 def put(writer: pa.ipc.RecordBatchStreamWriter, result: Processed, worker: str) -> None:

@@ -80,7 +80,7 @@ def anonymize_parcels(anonymizer: DatasetAnonymizer, job: Path) -> Work:
     def work(parcel: int) -> None:
         frozen = _loaded(packed)
         with written(job / RESULTS, parcel, frozen.output_schema) as writer:
-            for laid in pick_up(read(job / SCREENED, parcel)):
+            for laid, _, _ in pick_up(read(job / SCREENED, parcel)):
                 started = _now()
                 released = frozen.anonymize(laid.screened.rows)
                 spent = _now() - started + laid.pure_ns

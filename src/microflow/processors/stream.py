@@ -14,6 +14,7 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
+from microflow.errors import InputError
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
@@ -77,11 +78,22 @@ class StormStreamProcessor(Engine):
         Raises:
             MicroflowError: the method cannot release a record by itself.
         """
+        self._refuse_unknown(record)
         typed, anonymize = coerce(record, self._spec.schema), self._bolt(self._spec.method.method)
         started = _now()
         released = anonymize(self._compliance(0, typed)).record
         elapsed = _now() - started
         return {**(released or dict.fromkeys(typed)), "pure_processing_time": elapsed / 1e9}
+
+    def _refuse_unknown(self, record: dict[str, Any]) -> None:
+        """See that every field is described, where the schema does not say that others are dropped or pass."""
+        schema = self._spec.schema
+        unknown = [name for name in record if name not in schema.names]
+        if unknown and schema.others == "refuse":
+            raise InputError(
+                f"the schema does not describe: {', '.join(name[:80] for name in unknown)}",
+                hint="describe the fields, or set others: drop",
+            )
 
     def check_compliance_realtime(self, record: dict[str, Any]) -> list[Violation]:
         """The violations of one record."""

@@ -9,6 +9,9 @@ from microflow.errors import StoreError
 
 __all__ = ["driver_dsn", "engine_url", "without_password"]
 
+#: Parameters of an address that are secret (libpq's names).
+_SECRETS = {"password", "sslpassword", "oauth_client_secret"}
+
 
 def engine_url(url: str) -> URL:
     """The address for SQLAlchemy, with the driver we ship; everything else (TLS settings too) is passed through.
@@ -21,7 +24,7 @@ def engine_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         # The text itself stays out of the message: it may hold a password.
         raise StoreError("DATABASE_URL cannot be read", hint="write postgresql://user@host:5432/database") from None
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
@@ -43,5 +46,9 @@ def without_password(url: str) -> str:
 
     >>> without_password("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
+    >>> without_password("postgresql://host/db?user=me&password=secret")
+    'postgresql://host/db?password=hidden&user=me'
     """
-    return engine_url(url).set(drivername="postgresql").render_as_string(hide_password=True)
+    shown = engine_url(url).set(drivername="postgresql")
+    hidden = {name: "hidden" for name in shown.query if name.lower() in _SECRETS}
+    return shown.update_query_dict(hidden).render_as_string(hide_password=True)

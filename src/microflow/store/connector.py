@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -92,6 +93,24 @@ class PostgreSQLConnector:
                 return work(cursor)
 
         return self._persist(attempt, doing)
+
+    @contextmanager
+    def get_cursor(self) -> Iterator[Cursor]:
+        """A cursor in a transaction of its own: committed when the block is left, rolled back by an error.
+
+        A connection lost in between is not made again, because what the block did cannot be repeated: use
+        `transaction` where it must survive that.
+
+        Raises:
+            StoreError: PostgreSQL refused, or was lost. Never holds a value of a row.
+        """
+        refuse_if_pure("a database call")
+        connection = self._connection or self._persist(self._connect, "connecting")
+        try:
+            with connection, connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise describe(error, "working") from error
 
     def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one parameterised statement."""

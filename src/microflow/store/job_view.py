@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.models import JobStatus
+from microflow.store.progress import JobStatus
 
 __all__ = ["INTERRUPTED", "JobView", "job_views"]
 
@@ -43,6 +43,7 @@ class JobView:
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+    output_sha256: str | None
 
 
 _COLUMNS = ", ".join(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -16,9 +15,9 @@ from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store.bulk import copy_table, document, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.job_view import JobView, job_views
-from microflow.store.models import JobStatus
+from microflow.store.progress import CommitGroup, JobStatus, Progress
 
-__all__ = ["CommitGroup", "JobStore", "Progress"]
+__all__ = ["JobStore"]
 
 #: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
 LOCK_SECONDS = 5.0
@@ -26,48 +25,12 @@ LOCK_POLL_SECONDS = 0.05
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job has come: everything before ``microflows`` is committed. Totals since its beginning."""
-
-    microflows: int = 0
-    rows_read: int = 0
-    rows_released: int = 0
-    rows_suppressed: int = 0
-    violations: int = 0
-    output_bytes: int = 0
-
-    def after(self, *, rows_in: int, released: int, suppressed: int, violations: int) -> Progress:
-        """The totals with one more microflow."""
-        return replace(
-            self,
-            microflows=self.microflows + 1,
-            rows_read=self.rows_read + rows_in,
-            rows_released=self.rows_released + released,
-            rows_suppressed=self.rows_suppressed + suppressed,
-            violations=self.violations + violations,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CommitGroup:
-    """Microflows that are committed in one transaction, as columns of the tables of the same names.
-
-    ``progress`` counts everything up to and including this group.
-    """
-
-    checkpoints: pa.Table
-    data_records: pa.Table
-    violations: pa.Table
-    original_records: pa.Table | None
-    progress: Progress
-
-
 class JobStore:
     """The jobs of one database. A process that works on a job holds its lock; see `lock`."""
 
     def __init__(self, connector: PostgreSQLConnector) -> None:
         self._connector = connector
+        self._fence: int | None = None
 
     def create(
         self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str, input_sha256: str
@@ -102,11 +65,14 @@ class JobStore:
         """The newest jobs, newest first."""
         return job_views(self._connector, "ORDER BY created_at DESC LIMIT %s", limit)
 
-    def lock(self, job_id: str) -> None:
-        """Take the job for this process until its connection closes, and again after each reconnection.
+    def lock(self, job_id: str) -> int:
+        """Take the job for this process; returns its fence, the number of this attempt.
+
+        A connection that was lost and made again takes the lock again only while nobody else has had the job: the fence
+        is checked then, in every commit, and before the output is put in place.
 
         Raises:
-            JobConflictError: another process is working on it.
+            JobConflictError: another process is working on it, or has taken it since.
         """
         key = lock_key(job_id)
 
@@ -115,75 +81,121 @@ class JobStore:
             while True:
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", (key,))
                 if cursor.fetchone() == (True,):
-                    return
+                    break
                 if time.monotonic() > deadline:
                     raise JobConflictError(
                         f"another process is working on job {job_id}", hint=f"see microflow job {job_id}"
                     )
                 time.sleep(LOCK_POLL_SECONDS)
+            if self._fence is not None:
+                self._check_fence(cursor, job_id)
 
+        self._fence = None
         self._connector.transaction(acquire, doing="locking a job")
+        raised = self._connector.query("UPDATE jobs SET fence = fence + 1 WHERE id = %s RETURNING fence", (job_id,))
+        if not raised:
+            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+        self._fence = int(raised[0][0])
         self._connector.on_connect = acquire
+        return self._fence
+
+    def _check_fence(self, cursor: Cursor, job_id: str) -> None:
+        """Hold the job's row until the transaction ends, and see that the job is still ours (`lock`)."""
+        cursor.execute("SELECT fence FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
+        if cursor.fetchone() != (self._fence,):
+            raise JobConflictError(
+                f"another process has taken job {job_id} since", hint="what this one did since then is dropped"
+            )
 
     def unlock(self, job_id: str) -> None:
         """Give the job back while the connection stays open."""
         self._connector.on_connect = None
         self._connector.query("SELECT pg_advisory_unlock(%s)", (lock_key(job_id),))
 
-    def progress(self, job_id: str) -> Progress:
-        """What has been committed; call it while holding the lock.
+    def progress(self, job_id: str) -> tuple[Progress, dict[str, Any]]:
+        """What has been committed, and where the job's files were then; call it while holding the lock.
 
         Raises:
             CheckpointError: microflows are missing between the first and the last committed one.
         """
-        ((count, last, *totals),) = self._connector.query(
+        ((count, last, read, released, suppressed, violations),) = self._connector.query(
             "SELECT count(*), coalesce(max(microflow) + 1, 0), coalesce(sum(rows_in), 0)::bigint,"
             " coalesce(sum(released), 0)::bigint, coalesce(sum(suppressed), 0)::bigint,"
-            " coalesce(sum(violations), 0)::bigint, coalesce(max(output_bytes), 0)"
-            " FROM checkpoints WHERE job_id = %s",
+            " coalesce(sum(violations), 0)::bigint FROM checkpoints WHERE job_id = %s",
             (job_id,),
         )
         if count != last:
             raise CheckpointError(f"job {job_id} lacks {last - count} of its first {last} checkpoints")
-        return Progress(last, *totals)
+        ((settled, quarantined),) = self._connector.query(
+            "SELECT settled, rows_quarantined FROM jobs WHERE id = %s", (job_id,)
+        )
+        return Progress(last, read, released, suppressed, violations, quarantined), settled or {}
 
     def commit(self, job_id: str, group: CommitGroup) -> bool:
         """Store rows, violations, checkpoints and progress together; true if somebody asked to cancel the job.
 
         A group is stored once, whatever happens to the connection meanwhile: a second time would break the key
         (job, microflow).
+
+        Raises:
+            JobConflictError: another process has taken the job since.
         """
         progress = group.progress
 
         def store(cursor: Cursor) -> bool:
-            copy_table(cursor, "checkpoints", group.checkpoints)
-            for name in ("data_records", "violations", "original_records"):
-                table: pa.Table | None = getattr(group, name)
-                if table is not None and table.num_rows:
+            self._check_fence(cursor, job_id)
+            for name, table in group.tables.items():
+                if name == "checkpoints":
+                    copy_table(cursor, name, table)
+                elif table.num_rows:
                     ids = pa.array(reserve_ids(cursor, name, len(table)))
                     copy_table(cursor, name, table.append_column("id", ids))
             cursor.execute(
                 "UPDATE jobs SET microflows = %s, rows_read = %s, rows_released = %s, rows_suppressed = %s,"
-                " violations = %s, updated_at = now() WHERE id = %s RETURNING cancel_requested",
+                " violations = %s, rows_quarantined = %s, settled = %s, updated_at = now() WHERE id = %s"
+                " RETURNING cancel_requested",
                 (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
-                 progress.violations, job_id),
+                 progress.violations, progress.rows_quarantined, document(group.settled), job_id),
             )  # fmt: skip
             return cursor.fetchone() == (True,)
 
         def stored(cursor: Cursor) -> bool:
-            last = progress.microflows - 1
-            cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
-            return cursor.fetchone() is not None
+            if "checkpoints" in group.tables:
+                last = progress.microflows - 1
+                cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
+                return cursor.fetchone() is not None
+            cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (document(group.settled), job_id))
+            return cursor.fetchone() == (True,)
 
         return bool(self._connector.transaction(store, doing="committing microflows", done=stored))
+
+    def put_in_place(self, job_id: str, put: Callable[[], None]) -> None:
+        """Call ``put`` while the job's row is held and the job is still ours.
+
+        Raises:
+            JobConflictError: another process has taken the job since.
+        """
+        is_put = False
+
+        def work(cursor: Cursor) -> None:
+            nonlocal is_put
+            self._check_fence(cursor, job_id)
+            put()
+            is_put = True
+
+        self._connector.transaction(work, doing="putting the output in place", done=lambda _: is_put)
 
     def start(self, job_id: str) -> None:
         """The job runs (again)."""
         self._set(job_id, "status = %s, error = NULL, cancel_requested = false, finished_at = NULL", JobStatus.RUNNING)
 
-    def finishing(self, job_id: str, *, rows_quarantined: int) -> None:
+    def finishing(self, job_id: str, *, rows_quarantined: int, sha256: str) -> None:
         """Every row has been dealt with and committed; what remains is to put the output in its place."""
-        self._set(job_id, "total_rows = rows_read + %s, rows_quarantined = %s", rows_quarantined, rows_quarantined)
+        self._set(
+            job_id,
+            "total_rows = rows_read + %s, rows_quarantined = %s, output_sha256 = %s",
+            rows_quarantined, rows_quarantined, sha256,
+        )  # fmt: skip
 
     def complete(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         """The job is done: its output is in place."""
@@ -204,6 +216,8 @@ class JobStore:
 
     def _set(self, job_id: str, assignments: str, *values: object) -> None:
         def update(cursor: Cursor) -> None:
+            if self._fence is not None:
+                self._check_fence(cursor, job_id)
             statement = f"UPDATE jobs SET {assignments}, updated_at = now() WHERE id = %s"  # noqa: S608 - ours
             cursor.execute(statement, (*values, job_id))
 

@@ -8,7 +8,6 @@ job was started with ``store_records`` set to ``processed`` or ``original``.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -26,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from microflow.store.progress import JobStatus
 
 __all__ = [
     "Base",
@@ -45,16 +46,6 @@ __all__ = [
 
 #: Tables that are loaded in bulk hand out identities by blocks of this many: one call for a block instead of for a row.
 ID_BLOCK = 1_000
-
-
-class JobStatus(StrEnum):
-    """The states of a job; `Job.status` holds the value."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 class Base(DeclarativeBase):
@@ -144,10 +135,15 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
+    #: The number of the attempt that may write: whoever takes the job raises it, and every commit checks it.
+    fence: Mapped[int] = mapped_column(server_default="0")
+    #: Lengths and SHA-256 of the job's files at its last commit, and the split it had come to.
+    settled: Mapped[dict[str, Any] | None]
+    output_sha256: Mapped[str | None]
 
 
 class Checkpoint(Base):
-    """One committed microflow. ``output_bytes`` is the length of the output once its commit group was on disk."""
+    """One committed microflow."""
 
     __tablename__ = "checkpoints"
 
@@ -159,7 +155,6 @@ class Checkpoint(Base):
     suppressed: Mapped[int] = mapped_column(Integer)
     violations: Mapped[int] = mapped_column(Integer)
     pure_ns: Mapped[int]
-    output_bytes: Mapped[int]
     committed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from microflow.errors import SetupError
-from microflow.settings import Settings
+from microflow.settings import Settings, child_environment
 
 __all__ = ["SYSTEM_USER", "Place"]
 
@@ -62,17 +62,20 @@ class Place:
         """The address of one of the server's databases, whether it runs or not."""
         return f"postgresql://{SYSTEM_USER}@/{database}?host={self.data}"
 
-    def run(self, name: str, *arguments: str, check: bool = True) -> None:
-        """Run one of PostgreSQL's programs to its end.
+    def run(self, name: str, *arguments: str, check: bool = True, inherit: tuple[int, ...] = ()) -> None:
+        """Run one of PostgreSQL's programs to its end; the server it may leave running keeps the files ``inherit``.
+
+        It learns nothing of our environment but what it needs: SQL can read a server's environment.
 
         Raises:
             SetupError: the wheel is missing or, with ``check``, the program failed; the message is its last line.
         """
         command = [str(self._programs() / name), *arguments]
         user = {} if self.user is None else {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        options = {**user, "env": child_environment(), "pass_fds": inherit}
         # A started server inherits the output: a pipe would never end, a file does not care.
         with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False, **user)  # type: ignore[call-overload]
+            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False, **options)  # type: ignore[call-overload]
             if check and done.returncode != 0:
                 output.seek(0)
                 reason = (output.read().strip().splitlines() or ["no output"])[-1]

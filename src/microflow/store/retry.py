@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import psycopg2
 
 from microflow.errors import StoreError
+from microflow.settings import Retries
 
 __all__ = ["Retries", "describe", "is_worth_retrying"]
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """Pauses in seconds before each further attempt; ``sleep`` is injected by tests.
-
-    The default waits about half a minute in all: a server that was killed has recovered by then.
-    """
-
-    pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 15)
-    sleep: Callable[[float], None] = field(default=time.sleep)
 
 
 def is_worth_retrying(error: psycopg2.Error) -> bool:

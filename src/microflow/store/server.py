@@ -3,6 +3,10 @@
 One server belongs to one data folder (`microflow.store.place`); whoever calls `ensure_server` first makes it, everybody
 else finds it. It listens on a socket inside its folder only (mode 0700), so that no password is needed. It outlives its
 clients, killed ones included; `stop_server` (``make db-stop``) ends it.
+
+No second server ever runs on a folder, whoever sees it: every process of a server holds a lock on the folder's
+``running`` file, which also speaks across containers that cannot see each other's process identifiers. On a network
+file system, where a lock of a machine that has gone may have gone with it, nothing is decided: a person is asked.
 """
 
 from __future__ import annotations
@@ -12,22 +16,27 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import psycopg2
 from sqlalchemy.engine import make_url
 
 from microflow.errors import SetupError, StoreError
 from microflow.store.addresses import driver_dsn
+from microflow.store.occupancy import is_running, remove_stale_pid, running_lock
 from microflow.store.place import SYSTEM_USER, Place
 
 __all__ = ["create_database", "drop_database", "ensure_server", "server_url", "stop_server"]
 
 START_SECONDS = 60
+_POLL_SECONDS = 0.05
 #: Room for the unfinished COPY of a large job, and for every test worker; the rest is PostgreSQL's own default.
 OPTIONS = {"listen_addresses": "''", "max_connections": "64", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+#: No value of a row gets into the server's log: neither statements nor the context of a COPY that was cut, nor errors,
+#: which quote what could not be converted; the client is told of those, and keeps the values to itself.
+OPTIONS |= {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
+OPTIONS |= {"log_min_messages": "fatal"}
 DATABASE = "microflow"
 
 
@@ -61,7 +70,7 @@ def stop_server(folder: Path | None = None) -> bool:
     if not place.data.exists():
         return False
     with _only_one(place):
-        if _postmaster(place) is None:
+        if not is_running(place.folder):
             return False
         place.run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(place.data))
     return True
@@ -132,14 +141,20 @@ def _start(place: Place) -> None:
     """Start and wait until it answers; children of a killed server may hold its memory for a moment longer."""
     options = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
     options += f" -c unix_socket_directories={place.data}"
+    log = str(place.data / "server.log")
     deadline = time.monotonic() + START_SECONDS
     while not _answers(place):
-        if _postmaster(place) is None:
-            (place.data / "postmaster.pid").unlink(missing_ok=True)
+        with suppress(BlockingIOError), running_lock(place.folder) as lock:
+            remove_stale_pid(place)
+            place.run(
+                "pg_ctl", "start", "-w", "-D", str(place.data), "-l", log, "-o", options, check=False, inherit=(lock,)
+            )
         if time.monotonic() > deadline:
-            raise SetupError("the embedded PostgreSQL does not start", hint=f"its log is {place.data / 'server.log'}")
-        log = str(place.data / "server.log")
-        place.run("pg_ctl", "start", "-w", "-D", str(place.data), "-l", log, "-o", options, check=False)
+            raise SetupError(
+                "the embedded PostgreSQL does not start",
+                hint=f"a server of another container or machine may hold {place.folder}; its log is {log}",
+            )
+        time.sleep(_POLL_SECONDS)
     _create_own_database(place)
 
 
@@ -150,13 +165,3 @@ def _create_own_database(place: Place) -> None:
     connection.close()
     if missing:
         create_database(place.url("postgres"), DATABASE)
-
-
-def _postmaster(place: Place) -> psutil.Process | None:
-    """The running server. A process identifier may have been given to somebody else since."""
-    try:
-        lines = (place.data / "postmaster.pid").read_text().splitlines()
-        process = psutil.Process(int(lines[0]))
-        return process if process.name() == "postgres" else None
-    except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
-        return None

@@ -43,8 +43,8 @@ class Phase(StrEnum):
 class PhaseReport:
     """Nanoseconds by phase. ``residual_ns`` is wall time that no phase claims: it is published, never hidden.
 
-    ``pure_ns`` is work: the sum over all workers. ``overlap_ns`` is how much of it ran beside the busiest worker, so
-    that ``pre + (pure - overlap) + post + residual = wall`` exactly; with one worker it is 0. ``paused_ns`` was taken
+    Phases are work: sums over all workers. ``overlap_ns`` is how much of it ran beside other work, so that
+    ``pre + pure + post - overlap + residual = wall`` exactly; with one worker it is 0. ``paused_ns`` was taken
     out of ``wall_ns``.
     """
 
@@ -58,7 +58,7 @@ class PhaseReport:
     @property
     def residual_ns(self) -> int:
         """Wall time outside the three phases."""
-        return self.wall_ns - self.pre_ns - (self.pure_ns - self.overlap_ns) - self.post_ns
+        return self.wall_ns - (self.pre_ns + self.pure_ns + self.post_ns - self.overlap_ns)
 
     @property
     def residual_share(self) -> float:
@@ -142,6 +142,8 @@ class PhaseClock:
         self._pure = Span(self, Phase.PURE, self._lengths, guard)
         self._post = Span(self, Phase.POST)
         self._pause = Span(self, "a pause")
+        self._waiting = Span(self, "waiting for workers")
+        self._work = [0, 0, 0]  # nanoseconds of the workers' phases
         self._started = _now()
 
     def pre(self) -> Span:
@@ -184,10 +186,21 @@ class PhaseClock:
         self._lengths.append(ns)
         self._workers[worker] = self._workers.get(worker, 0) + ns
 
+    def waiting(self) -> Span:
+        """Time in which this process only waits for what workers do: their phases fill it."""
+        return self._waiting
+
+    def add_work(self, pre_ns: int, pure: Iterable[int], post_ns: int) -> None:
+        """Add what a worker process measured with a clock of its own, while this one was `waiting` or busy itself."""
+        before = len(self._lengths)
+        self._lengths.extend(pure)
+        spent = sum(self._lengths[before:])
+        self._work = [total + ns for total, ns in zip(self._work, (pre_ns, spent, post_ns), strict=True)]
+
     @property
     def pure_ns(self) -> int:
         """Nanoseconds of pure processing so far, over all workers."""
-        return self._pure.total_ns + sum(self._workers.values())
+        return self._pure.total_ns + sum(self._workers.values()) + self._work[1]
 
     @property
     def pure_spans(self) -> array[int]:
@@ -198,10 +211,13 @@ class PhaseClock:
         """The totals up to now."""
         wall = _now() - self._started - self._pause.total_ns
         side_by_side = sum(self._workers.values()) - max(self._workers.values(), default=0)
+        # Of what workers did, no more than this process waited for lies outside of its own phases.
+        work = sum(self._work)
+        side_by_side += work - min(work, self._waiting.total_ns)
         return PhaseReport(
-            pre_ns=self._pre.total_ns,
+            pre_ns=self._pre.total_ns + self._work[0],
             pure_ns=self.pure_ns,
-            post_ns=self._post.total_ns,
+            post_ns=self._post.total_ns + self._work[2],
             wall_ns=wall,
             overlap_ns=side_by_side,
             paused_ns=self._pause.total_ns,

@@ -1,0 +1,235 @@
+"""Describes a file: a schema that `microflow run` takes as it is, with the reason for each word of it.
+
+What is taken from the data and must not be (bounds and categories of differential privacy are public knowledge) is
+marked; what cannot be known is left undecided, and then a job does not start. No value of the file is shown unless
+examples are asked for: categories are listed where each occurs in many rows, and bounds are rounded outward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from microflow.advise.profile import ColumnProfile, FileProfile, profile_file
+from microflow.advise.roles import Judgement, judge
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
+
+__all__ = ["Description", "QuasiIdentifierSet", "describe", "describe_together"]
+
+#: A category is listed where so many rows have it: none of them is then one person's value.
+MIN_CATEGORY_ROWS = 5
+_MOST_CATEGORIES = 40
+#: Quasi-identifiers combined with each other: all sets of up to three of the most distinct.
+_MOST_QUASI_IDENTIFIERS, _LARGEST_SET, _MOST_SETS = 7, 3, 8
+_JOINED = 0.9
+_OLDEST = 120
+_SEXES = frozenset({"F", "M", "X", "U", "Female", "Male", "female", "male", "f", "m", "Other", "Unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class QuasiIdentifierSet:
+    """Columns, and how many rows are the only ones with their values of these columns."""
+
+    columns: tuple[str, ...]
+    singled_out: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """A described file: the schema, and why each column is what it is."""
+
+    schema: DatasetSchema
+    judgements: dict[str, Judgement]
+    profile: FileProfile
+    from_data: frozenset[str]
+    """Columns whose bounds or categories were taken from the data."""
+    sets: tuple[QuasiIdentifierSet, ...]
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The columns that a person has to decide about."""
+        return tuple(column.name for column in self.schema.with_role(Role.UNDECIDED))
+
+
+def describe(path: Path) -> Description:
+    """Describe one file; see `describe_together`."""
+    return describe_together([path])[0]
+
+
+def describe_together(paths: Sequence[Path]) -> list[Description]:
+    """Describe files that may be tables of one database: keys that join them share a token domain.
+
+    Args:
+        paths: Files of any format that `microflow run` reads.
+
+    Returns:
+        A description for each, in order.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    profiles = [profile_file(path) for path in paths]
+    domains = _domains(profiles) if len(profiles) > 1 else {}
+    return [_described(profile, domains) for profile in profiles]
+
+
+def _described(profile: FileProfile, domains: dict[tuple[Path, str], str]) -> Description:
+    judgements = _with_dates(_with_person(profile, _judgements(profile)))
+    columns, from_data = [], set[str]()
+    for found in profile.columns:
+        column, is_from_data = _column(found, judgements[found.name])
+        columns.append(replace(column, token_domain=domains.get((profile.path, found.name))))
+        if is_from_data:
+            from_data.add(found.name)
+    schema = DatasetSchema(
+        name=profile.path.name.split(".")[0] or "described",
+        columns=tuple(columns),
+        policy="combined",
+        source=profile.source,
+    )
+    return Description(schema, judgements, profile, frozenset(from_data), _quasi_identifier_sets(profile, schema))
+
+
+def _judgements(profile: FileProfile) -> dict[str, Judgement]:
+    return {column.name: judge(column, is_named=profile.source.header) for column in profile.columns}
+
+
+def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict[str, Judgement]:
+    """The key of persons that stands in several rows gets the role person: k then counts persons."""
+    keys = [
+        column
+        for column in profile.columns
+        if judgements[column.name].role is Role.IDENTIFIER
+        and judgements[column.name].reason.endswith("names a person")
+        and 1 < column.distinct < column.present
+    ]
+    if not keys:
+        return judgements
+    person = max(keys, key=lambda column: (column.missing == 0, column.distinct))
+    rows = person.present / person.distinct
+    found = replace(
+        judgements[person.name],
+        role=Role.PERSON,
+        reason=f"its name says that it names a person, with {rows:.1f} rows each",
+    )
+    return {**judgements, person.name: found}
+
+
+def _with_dates(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
+    """Dates of events are what an attacker may know, where the file holds nothing else of that kind."""
+    if any(one.role in {Role.QUASI_IDENTIFIER, Role.UNDECIDED} for one in judgements.values()):
+        return judgements
+    reason = "dates of events, which others may know; a policy shortens them"
+    return {
+        name: replace(one, role=Role.QUASI_IDENTIFIER, reason=reason)
+        if one.kind == "date" and one.role is Role.ATTRIBUTE
+        else one
+        for name, one in judgements.items()
+    }
+
+
+def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]:
+    """The column as the schema holds it, and whether a bound or category was taken from the data."""
+    dtype = judgement.dtype or profile.dtype
+    if judgement.role is Role.UNDECIDED and profile.is_ambiguous:
+        dtype = Dtype.STRING
+    column = Column(
+        profile.name,
+        judgement.role,
+        dtype,
+        judgement.kind,
+        required=judgement.role is Role.RECORD_ID,
+        format=profile.format if dtype is profile.dtype and dtype is not Dtype.STRING else None,
+    )
+    if judgement.kind == "zip":
+        return replace(column, hierarchy=Hierarchy(prefix=(5, 3, 2, 1, 0))), False
+    if judgement.role not in {Role.QUASI_IDENTIFIER, Role.SENSITIVE}:
+        return column, False
+    if judgement.kind == "age":
+        return replace(column, low=0, high=_OLDEST), False
+    if judgement.kind in {"latitude", "longitude"}:
+        largest = 90 if judgement.kind == "latitude" else 180
+        return replace(column, low=-largest, high=largest), False
+    if column.is_numeric and profile.low is not None and profile.high is not None and column.format is None:
+        low, high = _outward(profile.low, profile.high)
+        whole = column.dtype is Dtype.INTEGER
+        return replace(column, low=int(low) if whole else low, high=int(high) if whole else high), True
+    categories = _categories(profile) if dtype is Dtype.STRING and judgement.kind is None else ()
+    return replace(column, categories=categories), bool(categories)
+
+
+def _outward(low: float, high: float) -> tuple[float, float]:
+    """Bounds rounded outward to two digits of their distance, so that they are nobody's value.
+
+    >>> _outward(17, 88), _outward(0, 98765)
+    ((10.0, 90.0), (0.0, 99000.0))
+    """
+    width = max(high - low, abs(high), abs(low)) or 1.0
+    step = 10.0 ** (math.floor(math.log10(width)) - (1 if width > 100 else 0))  # noqa: PLR2004
+    first, last = math.floor(low / step) * step, math.ceil(high / step) * step
+    return (first, last) if first < last else (first, first + step)
+
+
+def _categories(profile: ColumnProfile) -> tuple[str, ...]:
+    counts = profile.counts
+    if counts is None or not 1 < len(counts) <= _MOST_CATEGORIES:
+        return ()
+    if min(counts.values()) < MIN_CATEGORY_ROWS and not set(counts) <= _SEXES:
+        return ()
+    return tuple(sorted(counts))
+
+
+def _quasi_identifier_sets(profile: FileProfile, schema: DatasetSchema) -> tuple[QuasiIdentifierSet, ...]:
+    """Sets of up to three quasi-identifiers by the rows they single out, and all of them together first."""
+    names = {column.name for column in schema.quasi_identifiers}
+    found = [column for column in profile.columns if column.name in names and column.distinct > 1]
+    if not found:
+        return ()
+    chosen = sorted(found, key=lambda column: -column.distinct)[:_MOST_QUASI_IDENTIFIERS]
+    codes = {column.name: column.hashes for column in found}
+    sets = [
+        QuasiIdentifierSet(tuple(column.name for column in some), _singled_out([codes[c.name] for c in some]))
+        for size in range(1, _LARGEST_SET + 1)
+        for some in combinations(chosen, size)
+    ]
+    sets.sort(key=lambda one: (-one.singled_out, len(one.columns)))
+    whole = QuasiIdentifierSet(
+        tuple(column.name for column in found), _singled_out([codes[column.name] for column in found])
+    )
+    rest = [one for one in sets if len(one.columns) < len(found)]
+    return (whole, *rest[:_MOST_SETS])
+
+
+def _singled_out(columns: list[npt.NDArray[np.uint64]]) -> int:
+    """Rows that nobody shares all these values with."""
+    combined = np.zeros(len(columns[0]), np.uint64)
+    for codes in columns:
+        combined = combined * np.uint64(0x9E3779B97F4A7C15) + codes + np.uint64(1)
+        combined ^= combined >> np.uint64(29)
+    return int(pl.Series(combined).is_unique().sum())
+
+
+def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[Path, str], str]:
+    """Token domains of the keys that join files: nine in ten of a column's values occur in another file's key."""
+    keys = [
+        (profile.path, column)
+        for profile in profiles
+        for column in profile.columns
+        if column.distinct > 1 and judge(column).role is Role.IDENTIFIER and judge(column).kind == "unique_id"
+    ]
+    values = [pl.Series(column.hashes).unique().to_numpy() for _, column in keys]
+    domains: dict[tuple[Path, str], str] = {}
+    for (path, column), own in zip(keys, values, strict=True):
+        for (other, key), theirs in zip(keys, values, strict=True):
+            joins = path != other and np.isin(own, theirs).mean() >= _JOINED and len(theirs) >= len(own)
+            if joins and key.is_unique:
+                name = domains.setdefault((other, key.name), f"{other.name.split('.')[0]}_{key.name}".lower())
+                domains[path, column.name] = name
+    return domains

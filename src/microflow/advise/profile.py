@@ -1,0 +1,289 @@
+"""What each column of a file holds, in one streaming pass: types and formats, distinct values, missing spellings.
+
+Candidates for a type are struck out block by block; a type that is left holds for every value of the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from microflow.advise.dialect import find_dialect
+from microflow.errors import InputError
+from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest.block import numbered
+from microflow.ingest.columns import column_names
+from microflow.ingest.places import format_of
+from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
+
+__all__ = ["ColumnProfile", "FileProfile", "profile_file", "text_blocks"]
+
+#: Microflows looked at together: a look costs something before its first row.
+_TOGETHER = 20
+#: Rows whose values are remembered (as hashes) to count distinct ones and those singled out.
+MOST_ROWS = 5_000_000
+_EXAMPLES = 1_000
+#: Spellings of nothing, and those that are nothing only in a column of numbers or dates.
+_MISSING = ("\\N", "NULL", "null", "NaN", "nan", "N/A", "n/a", "#N/A", "<NA>", "?")
+_MISSING_AMONG_NUMBERS = ("NA", "-", "--", ".", "None", "none", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A way to write a type: ``pattern`` matches such a value as a whole."""
+
+    dtype: Dtype
+    format: str | None
+    pattern: str
+
+
+def _dated(written: str, dtype: Dtype) -> _Candidate:
+    """A date format as a pattern that knows how many months and days there are."""
+    parts = {
+        "YYYY": "(?:1[6-9]|20|21)[0-9]{2}", "MMM": "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)",
+        "MM": "(?:0[1-9]|1[0-2])", "M": "(?:0?[1-9]|1[0-2])", "DD": "(?:0[1-9]|[12][0-9]|3[01])",
+        "D": "(?:0?[1-9]|[12][0-9]|3[01])", "HH": "(?:[01][0-9]|2[0-3])", "H": "(?:[01]?[0-9]|2[0-3])",
+        "hh": "(?:0[1-9]|1[0-2])", "h": "(?:0?[1-9]|1[0-2])", "mm": "[0-5][0-9]", "ss": "[0-5][0-9]", "S": "[0-9]{1,9}",
+        "a": "(?:AM|PM)", "Z": "(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2})", "T": "T",
+    }  # fmt: skip
+    tokens = re.findall("|".join(sorted(parts, key=len, reverse=True)) + "|.", written)
+    pattern = "".join(parts.get(token, re.escape(token)) for token in tokens)
+    return _Candidate(dtype, written, f"(?i)^{pattern}$")
+
+
+_ISO_DAY = "(?:1[6-9]|20|21)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_ISO_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+_DAYS = (
+    "MM/DD/YYYY", "DD/MM/YYYY", "M/D/YYYY", "D/M/YYYY", "YYYY/MM/DD", "DD.MM.YYYY", "D.M.YYYY", "DD-MM-YYYY",
+    "MM-DD-YYYY", "DD-MMM-YYYY", "D MMM YYYY", "DD MMM YYYY", "MMM D, YYYY", "YYYYMMDD",
+)  # fmt: skip
+_CLOCKS = ("HH:mm:ss", "HH:mm", "H:mm", "hh:mm:ss a", "h:mm:ss a", "hh:mm a", "h:mm a")
+#: In the order of preference where several are left; a plain form first.
+_CANDIDATES = (
+    _Candidate(Dtype.INTEGER, None, r"^[+-]?(?:0|[1-9][0-9]{0,17})(?:\.0*)?$"),
+    _Candidate(Dtype.NUMBER, None, r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?$"),
+    _Candidate(Dtype.NUMBER, "$1,234.50", r"^\(?-?[$€£]\s?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?\)?$"),
+    _Candidate(Dtype.NUMBER, "1,234.50", r"^-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|0|[1-9][0-9]*)(?:\.[0-9]+)?$"),
+    _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
+    _Candidate(Dtype.NUMBER, "12.5%", r"^-?[0-9]+(?:\.[0-9]+)?\s?%$"),
+    _Candidate(Dtype.BOOLEAN, None, "(?i)^(?:true|false|yes|no|t|f|y|n)$"),
+    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
+    _Candidate(Dtype.TIMESTAMP, None, f"^{_ISO_DAY}[T ]{_ISO_CLOCK}(?: ?(?:Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"),
+    _Candidate(Dtype.TIME, None, f"^{_ISO_CLOCK}$"),
+    *(_dated(day, Dtype.DATE) for day in _DAYS),
+    *(_dated(f"{day} {clock}", Dtype.TIMESTAMP) for day in _DAYS[:9] for clock in _CLOCKS),
+)  # fmt: skip
+
+
+@dataclass
+class ColumnProfile:
+    """One column: counts over the whole file; ``examples`` are distinct values of its first rows, for tests only."""
+
+    name: str
+    rows: int = 0
+    missing: int = 0
+    letters: int = 0
+    words: int = 0
+    looked_at: int = 0
+    low: float | None = None
+    high: float | None = None
+    candidates: list[_Candidate] = field(default_factory=lambda: list(_CANDIDATES))
+    examples: list[str] = field(default_factory=list)
+    spellings: Counter[str] = field(default_factory=Counter)
+    hashes: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    counts: Counter[str] | None = field(default_factory=Counter)
+    distinct: int = 0
+
+    @property
+    def present(self) -> int:
+        """Rows with a value."""
+        return self.rows - self.missing
+
+    @property
+    def dtype(self) -> Dtype:
+        """The type that every value has."""
+        return self.candidates[0].dtype if self.present and self.candidates else Dtype.STRING
+
+    @property
+    def format(self) -> str | None:
+        """How the type is written, where not plainly."""
+        return self.candidates[0].format if self.present and self.candidates else None
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether all dates could be read with day and month swapped, or all numbers with another decimal sign."""
+        formats = {candidate.format for candidate in self.candidates if candidate.dtype is self.dtype}
+        return (self.format == "1,234.50" and "1.234,50" in formats) or any(
+            form and form.startswith(("MM/DD", "M/D", "MM-DD")) and _swapped(form) in formats for form in formats
+        )
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether no value occurs twice."""
+        return 0 < self.present == self.distinct
+
+    @property
+    def mean_words(self) -> float:
+        """Words a value, of some values of each part of the file."""
+        return self.words / self.looked_at if self.looked_at else 0.0
+
+    @property
+    def mean_letters(self) -> float:
+        """Letters a value, of the same."""
+        return self.letters / self.looked_at if self.looked_at else 0.0
+
+
+def _swapped(form: str) -> str:
+    for month, day in (("MM/DD", "DD/MM"), ("M/D", "D/M"), ("MM-DD", "DD-MM")):
+        if form.startswith(month):
+            return day + form[len(month) :]
+    return form
+
+
+@dataclass(frozen=True)
+class FileProfile:
+    """A file: its dialect, its columns in order, and how many rows could not be read."""
+
+    path: Path
+    source: SourceFormat
+    columns: tuple[ColumnProfile, ...]
+    rows: int
+    refused: int
+
+
+def profile_file(path: Path) -> FileProfile:
+    """Read a file of any format that `microflow run` reads, once, keeping no more than hashes of its values.
+
+    Raises:
+        InputError: the file cannot be read, or holds no column.
+    """
+    source, names = _dialect(path)
+    if not names:
+        raise InputError("there is nothing to describe", path=path)
+    schema = DatasetSchema("described", tuple(map(Column, names)), policy="combined", source=source)
+    profiles = tuple(map(ColumnProfile, names))
+    hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in names]
+    rows = 0
+    with Quarantine() as quarantine:
+        for block in text_blocks(path, schema, quarantine):
+            for place, profile in enumerate(profiles):
+                values = cast("pl.Series", pl.from_arrow(block.column(place)))
+                _take(profile, values)
+                if rows < MOST_ROWS:
+                    hashes[place].append(values.hash(seed=1).to_numpy())
+            rows += block.num_rows
+        refused = quarantine.total
+    for profile, parts in zip(profiles, hashes, strict=True):
+        profile.hashes = np.concatenate(parts) if parts else profile.hashes
+        profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
+        _settle(profile)
+    missing = frozenset(spelling for profile in profiles for spelling in profile.spellings)
+    return FileProfile(path, _with_missing(source, missing), profiles, rows, refused)
+
+
+def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+    """The rows of a file, some thousands at a time."""
+    flows = read_microflows(path, schema, quarantine=quarantine)
+    while some := list(islice(flows, _TOGETHER)):
+        yield pa.Table.from_batches([flow.rows for flow in some])
+
+
+def _with_missing(source: SourceFormat, missing: frozenset[str]) -> SourceFormat:
+    return SourceFormat(source.delimiter, source.quote, source.encoding, source.header, source.trim, missing)
+
+
+def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
+    """How a file is written, and the names of its columns, of which none occurs twice."""
+    if path.is_dir():
+        raise InputError("this is a directory", path=path, hint="give its files")
+    if format_of(path) != "csv":
+        return SourceFormat(), tuple(column_names(path, SourceFormat()))
+    try:
+        with path.open("rb") as file:
+            text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            dialect = find_dialect(cast("IO[bytes]", text))
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
+    return dialect.source, tuple(numbered(dialect.header))
+
+
+def _take(profile: ColumnProfile, values: pl.Series) -> None:
+    """Count a block of one column's values in."""
+    profile.rows += len(values)
+    found = values.drop_nulls()
+    is_missing = found.is_in(list(_MISSING))
+    if is_missing.any():
+        profile.spellings.update(found.filter(is_missing).to_list())
+        found = found.filter(~is_missing)
+    profile.missing += len(values) - len(found)
+    if found.is_empty():
+        return
+    some = found.head(_FEW)
+    profile.looked_at += len(some)
+    profile.letters += int(some.str.len_chars().sum())
+    profile.words += int(some.str.count_matches(r"\S+").sum())
+    if len(profile.examples) < _EXAMPLES:
+        profile.examples = list(dict.fromkeys([*profile.examples, *found.head(_EXAMPLES).to_list()]))[:_EXAMPLES]
+    _strike(profile, found)
+    _count(profile, found)
+
+
+def _strike(profile: ColumnProfile, found: pl.Series) -> None:
+    """Strike out the types that some value is not of; what only numbers spell as missing is taken for that."""
+    left = _left(profile.candidates, found)
+    if not left and profile.candidates:
+        is_missing = found.is_in(list(_MISSING_AMONG_NUMBERS))
+        rest = found.filter(~is_missing)
+        if is_missing.any() and not rest.is_empty():
+            left = [one for one in _left(profile.candidates, rest) if one.dtype is not Dtype.BOOLEAN]
+            if left:
+                profile.spellings.update(found.filter(is_missing).to_list())
+                profile.missing += int(is_missing.sum())
+                found = rest
+    profile.candidates = left
+    if left and left[0].dtype in {Dtype.INTEGER, Dtype.NUMBER} and left[0].format is None:
+        numbers = found.cast(pl.Float64, strict=False)
+        low, high = cast("float", numbers.min()), cast("float", numbers.max())
+        profile.low = low if profile.low is None else min(low, profile.low)
+        profile.high = high if profile.high is None else max(high, profile.high)
+
+
+def _left(candidates: list[_Candidate], found: pl.Series) -> list[_Candidate]:
+    """The candidates that all values are of; a few values strike out most."""
+    few = found.head(_FEW)
+    return [one for one in candidates if few.str.contains(one.pattern).all() and found.str.contains(one.pattern).all()]
+
+
+_FEW = 100
+_MOST_CATEGORIES = 50
+
+
+def _count(profile: ColumnProfile, found: pl.Series) -> None:
+    """Count values while there are few distinct ones."""
+    if profile.counts is None:
+        return
+    counted = found.value_counts()
+    profile.counts.update(dict(zip(counted[:, 0].to_list(), counted[:, 1].to_list(), strict=True)))
+    if len(profile.counts) > _MOST_CATEGORIES:
+        profile.counts = None
+
+
+def _settle(profile: ColumnProfile) -> None:
+    """Leave out what a column that turned out to be text only seemed to spell as missing."""
+    if profile.dtype is Dtype.STRING:
+        for spelling in _MISSING_AMONG_NUMBERS:
+            profile.spellings.pop(spelling, None)
+    if profile.counts is not None:
+        for spelling in profile.spellings:
+            profile.counts.pop(spelling, None)

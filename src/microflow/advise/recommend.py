@@ -1,0 +1,218 @@
+"""One answer for one file: which setting, on which architecture, for how long, and what would change the choice."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from microflow.advise.architecture import ArchitectureLatency, preferred
+from microflow.advise.capacity import Capacity, Prediction
+from microflow.advise.search import Candidate, Constraints, Search
+from microflow.advise.trial import command_options, setting_name
+
+__all__ = ["Goals", "Recommendation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """What a person asks for besides risk and utility.
+
+    Attributes:
+        latency_ms: 99 of 100 records must be done within so many milliseconds of their arrival.
+        deadline_s: The whole file must be done within so many seconds.
+        rate: Records/s that arrive; ``None`` for a file that is there as a whole.
+        workers: Cores or executors to predict the job for.
+    """
+
+    latency_ms: float | None = None
+    deadline_s: float | None = None
+    rate: float | None = None
+    workers: tuple[int, ...] = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The answer, with everything that it rests on.
+
+    Attributes:
+        source: The file as it was named.
+        schema: The descriptor as it was named.
+        sampled: Rows that settings were tried on.
+        search: Risk and loss of all candidates.
+        goals: What else was asked for.
+        capacity: The law of a whole job's time, where it was measured.
+        architectures: Latency at ``goals.rate``, where one was given.
+        output: Where the advised command writes to.
+    """
+
+    source: str
+    schema: str
+    sampled: int
+    search: Search
+    goals: Goals
+    capacity: Capacity | None = None
+    architectures: Sequence[ArchitectureLatency] = field(default_factory=tuple)
+    output: str = "released.csv"
+
+    @property
+    def advised(self) -> Candidate | None:
+        """The setting that keeps most information within the constraints."""
+        return self.search.advised
+
+    @property
+    def pipeline(self) -> str | None:
+        """The architecture that meets the latency at the rate; ``batch`` for a file; ``None`` where none does."""
+        if self.goals.rate is None:
+            return "batch"
+        chosen = preferred(self.architectures, self.goals.latency_ms)
+        return None if chosen is None else chosen.pipeline
+
+    def job_time(self, workers: int) -> Prediction | None:
+        """The whole job at full size on so many workers."""
+        return None if self.capacity is None else self.capacity.seconds(self.search.rows, workers)
+
+    @property
+    def workers_for_deadline(self) -> int | None:
+        """The fewest of ``goals.workers`` with which the job is done in time by the interval's upper end."""
+        if self.goals.deadline_s is None or self.capacity is None:
+            return None
+        able = [
+            n for n in self.goals.workers if self.capacity.seconds(self.search.rows, n).high <= self.goals.deadline_s
+        ]
+        return min(able, default=None)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether one setting on one architecture meets everything that was asked for."""
+        in_time = self.goals.deadline_s is None or self.capacity is None or self.workers_for_deadline is not None
+        return self.advised is not None and self.pipeline is not None and in_time
+
+    @property
+    def command(self) -> str | None:
+        """The command line to paste."""
+        if self.advised is None or self.pipeline is None:
+            return None
+        options = command_options(self.advised.settings)
+        source, schema, output = map(shlex.quote, (self.source, self.schema, self.output))
+        if self.goals.rate is not None and self.pipeline != "batch":
+            return f"microflow stream SOURCE SINK --schema {schema} {options} --pipeline {self.pipeline}"
+        workers = self.workers_for_deadline
+        return f"microflow run {source} {output} --schema {schema} {options}" + (
+            f" --workers {workers}" if workers else ""
+        )
+
+    def reasons(self) -> list[str]:
+        """Why this one, what nearly won, and what would change the choice; or which constraint to give up."""
+        if self.advised is None:
+            return self._concessions()
+        said = [self._why(self.advised)]
+        runners_up = [one for one in self.search.feasible if one is not self.advised]
+        if runners_up:
+            said.append(f"Nearly won: {_described(runners_up[0])}.")
+        if (milder := self._milder()) is not None:
+            allowed = _rounded_up(milder.risk.high)
+            said.append(
+                f"With --max-risk {allowed:g} the choice would be {setting_name(milder.settings)}, "
+                f"which keeps {milder.utility:.1%} of the information."
+            )
+        if self.pipeline is None:
+            said.append(self._latency_concession())
+        if self.goals.deadline_s is not None and self.workers_for_deadline is None and self.capacity is not None:
+            most = max(self.goals.workers)
+            least = self.capacity.seconds(self.search.rows, most)
+            said.append(
+                f"The deadline of {self.goals.deadline_s:,.0f} s is not met with up to {most} workers: "
+                f"allow {least.high:,.0f} s."
+            )
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; no value of a record is in it."""
+        advised = self.advised
+        return {
+            "source": self.source,
+            "schema": self.schema,
+            "rows": self.search.rows,
+            "sampled": self.sampled,
+            "constraints": {**asdict(self.search.constraints), **asdict(self.goals)},
+            "advised": None if advised is None else setting_name(advised.settings),
+            "pipeline": self.pipeline,
+            "command": self.command,
+            "is_met": self.is_met,
+            "reasons": self.reasons(),
+            "candidates": [_row(one, self.search.constraints) for one in self.search.candidates],
+            "frontier": [setting_name(one.settings) for one in self.search.frontier],
+            "job_seconds": {n: asdict(time) for n in self.goals.workers if (time := self.job_time(n)) is not None},
+            "architectures": [asdict(one) for one in self.architectures],
+        }
+
+    def _why(self, advised: Candidate) -> str:
+        limits = self.search.constraints
+        size = f"{self.search.rows:,} rows"
+        how = "predicted for" if advised.risk.is_extrapolated else "measured on"
+        return (
+            f"{setting_name(advised.settings)} keeps most ({advised.utility:.1%} of the information) among the "
+            f"settings whose risk stays within {limits.max_risk:g}: {advised.risk}, {how} {size}."
+        )
+
+    def _milder(self) -> Candidate | None:
+        """The candidate with the least risk among those that keep more than the advised one."""
+        assert self.advised is not None
+        better = [one for one in self.search.frontier if one.utility > self.advised.utility]
+        return min(better, key=lambda one: one.risk.high, default=None)
+
+    def _concessions(self) -> list[str]:
+        """By how much each constraint would have to give way alone."""
+        limits, said = self.search.constraints, ["No setting meets both constraints."]
+        useful = [one for one in self.search.candidates if 1 - one.loss.high >= limits.min_utility]
+        if useful:
+            safest = min(useful, key=lambda one: one.risk.high)
+            said.append(
+                f"Give up on risk: --max-risk {_rounded_up(safest.risk.high):g} instead of {limits.max_risk:g} allows "
+                f"{setting_name(safest.settings)}."
+            )
+        safe = [one for one in self.search.candidates if one.risk.high <= limits.max_risk]
+        if safe:
+            most = max(safe, key=lambda one: 1 - one.loss.high)
+            kept = int((1 - most.loss.high) * 1000) / 1000
+            said.append(
+                f"Give up on utility: --min-utility {kept:g} instead of {limits.min_utility:g} allows "
+                f"{setting_name(most.settings)}."
+            )
+        else:
+            least = min(one.risk.high for one in self.search.candidates)
+            said.append(f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve.")
+        return said
+
+    def _latency_concession(self) -> str:
+        able = [one for one in self.architectures if one.is_sustained]
+        if not able:
+            return f"No architecture keeps up with {self.goals.rate:,.0f} records/s on one core: share it among more."
+        best = min(able, key=lambda one: one.p99_ms)
+        return (
+            f"No architecture is within {self.goals.latency_ms:g} ms at {self.goals.rate:,.0f} records/s: "
+            f"{best.pipeline} needs {best.p99_ms:.3g} ms."
+        )
+
+
+def _row(one: Candidate, constraints: Constraints) -> dict[str, Any]:
+    return {
+        "setting": setting_name(one.settings),
+        "options": command_options(one.settings),
+        "risk": asdict(one.risk),
+        "loss": asdict(one.loss),
+        "records_per_second": one.rate,
+        "tried_on_rows": one.trials[-1].rows,
+        "meets": one.meets(constraints),
+    }
+
+
+def _described(one: Candidate) -> str:
+    return f"{setting_name(one.settings)} (risk {one.risk}, keeps {one.utility:.1%})"
+
+
+def _rounded_up(share: float) -> float:
+    """The least limit of three decimals that a share is within."""
+    return min(int(share * 1000 + 1) / 1000, 1.0)

@@ -1,0 +1,173 @@
+"""Which settings meet the constraints at full size: successive halving over samples of growing size.
+
+Every candidate is tried on a small sample; those that cannot meet the constraints any more, by the interval of what is
+predicted for the whole file, are dropped, and the others are tried on a sample four times as large (successive halving,
+Jamieson and Talwalkar 2016; racing on intervals, Maron and Moore 1994).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from microflow.advise.extrapolate import Estimate, extrapolate
+from microflow.advise.sample import FileSample
+from microflow.advise.trial import SETTINGS, Trial, try_setting
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.compliance.policy import Policy
+
+__all__ = ["Candidate", "Constraints", "Search", "search"]
+
+#: So many candidates stay in the race whatever they promise: an answer needs something to stand beside.
+_FEWEST = 4
+#: Classes that are formed from data get narrower with more rows, along each of several dimensions; noise and tokens do
+#: not depend on other rows.
+_LOSS_EXPONENTS = (-0.5, 0.05)
+#: The threshold for releases to a known recipient of the European Medicines Agency (policy 0070) and Health Canada.
+DEFAULT_MAX_RISK = 0.09
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a release must meet.
+
+    Attributes:
+        max_risk: The greatest success of a linkage attack, above its control.
+        min_utility: The least part of the information that must be left (1 − loss).
+    """
+
+    max_risk: float = DEFAULT_MAX_RISK
+    min_utility: float = 0.0
+
+
+@dataclass
+class Candidate:
+    """A setting and what is known of it so far."""
+
+    settings: MethodSettings
+    trials: list[Trial] = field(default_factory=list)
+    risk: Estimate = field(init=False)
+    loss: Estimate = field(init=False)
+
+    def add(self, trial: Trial, rows: int) -> None:
+        """Take a larger sample's trial in and predict risk and loss for ``rows`` rows again."""
+        self.trials.append(trial)
+        sizes = [one.rows for one in self.trials]
+        self.risk = extrapolate(sizes, [one.risk[0] for one in self.trials], trial.risk[1:], rows)
+        losses = [one.loss for one in self.trials]
+        # The loss of a sample is counted over all of its rows: it has no interval of its own until it is extrapolated.
+        exponents = _LOSS_EXPONENTS if self.settings.method is Method.K_ANONYMITY else (0.0, 0.0)
+        self.loss = extrapolate(sizes, losses, (losses[-1], losses[-1]), rows, exponents=exponents)
+
+    @property
+    def utility(self) -> float:
+        """What is left of the information, from 0 to 1."""
+        return 1 - self.loss.value
+
+    @property
+    def rate(self) -> float:
+        """Records per second of pure processing on one core, on the largest sample tried."""
+        return self.trials[-1].rows / self.trials[-1].pure_ns * 1e9
+
+    def meets(self, constraints: Constraints) -> bool:
+        """Whether both constraints hold at the unfavourable ends of the intervals."""
+        return self.risk.high <= constraints.max_risk and 1 - self.loss.high >= constraints.min_utility
+
+    def may_meet(self, constraints: Constraints) -> bool:
+        """Whether both constraints hold at the favourable ends."""
+        return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
+
+    def is_dominated_by(self, other: Candidate) -> bool:
+        """Whether another is better in risk and loss beyond both intervals."""
+        return other.risk.high < self.risk.low and other.loss.high < self.loss.low
+
+
+@dataclass(frozen=True)
+class Search:
+    """All candidates, the best first, and which of them is advised.
+
+    Attributes:
+        candidates: Those that were tried to the end come first, by utility.
+        constraints: What was asked for.
+        rows: The size that everything is predicted for.
+    """
+
+    candidates: tuple[Candidate, ...]
+    constraints: Constraints
+    rows: int
+
+    @property
+    def feasible(self) -> list[Candidate]:
+        """Those that meet the constraints, most utility first, then least risk."""
+        found = [one for one in self.candidates if one.meets(self.constraints)]
+        return sorted(found, key=lambda one: (-one.utility, one.risk.value))
+
+    @property
+    def advised(self) -> Candidate | None:
+        """The setting that keeps most and meets the constraints, or ``None``."""
+        feasible = self.feasible
+        return feasible[0] if feasible else None
+
+    @property
+    def frontier(self) -> list[Candidate]:
+        """The candidates that no other betters in both risk and loss (Pareto), least loss first."""
+        front: list[Candidate] = []
+        for one in sorted(self.candidates, key=lambda one: (one.loss.value, one.risk.value)):
+            if not front or one.risk.value < front[-1].risk.value:
+                front.append(one)
+        return front
+
+
+def search(
+    sample: FileSample,
+    policy: Policy,
+    constraints: Constraints,
+    *,
+    rows: int | None = None,
+    settings: Sequence[MethodSettings] = SETTINGS,
+    progress: Callable[[int, int], object] = lambda _done, _all: None,
+) -> Search:
+    """Race ``settings`` on samples of growing size.
+
+    Args:
+        sample: Rows of the file.
+        policy: The rules that are enforced before the method.
+        constraints: What the release must meet at full size.
+        rows: The full size; by default that of the file.
+        settings: The candidates.
+        progress: Called with the number of trials done and planned.
+    """
+    target = rows or sample.rows_in_file
+    racing = [Candidate(one) for one in settings]
+    finished: list[Candidate] = []
+    rungs = sample.rungs()
+    done = 0
+    for rung in rungs:
+        for candidate in racing:
+            trial = try_setting(sample.first(rung), sample.schema, policy, candidate.settings)
+            candidate.add(trial, target)
+            done += 1
+            progress(done, done + len(racing) * (len(rungs) - rungs.index(rung)))
+        if rung is not rungs[-1]:
+            racing, dropped = _race(racing, constraints)
+            finished += dropped
+    return Search((*racing, *finished), constraints, target)
+
+
+def _race(racing: list[Candidate], constraints: Constraints) -> tuple[list[Candidate], list[Candidate]]:
+    """Who goes on, and who is out: hopeless or dominated candidates, and of the rest the less promising half."""
+    hopeful = [one for one in racing if one.may_meet(constraints)]
+    hopeful = [one for one in hopeful if not any(one.is_dominated_by(other) for other in racing)]
+    # The nearest to the constraints among those that miss them show what an answer would cost.
+    others = [one for one in racing if one not in hopeful]
+    others.sort(key=lambda one: _miss(one, constraints))
+    # The best utility among hopeful ones is what is looked for; the half that promises least is dropped.
+    hopeful.sort(key=lambda one: 1 - one.loss.low, reverse=True)
+    keep = hopeful[: max(_FEWEST, len(hopeful) // 2 + 1)]
+    keep += others[: max(_FEWEST - len(keep), 0)]
+    return keep, [one for one in racing if one not in keep]
+
+
+def _miss(one: Candidate, constraints: Constraints) -> float:
+    """By how much a candidate misses the constraints, both in shares."""
+    return max(one.risk.value - constraints.max_risk, 0) + max(constraints.min_utility - one.utility, 0)

@@ -1,0 +1,150 @@
+"""One setting of one method tried on one sample: what it releases, what an attacker finds, what is lost, how fast."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.assess import Assessment, assess
+from microflow.compliance.policy import Policy
+from microflow.microflows import microflows
+from microflow.processors import ProcessingSpec, build_processor
+from microflow.schema import DatasetSchema
+from microflow.timing.clock import PhaseClock
+
+__all__ = [
+    "SETTINGS",
+    "Release",
+    "Trial",
+    "command_options",
+    "information_loss",
+    "release_sample",
+    "setting_name",
+    "trial_of",
+    "try_setting",
+]
+
+#: Targets of the linkage attack on each sample.
+ATTEMPTS = 1_000
+#: Candidate settings, from the mildest to the strongest of each method.
+SETTINGS: tuple[MethodSettings, ...] = (
+    MethodSettings(Method.TOKENIZATION),
+    *(MethodSettings(Method.K_ANONYMITY, k=k) for k in (2, 3, 5, 7, 10, 12, 15, 20, 30, 50, 100)),
+    *(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=epsilon) for epsilon in (8.0, 4.0, 2.0, 1.0, 0.5, 0.1)),
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released sample.
+
+    Attributes:
+        spec: What was done.
+        rows: The sample as it was.
+        released: The rows that left.
+        ordinals: For each of them its row in the sample (int64).
+        pure_ns: Time of check, remedy and method.
+    """
+
+    spec: ProcessingSpec
+    rows: pa.RecordBatch
+    released: pa.Table
+    ordinals: npt.NDArray[np.int64]
+    pure_ns: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one setting did to a sample.
+
+    Attributes:
+        settings: The method and its parameters.
+        rows: Rows of the sample.
+        risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
+            interval ``(value, low, high)``.
+        loss: Information loss from 0 to 1 (`information_loss`).
+        released: Rows that left.
+        pure_ns: Time of check, remedy and method.
+    """
+
+    settings: MethodSettings
+    rows: int
+    risk: tuple[float, float, float]
+    loss: float
+    released: int
+    pure_ns: int
+
+
+def setting_name(settings: MethodSettings) -> str:
+    """A setting as a person says it.
+
+    >>> setting_name(MethodSettings(Method.K_ANONYMITY, k=10))
+    'k-anonymity, k=10'
+    """
+    return {
+        Method.K_ANONYMITY: f"k-anonymity, k={settings.k}",
+        Method.DIFFERENTIAL_PRIVACY: f"differential privacy, ε={settings.epsilon:g}",
+        Method.TOKENIZATION: f"tokenization, {settings.key_bits} bits",
+    }.get(settings.method, "no method")
+
+
+def command_options(settings: MethodSettings) -> str:
+    """The setting as options of ``microflow run``.
+
+    >>> command_options(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=0.5))
+    '--method differential_privacy --epsilon 0.5'
+    """
+    parameter = {
+        Method.K_ANONYMITY: f" --k {settings.k}",
+        Method.DIFFERENTIAL_PRIVACY: f" --epsilon {settings.epsilon:g}",
+        Method.TOKENIZATION: f" --key-bits {settings.key_bits}",
+    }
+    return f"--method {settings.method.value}{parameter.get(settings.method, '')}"
+
+
+def information_loss(found: Assessment) -> float:
+    """Mean over quasi-identifiers of the larger of NCP and distortion: labels lose by width, noise by being wrong."""
+    columns = [found.loss.columns[name] for name in found.quasi_identifiers]
+    return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
+
+
+def release_sample(
+    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
+) -> Release:
+    """Check, remedy and anonymize a sample on the batch engine; tokens get a key that nobody keeps.
+
+    Noise is seeded: advice is the same each time it is asked for, and the release that follows draws its own.
+    """
+    if settings.method is Method.DIFFERENTIAL_PRIVACY:
+        settings = replace(settings, seed=seed)
+    spec = ProcessingSpec(schema, policy, settings, key=secrets.token_bytes(settings.key_bits // 8))
+    clock, processor = PhaseClock(), build_processor(spec)
+    done = list(processor.process(microflows([rows]), clock))
+    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
+    ordinals = np.concatenate([one.ordinals for one in done]) if done else np.empty(0, np.int64)
+    return Release(spec, rows, released, ordinals, clock.pure_ns)
+
+
+def try_setting(
+    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
+) -> Trial:
+    """Release a sample with ``settings`` and attack the release."""
+    return trial_of(settings, release_sample(rows, schema, policy, settings, seed=seed), seed=seed)
+
+
+def trial_of(settings: MethodSettings, release: Release, *, attempts: int = ATTEMPTS, seed: int = 1) -> Trial:
+    """Attack a release that was made with ``settings``; a release of no row gives nothing away and nothing at all."""
+    count, left = release.rows.num_rows, release.released.num_rows
+    if left == 0:
+        return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, release.pure_ns)
+    original = pa.Table.from_batches([release.rows])
+    found = assess(original, release.released, release.ordinals, release.spec.schema, attempts=attempts, seed=seed)
+    attack = found.linkage[-1]
+    return Trial(
+        settings, count, (attack.risk, attack.low, attack.high), information_loss(found), left, release.pure_ns
+    )

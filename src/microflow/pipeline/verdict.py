@@ -1,0 +1,181 @@
+"""What a person must know at the end of a job: what became of the rows, and what the release does *not* protect."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.domains import public_domain
+from microflow.compliance.policy import Policy
+from microflow.schema import DatasetSchema, Role
+
+__all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
+
+_PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
+_MOST_NAMES = 12
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a job in words.
+
+    Attributes:
+        read: Rows that were read: released + suppressed + quarantined.
+        released: Rows that left.
+        suppressed: Rows that may not leave.
+        quarantined: Rows that cannot be used.
+        reasons: The most frequent reasons of the quarantine, with their rows.
+        guarantee: What the method promises, and for whom.
+        passed_unprotected: Columns that neither a remedy of the method nor noise nor classes touch.
+        blanked: Columns that were removed because the descriptor gives no public bounds or categories.
+        unnamed_kinds: Kinds of data that the policy has rules for and the descriptor names no column of.
+        warnings: Sentences about what is easily overlooked.
+    """
+
+    read: int
+    released: int
+    suppressed: int
+    quarantined: int
+    reasons: tuple[tuple[str, int], ...]
+    guarantee: str
+    passed_unprotected: tuple[str, ...]
+    blanked: tuple[str, ...]
+    unnamed_kinds: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def share_released(self) -> float:
+        """Released rows of all that were read; 1 where nothing was."""
+        return self.released / self.read if self.read else 1.0
+
+    def lines(self) -> Iterator[str]:
+        """One sentence a line, most important first."""
+        yield (
+            f"{self.read:,} rows read = {self.released:,} released + {self.suppressed:,} suppressed"
+            f" + {self.quarantined:,} quarantined"
+        )
+        for reason, rows in self.reasons:
+            yield f"  quarantined: {rows:,} × {reason}"
+        yield f"guarantee: {self.guarantee}"
+        if self.passed_unprotected:
+            yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
+        if self.blanked:
+            yield f"blanked, because no public bounds or categories are described: {_names(self.blanked)}"
+        if self.unnamed_kinds:
+            yield f"the policy also has rules for kinds that no column is described as: {_names(self.unnamed_kinds)}"
+        yield from (f"note: {warning}" for warning in self.warnings)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Verdict:
+        """What `to_dict` gave."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+        }
+        return cls(reasons=tuple(values.pop("quarantine_reasons").items()), **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; names of columns and counts, no value."""
+        return {
+            "read": self.read,
+            "released": self.released,
+            "suppressed": self.suppressed,
+            "quarantined": self.quarantined,
+            "quarantine_reasons": dict(self.reasons),
+            "guarantee": self.guarantee,
+            "passed_unprotected": list(self.passed_unprotected),
+            "blanked": list(self.blanked),
+            "unnamed_kinds": list(self.unnamed_kinds),
+            "warnings": list(self.warnings),
+        }
+
+
+def verdict(
+    metrics: Mapping[str, Any],
+    schema: DatasetSchema,
+    policy: Policy,
+    settings: MethodSettings,
+    *,
+    guarantee: str,
+    reasons: Mapping[str, int] | None = None,
+) -> Verdict:
+    """The verdict on a finished job.
+
+    Args:
+        metrics: Its metrics document.
+        schema: What its columns meant.
+        policy: The rules that were enforced.
+        settings: The method.
+        guarantee: What the anonymizer says that it guarantees.
+        reasons: Rows of the quarantine by reason, where they are known.
+    """
+    counted = metrics["processing_metrics"]
+    parts = {name: int(counted[name]) for name in ("released", "suppressed", "quarantined")}
+    most = sorted((reasons or {}).items(), key=lambda item: -item[1])[:3]
+    return Verdict(
+        read=sum(parts.values()),
+        **parts,
+        reasons=tuple(most),
+        guarantee=guarantee,
+        passed_unprotected=passed_unprotected(schema, settings.method),
+        blanked=blanked_columns(schema, settings.method),
+        unnamed_kinds=_unnamed_kinds(schema, policy),
+        warnings=tuple(_warnings(schema, settings)),
+    )
+
+
+def quarantine_reasons(path: Path) -> dict[str, int]:
+    """Rows of a quarantine by reason; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return dict(Counter(row.get("reason") or "" for row in csv.DictReader(file)))
+
+
+def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
+    """The columns that a method leaves as the remedies left them, in file order.
+
+    Sensitive columns of k-anonymity are what a release is made for, and pass by design; they are not named here.
+    """
+    roles = {*_PASSING}
+    if method in (Method.TOKENIZATION, Method.IDENTITY):
+        roles |= {Role.QUASI_IDENTIFIER, Role.SENSITIVE}
+    return tuple(column.name for column in schema.columns if column.role in roles)
+
+
+def blanked_columns(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
+    """The columns that differential privacy removes for want of a public domain."""
+    if method is not Method.DIFFERENTIAL_PRIVACY:
+        return ()
+    perturbed = schema.with_role(Role.QUASI_IDENTIFIER, Role.SENSITIVE)
+    return tuple(column.name for column in perturbed if public_domain(column) is None)
+
+
+def _unnamed_kinds(schema: DatasetSchema, policy: Policy) -> tuple[str, ...]:
+    named = {column.kind for column in schema.columns}
+    return tuple(sorted({kind for rule in policy.rules for kind in rule.kinds} - named))
+
+
+def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
+    sensitive = schema.with_role(Role.SENSITIVE)
+    if settings.method is Method.K_ANONYMITY:
+        if sensitive and settings.l_diversity == 1 and settings.t_closeness >= 1:
+            yield f"a class may share one value of {_names([one.name for one in sensitive])} (l = 1): see --l-diversity"
+        if schema.person is None:
+            yield "k counts rows: where a person may have several, describe their column with role: person"
+    if settings.method is Method.DIFFERENTIAL_PRIVACY and settings.seed is not None:
+        yield "the noise is seeded: whoever knows the seed can take it away again"
+    if prose := schema.with_role(Role.FREE_TEXT):
+        yield (
+            f"prose in {_names([one.name for one in prose])}: identifiers that the policy's patterns know are "
+            "redacted, what they do not know stays"
+        )
+
+
+def _names(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

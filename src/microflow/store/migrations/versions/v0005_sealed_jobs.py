@@ -1,0 +1,41 @@
+"""What a job is may not be changed once it is entered, and the writer can read the report that its run advertises.
+
+Whoever has stolen the writer's password can no longer redirect a job that somebody else will resume.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+__all__ = ["downgrade", "upgrade"]
+
+revision = "0005"
+down_revision = "0004"
+
+#: The columns of ``jobs`` that change while a job runs: everything but what it is.
+_MOVING = (
+    "status, total_rows, microflows, rows_read, rows_released, rows_suppressed, rows_quarantined, violations, "
+    "cancel_requested, error, metrics, updated_at, finished_at, fence, settled, output_sha256"
+)
+_REPORTED = "id, job_id, ordinal, rule, regulation, article, severity"
+
+
+def upgrade() -> None:
+    """Narrow one right, widen another."""
+    _if_the_writer_exists(
+        f"REVOKE UPDATE ON jobs FROM microflow_writer; GRANT UPDATE ({_MOVING}) ON jobs TO microflow_writer; "
+        f"GRANT SELECT ({_REPORTED}) ON violations TO microflow_writer"
+    )
+
+
+def downgrade() -> None:
+    """As it was."""
+    _if_the_writer_exists(
+        f"REVOKE UPDATE ({_MOVING}) ON jobs FROM microflow_writer; GRANT UPDATE ON jobs TO microflow_writer; "  # noqa: S608
+        "REVOKE SELECT (rule, regulation, article, severity) ON violations FROM microflow_writer"
+    )
+
+
+def _if_the_writer_exists(statements: str) -> None:
+    exists = "EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'microflow_writer')"
+    op.execute(f"DO $do$ BEGIN IF {exists} THEN {statements}; END IF; END $do$")

@@ -1,0 +1,153 @@
+"""Describing files: identifiers are found, formats hold, and what cannot be known is left undecided."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from advise.shapes import (
+    ADULT,
+    CMS,
+    COMPAS,
+    GERMAN,
+    GERMAN_CLINIC,
+    NYC,
+    SHAPES,
+    STROKE,
+    SYNTHEA,
+    SYNTHEA_ENCOUNTERS,
+    TELCO,
+)
+from microflow.advise.describe import describe, describe_together
+from microflow.advise.descriptor_text import as_data, as_yaml
+from microflow.advise.drift import drift_of
+from microflow.descriptors import load_schema
+from microflow.descriptors.model import descriptor_json_schema
+from microflow.schema import Dtype, Role
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    return {shape.name: describe(shape.write(folder)) for shape in SHAPES}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_every_identifier_is_found(shape, described):
+    """Recall is 1, and the person column is the one of several rows."""
+    schema = described[shape.name].schema
+    found = {column.name for column in schema.identifiers} | {c.name for c in schema.with_role(Role.UNDECIDED)}
+    assert shape.identifiers <= found
+    assert schema.person == shape.person
+
+
+def test_most_run_without_an_edit(described):
+    """Undecided are only the files that name no column."""
+    undecided = {name for name, one in described.items() if one.undecided}
+    assert undecided == {GERMAN.name, ADULT.name}
+    assert len(undecided) <= 0.2 * len(SHAPES)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_the_descriptor_is_the_schema(shape, described, tmp_path):
+    """What is written is read back as what was found, and the file fits it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(as_yaml(described[shape.name]), "utf-8")
+    schema = load_schema(path)
+    assert schema.columns == described[shape.name].schema.columns
+    assert not drift_of(described[shape.name].profile.path, schema)
+
+
+def test_dialects_and_formats(described):
+    """Delimiter, encoding, header, blanks and missing spellings; dates, time stamps and amounts."""
+    clinic = described[GERMAN_CLINIC.name].schema
+    assert (clinic.source.delimiter, clinic.source.encoding) == (";", "cp1252")
+    assert (clinic["Geburtsdatum"].dtype, clinic["Geburtsdatum"].format) == (Dtype.DATE, "DD.MM.YYYY")
+    assert (clinic["Kosten"].dtype, clinic["Kosten"].format) == (Dtype.NUMBER, "1.234,50")
+    assert described[GERMAN.name].schema.source.delimiter == " "
+    assert not described[ADULT.name].schema.source.header
+    assert described[ADULT.name].schema.source.trim
+    assert described[STROKE.name].schema.source.missing == {"N/A"}
+    assert described[STROKE.name].schema["bmi"].dtype is Dtype.NUMBER
+    assert described[TELCO.name].schema["TotalCharges"].dtype is Dtype.NUMBER
+    assert described[CMS.name].schema[" Average Covered Charges "].format == "$1,234.50"
+    assert described[NYC.name].schema["Created Date"].format == "MM/DD/YYYY hh:mm:ss a"
+    assert described[SYNTHEA_ENCOUNTERS.name].schema["START"].dtype is Dtype.TIMESTAMP
+
+
+def test_no_value_is_shown_unless_asked_for(described):
+    """No name, number or address of a person; with examples there are some."""
+    one = described[SYNTHEA.name]
+    listed = {word for column in one.schema.columns for word in column.categories}  # each of many rows
+    values = {value for column in one.profile.columns for value in column.examples if len(value) > 4} - listed
+    shown = as_yaml(one) + json.dumps(as_data(one))
+    assert not [value for value in values if value in shown]
+    assert one.profile.columns[3].examples[0] in as_yaml(one, examples=True)
+
+
+def test_sets_of_quasi_identifiers_are_ranked(described):
+    """All together first, then the worst; the count is that of rows which nobody shares."""
+    sets = described[COMPAS.name].sets
+    assert set(sets[0].columns) == {column.name for column in described[COMPAS.name].schema.quasi_identifiers}
+    counts = [one.singled_out for one in sets[1:]]
+    assert counts == sorted(counts, reverse=True)
+    path = described[COMPAS.name].profile.path
+    rows = [line.split(",") for line in path.read_text("utf-8").splitlines()]
+    places = [rows[0].index(name) for name in sets[1].columns]
+    keys = [tuple(row[place] for place in places) for row in rows[1:]]
+    assert sets[1].singled_out == sum(keys.count(key) == 1 for key in keys)
+
+
+ABSTAIN = [
+    ("day\n01/02/2020\n03/04/2020\n", "day", "cannot be told apart"),
+    ("x\n1,234\n", "x", None),
+    ("dob\n2020-01-01\nyesterday\n", "dob", "written in other ways"),
+    ("consent\nJ\nN\n", "consent", "mean yes"),
+    ("thing\nalpha beta\ngamma delta\nepsilon\n", "thing", "says nothing"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "reason"), ABSTAIN)
+def test_what_cannot_be_known_is_undecided(text, name, reason, tmp_path):
+    """The reason asks the question; a cell that only looks odd is no reason."""
+    path = tmp_path / "a.tsv"
+    path.write_text(text, "utf-8")
+    if reason is None:
+        return
+    found = describe(path).judgements[name]
+    assert found.role is Role.UNDECIDED
+    assert reason in found.reason
+
+
+def test_other_formats(tmp_path):
+    """Compressed text, a JSON array and Parquet are described as the plain file is."""
+    rows = [{"id": f"p{n:05}x", "email": f"a{n}@example.org", "home": {"zip": "02139"}} for n in range(60)]
+    (tmp_path / "a.json").write_text(json.dumps(rows), "utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
+    with gzip.open(tmp_path / "c.csv.gz", "wt") as file:
+        file.write("id,email,home.zip\n" + "".join(f"{r['id']},{r['email']},02139\n" for r in rows))
+    found = [describe(tmp_path / name).schema.columns for name in ("a.json", "b.parquet", "c.csv.gz")]
+    assert found[0] == found[1] == found[2]
+    assert found[0][2].kind == "zip"
+
+
+def test_keys_that_join_share_a_domain(tmp_path):
+    """The patient of an encounter is the key of patients."""
+    (tmp_path / "patients.csv").write_text("Id,sex\n" + "".join(f"p-{n:04},M\n" for n in range(50)), "utf-8")
+    visits = "".join(f"v-{n:04},p-{n % 40:04}\n" for n in range(120))
+    (tmp_path / "visits.csv").write_text("Id,PATIENT\n" + visits, "utf-8")
+    patients, encounters = describe_together([tmp_path / "patients.csv", tmp_path / "visits.csv"])
+    assert patients.schema["Id"].token_domain == encounters.schema["PATIENT"].token_domain == "patients_id"
+    assert encounters.schema["Id"].token_domain is None
+
+
+def test_editors_have_the_words():
+    """The JSON Schema that ships is the model's."""
+    from importlib import resources
+
+    shipped = resources.files("microflow.descriptors").joinpath("descriptor.schema.json").read_text("utf-8")
+    assert json.loads(shipped) == json.loads(json.dumps(descriptor_json_schema()))

@@ -1,0 +1,117 @@
+"""Predictions beyond what was measured: sizes by power laws, workers by Amdahl's law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microflow.advise.capacity import Capacity, Observed, fit
+from microflow.advise.extrapolate import extrapolate
+from microflow.advise.sample import FileSample, sample_rows
+from microflow.errors import InputError
+from microflow.schema import Column, DatasetSchema, Role
+
+SCHEMA = DatasetSchema("d", (Column("n"), Column("s", Role.SENSITIVE)), "gdpr")
+
+
+def batches(rows: int, size: int = 700) -> list[pa.RecordBatch]:
+    sick = ["ill" if row % 10 == 0 else "well" for row in range(rows)]
+    whole = pa.record_batch({"n": [str(row) for row in range(rows)], "s": sick})
+    return [whole.slice(first, size) for first in range(0, rows, size)]
+
+
+def test_uniqueness_of_rows_is_predicted() -> None:
+    """The share of unique draws falls with n; the prediction's interval holds the truth at ten times the size."""
+    rng = np.random.default_rng(1)
+    values = np.minimum(rng.pareto(1.2, 200_000) * 50, 50_000).astype(int)
+
+    def unique(size: int) -> float:
+        counts = np.unique(values[:size], return_counts=True)[1]
+        return len(counts) / size
+
+    sizes = [2_000, 8_000, 20_000]
+    shares = [unique(size) for size in sizes]
+    found = extrapolate(sizes, shares, (shares[-1] * 0.97, shares[-1] * 1.03), 200_000)
+    assert found.is_extrapolated
+    assert found.low <= unique(200_000) <= found.high
+    assert found.value < shares[-1]
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    st.integers(1, 10**9),
+)
+def test_a_share_stays_a_share(values: list[float], rows: int) -> None:
+    """Whatever was measured: no risk below 0 or above 1, and the interval holds the value."""
+    sizes = [1_000 * 4**power for power in range(len(values))]
+    found = extrapolate(sizes, values, (values[-1] * 0.9, min(values[-1] * 1.1, 1)), rows)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_one_size_alone_predicts_little() -> None:
+    """A setting tried on a single size may fall with 1/n: it is not dropped for what its small sample showed."""
+    found = extrapolate([1_000], [0.5], (0.45, 0.55), 100_000)
+    assert found.low == pytest.approx(0.0045)
+
+
+def test_amdahl_is_recovered_from_noisy_jobs() -> None:
+    """Start, serial and shared part within 10 %, and the interval of a larger job holds the truth."""
+    rng = np.random.default_rng(2)
+    law = Capacity(0.5, 1e-6, 4e-6, 0.0, 2)
+    jobs = [
+        Observed(rows, workers, law.seconds(rows, workers).seconds * float(np.exp(rng.normal(0, 0.02))))
+        for rows in (100_000, 1_000_000)
+        for workers in (1, 2)
+        for _ in range(5)
+    ]
+    found = fit(jobs)
+    assert found.serial == pytest.approx(1e-6, rel=0.2)
+    assert found.parallel == pytest.approx(4e-6, rel=0.1)
+    eight = found.seconds(10_000_000, 8)
+    assert eight.is_extrapolated
+    assert eight.low <= law.seconds(10_000_000, 8).seconds <= eight.high
+
+
+def test_one_worker_count_promises_no_speed_up() -> None:
+    """Nothing is known of sharing from jobs on one worker: more of them are not said to help."""
+    found = fit([Observed(1_000, 1, 0.6), Observed(100_000, 1, 1.5), Observed(200_000, 1, 2.4)])
+    assert found.seconds(200_000, 8).seconds == pytest.approx(found.seconds(200_000, 1).seconds)
+
+
+def test_jobs_of_one_size_are_refused() -> None:
+    """A start cannot be told from a slope."""
+    with pytest.raises(ValueError, match="two sizes"):
+        fit([Observed(10, 1, 1.0), Observed(10, 2, 0.8)])
+
+
+def test_every_prefix_of_a_sample_is_stratified() -> None:
+    """A tenth of the rows is ill; so is a tenth of any prefix, to one row, and no row is drawn twice."""
+    sample = sample_rows(batches(20_000), SCHEMA, most=2_000)
+    assert (sample.rows.num_rows, sample.rows_in_file, sample.is_whole) == (2_000, 20_000, False)
+    assert len(set(sample.rows.column("n").to_pylist())) == 2_000
+    ill = sample.rows.column("s").to_pylist().count("ill") / 2_000
+    for size in (100, 500, 1_000):
+        found = sample.first(size).column("s").to_pylist().count("ill")
+        assert found == pytest.approx(ill * size, abs=1)
+
+
+def test_a_small_file_is_taken_whole() -> None:
+    """Nothing is sampled where nothing needs to be."""
+    sample = sample_rows(batches(1_500), SCHEMA)
+    assert sample.is_whole
+    assert sorted(map(int, sample.rows.column("n").to_pylist())) == list(range(1_500))
+
+
+def test_no_rows_are_an_error_in_words() -> None:
+    """An empty file gives one line that says where to look."""
+    with pytest.raises(InputError, match="no usable row"):
+        sample_rows([], SCHEMA)
+
+
+def test_rungs_end_with_everything() -> None:
+    """The last sample is the largest, and steps are large enough to be worth a trial."""
+    sample = FileSample(SCHEMA, batches(9_000, 9_000)[0], 9_000)
+    assert sample.rungs() == [2_000, 9_000]

@@ -1,0 +1,75 @@
+"""Advice that holds when it is followed: on generated records, with constraints that can and cannot be met."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from microflow.advise.page import page
+from microflow.advise.recommend import Goals
+from microflow.advise.search import Constraints
+from microflow.cli import cli
+from microflow.datasets import generate
+from microflow.ingest import open_writer
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("advise") / "records.csv"
+    batches = [batch.rows for batch in generate("healthcare", 3_000, 5)]
+    with open_writer(path, batches[0].schema) as writer:
+        for rows in batches:
+            writer.write(rows)
+    return path
+
+
+def recommend(path: Path, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["recommend", str(path), "--schema", "healthcare", *options])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def test_the_advised_setting_meets_the_constraints_and_keeps_most(records: Path) -> None:
+    """No other candidate that is allowed keeps more; the command names it; the page says the same."""
+    from microflow.advise.file import advise
+
+    found = advise(records, "healthcare", Constraints(0.1, 0.5), Goals())
+    assert found.advised is not None
+    assert found.advised.meets(found.search.constraints)
+    allowed = [one for one in found.search.candidates if one.meets(found.search.constraints)]
+    assert found.advised.utility == max(one.utility for one in allowed)
+    assert found.command is not None
+    assert f"--k {found.advised.settings.k}" in found.command
+    drawn = page(found)
+    assert found.command in drawn
+    assert drawn.count("<tr") == len(found.search.candidates) + 1
+
+
+def test_a_rate_compares_architectures(records: Path) -> None:
+    """The advised pipeline keeps up within the latency asked for."""
+    status, text = recommend(records, "--rate", "2000/s", "--latency", "250ms", "--json")
+    found = json.loads(text)
+    assert status == 0
+    arms = {arm["pipeline"]: arm for arm in found["architectures"]}
+    assert set(arms) == {"batch", "stream", "hybrid"}
+    assert arms[found["pipeline"]]["p99_ms"] <= 250
+    assert found["pipeline"] != "batch", "a full microflow takes half a second to fill at this rate"
+
+
+def test_what_cannot_be_met_names_the_constraint_to_give_up(records: Path) -> None:
+    """Exit status 1, and for each constraint by how much it would have to give way."""
+    status, text = recommend(records, "--max-risk", "0.01", "--min-utility", "0.99")
+    assert status == 1
+    assert "Give up on risk: --max-risk" in text
+    assert "Give up on utility: --min-utility" in text
+
+
+@pytest.mark.parametrize(("option", "value"), [("--rate", "fast"), ("--deadline", "1 year"), ("--rows", "-3")])
+def test_a_wrong_word_is_explained(records: Path, option: str, value: str) -> None:
+    """A unit or number that nobody can read is one line, before anything is tried."""
+    status, text = recommend(records, option, value)
+    assert status != 0
+    assert "write" in text

@@ -1,0 +1,149 @@
+"""Whoever does the work, and however the input is cut: the same bytes, the same quarantine, the same counts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from faults.people import write_people
+from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.errors import InputError, JobConflictError
+from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.pipeline.paths import held_output
+
+Make = Callable[..., JobSpec]
+METHODS = {
+    "tokenization": MethodSettings(Method.TOKENIZATION),
+    "k_anonymity": MethodSettings(Method.K_ANONYMITY, k=3),
+    "microflow": MethodSettings(Method.K_ANONYMITY, k=3, scope=Scope.MICROFLOW),
+    "noise": MethodSettings(Method.DIFFERENTIAL_PRIVACY, seed=7),
+}
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten files with cells of several lines, rows for the quarantine, and ids that come twice."""
+    folder = tmp_path_factory.mktemp("visits")
+    for number in range(10):
+        path = folder / f"{number:02d}.csv"
+        write_people(path, 30, seed=number // 2)
+        path.write_text(path.read_text().replace("no complaints", '"seen\ntwice, ""well"""'))
+    for number in range(1, 10):
+        path = folder / f"{number:02d}.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        moved = [
+            f"{int(a) + 25 * number},{b}"
+            if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
+            else line
+            for line in lines
+        ]
+        path.write_text("".join(moved))
+    return folder
+
+
+def run(job: JobSpec) -> tuple[bytes, bytes, dict[str, object]]:
+    """Output, quarantine, and what became of the rows."""
+    metrics = PipelineOrchestrator(None).run(job)
+    counted = metrics["processing_metrics"]
+    assert metrics["research_benefits"]["timing_contamination"]["is_pure"] is True
+    fates = ("total_records", "released", "suppressed", "quarantined", "violations_found")
+    quarantine = job.quarantine.read_bytes() if job.quarantine and job.quarantine.exists() else b""
+    return Path(job.output).read_bytes(), quarantine, {name: counted[name] for name in fates}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_schedulers_and_splits_do_not_change_the_answer(a_job: Make, visits: Path, tmp_path: Path, method: str) -> None:
+    """One process, two workers, and splits of three sizes; repeated ids are refused across splits and files."""
+    answers = []
+    for number, changes in enumerate(
+        ({"workers": 1}, {"workers": 2}, {"workers": 2, "split_bytes": 700}, {"workers": 1, "split_bytes": 1})
+    ):
+        files = {"output": tmp_path / f"{number}.csv", "quarantine": tmp_path / f"{number}.bad.csv"}
+        answers.append(run(a_job(input=visits, method=METHODS[method], **files, **changes)))
+    _, quarantine, fates = answers[0]
+    assert b"this record id was seen before" in quarantine
+    assert fates["total_records"] + fates["quarantined"] == 300
+    assert all(answer == answers[0] for answer in answers[1:])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv.gz", ".csv.zst", ".jsonl"])
+def test_every_format_is_written_the_same_by_workers(a_job: Make, tmp_path: Path, suffix: str) -> None:
+    """Row groups and compressed streams do not depend on how the input was cut."""
+    one = run(a_job(output=tmp_path / f"one{suffix}", workers=1))
+    two = run(a_job(output=tmp_path / f"two{suffix}", workers=2, split_bytes=9_000))
+    assert one == two
+    if suffix == ".parquet":
+        assert pq.read_table(tmp_path / "two.parquet").num_rows == one[2]["released"]
+
+
+def test_a_worker_does_not_inherit_the_key(a_job: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The key travels in memory: nothing in the environment of a worker holds it."""
+    seen = []
+    popen = subprocess.Popen
+
+    def watch(*args, env, **more):
+        seen.append(env)
+        return popen(*args, env=env, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", watch)
+    run(a_job(workers=2, output=tmp_path / "out.csv"))
+    assert len(seen) == 2
+    assert not [name for env in seen for name in env if "KEY" in name or "DATABASE" in name]
+
+
+def test_no_two_paths_are_one_file(a_job: Make, people: Path, tmp_path: Path) -> None:
+    """By name, by another spelling, by symbolic and by hard link: refused before anything is opened."""
+    own = tmp_path / "in.csv"
+    own.write_bytes(people.read_bytes())
+    (tmp_path / "soft.csv").symlink_to(own)
+    os.link(own, tmp_path / "hard.csv")
+    spelled = tmp_path / ".." / tmp_path.name / "in.csv"
+    for path in (own, tmp_path / "soft.csv", tmp_path / "hard.csv", spelled):
+        for name in ("output", "quarantine", "metrics"):
+            with pytest.raises(InputError, match="one file"):
+                PipelineOrchestrator(None).run(a_job(input=own, overwrite=True, **{name: path}))
+    with pytest.raises(InputError, match="one file"):
+        PipelineOrchestrator(None).run(a_job(metrics=tmp_path / "out.csv"))
+    assert own.read_bytes() == people.read_bytes()
+
+
+def test_what_is_there_is_not_overwritten_unasked(a_job: Make, tmp_path: Path) -> None:
+    """An output needs ``overwrite``; an old quarantine of ours does not stay beside a clean run."""
+    job = a_job()
+    Path(job.output).write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        PipelineOrchestrator(None).run(job)
+    assert Path(job.output).read_text() == "mine"
+    PipelineOrchestrator(None).run(a_job(overwrite=True))
+    assert (tmp_path / "bad.csv").exists()
+    clean = tmp_path / "clean.csv"
+    clean.write_text("".join(line for line in job.input.read_text().splitlines(keepends=True) if "unknown" not in line))
+    PipelineOrchestrator(None).run(a_job(input=clean, overwrite=True))
+    assert not (tmp_path / "bad.csv").exists()
+
+
+def test_an_output_belongs_to_one_job_at_a_time(a_job: Make) -> None:
+    """The second job is refused by the first one's name."""
+    first = a_job(job_id="first-one")
+    with held_output(first), pytest.raises(JobConflictError, match="first-one"):
+        PipelineOrchestrator(None).run(a_job(job_id="second-one"))
+    assert not list(Path(first.output).parent.glob(".*"))
+
+
+def test_a_small_job_imports_no_more_than_it_needs(people: Path, tmp_path: Path) -> None:
+    """No database driver, no data frames, no science, no cluster."""
+    program = (
+        "import sys\nfrom microflow.cli import main\n"
+        f"sys.argv = ['microflow', 'run', {str(people)!r}, {str(tmp_path / 'o.csv')!r}, '--schema', 'healthcare',"
+        " '--method', 'tokenization', '--no-database']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'sqlalchemy', 'alembic', 'pandas', 'scipy', 'pyspark', 'matplotlib', 'psycopg2'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)

@@ -1,0 +1,67 @@
+"""The last words of a job name what it did not protect."""
+
+from __future__ import annotations
+
+import pytest
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.compliance import load_policy
+from microflow.pipeline.verdict import Verdict, verdict
+from microflow.schema import Column, DatasetSchema, Dtype, Role
+
+SCHEMA = DatasetSchema(
+    "visits",
+    (
+        Column("id", Role.RECORD_ID),
+        Column("name", Role.IDENTIFIER, kind="name"),
+        Column("age", Role.QUASI_IDENTIFIER, Dtype.INTEGER, low=0, high=120),
+        Column("job", Role.QUASI_IDENTIFIER),
+        Column("illness", Role.SENSITIVE, categories=("a", "b")),
+        Column("ward"),
+        Column("notes", Role.FREE_TEXT),
+    ),
+    "hipaa",
+)
+METRICS = {"processing_metrics": {"released": 70, "suppressed": 20, "quarantined": 10}}
+
+
+def judged(method: Method, **settings: object) -> Verdict:
+    given = MethodSettings(method, **settings)  # type: ignore[arg-type]
+    return verdict(
+        METRICS, SCHEMA, load_policy("hipaa"), given, guarantee="so much", reasons={"not a number": 7, "3 fields": 3}
+    )
+
+
+def test_every_row_is_accounted_for() -> None:
+    """Read is the sum of the fates, and the most frequent reason comes first."""
+    lines = list(judged(Method.K_ANONYMITY).lines())
+    assert lines[0] == "100 rows read = 70 released + 20 suppressed + 10 quarantined"
+    assert lines[1] == "  quarantined: 7 × not a number"
+    assert judged(Method.K_ANONYMITY).share_released == 0.7
+
+
+@pytest.mark.parametrize(
+    ("method", "passed", "blanked"),
+    [
+        (Method.K_ANONYMITY, ("ward",), ()),
+        (Method.DIFFERENTIAL_PRIVACY, ("ward",), ("job",)),
+        (Method.TOKENIZATION, ("age", "job", "illness", "ward"), ()),
+    ],
+)
+def test_what_passes_and_what_was_blanked_is_said(
+    method: Method, passed: tuple[str, ...], blanked: tuple[str, ...]
+) -> None:
+    """An attribute passes every method; noise needs public bounds; tokens leave quasi-identifiers as they are."""
+    found = judged(method)
+    assert (found.passed_unprotected, found.blanked) == (passed, blanked)
+    assert "ssn" in found.unnamed_kinds
+    assert "name" not in found.unnamed_kinds
+
+
+def test_what_is_easily_overlooked_is_said() -> None:
+    """l = 1, rows instead of persons, prose; and none of it where it does not apply."""
+    warnings = " ".join(judged(Method.K_ANONYMITY).warnings)
+    assert "l = 1" in warnings
+    assert "role: person" in warnings
+    assert "prose in notes" in warnings
+    assert "l = 1" not in " ".join(judged(Method.K_ANONYMITY, l_diversity=2).warnings)
