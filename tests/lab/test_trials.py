@@ -87,3 +87,13 @@ def test_an_incomplete_block_is_refused() -> None:
         gather([trial(A, 0), trial(A, 1), trial(B, 0)])
     with pytest.raises(MicroflowError, match="incomplete"):
         gather([trial(A, 0), trial(B, 1)])
+
+
+def test_side_by_side_gives_the_same_trials_in_the_same_order() -> None:
+    """Where nothing is timed two processes run at once; results come in the plan's order, and an error ends it."""
+    turns = plan([Arm(name, "builtins:dict", {"name": name}) for name in "abcd"], blocks=1, seed=3)
+    once, twice = ([trial.run.result for trial in run_trials(turns, at_once=count)] for count in (1, 2))
+    assert once == twice
+    broken = [replace(turns[0], arm=Arm("broken", "sys:exit", {})), *turns[1:]]
+    with pytest.raises(MicroflowError, match="sys:exit"):
+        list(run_trials(broken, at_once=2))

@@ -54,7 +54,7 @@ class _Scale:
 
 _SCALES = {
     "smoke": _Scale(600, 100, 200, 1),
-    "quick": _Scale(1_500, 300, 300, 2),
+    "quick": _Scale(1_500, 300, 300, 1),
     "paper": _Scale(12_000, 3_000, 300, 6, hybrid=True),
 }
 

@@ -45,7 +45,7 @@ class _Scale:
         return SLOPE if self.confirm_s >= LONG_S else PREVIEW_SLOPE
 
 
-_SCALES = {"smoke": _Scale(0.4, 0.5, 1), "quick": _Scale(0.4, 2.0, 1), "paper": _Scale(3.0, LONG_S, 5)}
+_SCALES = {"smoke": _Scale(0.4, 0.5, 1), "quick": _Scale(0.3, 1.0, 1), "paper": _Scale(3.0, LONG_S, 5)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:

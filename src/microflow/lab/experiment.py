@@ -53,7 +53,8 @@ class Precision:
 class Matrix:
     """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
 
-    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`.
+    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Where nothing
+    is ``timed``, trials run side by side on all cores.
     """
 
     experiment: str
@@ -62,6 +63,7 @@ class Matrix:
     seed: int = 1
     timeout_s: float = 600
     precision: Precision | None = None
+    timed: bool = True
 
     def cells(self) -> dict[str, Planned]:
         """Configuration hash to turn, in the order in which they run."""

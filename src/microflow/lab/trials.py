@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -116,15 +117,26 @@ def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, *, warm_up
 
 
 def run_trials(
-    turns: Iterable[Planned], *, done: Collection[tuple[str, int]] = (), timeout_s: float = 600
+    turns: Iterable[Planned], *, done: Collection[tuple[str, int]] = (), timeout_s: float = 600, at_once: int = 1
 ) -> Iterator[Trial]:
-    """Take the turns in order, each in a fresh process, and hand over each trial as soon as it is there.
+    """Take the turns in order, each in a fresh process, and hand over each trial in that order when it is there.
 
     The target's configuration gets the block's ``seed``. ``done`` lists (arm name, block) that a store already holds.
+    ``at_once`` processes run side by side: only where nothing is timed. After a failed trial no other is begun.
     """
-    for turn in turns:
-        if (turn.arm.name, turn.block) not in done:
-            yield Trial(turn, launch(turn.arm.target, turn.arm.config | {"seed": turn.seed}, timeout_s=timeout_s))
+
+    def taken(turn: Planned) -> Trial:
+        return Trial(turn, launch(turn.arm.target, turn.arm.config | {"seed": turn.seed}, timeout_s=timeout_s))
+
+    wanted = [turn for turn in turns if (turn.arm.name, turn.block) not in done]
+    if at_once == 1:
+        yield from map(taken, wanted)
+        return
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        yield from pool.map(taken, wanted)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
