@@ -80,3 +80,14 @@ def test_no_such_notebook_is_one_clear_line(tmp_path: Path) -> None:
     """Away from the repository the hint says where to go."""
     with pytest.raises(InputError, match="holds notebooks/"):
         parameters_of(tmp_path / "rq1.ipynb")
+
+
+def test_a_kernel_says_nothing_on_its_way_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Jupyter ends a kernel by an interrupt; its traceback is nobody's business, unless the notebook failed."""
+    cells = [nbformat.v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell("import os; os.write(2, b'KeyboardInterrupt in a kernel')"))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "noisy.ipynb")
+    execute(tmp_path / "notebooks" / "noisy.ipynb", {"profile": "quick"}, tmp_path / "executed")
+    assert capfd.readouterr().err == ""

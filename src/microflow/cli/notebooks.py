@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +46,27 @@ def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / notebook.name
     try:
-        execute_notebook(
-            str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False,
-            extra_arguments=["--log-level=40"],  # a kernel on this machine need not warn about its own socket
-        )  # fmt: skip
+        with _aside() as said:
+            execute_notebook(
+                str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False,
+                extra_arguments=["--log-level=40"],  # a kernel on this machine need not warn about its own socket
+            )  # fmt: skip
     except PapermillExecutionError as error:
+        sys.stderr.write(said.getvalue())
         raise MicroflowError(f"{notebook.name} failed: {error.ename}: {error.evalue}", hint=f"see {copy}") from error
     return copy
+
+
+@contextmanager
+def _aside() -> Iterator[io.StringIO]:
+    """Keep what a kernel writes on standard error: Jupyter interrupts it to end it, and it says so on its way out."""
+    said, kept = io.StringIO(), os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said.write(file.read().decode(errors="replace"))
