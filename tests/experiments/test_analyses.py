@@ -127,7 +127,7 @@ def test_resources_are_said_for_each_record() -> None:
     frame = made_up(whole_job.matrix("quick"), lambda _: {"samples": [1.0]}).frame
     assert set(frame["cpu_s"]) == {1.0}
     assert set(frame["peak_rss_bytes"]) == {2**28}
-    assert set(frame["bytes_per_record"]) == {2**27 / 30_000}
+    assert set(frame["bytes_per_record"]) == {2**27 / 20_000}
 
 
 def evidence(**seen: int) -> dict[str, object]:

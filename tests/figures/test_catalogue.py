@@ -111,6 +111,6 @@ def test_a_plan_is_generated_from_the_matrix() -> None:
     """Arms, rows and blocks of a profile, and that it is a preview."""
     matrix = experiments.experiment("rq2-speed").matrix("quick")
     note = plan("rq2-speed", "quick")._repr_markdown_()
-    assert f"{len(matrix.arms)} arms on 10,000 rows, {matrix.blocks} blocks" in note
+    assert f"{len(matrix.arms)} arms on 5,000 rows, {matrix.repetitions}" in note
     assert "preview" in note
     assert "preview" not in plan("rq2-speed", "paper").text

@@ -167,7 +167,9 @@ def import_(path: Path) -> None:
 @click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Read these instead.")
 @click.option("--into", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here, as Markdown.")
 def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
-    """List each claim of README.md and figures/paper.tex with its evidence; exit 1 if a sentence has none.
+    """List each claim of what is published with its evidence; exit 1 if a sentence has none.
+
+    Published are README.md, RESULTS.md, docs/*.md and figures/paper.tex.
 
     Evidence is an experiment's trials (rows, blocks, kind of interval) or the output of a command.
 
@@ -176,7 +178,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
       microflow experiments audit --bundle data/paper.zip
       microflow experiments audit --into audit.md
     """
-    from microflow.figures.audit import audited, page
+    from microflow.figures.audit import audited, documents, page
     from microflow.lab.reproduction import bundled
     from microflow.store.experiments import ExperimentStore
 
@@ -184,7 +186,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
         store = stack.enter_context(ExperimentStore())
         if bundle is not None:
             store = stack.enter_context(bundled(store, bundle))
-        found = audited([Path("README.md"), Path(FIGURES) / "paper.tex"], profile, store)
+        found = audited(documents(Path()), profile, store)
     if into is None:
         click.echo(page(found))
     else:

@@ -230,7 +230,7 @@ class _Scale:
 
 _SCALES = {
     "smoke": _Scale(200, 2, 2, (CLEAN, CONVERSION, "row insert")),
-    "quick": _Scale(500, 3, 2, (CLEAN, CONVERSION, "row insert", "batch insert")),
+    "quick": _Scale(400, 3, 2, (CLEAN, CONVERSION, "row insert")),
     "paper": _Scale(1_500, 4, 6, precision=Precision(0.05, CLEAN, most=12)),
 }
 

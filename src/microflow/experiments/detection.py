@@ -189,7 +189,7 @@ def corpus_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"rules": [asdict(one) for one in rules], "data_checksum": config["corpus"]}
 
 
-_ROWS = {"smoke": 2_000, "quick": 20_000, "paper": 200_000}
+_ROWS = {"smoke": 2_000, "quick": 10_000, "paper": 200_000}
 _TYPES = {"smoke": ("healthcare",), "quick": ("healthcare", "financial", "ecommerce", "iot")}
 
 

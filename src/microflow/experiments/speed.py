@@ -75,7 +75,7 @@ class _Scale:
 
 _SCALES = {
     "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), False, 3, 2),
-    "quick": _Scale(SETTINGS, TYPICAL, (10_000,), False, 3, 1),
+    "quick": _Scale(SETTINGS, TYPICAL, (5_000,), False, 3, 1),
     "paper": _Scale(
         SETTINGS, (*K_ANONYMITY, *SETTINGS[6:]), (60_000, 10_000), True, 3, 6, Precision(0.05, IDENTITY, most=10)
     ),

@@ -49,7 +49,7 @@ class _Scale:
     spark: bool = False
 
 
-_SCALES = {"smoke": _Scale(2_000, 1), "quick": _Scale(30_000, 1), "paper": _Scale(200_000, 6, spark=True)}
+_SCALES = {"smoke": _Scale(2_000, 1), "quick": _Scale(20_000, 1), "paper": _Scale(200_000, 6, spark=True)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:

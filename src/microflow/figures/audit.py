@@ -1,4 +1,4 @@
-"""The audit: every sentence with a number in README and paper, and the evidence that it rests on.
+"""The audit: every sentence with a number in what we publish, and the evidence that it rests on.
 
 A claim is a sentence that states a number of ours. Its evidence is one of three: the experiment whose generated answer
 or table it stands in (or whose `Claim` it matches, or whose number it embeds as a LaTeX macro), a command whose output
@@ -22,22 +22,21 @@ from microflow.lab.report import Table, design
 from microflow.lab.results import IncompleteError, Results
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["COMMANDS", "Audited", "audited", "page", "sentences"]
+__all__ = ["COMMANDS", "Audited", "audited", "documents", "page", "sentences"]
 
 #: Sentences that rest on no experiment, but on what a command prints or a test asserts.
 COMMANDS = (
-    Claim(r"Two commands|minutes on two cores|takes? (an hour|hours|minutes)", "make experiments"),
     Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/processors"),
-    Claim(r"mode 0600", "pytest tests/anonymize"),
-    Claim(r"--k \d|--epsilon", "microflow run --help"),
-    Claim(r"cases|lost|doubled", "make faults"),
-    Claim(r"0\.999|0\.995|reach(es)? the goal", "make experiments"),
+    Claim(r"mode 0[0-7]{3}", "pytest tests/pipeline tests/store"),
+    Claim(r"groups of at least \d+ alike", "microflow verify"),
+    Claim(r"bench k_anonymity", "microflow bench anonymize"),
 )
 #: Digits that belong to a name, a version, a law, a standard or a path.
 _NAMES = re.compile(
-    r"`[^`]*`|\]\([^)]*\)|https?://\S+|RQ-?\d|Art\.? ?\d+\S*|GDPR \S*\d\S*|CFR \S+|\d+ CFR|AES-\d+-\w+|"
-    r"(Python|Java|PostgreSQL|Storm|Spark|Apache|Arrow|Kafka|UTF|SHA|HMAC-SHA|AES|CMAC|ISO|RFC|NIST SP|DSS|CC BY|v)"
-    r"[- ]?\d[\w.]*|[A-Za-z_]+\d+\w*|\b(19|20)\d\d\b|[kεlt] ?= ?[\d., and]+|\b(512|256|128)[- ]bits?\b|95 %",
+    r"`[^`]*`|\]\([^)]*\)|https?://\S+|RQ-?\d|Art\.? ?\d+\S*|GDPR \S*\d\S*|\d+ CFR \S+|AES-\d+-\w+|"
+    r"(Python|Java|PostgreSQL|Storm|Spark|Apache|Apache License|Arrow|ARX|[Vv]ersion|Kafka|UTF|SHA|HMAC-SHA|AES|CMAC|"
+    r"ISO|RFC|NIST SP|DSS|CC BY|v)[- ]?\d[\w.]*|"
+    r"[A-Za-z_]+\d+\w*|\b(19|20)\d\d\b|[kεlt] ?= ?[\d., and]+|\b(512|256|128)[- ]bits?\b|95 %",
     re.ASCII,
 )
 #: A figure, or a number that is spelled out and is more than fingers count.
@@ -61,15 +60,27 @@ class Audited:
     command: str = ""
 
 
-def audited(documents: Sequence[Path], profile: str, store: ExperimentStore) -> list[Audited]:
-    """Every claim of the documents; ``evidence`` is empty where there is none.
+def documents(root: Path) -> list[Path]:
+    """What is published: README, results, the pages of the documentation, the paper.
+
+    Raises:
+        InputError: this is not the repository's root.
+    """
+    if not (root / "README.md").is_file():
+        raise InputError("no such document", path=root / "README.md", hint="run this from the repository's root")
+    pages = sorted((root / "docs").glob("*.md"))
+    return [root / "README.md", *filter(Path.is_file, [root / "RESULTS.md"]), *pages, root / "figures" / "paper.tex"]
+
+
+def audited(paths: Sequence[Path], profile: str, store: ExperimentStore) -> list[Audited]:
+    """Every claim of these documents; ``evidence`` is empty where there is none.
 
     Raises:
         InputError: a document is not there.
     """
     sources = _Sources(profile, store)
     found: list[Audited] = []
-    for path in documents:
+    for path in paths:
         if not path.is_file():
             raise InputError("no such document", path=path, hint="run this from the folder that holds README.md")
         text = path.read_text("utf-8")
