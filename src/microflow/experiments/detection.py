@@ -200,7 +200,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     if (path := corpus_file()) is not None:
         digest = sha256(path.read_bytes()).hexdigest()
         arms.append(Arm(_CORPUS, f"{__name__}:corpus_trial", {"data_type": _CORPUS, "corpus": digest}))
-    return Matrix("detection", tuple(arms), 1, seed, timed=False)
+    return Matrix("detection", tuple(arms), 1, seed, side_by_side=True)
 
 
 def measured(results: Results, *, corpus: bool = False) -> list[Accuracy]:

@@ -74,7 +74,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         cells += [one.cell | {"pipeline": pipeline} for one in settings]
     work = {"data_type": "healthcare", "rows": scale.rows, "attempts": scale.attempts}
     arms = [Arm(f"{_method(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
-    return Matrix("rq2-privacy", tuple(arms), scale.blocks, seed, timed=False)
+    return Matrix("rq2-privacy", tuple(arms), scale.blocks, seed, side_by_side=True)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:

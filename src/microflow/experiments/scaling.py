@@ -17,7 +17,7 @@ import numpy as np
 
 from microflow.errors import SetupError
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
-from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
+from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import (
     Answer,
     Table,
@@ -77,7 +77,8 @@ def scaling_matrix(profile: str, *, seed: int = 1) -> Matrix:
         for name, pipeline, method in _WORKS
         for rows in scale.rows
     ]
-    return Matrix("scalability", tuple(arms), scale.blocks, seed, timeout_s=3_600)
+    preview = profile in PREVIEWS
+    return Matrix("scalability", tuple(arms), scale.blocks, seed, timeout_s=3_600, side_by_side=preview)
 
 
 def _trials(results: Results) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microflow.experiments.work import PASS
-from microflow.lab.experiment import Experiment, Matrix, Precision, scale_of
+from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, pure_or_not, ratio_text, rounded, with_spread
 from microflow.lab.trials import Arm, by_group, gather
 from microflow.processors import PIPELINES
@@ -75,7 +75,7 @@ class _Scale:
 
 _SCALES = {
     "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), False, 3, 2),
-    "quick": _Scale(SETTINGS, TYPICAL, (5_000,), False, 3, 1),
+    "quick": _Scale(SETTINGS, TYPICAL[:1], (5_000,), False, 3, 1),
     "paper": _Scale(
         SETTINGS, (*K_ANONYMITY, *SETTINGS[6:]), (60_000, 10_000), True, 3, 6, Precision(0.05, IDENTITY, most=10)
     ),
@@ -90,7 +90,8 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         Arm(f"{cell['rows']:,} rows: {name}", "microflow.experiments.work:throughput", work | cell)
         for name, cell in _cells(scale)
     )
-    return Matrix("rq2-speed", arms, scale.blocks, seed, precision=scale.precision)
+    preview = profile in PREVIEWS
+    return Matrix("rq2-speed", arms, scale.blocks, seed, precision=scale.precision, side_by_side=preview)
 
 
 def _cells(scale: _Scale) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -53,8 +53,8 @@ class Precision:
 class Matrix:
     """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
 
-    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Where nothing
-    is ``timed``, trials run side by side on all cores.
+    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Trials run
+    ``side_by_side`` on all cores where nothing is timed, or where times are a preview; captions say so.
     """
 
     experiment: str
@@ -63,7 +63,7 @@ class Matrix:
     seed: int = 1
     timeout_s: float = 600
     precision: Precision | None = None
-    timed: bool = True
+    side_by_side: bool = False
 
     def cells(self) -> dict[str, Planned]:
         """Configuration hash to turn, in the order in which they run."""

@@ -128,6 +128,8 @@ def design(results: Results) -> str:
     rows = [f"{' and '.join(f'{one:,}' for one in sizes)} rows"] if sizes else []
     blocks = results.matrix.blocks
     counted = f"{blocks} block{'s' * (blocks != 1)}, {len(results.trials)} trials"
+    if results.matrix.side_by_side:
+        counted += ", run side by side"
     machines = sorted({hardware({"cores": m.cores, "cpu_model": m.cpu_model}) for m in results.machines})
     return "; ".join([*rows, counted, *machines])
 

@@ -206,7 +206,7 @@ def run_matrix(
         held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
         progress = replace(progress, cells=progress.cells + len(cells), kept=progress.kept + len(held))
         done = {(cells[found].arm.name, cells[found].block) for found in held}
-        at_once = 1 if matrix.timed else Machine.here().cores
+        at_once = Machine.here().cores if matrix.side_by_side else 1
         for trial in run_trials(cells.values(), done=done, timeout_s=matrix.timeout_s, at_once=at_once):
             _record(store, matrix.experiment, trial, plan_of(matrix, part.blocks))
             progress = replace(progress, ran=progress.ran + 1)
