@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storm": {"processors", "topics", "compliance", "anonymize", "ingest", "timing"},
     "pipeline": {"processors", "ingest", "store", "timing", "compliance", "anonymize", "topics"},
 }
+MAY_IMPORT["lab"] = {"timing", "store", "processors"}
 MAY_IMPORT["advise"] = {*MAY_IMPORT} - FOUNDATION
 MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
 #: The top floor reads the whole house, and nothing below reads it.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microflow.bench.blocks import Goal, compared, interleaved
+from microflow.bench.harness import Goal, compared, interleaved
 
 
 def test_every_arm_runs_once_a_round_in_changing_order() -> None:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import psycopg2
 import pytest
 
 from microflow.errors import MicroflowError, TimingContaminationError
-from microflow.experiments.contamination import WORKS, matrix, penalties, trial
-from microflow.experiments.intrusions import CLEAN, INTRUSIONS, RECORDS_PER_PROGRESS, Place, open_place
+from microflow.experiments.contamination import (
+    CLEAN,
+    CONVERSION,
+    INTRUSIONS,
+    RECORDS_PER_PROGRESS,
+    WORKS,
+    Place,
+    analyses,
+    answer,
+    matrix,
+    open_place,
+    table,
+    trial,
+)
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine
+from microflow.lab.results import Results
+from microflow.lab.statistics import Verdict
+from microflow.lab.trials import Trial, run_trials
 from microflow.timing.clock import PhaseClock
-from microflow.timing.comparisons import Verdict
 from microflow.timing.guard import PurityGuard
-from microflow.timing.launch import Launch
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Trial, run_trials
 
 pytestmark = pytest.mark.database
 
@@ -52,6 +65,7 @@ def test_an_intrusion_does_what_it_says(name: str) -> None:
         found
         == {
             CLEAN: (0, 0, False),
+            CONVERSION: (0, 0, False),
             "row insert": (250, 0, False),
             "progress update": (0, 250, False),
             "batch insert": (250, 0, False),
@@ -77,12 +91,12 @@ def test_each_intrusion_commits_as_often_as_it_says(name: str, commits: int) -> 
         assert name == "progress update" or place.cursor.fetchone()[0] == commits
 
 
-@pytest.mark.parametrize("name", [name for name in INTRUSIONS if name != CLEAN])
+@pytest.mark.parametrize("name", [name for name in INTRUSIONS if name not in {CLEAN, CONVERSION}])
 def test_the_guard_would_have_refused_each(name: str) -> None:
     """None of the intrusions can happen in a guarded run: that is what the guard is for."""
     clock = PhaseClock(PurityGuard())
     with open_place() as place:
-        with pytest.raises(TimingContaminationError, match=r"at .*intrusions\.py:\d+"), clock.pure():
+        with pytest.raises(TimingContaminationError, match=r"at .*contamination\.py:\d+"), clock.pure():
             INTRUSIONS[name](place, ROWS)
         assert count(place, place.rows_table) == 0
 
@@ -114,17 +128,17 @@ def test_all_arms_release_the_same_rows() -> None:
         assert len(result["samples"]) == 2
         assert sum(result["microflow_ns"]) == pytest.approx(60 * sum(result["samples"]))
         if intrusion == CLEAN:
-            purity = result["purity"]
+            (purity,) = result["evidence"]
             assert purity["spans"] == 2
             assert purity["refused"] + purity["read_calls"] + purity["write_calls"] == 0
             assert purity["helper_calls"] + purity["helper_events"] == 0
 
 
-def synthetic(factors: dict[str, float]) -> list[Trial]:
-    """Trials of the quick matrix whose times are known multiples of the clean arm's."""
+def synthetic(factors: dict[str, float], *, drop: int = 0) -> Results:
+    """Trials of the paper's pilot whose times are known multiples of the clean arm's."""
     rng = np.random.default_rng(3)
-    plan = matrix("quick")
-    return [
+    plan = replace(matrix("paper"), precision=None)
+    trials = [
         Trial(
             turn,
             Launch(
@@ -134,29 +148,39 @@ def synthetic(factors: dict[str, float]) -> list[Trial]:
         )
         for turn in plan.cells().values()
     ]  # fmt: skip
+    return Results(plan, tuple(trials[: len(trials) - drop]))
 
 
 def test_penalties_are_ratios_to_the_clean_arm_of_the_same_work() -> None:
-    """Four times the time is a share of 75 %; an arm that costs nothing is inside the noise floor."""
-    found = penalties(synthetic({"row insert": 4.0, "batch insert": 1.5}))
-    assert {(one.work, one.arm) for one in found} == {
+    """Four times the time is different, the same time is shown to be equivalent, in the table as in the analysis."""
+    results = synthetic({"row insert": 4.0, "batch insert": 1.5, CONVERSION: 1.2})
+    found = analyses(results)
+    assert {(work, one.arm) for work, analysis in found.items() for one in analysis.comparisons} == {
         (work, arm) for work in WORKS for arm in INTRUSIONS if arm != CLEAN
     }
-    by_arm = {one.arm: one for one in found if one.work == "records"}
-    insert = by_arm["row insert"]
-    assert insert.ratio == pytest.approx(4, rel=0.01)
-    assert insert.share == pytest.approx(0.75, abs=0.01)
-    assert insert.share_low <= insert.share <= insert.share_high
-    assert insert.verdict is Verdict.HIGHER
-    assert by_arm["progress update"].verdict is Verdict.NONE
-    assert 0 < insert.noise_floor < 0.2
-    assert all(math.isfinite(one.high) for one in found)
+    assert found["records"]["row insert"].ratio.value == pytest.approx(4, rel=0.01)
+    assert found["records"]["row insert"].verdict is Verdict.DIFFERENT
+    assert found["records"]["progress update"].verdict is Verdict.EQUIVALENT
+    rows = {row[0]: row for row in table(results).rows}
+    insert = rows["row insert, records"]
+    assert insert[1].startswith("4×")
+    assert insert[2].startswith(("74.9%", "75."))
+    assert insert[-1] == "different"
+    assert "6 blocks" in table(results).caption
+    assert "±5%" in table(results).caption
+
+
+def test_the_database_is_told_from_the_conversion() -> None:
+    """Of 4 times the time, 1.2 are there without any database: 70 % of what was measured is the database's."""
+    said = answer(synthetic({"row insert": 4.0, CONVERSION: 1.2}))
+    share = said.numbers["separation row insert database share"]
+    assert float(share.removesuffix(" %")) == pytest.approx(70, abs=0.2)
 
 
 def test_an_incomplete_experiment_has_no_penalties() -> None:
     """A block without its clean arm is resumed, not analysed."""
     with pytest.raises(MicroflowError, match="incomplete"):
-        penalties(synthetic({})[:-1])
+        analyses(synthetic({}, drop=1))
 
 
 def test_an_arm_runs_in_a_fresh_process() -> None:
@@ -164,5 +188,5 @@ def test_an_arm_runs_in_a_fresh_process() -> None:
     turn = next(turn for turn in matrix("smoke").cells().values() if turn.arm.name == "microflows: clean")
     (found,) = run_trials([turn])
     assert found.run.result["records"] == turn.arm.config["rows"]
-    assert found.run.result["purity"]["refused"] == 0
+    assert found.run.result["evidence"][0]["refused"] == 0
     assert found.run.usage.cpu_s > 0

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microflow.experiments import rq1, rq2, scalability, timing_separation
-from microflow.experiments.matrix import Matrix, config_hash
-from microflow.experiments.runner import is_series
+from microflow.experiments import all_experiments
+from microflow.lab.experiment import Matrix, config_hash
+from microflow.lab.machine import Machine
+from microflow.lab.results import is_series
+from microflow.lab.trials import Planned
 from microflow.store.experiments import ExperimentStore
 from microflow.store.server import create_database, drop_database
-from microflow.timing.machine import Machine
 from microflow.timing.resources import ResourceUsage
-from microflow.timing.trials import Planned
 
 TYPES = ("healthcare", "financial")
 
@@ -137,13 +137,15 @@ def outcome(turn: Planned) -> dict[str, object]:
     rate = {"risk": 0.2, "low": 0.1, "high": 0.3}
     return {
         "samples": list(cost * rng.lognormal(0, 0.05, 3)),
-        "rules": [{"data_type": "healthcare", "regulation": "HIPAA", "rule": "hipaa-name", "counts": counts}],
+        "rules": [
+            {"data_type": config.get("data_type"), "regulation": "HIPAA", "rule": "hipaa-name", "counts": counts}
+        ],
         "phases": {"pre": 0.4, "pure": 0.3, "post": 0.2, "residual": 0.01},
         "load": list(map(float, loads)),
         **{name: [1e6] * len(loads) for name in ("p50_ns", "p999_ns")},
         **{name: [0.0] * len(loads) for name in ("slope", "unserved")},
         "latency_ns": [3e6, 3e6, 9e6],
-        "rate": 1e5, "bounded": True,
+        "rate": 1e5, "bounded": True, "capacity": 2e5, "aggregates": [],
         "action_s": [[0.5 + 1e-5 * rows] for rows in config.get("volumes", [])],
         "p99_ns": [2e6] * (len(loads) or len(slices)),
         "time_s": slices.tolist(), "offered": [1e4] * len(slices), "size": [5.0] * len(slices),
@@ -176,8 +178,7 @@ def complete_store(database_url: str) -> Iterator[ExperimentStore]:
     """A database in which every question of the smallest profile has run."""
     name = f"microflow_test_{uuid.uuid4().hex[:12]}"
     with ExperimentStore(create_database(database_url, name)) as store:
-        for question in (timing_separation, rq1, rq2, scalability):
-            for matrix in question.matrices("smoke"):
-                record(matrix, store)
+        for one in all_experiments():
+            record(one.matrix("smoke"), store)
         yield store
     drop_database(database_url, name)

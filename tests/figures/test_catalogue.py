@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from microflow import experiments
 from microflow.errors import MicroflowError
-from microflow.experiments import detection
-from microflow.experiments.runner import run_matrix
-from microflow.figures.catalogue import FIGURES, draw_all, plate
-from microflow.figures.numbers import macro, numbers_tex
-from microflow.figures.paper import answers_table, write_tables
+from microflow.experiments import all_experiments, experiment
+from microflow.figures import catalogue
+from microflow.figures.catalogue import Plate, answer, draw_all, plan, plate, table
+from microflow.figures.paper import answers_table, macro, numbers_tex, write_tables
+from microflow.lab.report import Table
+from microflow.lab.results import IncompleteError, Skipped, run_matrix
 from microflow.store.experiments import ExperimentStore
 
 
@@ -21,15 +23,8 @@ from microflow.store.experiments import ExperimentStore
 def store(database_url: str) -> Iterator[ExperimentStore]:
     """A database that holds one small experiment."""
     with ExperimentStore(database_url) as opened:
-        run_matrix(detection.matrix("smoke"), opened)
+        run_matrix(experiment("detection").matrix("smoke"), opened)
         yield opened
-
-
-@pytest.mark.parametrize("entry", FIGURES, ids=lambda entry: entry.name)
-def test_every_entry_names_a_drawing(entry: object) -> None:
-    """Each figure's module draws, and its caption says something."""
-    assert callable(import_module(f"microflow.figures.{entry.drawing}").draw)
-    assert entry.caption.endswith(".")
 
 
 @pytest.mark.database
@@ -52,14 +47,18 @@ def test_numbers_of_the_text_come_from_the_answers(store: ExperimentStore, tmp_p
     text = (tmp_path / "numbers.tex").read_text("utf-8")
     assert r"\newcommand{\mfDetectionHIPAARecall}{1.0000}" in text
     assert "have not run yet" in written["numbers"].missing
-    assert answers_table("smoke", store).rows[0][0] == "detection"
+    assert answers_table("smoke", store).rows[0][0] == "Is a violation overlooked?"
 
 
 @pytest.mark.database
 def test_an_unknown_figure_names_the_known_ones(store: ExperimentStore) -> None:
     """A typing error ends in a hint."""
-    with pytest.raises(MicroflowError, match="detection-accuracy"):
+    with pytest.raises(MicroflowError, match="rq1-throughput"):
         plate("detektion", "smoke", store)
+    with pytest.raises(MicroflowError, match="has no figure"):
+        plate("rq2-speed", "smoke", store)
+    with pytest.raises(MicroflowError, match="its tables are: methods, aggregates"):
+        table("rq2-privacy", "smoke", store, "methodes")
 
 
 def test_two_numbers_never_share_a_macro() -> None:
@@ -67,3 +66,51 @@ def test_two_numbers_never_share_a_macro() -> None:
     assert macro("a b") == macro("a-b")
     with pytest.raises(MicroflowError, match="two numbers"):
         numbers_tex({"a b": "1", "a-b": "2"})
+
+
+@pytest.mark.database
+def test_captions_say_rows_blocks_machine_and_preview(complete_store: ExperimentStore) -> None:
+    """A figure shows its caption in a notebook, with what it rests on."""
+    shown = plate("rq1-throughput", "smoke", complete_store)
+    assert isinstance(shown, Plate)
+    for words in ("Preview (smoke).", "2,000 rows", "2 blocks, 10 trials", "cores of"):
+        assert words in shown.caption
+    assert "<figcaption>Preview (smoke)." in shown._repr_html_()
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("one", all_experiments(), ids=lambda one: one.name)
+def test_every_table_and_answer_can_be_shown(one: object, complete_store: ExperimentStore) -> None:
+    """No raw frame and no nan reaches a reader; previews say so; every table names blocks and machine."""
+    said = answer(one.name, "smoke", complete_store)
+    assert said.sentence.startswith("Preview (smoke): ")
+    assert "nan" not in said.sentence
+    for name in one.tables or {}:
+        shown = table(one.name, "smoke", complete_store, name)
+        assert isinstance(shown, Table)
+        assert all("nan" not in cell.split() for row in shown.rows for cell in row)
+        assert "block" in shown.caption
+        assert "cores of" in shown.caption
+
+
+@pytest.mark.database
+def test_what_cannot_run_here_says_why_and_what_could_must_have_run(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Java a notebook's cells show the reason; a question that could have run raises."""
+    lacking = replace(experiment("rq1-storm"), missing=lambda: "Java is missing (install it)")
+    monkeypatch.setattr(catalogue, "experiment", lambda name: lacking if name == "rq1-storm" else experiment(name))
+    with ExperimentStore(database_url) as empty:
+        assert table("rq1-storm", "paper", empty) == Skipped("rq1-storm", "Java is missing (install it)")
+        assert answer("rq1-storm", "paper", empty) == Skipped("rq1-storm", "Java is missing (install it)")
+        with pytest.raises(IncompleteError):
+            answer("rq2-speed", "paper", empty)
+
+
+def test_a_plan_is_generated_from_the_matrix() -> None:
+    """Arms, rows and blocks of a profile, and that it is a preview."""
+    matrix = experiments.experiment("rq2-speed").matrix("quick")
+    note = plan("rq2-speed", "quick")._repr_markdown_()
+    assert f"{len(matrix.arms)} arms on 5,000 rows, {matrix.repetitions}" in note
+    assert "preview" in note
+    assert "preview" not in plan("rq2-speed", "paper").text

@@ -9,8 +9,9 @@ import nbformat
 import pytest
 
 from microflow.errors import InputError, MicroflowError
-from microflow.experiments.matrix import PROFILES
-from microflow.experiments.notebooks import EXPERIMENTS, execute, parameters_of
+from microflow.lab.experiment import PROFILES
+from microflow.cli.notebooks import execute, parameters_of
+from microflow.experiments import NOTEBOOKS as RUN
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -23,7 +24,7 @@ def code_of(notebook: Path) -> ast.Module:
 
 def test_all_the_questions_have_a_notebook() -> None:
     """What `make experiments` runs is there, and `explore` beside it."""
-    assert {path.stem for path in ALL} == {*EXPERIMENTS, "explore"}
+    assert {path.stem for path in ALL} == {*RUN, "explore"}
 
 
 @pytest.mark.parametrize("notebook", ALL, ids=lambda path: path.stem)
@@ -51,7 +52,7 @@ def test_every_parameter_is_read(notebook: Path) -> None:
     assert all(names.count(name) >= 2 for name in declared), declared
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", RUN)
 def test_the_profile_reaches_every_experiment(name: str) -> None:
     """`--profile` is a parameter of each notebook, and its default is the one that takes seconds."""
     assert parameters_of(NOTEBOOKS / f"{name}.ipynb")["profile"].strip("\"'") == PROFILES[0]
@@ -79,3 +80,14 @@ def test_no_such_notebook_is_one_clear_line(tmp_path: Path) -> None:
     """Away from the repository the hint says where to go."""
     with pytest.raises(InputError, match="holds notebooks/"):
         parameters_of(tmp_path / "rq1.ipynb")
+
+
+def test_a_kernel_says_nothing_on_its_way_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Jupyter ends a kernel by an interrupt; its traceback is nobody's business, unless the notebook failed."""
+    cells = [nbformat.v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell("import os; os.write(2, b'KeyboardInterrupt in a kernel')"))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "noisy.ipynb")
+    execute(tmp_path / "notebooks" / "noisy.ipynb", {"profile": "quick"}, tmp_path / "executed")
+    assert capfd.readouterr().err == ""

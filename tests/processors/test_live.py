@@ -8,15 +8,15 @@ import pyarrow as pa
 import pytest
 
 from microflow.anonymize.contract import Method
+from microflow.lab.arrivals import poisson, steady
+from microflow.lab.open_loop import OpenLoop, OpenLoopRun
+from microflow.lab.oracle import oracle, simulate
 from microflow.processors import ProcessingSpec
 from microflow.processors.costs import Costs
-from microflow.processors.live import Service, Workload, ahead_of, measured_costs, serve_open_loop, simulate, urgent_of
-from microflow.processors.oracle import oracle
+from microflow.processors.live import Service, Workload, ahead_of, measured_costs, urgent_of
 from microflow.processors.router import AdaptiveRouter, Objectives, RandomRouter, Route, Router, StaticRouter
 from microflow.processors.urgency import Urgency
 from microflow.settings import MORSEL_ROWS
-from microflow.timing.open_loop import OpenLoopRun
-from microflow.timing.schedules import poisson, steady
 
 COSTS = Costs(single=10_000, fixed=250_000, each=500)
 STREAM_CAPACITY = 1e9 / COSTS.single
@@ -166,7 +166,8 @@ def test_a_short_run_in_real_time(
         urgent=urgent_of(Urgency(spec.schema), workload),
         ahead=ahead_of("patient_ref", workload),
     )
-    run = serve_open_loop(steady(20_000, 0.1), router, Service(spec, workload))
+    service = Service(spec, workload)
+    run = OpenLoop(steady(20_000, 0.1)).run(router, service, service.flush)
     assert run.unserved == 0
     assert (run.latencies_ns() > 0).all()
     assert sum(router.reasons.values()) == 2_000

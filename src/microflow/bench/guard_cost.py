@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.bench.harness import Line, fixed
+from microflow.lab.statistics import bootstrap_interval
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.statistics import bootstrap_interval
 
 __all__ = ["PairedCost", "cost_of", "guard_cost"]
 

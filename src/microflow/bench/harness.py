@@ -14,19 +14,34 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from microflow.errors import MicroflowError
-from microflow.timing.machine import Machine
-from microflow.timing.statistics import bootstrap_interval
+from microflow.lab.machine import Machine
+from microflow.lab.statistics import bootstrap_interval
+from microflow.lab.trials import Samples, interleaved
 
+_RATE = "records/s"
 #: From here on a value is printed without decimals.
 MANY = 1_000
 
-__all__ = ["Case", "Line", "document", "fixed", "hand_over", "in_one_thread", "measure", "rate", "render", "save"]
+__all__ = [
+    "Case",
+    "Goal",
+    "Line",
+    "compared",
+    "document",
+    "fixed",
+    "hand_over",
+    "in_one_thread",
+    "measure",
+    "rate",
+    "render",
+    "save",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,22 @@ class Case:
     goal: float | None = None
     absolute: bool = False
     repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A bound of the value, or of its ratio to the reference."""
+
+    bound: float
+    at_least: bool = True
+    of_ratio: bool = True
+
+    def holds(self, value: float, ratio: float | None) -> bool | None:
+        """Whether it is reached; ``None`` where there is no ratio."""
+        reached = ratio if self.of_ratio else value
+        if reached is None:
+            return None
+        return reached >= self.bound if self.at_least else reached <= self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +96,8 @@ class Line:
 
 
 def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
-    """Time all cases side by side; one `Line` a case, in the order given."""
-    rng = np.random.default_rng(seed)
-    rates: dict[str, list[float]] = {case.name: [] for case in cases}
-    for turn in range(-warmups, rounds):
-        for index in rng.permutation(len(cases)):
-            reached = rate(cases[index])
-            if turn >= 0:
-                rates[cases[index].name].append(reached)
-    samples = {name: np.asarray(values) for name, values in rates.items()}
+    """Time all cases side by side, interleaved; one `Line` a case, in the order given."""
+    samples = interleaved({case.name: partial(rate, case) for case in cases}, rounds, warm_ups=warmups, seed=seed)
     return [_line(case, samples) for case in cases]
 
 
@@ -103,18 +127,25 @@ def rate(case: Case) -> float:
     return done / (time.perf_counter_ns() - start) * 1e9
 
 
-def _line(case: Case, samples: dict[str, npt.NDArray[np.float64]]) -> Line:
-    own = samples[case.name]
-    value = float(np.median(own))
+def _line(case: Case, samples: Samples) -> Line:
+    goal = None if case.goal is None else Goal(case.goal, of_ratio=not case.absolute)
+    return compared(case.name, samples, case.reference, goal, case.unit)
+
+
+def compared(
+    name: str, samples: Samples, reference: str | None = None, goal: Goal | None = None, unit: str = _RATE
+) -> Line:
+    """The median, beside its reference by paired ratios with their interval, and whether the goal holds."""
+    value = float(np.median(samples[name]))
     ratio = low = high = None
-    if case.reference is not None:
-        ratios = own / samples[case.reference]
-        ratio = float(np.median(ratios))
-        low, high = bootstrap_interval(ratios)
-    reached = value if case.absolute else ratio
-    holds = None if case.goal is None or reached is None else reached >= case.goal
-    goal = None if case.goal is None else f"≥ {case.goal:,g} {case.unit if case.absolute else '×'}"
-    return Line(case.name, value, case.unit, case.reference, ratio, low, high, goal, holds)
+    reference = None if reference == name else reference
+    if reference is not None:
+        ratios = samples[name] / samples[reference]
+        ratio, (low, high) = float(np.median(ratios)), bootstrap_interval(ratios)
+    if goal is None:
+        return Line(name, value, unit, reference, ratio, low, high)
+    said = f"{'≥' if goal.at_least else '≤'} {goal.bound:,g} {'×' if goal.of_ratio else unit}"
+    return Line(name, value, unit, reference, ratio, low, high, said, goal.holds(value, ratio))
 
 
 def fixed(name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> Line:

@@ -10,21 +10,21 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method
 from microflow.bench import saturation
-from microflow.bench.blocks import Goal, compared, interleaved
-from microflow.bench.harness import Line, fixed, in_one_thread
+from microflow.bench.harness import Goal, Line, compared, fixed, in_one_thread
 from microflow.bench.saturation import spec_of
 from microflow.bench.spark import spark_lines
 from microflow.datasets import generate
+from microflow.lab.arrivals import Schedule, poisson
+from microflow.lab.open_loop import OpenLoop
+from microflow.lab.oracle import oracle, simulate
+from microflow.lab.trials import interleaved
 from microflow.microflows import Microflow, microflows
 from microflow.processors import StormStreamProcessor
 from microflow.processors.costs import Costs
-from microflow.processors.live import Service, Workload, measured_costs, serve_hurried, serve_open_loop, simulate
-from microflow.processors.oracle import oracle
+from microflow.processors.live import Service, Workload, measured_costs
 from microflow.processors.router import AdaptiveRouter, RandomRouter, Router, StaticRouter
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
-from microflow.timing.open_loop import OpenLoopRun
-from microflow.timing.schedules import Schedule, poisson
 
 __all__ = ["run"]
 
@@ -78,10 +78,12 @@ def _by_load(service: Service, costs: Costs) -> list[Line]:
     for name, rate in (calm | busy).items():
         # At a calm load a microflow that must fill first is no contest, and the arms lie closer to each other than the
         # wake-ups of a load generator on a shared machine vary: nobody waits, and there are more rounds.
-        static, rounds, serve = (["stream"], 31, serve_hurried) if name in calm else (list(_STATIC), 3, serve_open_loop)
+        static, rounds = (["stream"], 31) if name in calm else (list(_STATIC), 3)
         # All arms are offered the same arrivals.
         schedule = poisson(rate, max(_SECONDS, 4 * MICROFLOW_ROWS / rate), seed=1)
-        arms = {arm: partial(_p99_us, serve, schedule, make[arm], service) for arm in (*static, "hybrid")}
+        arms = {
+            arm: partial(_p99_us, schedule, make[arm], service, hurried=name in calm) for arm in (*static, "hybrid")
+        }
         p99 = interleaved(arms, rounds=rounds)
         best = min(static, key=lambda arm: float(np.median(p99[arm])))
         named = {f"p99 at {name}, {arm}": samples for arm, samples in p99.items()}
@@ -95,10 +97,9 @@ def _arms(costs: Costs) -> dict[str, Callable[[], Router]]:
     return {**_STATIC, "hybrid": partial(AdaptiveRouter, costs=costs)}
 
 
-def _p99_us(
-    serve: Callable[..., OpenLoopRun], schedule: Schedule, make: Callable[[], Router], service: Service
-) -> float:
-    run = serve(schedule, make(), service, give_up_s=1.0)
+def _p99_us(schedule: Schedule, make: Callable[[], Router], service: Service, *, hurried: bool) -> float:
+    loop = OpenLoop(schedule, give_up_s=1.0)
+    run = (loop.hurry if hurried else loop.run)(make(), service, service.flush)
     return run.summary(warm_up_s=min(0.1, schedule[-1] / 4e9)).p99_ns / 1e3
 
 

@@ -13,12 +13,12 @@ from functools import partial
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.bench.blocks import Goal, compared, interleaved
-from microflow.bench.harness import Case, Line, fixed, hand_over, rate
+from microflow.bench.harness import Case, Goal, Line, compared, fixed, hand_over, rate
 from microflow.bench.plain_polars import POLARS_THERE, plain_polars
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.lab.trials import interleaved
 from microflow.microflows import Microflow, microflows
 from microflow.processors import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
 from microflow.timing.clock import PhaseClock

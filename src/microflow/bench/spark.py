@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microflow.bench.blocks import Goal, compared
-from microflow.bench.harness import Line, fixed
+from microflow.bench.harness import Goal, Line, compared, fixed
 from microflow.errors import SetupError
 from microflow.microflows import Microflow, microflows
 from microflow.processors import LocalBatchProcessor, ProcessingSpec, Processor, SparkBatchProcessor

@@ -14,18 +14,18 @@ import numpy as np
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.bench.guard_cost import guard_cost
 from microflow.bench.harness import Line, fixed
+from microflow.bench.simulation import Bench, coverage, false_alarms
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.ingest.writers import open_writer
+from microflow.lab.arrivals import poisson, steady
+from microflow.lab.open_loop import OpenLoop, stream
 from microflow.microflows import Microflow, microflows
 from microflow.processors import PIPELINES, ProcessingSpec, build_processor
 from microflow.processors.kernel import BatchKernel
 from microflow.timing.clock import PhaseClock, PhaseReport
 from microflow.timing.guard import PurityGuard
-from microflow.timing.open_loop import OpenLoop, stream
-from microflow.timing.schedules import poisson, steady
-from microflow.timing.simulation import Bench, coverage, false_alarms
 
 __all__ = ["run"]
 

@@ -24,7 +24,7 @@ from microflow.bench.harness import Line
 from microflow.datasets import generate
 from microflow.errors import MicroflowError
 from microflow.ingest import open_writer
-from microflow.timing.statistics import bootstrap_interval
+from microflow.lab.statistics import bootstrap_interval
 
 __all__ = ["run"]
 

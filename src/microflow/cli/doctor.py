@@ -11,10 +11,10 @@ import click
 from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 from microflow.errors import MicroflowError
 from microflow.jvm.java import find_java
+from microflow.lab.machine import Machine
 from microflow.settings import Settings
 from microflow.store import PostgreSQLConnector
 from microflow.store.retry import Retries
-from microflow.timing.machine import Machine
 
 __all__ = ["Finding", "doctor", "examine"]
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from microflow.experiments.matrix import PROFILES
-from microflow.experiments.notebooks import EXPERIMENTS, execute, parameters_of
+from microflow.cli.notebooks import execute, parameters_of
+from microflow.experiments import NOTEBOOKS
+from microflow.lab.experiment import PREVIEWS, PROFILES
 
 if TYPE_CHECKING:
-    from microflow.experiments.reproduce import Difference
-    from microflow.experiments.runner import Progress
+    from microflow.lab.reproduction import Difference
+    from microflow.lab.results import Progress
 
 __all__ = ["experiments"]
 
 #: Of the current folder, which must be the repository: notebooks are not part of the package.
-NOTEBOOKS = Path("notebooks")
+FOLDER = Path("notebooks")
 FIGURES = "figures"
+_MINUTE_S = 60
 
 
 @click.group()
@@ -34,25 +37,46 @@ def experiments() -> None:
     "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="How long it may take."
 )
 @click.option("--force", is_flag=True, help="Run again what the database already holds.")
-@click.option("--only", type=click.Choice(EXPERIMENTS), multiple=True, help="Only these notebooks (repeatable).")
+@click.option("--only", type=click.Choice(NOTEBOOKS), multiple=True, help="Only these notebooks (repeatable).")
 def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
     """Execute the notebooks by Papermill; copies with results go to notebooks/executed.
 
+    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview.
+
     \b
     Examples:
-      microflow experiments run                       about six minutes on two cores
+      microflow experiments run                       a few minutes on two cores
       microflow experiments run --only rq1 --force    one question, measured again
-      microflow experiments run --profile paper       about an hour; for print
+      microflow experiments run --profile paper       hours; for print
     """
-    for name in only or EXPERIMENTS:
-        notebook = NOTEBOOKS / f"{name}.ipynb"
+    began = time.perf_counter_ns()
+    for name in only or NOTEBOOKS:
+        notebook = FOLDER / f"{name}.ipynb"
         given = {"profile": profile, "force": force, "folder": FIGURES}
         # Only what the notebook knows: one that measures has no folder, one that draws has nothing to force.
         parameters = {key: value for key, value in given.items() if key in parameters_of(notebook)}
         click.echo(f"{name:<20}", nl=False)
         started = time.perf_counter_ns()
-        copy = execute(notebook, parameters, NOTEBOOKS / "executed")
+        copy = execute(notebook, parameters, FOLDER / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
+    _say_answers(profile, only or NOTEBOOKS)
+    if "figures" in (only or NOTEBOOKS):
+        click.echo(f"\nFigures, tables and numbers: {Path(FIGURES).resolve()}")
+    seconds = (time.perf_counter_ns() - began) / 1e9
+    took = f"{seconds:.0f} s" if seconds < _MINUTE_S else f"{seconds / _MINUTE_S:.1f} minutes"
+    preview = "; a preview, not to be cited (--profile paper is)" if profile in PREVIEWS else ""
+    click.echo(f"Profile {profile}, {took}{preview}.")
+
+
+def _say_answers(profile: str, notebooks: Sequence[str]) -> None:
+    """The answers of what these notebooks ran, as far as the database holds them."""
+    from microflow.figures.paper import answers
+    from microflow.store.experiments import ExperimentStore
+
+    with ExperimentStore() as store:
+        for one, answer in answers(profile, store):
+            if one.notebook in notebooks or "figures" in notebooks:
+                click.echo("\n" + click.wrap_text(f"{one.asks} {answer.sentence}", 100, "", "  "))
 
 
 @experiments.command()
@@ -70,15 +94,16 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
 
     \b
     Examples:
-      microflow experiments reproduce results.zip                     about an hour
+      microflow experiments reproduce results.zip                     hours
       microflow experiments reproduce --profile quick                 minutes
       microflow experiments reproduce --profile quick --only rq2-privacy --keep mine.zip
     """
-    from microflow.experiments.bundle import export_bundle
-    from microflow.experiments.reproduce import bundled, repeated, reproduce, select
+    from microflow.experiments import select
+    from microflow.lab.bundle import export_bundle
+    from microflow.lab.reproduction import bundled, repeated, reproduce
     from microflow.store.experiments import ExperimentStore
 
-    questions = select(profile, chosen)
+    questions = select(chosen)
     differences: list[Difference] = []
     with ExitStack() as stack:
         recorded = stack.enter_context(ExperimentStore())
@@ -117,7 +142,7 @@ def show() -> None:
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 def export(path: Path) -> None:
     """Write all results to PATH, a bundle from which others draw every figure without running anything."""
-    from microflow.experiments.bundle import export_bundle
+    from microflow.lab.bundle import export_bundle
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
@@ -128,8 +153,45 @@ def export(path: Path) -> None:
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 def import_(path: Path) -> None:
     """Read a bundle's trials into the database; those it already holds are kept as they are."""
-    from microflow.experiments.bundle import import_bundle
+    from microflow.lab.bundle import import_bundle
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
         click.echo(f"{import_bundle(store, path):,} trials from {path}")
+
+
+@experiments.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which recorded trials."
+)
+@click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Read these instead.")
+@click.option("--into", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here, as Markdown.")
+def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
+    """List each claim of what is published with its evidence; exit 1 if a sentence has none.
+
+    Published are README.md, RESULTS.md, docs/*.md and figures/paper.tex.
+
+    Evidence is an experiment's trials (rows, blocks, kind of interval) or the output of a command.
+
+    \b
+    Examples:
+      microflow experiments audit --bundle data/paper.zip
+      microflow experiments audit --into audit.md
+    """
+    from microflow.figures.audit import audited, documents, page
+    from microflow.lab.reproduction import bundled
+    from microflow.store.experiments import ExperimentStore
+
+    with ExitStack() as stack:
+        store = stack.enter_context(ExperimentStore())
+        if bundle is not None:
+            store = stack.enter_context(bundled(store, bundle))
+        found = audited(documents(Path()), profile, store)
+    if into is None:
+        click.echo(page(found))
+    else:
+        into.write_text(page(found) + "\n", "utf-8")
+    unfounded = [one for one in found if not one.evidence]
+    click.echo(f"{len(found)} claims, {len(unfounded)} without evidence", err=into is None)
+    if unfounded:
+        raise SystemExit(1)

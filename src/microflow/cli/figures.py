@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from microflow.experiments.matrix import PROFILES
+from microflow.lab.experiment import PROFILES
 
 __all__ = ["figures"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from microflow.cli.demonstration import generated, generator_options, require_equal, rows_text, tokenizing
 from microflow.errors import SetupError
 from microflow.jvm.maven import jars
+from microflow.lab.arrivals import poisson
 from microflow.storm.flux import TOPOLOGIES, flux
 from microflow.storm.trial import storm_trial
-from microflow.timing.schedules import poisson
 
 __all__ = ["storm"]
 

@@ -1,13 +1,65 @@
-"""The questions as data: matrices of trials, run in fresh processes, kept in PostgreSQL, read back for answers.
+"""The research questions: one module an experiment, and the one list of them.
 
-A trial's target is a function ``target(config) -> result``, both JSON. Of its result, lists of numbers are stored as
-raw sample series of that name, everything else as metrics. Every target keeps these conventions:
-
-=================== =================================================================================================
-``samples``         the positive measurements that arms are compared by, in order, warm-up included
-``data_checksum``   says what was read; equal for all arms of a block that share ``config["data_type"]``
-``output_checksum`` says what was computed, where arms must compute the same
-=================== =================================================================================================
-
-Nothing is imported here: a trial's process loads its target's module, and what that needs, and no more.
+Each module holds the experiment's matrix, its trial (where it has one of its own), its analysis, table, figure, answer,
+and what must come out again when it is repeated. Everything that runs, draws, writes, repeats or audits experiments
+goes through `EXPERIMENTS`. Nothing is imported before it is asked for: a trial's process loads its target's module,
+and what that needs, and no more; modules import what only their analysis needs where it is used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from microflow.errors import MicroflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microflow.lab.experiment import Experiment
+
+__all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment", "select"]
+
+#: In the order in which they run and are told: module, and the name of the experiment in it.
+EXPERIMENTS = (
+    ("whole_job", "WHOLE_JOB"),
+    ("contamination", "CONTAMINATION"),
+    ("detection", "DETECTION"),
+    ("throughput", "THROUGHPUT"),
+    ("storm", "STORM"),
+    ("load", "LATENCY"),
+    ("sustained", "SUSTAINED"),
+    ("load", "BURSTS"),
+    ("speed", "SPEED"),
+    ("privacy", "PRIVACY"),
+    ("scaling", "SCALING"),
+    ("scaling", "CORES"),
+)
+#: In the order in which they run; the last one draws what the others have measured.
+NOTEBOOKS = ("timing_separation", "rq1", "rq2", "scalability", "figures")
+
+
+def all_experiments() -> list[Experiment]:
+    """Every experiment."""
+    return [getattr(import_module(f"{__name__}.{module}"), name) for module, name in EXPERIMENTS]
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of a name.
+
+    Raises:
+        MicroflowError: there is none.
+    """
+    return select([name])[0]
+
+
+def select(names: Sequence[str]) -> list[Experiment]:
+    """Those of the experiments with these names, in their order; all, where none is named.
+
+    Raises:
+        MicroflowError: there is no such experiment.
+    """
+    known = {one.name: one for one in all_experiments()}
+    if unknown := set(names) - known.keys():
+        raise MicroflowError(f"no experiment {min(unknown)!r}", hint=f"they are: {', '.join(known)}")
+    return [one for name, one in known.items() if not names or name in names]

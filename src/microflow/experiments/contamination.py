@@ -1,8 +1,10 @@
-"""What would the clock have shown, had database work stayed inside it? The seed's before/after table, measured.
+"""Contamination: what would the clock have shown, had database work stayed inside it? The before/after table, measured.
 
 The same pure work is timed clean and with one kind of intrusion inside the clock. Every arm holds the same open
 connection, sees the same data and must release the same rows; only what happens between start and stop differs. The
-work comes in two speeds, as microflows and record by record: the faster the work, the more an intrusion hides.
+work comes in two speeds, as microflows and record by record: the faster the work, the more an intrusion hides. An
+INSERT of documents needs them as dictionaries and JSON first: that conversion is an arm of its own, so that the
+database's own time can be told from it.
 """
 
 from __future__ import annotations
@@ -10,32 +12,148 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import psycopg2
 import pyarrow as pa
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
+from psycopg2.extras import Json, execute_values
 
-from microflow.anonymize.contract import Method, MethodSettings
-from microflow.compliance import load_policy
-from microflow.descriptors import load_schema
-from microflow.experiments.intrusions import CLEAN, INTRUSIONS, Rows, documents, open_place
-from microflow.experiments.matrix import Matrix, Precision, scale_of
-from microflow.experiments.sources import source
+from microflow.experiments.work import TOKENS, source, spec_of
+from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, scale_of
+from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, design, family, per_cent, ratio_text, rounded
+from microflow.lab.trials import Arm, again, gather
 from microflow.processors import ProcessingSpec
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.kernel import BatchKernel
 from microflow.schema import Record
+from microflow.settings import Settings
+from microflow.store.addresses import driver_dsn
+from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.trials import Arm, Trial, again, gather
 
 if TYPE_CHECKING:
-    from microflow.timing.comparisons import Verdict
+    import pandas as pd
 
-__all__ = ["WORKS", "Penalty", "matrix", "penalties", "trial"]
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Analysis, Estimate
 
-_TARGET = "microflow.experiments.contamination:trial"
+__all__ = [
+    "CLEAN", "CONTAMINATION", "CONVERSION", "INTRUSIONS", "WORKS", "Place", "analyses", "answer", "frame", "matrix",
+    "open_place", "table", "trial",
+]  # fmt: skip
+
+#: What a microflow's work gives: Arrow from the batch engine, records from the stream engine.
+Rows: TypeAlias = "pa.RecordBatch | list[Record]"
+
+CLEAN, CONVERSION = "clean", "conversion"
+#: A progress row is updated as often as this while a microflow is processed.
+RECORDS_PER_PROGRESS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where intrusions happen: a cursor that commits each statement, two tables, and a file."""
+
+    cursor: Cursor
+    rows_table: sql.Identifier
+    progress_table: sql.Identifier
+    checkpoint: Path
+
+
+def documents(rows: Rows) -> list[Record]:
+    """The rows as a database driver wants them: for Arrow a conversion, which is part of the intrusion."""
+    return rows if isinstance(rows, list) else rows.to_pylist()
+
+
+def clean(place: Place, rows: Rows) -> None:
+    """Nothing: database work is done after the clock has stopped."""
+
+
+def conversion(_: Place, rows: Rows) -> None:
+    """The rows as JSON texts, and no database: what an INSERT of documents needs before the driver is called."""
+    for row in documents(rows):
+        json.dumps(row)
+
+
+def row_insert(place: Place, rows: Rows) -> None:
+    """A single-row INSERT per record, each committed: the seed's "N × DB overhead"."""
+    statement = sql.SQL("INSERT INTO {} (document) VALUES (%s)").format(place.rows_table)
+    for row in documents(rows):
+        place.cursor.execute(statement, (Json(row),))
+
+
+def progress_update(place: Place, rows: Rows) -> None:
+    """A progress row updated and committed every `RECORDS_PER_PROGRESS` records."""
+    statement = sql.SQL("UPDATE {} SET done = done + %s").format(place.progress_table)
+    for start in range(0, len(rows), RECORDS_PER_PROGRESS):
+        place.cursor.execute(statement, (min(RECORDS_PER_PROGRESS, len(rows) - start),))
+
+
+def batch_insert(place: Place, rows: Rows) -> None:
+    """One INSERT of all rows per microflow, committed: better, and still inside the clock."""
+    statement = sql.SQL("INSERT INTO {} (document) VALUES %s").format(place.rows_table)
+    execute_values(place.cursor, statement, [(Json(row),) for row in documents(rows)], page_size=max(1, len(rows)))
+
+
+def checkpoint_fsync(place: Place, rows: Rows) -> None:
+    """A checkpoint file per microflow, written, synchronised with the disk and renamed into place."""
+    written = place.checkpoint.with_suffix(".new")
+    with written.open("w", encoding="utf-8") as stream:
+        json.dump({"rows": len(rows)}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    written.replace(place.checkpoint)
+
+
+Intrusion = Callable[[Place, Rows], None]
+
+#: What is done inside the clock after each microflow's work, by name.
+INTRUSIONS: dict[str, Intrusion] = {
+    CLEAN: clean,
+    CONVERSION: conversion,
+    "row insert": row_insert,
+    "progress update": progress_update,
+    "batch insert": batch_insert,
+    "checkpoint fsync": checkpoint_fsync,
+}
+
+
+@contextmanager
+def open_place() -> Iterator[Place]:
+    """Tables of our own in ``DATABASE_URL``'s (or the embedded) database, and a file; gone afterwards.
+
+    The tables are logged, as any that are meant to last, so that a commit costs what it costs.
+    """
+    name = f"contamination_{uuid.uuid4().hex[:12]}"
+    rows, progress = sql.Identifier(f"{name}_rows"), sql.Identifier(f"{name}_progress")
+    create = sql.SQL(
+        "CREATE TABLE {rows} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document jsonb NOT NULL,"
+        " created_at timestamptz NOT NULL DEFAULT now()); CREATE TABLE {progress} (done bigint NOT NULL);"
+        " INSERT INTO {progress} VALUES (0)"
+    ).format(rows=rows, progress=progress)
+    settings = Settings.read()
+    state = settings.state_folder
+    with closing(psycopg2.connect(driver_dsn(settings.database_url or ensure_server()))) as connection:
+        connection.autocommit = True
+        # Not the system's temporary folder: that may be memory, where synchronising costs nothing.
+        state.mkdir(parents=True, exist_ok=True)
+        with connection.cursor() as cursor, tempfile.TemporaryDirectory(dir=state) as folder:
+            cursor.execute(create)
+            try:
+                yield Place(cursor, rows, progress, Path(folder) / "checkpoint.json")
+            finally:
+                cursor.execute(sql.SQL("DROP TABLE {}, {}").format(rows, progress))
+
 
 Work = Callable[[pa.RecordBatch], Rows]
 
@@ -60,7 +178,7 @@ def as_records(spec: ProcessingSpec) -> Work:
 WORKS: dict[str, Callable[[ProcessingSpec], Work]] = {"microflows": as_microflows, "records": as_records}
 
 
-def trial(config: dict[str, Any]) -> dict[str, Any]:
+def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """Time ``config["passes"]`` passes over the same rows with one intrusion; a target for a fresh process.
 
     Args:
@@ -69,14 +187,10 @@ def trial(config: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``samples``: nanoseconds inside the clock per record, one value a pass; ``microflow_ns``: the same per
-        microflow; ``records``, checksums, and ``purity``, the guard's evidence (clean arms only: it would refuse the
+        microflow; ``records``, checksums, and ``evidence``, what the guard saw (clean arms only: it would refuse the
         others).
     """
-    schema = load_schema(config["data_type"])
-    flows = [flow.rows for flow in source(config, config["rows"])]
-    spec = ProcessingSpec(
-        schema, load_policy(schema.policy), MethodSettings(Method.TOKENIZATION), key=_public_key(config["seed"])
-    )
+    spec, flows = spec_of({**config, "method": TOKENS}), [flow.rows for flow in source(config, config["rows"])]
     work, intrude = WORKS[config["work"]](spec), INTRUSIONS[config["intrusion"]]
     outputs = [work(rows) for rows in flows]  # also the warm-up: whatever loads lazily has loaded before the clock
     clock = PhaseClock(PurityGuard() if config["intrusion"] == CLEAN else None)
@@ -94,13 +208,8 @@ def trial(config: dict[str, Any]) -> dict[str, Any]:
         "records": config["rows"],
         "data_checksum": _checksum(rows.to_pylist() for rows in flows),
         "output_checksum": _checksum(documents(rows) for rows in outputs),
-        "purity": None if clock.guard is None else asdict(clock.guard.evidence),
+        "evidence": [] if clock.guard is None else [asdict(clock.guard.evidence)],
     }
-
-
-def _public_key(seed: int) -> bytes:
-    """A key anybody can compute, for generated data only: all arms must release equal tokens."""
-    return hashlib.sha256(f"contamination {seed}".encode()).digest()
 
 
 def _checksum(parts: Iterable[list[Record]]) -> str:
@@ -120,9 +229,9 @@ class _Scale:
 
 
 _SCALES = {
-    "smoke": _Scale(200, 2, 2, (CLEAN, "row insert")),
-    "quick": _Scale(500, 3, 3),
-    "paper": _Scale(1_500, 4, 6, precision=Precision(0.05, CLEAN, most=8)),
+    "smoke": _Scale(200, 2, 2, (CLEAN, CONVERSION, "row insert")),
+    "quick": _Scale(400, 3, 2, (CLEAN, CONVERSION, "row insert")),
+    "paper": _Scale(1_500, 4, 6, precision=Precision(0.05, CLEAN, most=12)),
 }
 
 
@@ -132,64 +241,107 @@ def matrix(profile: str = "quick", *, data_type: str = "healthcare", seed: int =
     arms = []
     for work, intrusion in itertools.product(WORKS, scale.intrusions):
         config = {"work": work, "intrusion": intrusion, "data_type": data_type}
-        arms.append(Arm(f"{work}: {intrusion}", _TARGET, config | {"rows": scale.rows, "passes": scale.passes}))
+        arms.append(
+            Arm(f"{work}: {intrusion}", f"{__name__}:trial", config | {"rows": scale.rows, "passes": scale.passes})
+        )
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
     return Matrix("contamination", tuple(arms), scale.blocks, seed, precision=scale.precision)
 
 
-@dataclass(frozen=True, slots=True)
-class Penalty:
-    """What one intrusion does to the measured time of one kind of work.
-
-    ``ratio`` (``low``, ``high``: 95 %) is measured time over clean time. ``share`` (``share_low``, ``share_high``) is
-    the part of the measured time that is not processing, ``1 - 1 / ratio``: the number that the seed put at 50–80 %.
-    ``noise_floor`` is what two clean arms may differ by, as a part of the time. ``effect`` is Hedges' g of the paired
-    log-ratios, ``p_holm`` is corrected for the number of intrusions.
-    """
-
-    work: str
-    arm: str
-    ratio: float
-    low: float
-    high: float
-    p_holm: float
-    effect: float
-    verdict: Verdict
-    noise_floor: float
-
-    @property
-    def share(self) -> float:
-        """The part of the measured time that is not processing."""
-        return 1 - 1 / self.ratio
-
-    @property
-    def share_low(self) -> float:
-        """The lower end of the share's interval."""
-        return 1 - 1 / self.low
-
-    @property
-    def share_high(self) -> float:
-        """The upper end of the share's interval."""
-        return 1 - 1 / self.high
-
-
-def penalties(trials: Sequence[Trial]) -> list[Penalty]:
-    """Compare each intrusion with the clean arm of its work.
+def analyses(results: Results) -> dict[str, Analysis]:
+    """By kind of work: each intrusion's time beside the clean arm's.
 
     Raises:
         MicroflowError: unlike machines, unequal outputs or incomplete blocks.
     """
-    from microflow.timing.comparisons import compare
+    from microflow.lab.statistics import compare
 
-    samples = gather(trials)
-    found = []
+    samples, found = gather(results.trials), {}
     for work in WORKS:
         own = {name.removeprefix(f"{work}: "): blocks for name, blocks in samples.items() if name.startswith(work)}
-        analysis = compare(own, CLEAN, f"{CLEAN} again")
-        found += [
-            Penalty(
-                work, one.arm, one.ratio, one.low, one.high, one.p_holm, one.effect, one.verdict, analysis.noise_floor
-            )
-            for one in analysis.comparisons
-        ]
+        found[work] = compare(own, CLEAN, f"{CLEAN} again")
     return found
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """What each intrusion multiplies the measured time by, as `microflow.figures.contamination` wants it.
+
+    Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
+    """
+    import pandas as pd
+
+    rows = [
+        (work, one.arm, one.ratio.value, one.ratio.low, one.ratio.high, analysis.noise_floor)
+        for work, analysis in analyses(results).items()
+        for one in analysis.comparisons
+    ]
+    frame = pd.DataFrame(rows, columns=["work", "arm", "ratio", "low", "high", "noise_floor"])
+    weight = frame.groupby("arm")["ratio"].max()
+    return frame.sort_values(["arm", "work"], key=lambda names: names.map(weight).fillna(0), ascending=False)
+
+
+def table(results: Results) -> Table:
+    """What each kind of database work inside the clock does to the measured time, for both kinds of work."""
+    found = analyses(results)
+    rows = []
+    for work, analysis in found.items():
+        for one in analysis.comparisons:
+            ratio = ratio_text(one.ratio)
+            low, high = (1 - 1 / end for end in (one.ratio.low, one.ratio.high))
+            share = UNKNOWN if ratio == UNKNOWN else f"{1 - 1 / one.ratio.value:.1%} [{low:.1%}, {high:.1%}]"
+            beside, *tests = comparison_cells(one)
+            rows.append([f"{one.arm}, {work}", beside, share, *tests])
+    families = "; ".join(f"{work}: {family(one)}" for work, one in found.items())
+    return Table(
+        ["inside the clock", "measured beside clean", "not processing", "p different", "p equivalent", "answer"],
+        rows,
+        "Time inside the clock with one kind of work left in it, and the part of it that is not processing. Both "
+        "INSERTs convert rows to dictionaries and JSON first; conversion alone is an arm of its own, and what an "
+        f"INSERT takes beyond it is the database's. Intervals are 95 % over blocks. {families}. {design(results)}.",
+    )
+
+
+def answer(results: Results) -> Answer:
+    """How much a careless clock would have added, and which part of that is conversion."""
+    found = analyses(results)
+    numbers, said = {}, []
+    for work, name in (("microflows", "in microflows"), ("records", "record by record")):
+        insert, converted = found[work]["row insert"].ratio, found[work][CONVERSION].ratio
+        key = "separation row insert" if work == "microflows" else "separation row insert record"
+        numbers[f"{key} factor"], numbers[f"{key} conversion"] = ratio_text(insert), ratio_text(converted)
+        numbers[f"{key} share"] = per_cent(1 - 1 / insert.value)
+        numbers[f"{key} database share"] = per_cent(1 - converted.value / insert.value)
+        said.append(
+            f"{name} {numbers[f'{key} factor']} as long (conversion to JSON alone: {numbers[f'{key} conversion']}; the "
+            f"database's own part of the measured time: {numbers[f'{key} database share']})"
+        )
+    config = results.matrix.arms[0].config
+    sentence = (
+        f"With one INSERT per record left inside the clock, the same work on {rounded(config['rows'])} records would "
+        f"have seemed {' and '.join(said)}."
+    )
+    return Answer(sentence, numbers)
+
+
+def _ratios(results: Results) -> Mapping[str, Estimate]:
+    from microflow.lab.reproduction import beside
+
+    return beside(results.trials, CLEAN)
+
+
+CONTAMINATION = Experiment(
+    name="contamination",
+    asks="What would a careless clock have added?",
+    notebook="timing_separation",
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    same=("records", "output_checksum", "data_checksum"),
+    tables={"contamination": table},
+    plot=Plot(
+        "contamination-penalty",
+        "contamination",
+        "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
+    ),
+    ratios=_ratios,
+)

@@ -23,8 +23,8 @@ from microflow.compliance import BatchChecker, load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.figures.tables import Table
 from microflow.ingest import Quarantine, read_microflows
+from microflow.lab.report import Table
 from microflow.schema import Column, DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 

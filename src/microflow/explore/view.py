@@ -31,7 +31,7 @@ from microflow.explore.model import (
     try_setting,
     with_roles,
 )
-from microflow.figures.tables import Table
+from microflow.lab.report import Table
 from microflow.schema import DatasetSchema, Role
 
 __all__ = ["Explorer", "explorer"]

@@ -1,117 +1,29 @@
-"""All figures: from which trials, by which analysis, drawn how. They read the database and nothing else."""
+"""What is shown of an experiment: its figure, tables and answer, read from the results database and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import html
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
-from microflow.experiments import (
-    contamination,
-    detection,
-    privacy_utility,
-    rq1,
-    rq2,
-    scalability,
-    timing_separation,
-    transport,
-    whole_job,
-)
-from microflow.experiments.matrix import Matrix
-from microflow.experiments.results import IncompleteError, Results
+from microflow.experiments import all_experiments, experiment
 from microflow.figures.style import ieee, png, save
+from microflow.lab.experiment import PREVIEWS, Experiment
+from microflow.lab.report import Answer, Table, design
+from microflow.lab.results import IncompleteError, Results, Skipped
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["FIGURES", "Drawn", "Entry", "Plate", "draw_all", "plate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One figure: ``drawing`` is the module of `microflow.figures` whose ``draw`` takes ``analyse``'s frame.
-
-    ``beside`` adds the rows of trials that need not have run.
-    """
-
-    name: str
-    drawing: str
-    matrix: Callable[[str], Matrix]
-    analyse: Callable[[Results], pd.DataFrame]
-    caption: str
-    beside: Callable[[Results, str, ExperimentStore], pd.DataFrame] | None = None
-
-
-FIGURES = (
-    Entry(
-        "detection-accuracy",
-        "accuracy",
-        detection.matrix,
-        detection.detection_frame,
-        "Recall and precision of every rule against the planted truth, near misses included, with Wilson intervals.",
-    ),
-    Entry(
-        "throughput",
-        "throughput",
-        rq1.throughput,
-        rq1.throughput_frame,
-        "Throughput of the pure phase by pipeline, with 95 % intervals; the band is what an A/A comparison of batch "
-        "with itself cannot tell apart. Storm, where it was measured, counts wall time with its transport.",
-        transport.beside,
-    ),
-    Entry(
-        "latency-throughput",
-        "latency",
-        rq1.latency,
-        rq1.latency_frame,
-        "Latency by offered load: p99 (marks) and p50 (thin lines) from intended arrival to result. Open marks: the "
-        "backlog grew, the load was not sustained.",
-    ),
-    Entry(
-        "hybrid-burst",
-        "burst",
-        rq1.bursts,
-        rq1.burst_frame,
-        "What the hybrid decides while the load jumps tenfold, and the latency of all three pipelines under it.",
-    ),
-    Entry(
-        "phase-breakdown",
-        "phases",
-        whole_job.matrix,
-        whole_job.phases,
-        "Where a job's time goes, from file to file and database (healthcare, tokenization).",
-    ),
-    Entry(
-        "contamination-penalty",
-        "contamination",
-        contamination.matrix,
-        timing_separation.penalty_frame,
-        "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
-    ),
-    Entry(
-        "privacy-utility",
-        "frontier",
-        rq2.privacy,
-        privacy_utility.frontier_frame,
-        "Risk under a linkage attack against information loss (mean over quasi-identifiers of the larger of NCP and "
-        "distortion), by setting; lower left is better.",
-    ),
-    Entry(
-        "scaling",
-        "scaling",
-        scalability.volumes,
-        scalability.scaling_frame,
-        "Pure processing time by volume, with fitted exponents and their 95 % intervals.",
-    ),
-)
+__all__ = ["Drawn", "Note", "Plate", "answer", "caption_of", "draw_all", "plan", "plate", "table"]
 
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure with its name and caption; Jupyter shows it as an image."""
+    """A figure with its name and caption; Jupyter shows both."""
 
     name: str
     caption: str
@@ -119,6 +31,14 @@ class Plate:
 
     def _repr_png_(self) -> bytes:
         return png(self.figure)
+
+    def _repr_html_(self) -> str:
+        image = base64.b64encode(png(self.figure)).decode()
+        said = html.escape(self.caption)
+        return (
+            f"<figure style='max-width:760px'><img alt='{html.escape(self.name)}' style='max-width:100%' "
+            f"src='data:image/png;base64,{image}'/><figcaption>{said}</figcaption></figure>"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,37 +50,97 @@ class Drawn:
     missing: str = ""
 
 
-def plate(name: str, profile: str, store: ExperimentStore) -> Plate:
-    """Draw one figure of the catalogue.
+@dataclass(frozen=True)
+class Note:
+    """Generated prose: what a design is, so that no notebook states a number of its own."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+
+def plan(name: str, profile: str) -> Note:
+    """How many arms an experiment has in a profile, how often each runs, on how many rows."""
+    matrix = experiment(name).matrix(profile)
+    sizes = sorted({int(arm.config["rows"]) for arm in matrix.arms if "rows" in arm.config})
+    rows = f" on {' and '.join(f'{one:,}' for one in sizes)} rows" if sizes else ""
+    preview = " Results of this profile are a preview, not to be cited." if profile in PREVIEWS else ""
+    return Note(f"*Profile `{profile}`: {len(matrix.arms)} arms{rows}, {matrix.repetitions}.{preview}*")
+
+
+def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
+    """Draw the figure of an experiment.
 
     Raises:
-        MicroflowError: there is no such figure.
+        MicroflowError: there is no such experiment, or it has no figure.
         IncompleteError: not all of its trials have run.
     """
-    for entry in FIGURES:
-        if entry.name == name:
-            frame = _frame(entry, profile, store)
-            with ieee():
-                figure: Figure = import_module(f"microflow.figures.{entry.drawing}").draw(frame)
-            return Plate(name, entry.caption, figure)
-    raise MicroflowError(f"no figure {name!r}", hint=f"figures are: {', '.join(entry.name for entry in FIGURES)}")
+    one = experiment(name)
+    if one.plot is None:
+        raise MicroflowError(f"{name} has no figure", hint="it has tables: microflow.figures.catalogue.table")
+    results = Results.read(one.matrix(profile), store)
+    frame = one.frame(results)
+    with ieee():
+        figure: Figure = import_module(f"microflow.figures.{one.plot.drawing}").draw(frame)
+    return Plate(one.plot.name, caption_of(one, profile, results), figure)
 
 
-def _frame(entry: Entry, profile: str, store: ExperimentStore) -> pd.DataFrame:
-    results = Results.read(entry.matrix(profile), store)
-    frame = entry.analyse(results)
-    more = pd.DataFrame() if entry.beside is None else entry.beside(results, profile, store)
-    return frame if more.empty else pd.concat([frame, more], ignore_index=True)
+def caption_of(one: Experiment, profile: str, results: Results) -> str:
+    """A figure's caption with rows, blocks, trials and machine; a preview says that it is one."""
+    assert one.plot is not None
+    preview = f"Preview ({profile}). " if profile in PREVIEWS else ""
+    return f"{preview}{one.plot.caption} {design(results)[:1].upper()}{design(results)[1:]}."
+
+
+def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> Table | Skipped:
+    """A table of an experiment, its first by default; or why there is none, where this machine cannot run it.
+
+    Raises:
+        MicroflowError: there is no such experiment or table.
+        IncompleteError: not all of its trials have run, although they could.
+    """
+    one = experiment(name)
+    tables = one.tables or {}
+    if not tables or (which and which not in tables):
+        raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(tables) or 'none'}")
+    try:
+        results = Results.read(one.matrix(profile), store)
+    except IncompleteError as error:
+        return _skipped(one, error)
+    return tables[which or next(iter(tables))](results).of(profile)
+
+
+def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
+    """The answer of an experiment, or why there is none, where this machine cannot run it.
+
+    Raises:
+        IncompleteError: not all of its trials have run, although they could.
+    """
+    one = experiment(name)
+    try:
+        return one.answer(Results.read(one.matrix(profile), store)).of(profile)
+    except IncompleteError as error:
+        return _skipped(one, error)
+
+
+def _skipped(one: Experiment, error: IncompleteError) -> Skipped:
+    if one.optional:
+        return Skipped(one.name, one.missing() or error.reason)
+    raise error
 
 
 def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
     """Draw and save every figure whose trials are complete; say of the others what is missing."""
     drawn = []
-    for entry in FIGURES:
+    for one in all_experiments():
+        if one.plot is None:
+            continue
         try:
-            files = save(plate(entry.name, profile, store).figure, folder, entry.name)
+            found = plate(one.name, profile, store)
         except IncompleteError as error:
-            drawn.append(Drawn(entry.name, (), error.message))
+            drawn.append(Drawn(one.plot.name, (), error.message))
         else:
-            drawn.append(Drawn(entry.name, files))
+            assert isinstance(found, Plate)
+            drawn.append(Drawn(one.plot.name, save(found.figure, folder, one.plot.name)))
     return drawn

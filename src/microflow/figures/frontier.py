@@ -8,22 +8,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox, BboxBase
 
 from microflow.figures.style import COLUMN_IN, canvas, look
 
 __all__ = ["NAMES", "draw"]
 
 NAMES = {
+    "identity": "no method",
     "k_anonymity": "k-anonymity",
     "k_anonymity_stream": "CASTLE",
+    "k_anonymity_hybrid": "in microflows",
     "differential_privacy": "local DP",
     "tokenization": "tokenization",
 }
 
-#: Methods whose labels stand below their points, so that curves that come near each other can both be read.
-_BELOW = {"differential_privacy"}
+#: Where a name may stand beside its point, in points, best first.
+_PLACES = ((4, 6), (4, -6), (-4, 6), (-4, -6), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24), (-10, 24), (10, -24))
 #: Parts of an axis within which two names would touch.
 _NEAR = 0.25
+_INK = "#222222"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -38,10 +43,10 @@ def draw(frame: pd.DataFrame) -> Figure:
     ax.grid(visible=True)
     ax.set_xlabel("Information loss (0 none, 1 all)")
     ax.set_ylabel("Linkage attack: success above control")
-    left, right = frame["loss_low"].min(), frame["loss_high"].max()
-    room = max(right - left, 0.05)
-    ax.set_ylim(bottom=-0.09 * max(frame["risk_high"].max(), 0.1))
-    ax.set_xlim(left - 0.06 * room, right + 0.32 * room)
+    # Both are shares of a whole: the same scale in every profile.
+    ax.set_xlim(-0.04, 1.04)
+    ax.set_ylim(-0.09, 1.04)
+    figure.draw_without_rendering()
     _labels(ax, frame)
     return figure
 
@@ -57,17 +62,21 @@ def _method(ax: Axes, method: str, points: pd.DataFrame) -> None:
 def _labels(ax: Axes, frame: pd.DataFrame) -> None:
     """The first and the last setting of each method are named; those between lie on the line between.
 
-    Where the two lie so near each other that their names would touch, one name speaks for all.
+    Where the two lie so near each other that their names would touch, one name speaks for all. A name stands where it
+    covers no point and no other name.
     """
+    points_at = ax.transData.transform(frame[["loss", "risk"]].to_numpy(np.float64))
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points_at]
     for method, points in frame.groupby("method", sort=False):
         name, first, last = NAMES.get(str(method), str(method)), points.iloc[0], points.iloc[-1]
+        named = ", ".join(filter(None, (name, first["setting"])))
         if len(points) == 1:
-            _name(ax, first, f"{name}, {first['setting']}")
+            _name(ax, first, named, taken)
         elif _near(ax, points):
-            _name(ax, points.sort_values("loss").iloc[0], f"{name}, {first['setting']} to {last['setting']}")
+            _name(ax, points.sort_values("loss").iloc[0], f"{named} to {last['setting']}", taken)
         else:
-            _name(ax, first, f"{name}, {first['setting']}")
-            _name(ax, last, last["setting"])
+            _name(ax, first, named, taken)
+            _name(ax, last, last["setting"], taken)
 
 
 def _near(ax: Axes, points: pd.DataFrame) -> bool:
@@ -76,11 +85,27 @@ def _near(ax: Axes, points: pd.DataFrame) -> bool:
     return bool(wide < _NEAR and high < _NEAR)
 
 
-def _name(ax: Axes, point: pd.Series[Any], text: str) -> None:
-    """Beside its point, on the side where there is room."""
-    method, middle = str(point["method"]), sum(ax.get_xlim()) / 2
-    offset = (4 if point["loss"] < middle else -4, -6 if method in _BELOW else 6)
-    ax.annotate(
-        text, (point["loss"], point["risk"]), xytext=offset, textcoords="offset points", va="center",
-        ha="left" if point["loss"] < middle else "right", color=look(method).color,
-    )  # fmt: skip
+def _name(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -> None:
+    """At the first place where it covers nothing and stays inside, else at the one that covers least."""
+    best: tuple[float, Annotation, Bbox] | None = None
+    for x, y in _PLACES:
+        label = ax.annotate(
+            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
+            ha="left" if x > 0 else "right", color=_INK,
+        )  # fmt: skip
+        box = label.get_window_extent()
+        covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
+        if best is None or covered < best[0]:
+            if best is not None:
+                best[1].remove()
+            best = covered, label, box
+        else:
+            label.remove()
+    assert best is not None
+    taken.append(best[2])
+
+
+def _area(one: Bbox, other: BboxBase) -> float:
+    """What two boxes share, in pixels."""
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)

@@ -46,8 +46,6 @@ def _panel(ax: Axes, frame: pd.DataFrame) -> None:
     ax.set_xlim(low / 1.15, high * (high / low) ** 0.22)
 
 
-def _ends(frame: pd.DataFrame) -> list[tuple[float, float, str, str]]:
+def _ends(frame: pd.DataFrame) -> list[tuple[float, float, str]]:
     last = frame.sort_values("load").groupby("arm", sort=False).tail(1)
-    return [
-        (row["load"], row["p99_ms"], str(row["arm"]), look(str(row["arm"])).color) for row in last.to_dict("records")
-    ]
+    return [(row["load"], row["p99_ms"], str(row["arm"])) for row in last.to_dict("records")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from microflow.figures.readme import hardware, marked
-from microflow.figures.style import short
-from microflow.figures.tables import Table, with_interval
+from microflow.figures.readme import marked
+from microflow.lab.report import Table, hardware, ratio_text, short
+from microflow.lab.statistics import Estimate
 
 __all__ = ["peers_block"]
 
@@ -26,5 +25,6 @@ def peers_block(document: Mapping[str, Any]) -> str:
 
 
 def _ratio(line: Mapping[str, Any]) -> str:
-    low, high = (math.nan if line[end] is None else float(line[end]) for end in ("low", "high"))
-    return with_interval(float(line["ratio"]), low, high, "×")
+    if line["low"] is None:
+        return f"{short(line['ratio'])}×"  # nothing was timed: no interval to have
+    return ratio_text(Estimate(float(line["ratio"]), float(line["low"]), float(line["high"])))

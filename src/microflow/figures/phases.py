@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from microflow.figures.style import COLUMN_IN, canvas
 
 __all__ = ["PHASES", "draw"]
 
+Floats = npt.NDArray[np.float64]
 #: Column to name, fill and hatch.
 PHASES = {
     "pre_s": ("pre", "#c9c9c9", ""),
@@ -22,7 +26,8 @@ _ROOM_FOR_NAME = 0.09
 def draw(frame: pd.DataFrame) -> Figure:
     """Shares of wall time, one bar an arm.
 
-    Columns: ``arm`` and, in seconds, ``pre_s``, ``pure_s``, ``post_s``, ``residual_s``.
+    Columns: ``arm`` and, in seconds, ``pre_s``, ``pure_s``, ``post_s``, ``residual_s``; ``shown`` where it is known
+    whether the pure phase is shown to be pure: it is hatched where it is not.
     """
     seconds = frame[list(PHASES)]
     shares = seconds.div(seconds.sum(axis=1), axis=0).to_numpy()
@@ -33,6 +38,8 @@ def draw(frame: pd.DataFrame) -> Figure:
             range(len(frame)), shares[:, index], left=starts[:, index], height=0.62,
             color=color, hatch=hatch, edgecolor="#111111", linewidth=0.4,
         )  # fmt: skip
+        if name == "pure" and "shown" in frame:
+            _mark_unshown(ax, shares, starts, frame["shown"].to_numpy(np.bool_))
         if name != "residual":
             ax.annotate(
                 name, (starts[0, index] + shares[0, index] / 2, -0.42), va="bottom", ha="center", annotation_clip=False
@@ -53,3 +60,10 @@ def draw(frame: pd.DataFrame) -> Figure:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("Share of wall time")
     return figure
+
+
+def _mark_unshown(ax: Axes, shares: Floats, starts: Floats, shown: npt.NDArray[np.bool_]) -> None:
+    """Hatch the pure phase of arms whose trials do not show that it was pure."""
+    rows = np.flatnonzero(~shown)
+    ax.barh(rows, shares[rows, 1], left=starts[rows, 1], height=0.62, fill=False, hatch="xxxx", edgecolor="white",
+            linewidth=0)  # fmt: skip

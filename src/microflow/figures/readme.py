@@ -3,58 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from microflow.errors import MicroflowError
-from microflow.experiments.results import IncompleteError
-from microflow.figures.paper import ANSWERS, TABLES
+from microflow.experiments import all_experiments
+from microflow.lab.experiment import PREVIEWS
+from microflow.lab.report import hardware
+from microflow.lab.results import IncompleteError, Results
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["MARKED", "hardware", "marked", "results_block", "with_block"]
+__all__ = ["MARKED", "marked", "results_block", "with_block"]
 
 #: A block with its marks, and its name.
 MARKED = re.compile(r"<!-- (\w+) -->.*?<!-- /\1 -->", re.DOTALL)
 
-#: What a reader asks first, the question of `ANSWERS` that answers it, and the tables that show more.
-_ASKED = (
-    ("Batch, stream or hybrid?", "rq1", ("throughput",)),
-    ("What does a cluster's transport cost?", "rq1 on storm", ("storm",)),
-    ("Which method, with which parameter?", "rq2", ("methods", "pipelines")),
-    ("What would a careless clock have added?", "timing separation", ("contamination",)),
-    ("Is a violation overlooked?", "detection", ()),
-    ("What do more records cost?", "scalability", ()),
-    ("What do more cores bring?", "cores", ("cores",)),
-)
-
 
 def results_block(profile: str, store: ExperimentStore) -> str:
-    """Every question that the database can answer: its sentence, and its table.
+    """Every question that the database can answer: its sentence, and its tables.
 
     Raises:
         MicroflowError: it can answer none.
     """
     parts: list[str] = []
-    for asked, question, tables in _ASKED:
+    for one in all_experiments():
         try:
-            parts.append(f"**{asked}** {ANSWERS[question](profile, store).sentence}")
-            parts += [TABLES[table](profile, store).to_markdown() for table in tables]
+            results = Results.read(one.matrix(profile), store)
         except IncompleteError:
             continue  # what has not run yet is left out here; `microflow figures` names it
+        parts.append(f"**{one.asks}** {one.answer(results).of(profile).sentence}")
+        parts += [build(results).of(profile).to_markdown() for build in (one.tables or {}).values()]
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
-    origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.*"
+    preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
+    origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.{preview}*"
     return marked("results", *parts, origin)
 
 
 def marked(name: str, *parts: str) -> str:
     """A block of this name, its parts apart."""
     return "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- /{name} -->"])
-
-
-def hardware(machine: Mapping[str, Any]) -> str:
-    """A recorded machine, as a caption says it."""
-    return f"{machine['cores']} cores of {machine['cpu_model']}"
 
 
 def with_block(text: str, block: str) -> str:

@@ -21,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from microflow.lab.report import short
+
 __all__ = [
     "COLUMN_IN",
     "GREY",
@@ -33,7 +35,6 @@ __all__ = [
     "plain_log",
     "png",
     "save",
-    "short",
     "spread",
     "tick_between",
     "titled",
@@ -64,12 +65,16 @@ _LOOKS: dict[str, Look] = {
     "identity": Look("#8a8a8a", "v", ":"),
     "k_anonymity": Look("#0072B2", "o", "-"),
     "k_anonymity_stream": Look("#009E73", "^", (0, (1, 1))),
+    "k_anonymity_hybrid": Look("#56B4E9", "P", (0, (3, 1, 1, 1))),
+    "batch, k-anonymity": Look("#56B4E9", "^", (0, (1, 1))),
+    "batch, differential privacy": Look("#CC79A7", "v", (0, (3, 1, 1, 1))),
     "differential_privacy": Look("#D55E00", "s", (0, (4, 1.5))),
     "tokenization": Look("#111111", "D", ":"),
 }
 #: Names that are not simply capitalised.
 _PROPER = {"iot": "IoT", "ecommerce": "E-commerce"}
 _ANY = Look(GREY, "o", "-")
+_INK = "#222222"
 
 
 def look(arm: str) -> Look:
@@ -109,18 +114,6 @@ def png(figure: Figure) -> bytes:
     with ieee():
         figure.savefig(buffer, format="png", dpi=_PREVIEW_DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def short(value: float) -> str:
-    """A number as it stands on an axis or beside a point.
-
-    >>> [short(value) for value in (0.25, 12, 4_200, 1_230_000)]
-    ['0.25', '12', '4.2k', '1.23M']
-    """
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size * 0.9995:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 def plain_log(ax: Axes, axis: str) -> None:
@@ -172,18 +165,19 @@ def _end(group: list[float], gap: float) -> float:
     return _start(group, gap) + gap * (group[1] - 1)
 
 
-def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str, str]], gap_points: float = 9.0) -> None:
+def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: float = 9.0) -> None:
     """Names beside the right ends of lines, moved apart where they would touch.
 
-    ``ends`` are (x, y, text, colour) in data coordinates. Call it when limits and scales are final.
+    ``ends`` are (x, y, text) in data coordinates. They are dark whatever their line's colour is: grey paper takes that
+    away. Call it when limits and scales are final.
     """
     if not ends:
         return
     to_screen = ax.transData.transform
-    heights = [float(to_screen((x, y))[1]) for x, y, _, _ in ends]
+    heights = [float(to_screen((x, y))[1]) for x, y, _ in ends]
     points = 72.0 / ax.figure.dpi
-    for (x, y, text, color), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
+    for (x, y, text), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
         offset = (5.0, (placed - height) * points)
         ax.annotate(
-            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=color, annotation_clip=False
+            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=_INK, annotation_clip=False
         )

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, short, tick_between, titled
+from microflow.figures.style import GREY, PAGE_IN, canvas, look, plain_log, tick_between, titled
+from microflow.lab.report import short
 
 __all__ = ["draw"]
 
@@ -51,7 +52,7 @@ def _panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
     ax.grid(visible=True, axis="x")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("Pure processing (records/s)")
+    ax.set_xlabel("Pure processing on one core (records/s)")
     shown = frame[["low", "rate", "high"]].to_numpy(np.float64)
     low, high = np.nanmin(shown), np.nanmax(shown)
     span = np.log10(high / low)

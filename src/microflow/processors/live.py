@@ -2,8 +2,7 @@
 
 A `Workload` holds every record in both forms, as a mapping and as a row, because which form a broker's client hands
 over is not part of the pure phase. `Service` does what a router decides, on the same bolts and the same kernel as the
-processors; `serve_open_loop` offers a schedule to it in real time, `serve_hurried` without waiting for arrivals,
-`simulate` with given costs in simulated time.
+processors; `microflow.lab.open_loop` offers it a schedule.
 """
 
 from __future__ import annotations
@@ -20,22 +19,17 @@ from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.costs import Costs
 from microflow.processors.kernel import BatchKernel
-from microflow.processors.router import Route, Router
+from microflow.processors.router import Route
 from microflow.processors.scopes import with_scope
 from microflow.processors.urgency import Urgency
 from microflow.schema import Record
 from microflow.settings import MORSEL_ROWS
-from microflow.timing.open_loop import OpenLoop, OpenLoopRun
-from microflow.timing.schedules import Schedule
 
 __all__ = [
     "Service",
     "Workload",
     "ahead_of",
     "measured_costs",
-    "serve_hurried",
-    "serve_open_loop",
-    "simulate",
     "urgent_of",
 ]
 
@@ -133,23 +127,3 @@ def ahead_of(key: str, workload: Workload) -> Callable[[int, int], Sequence[int]
         return [i for i in range(first, ordinal) if workload.record(i)[key] == mine]
 
     return ahead
-
-
-def serve_open_loop(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
-    """Offer a schedule in real time; the load comes from another process and does not wait."""
-    return OpenLoop(schedule, give_up_s=give_up_s).run(router, service, service.flush)
-
-
-def serve_hurried(schedule: Schedule, router: Router, service: Service, *, give_up_s: float = 5.0) -> OpenLoopRun:
-    """The same without waiting for arrivals: what serving and deciding cost, and nothing of another process."""
-    return OpenLoop(schedule, give_up_s=give_up_s).hurry(router, service, service.flush)
-
-
-def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:
-    """The same in simulated time, where serving costs exactly ``costs``: equal on every machine."""
-
-    def cost(route: Route) -> int:
-        size = len(route.records)
-        return round(costs.together(size) if route.together else costs.alone(size))
-
-    return OpenLoop(schedule, give_up_s=give_up_s).simulate(router, lambda route: route.records, service_ns=cost)

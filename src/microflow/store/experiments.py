@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
@@ -91,24 +91,43 @@ class ExperimentStore:
             git: The commit of the code that ran.
             versions: Versions of the libraries that matter.
         """
+        trial = {
+            "config": config, "config_hash": config_hash, "samples": samples, "metrics": metrics, "machine": machine,
+            "seed": seed, "git": git, "versions": versions or {},
+        }  # fmt: skip
         with self._session() as session:
-            experiment_id = self._experiment_id(session, experiment)
-            current = (Trial.experiment_id == experiment_id, Trial.config_hash == config_hash, _IS_CURRENT)
-            session.execute(update(Trial).where(*current).values(superseded_at=func.now()))
-            trial = Trial(
-                experiment_id=experiment_id,
-                config_hash=config_hash,
-                config=dict(config),
-                metrics=dict(metrics),
-                machine=dict(machine),
-                versions=dict(versions or {}),
-                git=git,
-                seed=seed,
-            )
-            session.add(trial)
-            session.flush()
-            self._copy_samples(session, trial.id, samples)
-            return trial.id
+            return self._record(session, experiment, trial)
+
+    def record_new(self, trials: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+        """Record trials (experiment, and the arguments of `record_trial`) in one transaction; returns how many.
+
+        Those whose configuration the database holds already are left as they are. An error, here or in whatever gives
+        the trials, leaves none of them.
+        """
+        recorded, held = 0, dict[str, set[str]]()
+        with self._session() as session:
+            for experiment, trial in trials:
+                if experiment not in held:
+                    hashes = _current(select(Trial.config_hash), experiment)
+                    held[experiment] = set(session.scalars(hashes))
+                if trial["config_hash"] in held[experiment]:
+                    continue
+                held[experiment].add(trial["config_hash"])
+                self._record(session, experiment, trial)
+                recorded += 1
+        return recorded
+
+    def _record(self, session: Session, experiment: str, given: Mapping[str, Any]) -> int:
+        experiment_id = self._experiment_id(session, experiment)
+        current = (Trial.experiment_id == experiment_id, Trial.config_hash == given["config_hash"], _IS_CURRENT)
+        session.execute(update(Trial).where(*current).values(superseded_at=func.now()))
+        plain = {name: given[name] for name in ("config_hash", "git", "seed")}
+        documents = {name: dict(given[name]) for name in ("config", "metrics", "machine", "versions")}
+        trial = Trial(experiment_id=experiment_id, **plain, **documents)
+        session.add(trial)
+        session.flush()
+        self._copy_samples(session, trial.id, given["samples"])
+        return trial.id
 
     def completed(self, experiment: str, config_hash: str) -> bool:
         """Whether a current trial of this configuration exists."""

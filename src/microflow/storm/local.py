@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from microflow.errors import SetupError
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
@@ -22,7 +25,6 @@ from microflow.processors.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
 from microflow.storm.acks import Acks
 from microflow.storm.flux import flux
-from microflow.timing.schedules import Schedule
 
 __all__ = ["StormRun", "prepare", "run_local"]
 
@@ -50,7 +52,7 @@ def prepare(
     policy: str,
     records: Sequence[Record],
     *,
-    schedule: Schedule | None = None,
+    schedule: npt.NDArray[np.int64] | None = None,
 ) -> Path:
     """Write the source and the job file that every component reads; returns the job file. The key is not in it.
 

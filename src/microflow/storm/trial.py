@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.topology import STREAM_TOPOLOGY, Topology
@@ -15,7 +18,6 @@ from microflow.schema import Record
 from microflow.storm.acks import Acks
 from microflow.storm.local import prepare, run_local
 from microflow.storm.shell import read_results
-from microflow.timing.schedules import Schedule
 
 __all__ = ["StormTrial", "storm_trial"]
 
@@ -43,7 +45,7 @@ def storm_trial(
     policy: str,
     records: Sequence[Record],
     *,
-    schedule: Schedule | None = None,
+    schedule: npt.NDArray[np.int64] | None = None,
     topology: Topology = STREAM_TOPOLOGY,
     meanwhile: Callable[[int], None] | None = None,
 ) -> StormTrial:

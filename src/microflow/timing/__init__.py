@@ -1,1 +1,1 @@
-"""The clock, the purity guard, latency and the statistics of trials."""
+"""The clock, the purity guard and its evidence, latency and resources."""

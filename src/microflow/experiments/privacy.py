@@ -1,0 +1,349 @@
+"""Privacy and utility: what does each setting leave to an attacker, and what is its release still good for?
+
+Risk is measured by attack, never taken from a formula of the parameter; it depends on how many records there are, so
+the number of records is said with it, beside the release without any method (identity) and the bound that theory gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method, Scope
+from microflow.assess import Assessment, assess
+from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
+from microflow.experiments.work import data_checksum, source, spec_of
+from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
+from microflow.lab.report import Answer, Table, design, method_name, per_cent
+from microflow.lab.trials import Arm
+from microflow.microflows import Microflow
+from microflow.processors import ProcessingSpec, build_processor
+from microflow.processors.bolts import releasing
+from microflow.processors.scopes import with_scope
+from microflow.timing.clock import PhaseClock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.anonymize.differential_privacy import Perturbed
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Estimate
+
+__all__ = ["PRIVACY", "aggregates_table", "answer", "bound", "form_of", "frame", "matrix", "table", "trial"]
+
+#: What a model learns varies so much with the split that fewer seeds say nothing.
+_SEEDS = 20
+#: Domains larger than this have estimators that take longer than the release.
+_LARGEST_DOMAIN = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """``streamed`` and ``hybrid`` are the settings of k-anonymity that are attacked in those pipelines' forms too."""
+
+    settings: Sequence[Setting]
+    streamed: Sequence[Setting]
+    hybrid: Sequence[Setting]
+    rows: int
+    attempts: int
+    blocks: int
+
+
+_SCALES = {
+    "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
+    "quick": _Scale(SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
+    "paper": _Scale(SETTINGS, K_ANONYMITY, K_ANONYMITY, 10_000, 500, _SEEDS),
+}
+
+
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Every setting released and attacked, the identity among them; every block has data and seeds of its own.
+
+    What works record by record releases the same rows on every pipeline; k-anonymity does not, because its scope does
+    not: it is attacked in its form for streams (CASTLE) and inside microflows (the hybrid's) as well.
+    """
+    scale = scale_of(_SCALES, profile)
+    cells = [{"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch"}]
+    for pipeline, settings in (("batch", scale.settings), ("stream", scale.streamed), ("hybrid", scale.hybrid)):
+        cells += [one.cell | {"pipeline": pipeline} for one in settings]
+    work = {"data_type": "healthcare", "rows": scale.rows, "attempts": scale.attempts}
+    arms = [Arm(f"{_method(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
+    return Matrix("rq2-privacy", tuple(arms), scale.blocks, seed, side_by_side=True)
+
+
+def trial(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Release ``rows`` rows on a pipeline and attack the release; a target for a fresh process.
+
+    Args:
+        config: ``data_type``, ``rows``, ``pipeline``, ``method`` (fields of `MethodSettings`), ``attempts`` of each
+            attack, ``seed``.
+
+    Returns:
+        ``linkage`` (of an attacker who knows every quasi-identifier) and ``singling_out``, each ``risk``, ``low``,
+        ``high``; ``loss`` (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``,
+        ``suppressed``, and ``kept``, the part of what a model could learn that it still learns (``None`` where
+        nothing could be learnt); ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later
+        records a record of a stream waited for before it left (0 elsewhere: a file is there as a whole). With local
+        differential privacy also ``aggregates``: errors of estimates from the release, beside their theory.
+    """
+    spec, flows = spec_of(config), list(source(config, config["rows"]))
+    processor = build_processor(spec, config["pipeline"])
+    done = list(processor.process(flows, PhaseClock()))
+    original = pa.Table.from_batches([flow.rows for flow in flows])
+    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
+    ordinals = np.concatenate([one.ordinals for one in done])
+    found = assess(original, released, ordinals, spec.schema, attempts=config["attempts"], seed=config["seed"])
+    attack, alone = found.linkage[-1], found.singling_out
+    return {
+        "linkage": {"risk": attack.risk, "low": attack.low, "high": attack.high},
+        "singling_out": {"risk": alone.risk, "low": alone.low, "high": alone.high},
+        "loss": _loss(found),
+        "gcp": found.loss.gcp,
+        "kept": found.utility and found.utility.kept,
+        "k": found.achieved.k,
+        "suppressed": found.achieved.suppressed,
+        "aggregates": _aggregates(spec, original, released),
+        "data_checksum": data_checksum(flows),
+        **_delay(spec, flows if config["pipeline"] == "stream" else []),
+    }
+
+
+def _loss(found: Assessment) -> float:
+    """Labels that are wide lose by NCP, labels that are wrong by distortion: each column counts by the larger."""
+    columns = [found.loss.columns[name] for name in found.quasi_identifiers]
+    return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
+
+
+def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]:
+    """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
+    bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
+    for now, record in enumerate(record for flow in flows for record in flow.rows.to_pylist()):
+        waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
+    return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
+
+
+def _aggregates(spec: ProcessingSpec, original: pa.Table, released: pa.Table) -> list[dict[str, Any]]:
+    """Of every perturbed column with a small domain: how far an unbiased estimate of a statistic is from the truth.
+
+    Categories: the frequency of the first; numbers: the mean. With the mechanism's matrix ``P[true, released]`` the
+    estimator ``mean(w[released])`` with ``P w = v`` is unbiased for ``mean(v[true])``; its standard deviation follows
+    from the same matrix (Kairouz, Bonawitz and Ramage 2016 for randomised response).
+    """
+    if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
+        return []
+    from microflow.anonymize.differential_privacy import perturbed_columns
+
+    columns = perturbed_columns(spec.schema, spec.method.epsilon)
+    return [_estimate(one, original, released) for one in columns if one.domain.size <= _LARGEST_DOMAIN]
+
+
+def _estimate(one: Perturbed, original: pa.Table, released: pa.Table) -> dict[str, Any]:
+    name, codes, told_as = one.column.name, range(one.domain.size + 1), one.domain.values  # noqa: PD011 - a tuple
+    truth, told = (
+        one.domain.encode(table[name].combine_chunks().cast(one.column.dtype.arrow)) for table in (original, released)
+    )
+    matrix = np.array([[float(one.mechanism.probability(out, true)) for out in codes] for true in codes])
+    numbers = one.domain.is_ordered
+    wanted = np.array([float(value or 0) for value in told_as]) if numbers else np.eye(len(codes))[0]
+    weights = np.linalg.solve(matrix, wanted)
+    variance = matrix @ weights**2 - (matrix @ weights) ** 2
+    counts: npt.NDArray[np.int64] = np.bincount(truth, minlength=len(codes))
+    return {
+        "column": name,
+        "statistic": "mean" if numbers else f"frequency of {told_as[0]}",
+        "truth": float(wanted[truth].mean()),
+        "estimate": float(weights[told].mean()),
+        "theory_sd": math.sqrt(float(counts @ variance)) / len(truth),
+    }
+
+
+def bound(method: Mapping[str, Any], rows: int) -> float:
+    """What theory allows the success of a linkage attack to be: 1 where a method makes no promise.
+
+    k-anonymity: 1/k. Local differential privacy: whoever guesses among n equally likely records is right with a
+    probability of at most e^ε / (n - 1 + e^ε).
+
+    >>> bound({"method": "k_anonymity", "k": 5}, 1_000), bound({"method": "tokenization"}, 1_000)
+    (0.2, 1.0)
+    """
+    if method["method"] == Method.K_ANONYMITY:
+        return 1 / int(method["k"])
+    if method["method"] == Method.DIFFERENTIAL_PRIVACY:
+        likelier = math.exp(method["epsilon"])
+        return likelier / (rows - 1 + likelier)
+    return 1.0
+
+
+def form_of(method: str, pipeline: str) -> str:
+    """The method, and the pipeline where it works in a form that is not the batch's.
+
+    >>> form_of("k_anonymity", "stream")
+    'k_anonymity_stream'
+    """
+    return method if pipeline == "batch" else f"{method}_{pipeline}"
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    return form_of(config["method"]["method"], config["pipeline"])
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """Means over blocks by setting, with intervals, as `microflow.figures.frontier` wants them.
+
+    Columns: ``method``, ``setting``, ``n``, ``bound``; ``risk``, ``loss`` and ``kept`` with ``_low`` and ``_high``: the
+    95 % interval of the mean over blocks, each with data and seeds of its own; of a single block, the attack's own
+    (Wilson) interval, and none of the loss. ``kept`` is nan below `_SEEDS` blocks. Also ``k`` (smallest),
+    ``suppressed``, ``delay_p50`` and ``delay_max``.
+    """
+    import pandas as pd
+
+    from microflow.lab.statistics import mean_of
+
+    rows = []
+    for arm in results.matrix.arms:
+        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        risk = mean_of([one["linkage"]["risk"] for one in own])
+        loss = mean_of([one["loss"] for one in own])
+        learnt = [one["kept"] for one in own if one["kept"] is not None]
+        kept = mean_of(learnt) if len(learnt) >= _SEEDS else None
+        alone = own[0]["linkage"] if len(own) == 1 else None
+        rows.append({
+            "method": _method(arm.config), "setting": arm.config["setting"], "n": arm.config["rows"],
+            "bound": bound(arm.config["method"], arm.config["rows"]),
+            "risk": risk.value,
+            "risk_low": alone["low"] if alone else max(risk.low, 0.0),
+            "risk_high": alone["high"] if alone else min(risk.high, 1.0),
+            "loss": loss.value,
+            "loss_low": loss.value if alone else loss.low, "loss_high": loss.value if alone else loss.high,
+            **_named("kept", kept),
+            "k": min(one["k"] for one in own),
+            "suppressed": float(np.median([one["suppressed"] for one in own])),
+            "delay_p50": float(np.median([one["delay_p50"] for one in own])),
+            "delay_max": max(one["delay_max"] for one in own),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _named(name: str, one: Estimate | None) -> dict[str, float]:
+    ends = (math.nan,) * 3 if one is None else (one.value, one.low, one.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def table(results: Results) -> Table:
+    """What each setting risks, beside the identity and its bound; what it loses, and what is still learnt from it."""
+    found = frame(results)
+    learnt = bool(found["kept"].notna().any())
+    rows = []
+    for row in found.to_dict("records"):
+        name = ", ".join(filter(None, (method_name(row["method"]), row["setting"])))
+        rows.append([
+            name, _three(row, "risk"), _bound(row["bound"]), f"{row['loss']:.3f}", f"{row['suppressed']:,.0f}",
+            *([_three(row, "kept", digits=2)] if learnt else []), f"{row['delay_p50']:,.0f}",
+        ])  # fmt: skip
+    blocks = results.matrix.blocks
+    count = f"{found['n'].iloc[0]:,} records"
+    intervals = f"Means over {blocks} data sets of {count}, each with seeds of its own, and 95 % intervals"
+    if blocks == 1:
+        intervals = f"One data set of {count}; intervals are Wilson's over the attack's attempts, 95 %"
+    learning = "; part of what a model learns from originals that it learns from the release" if learnt else ""
+    return Table(
+        [
+            "setting", f"linkage risk, n={found['n'].iloc[0]:,}", "bound", "loss", "suppressed",
+            *(["learnt"] if learnt else []), "delay",
+        ],
+        rows,
+        "Success of a linkage attack above its control, which falls as n grows, beside the release without a method "
+        "(identity) and the bound that theory gives on success; information loss; suppressed rows"
+        f"{learning}; median number of later records that a record of a stream waits for. {intervals}. "
+        f"{design(results)}.",
+    )  # fmt: skip
+
+
+def _three(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
+    if math.isnan(row[name]):
+        return ""
+    return f"{row[name]:.{digits}f} [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]"
+
+
+def _bound(value: float) -> str:
+    return "none" if value >= 1 else f"{value:.2g}"
+
+
+def aggregates_table(results: Results) -> Table:
+    """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
+    rows = []
+    for arm in results.matrix.arms:
+        own = [one.run.result["aggregates"] for one in results.trials if one.planned.arm == arm]
+        for parts in zip(*own, strict=True):
+            errors = np.array([one["estimate"] - one["truth"] for one in parts])
+            theory = float(np.mean([one["theory_sd"] for one in parts]))
+            measured = float(np.sqrt(np.mean(errors**2)))
+            rows.append([
+                arm.config["setting"], f"{parts[0]['statistic']} ({parts[0]['column']})", f"{parts[0]['truth']:.3g}",
+                f"{measured:.2g}", f"{theory:.2g}", f"{measured / theory:.2f}",
+            ])  # fmt: skip
+    rows_of = results.matrix.arms[0].config["rows"]
+    return Table(
+        ["ε", "estimate", "truth", "error", "error in theory", "error / theory"],
+        rows,
+        f"Unbiased estimates from a release of {rows_of:,} records: root mean square error over "
+        f"{results.matrix.blocks} data set{'s' * (results.matrix.blocks != 1)}, and the standard deviation that the "
+        f"mechanism's probabilities give. {design(results)}.",
+    )
+
+
+def answer(results: Results) -> Answer:
+    """What each method leaves to an attacker and loses, with n and the identity beside it."""
+    found = frame(results)
+    rows = int(found["n"].iloc[0])
+    numbers = {"rq2 attacked records": f"{rows:,}"}
+    for row in found.to_dict("records"):
+        name = f"rq2 {row['method']} {row['setting']}".strip()
+        numbers |= {f"{name} risk": per_cent(row["risk"]), f"{name} loss": f"{row['loss']:.2f}"}
+        if row["delay_p50"] > 0:
+            numbers[f"{name} delay records"] = f"{row['delay_p50']:,.0f}"
+    said = []
+    for method, own in found[found["method"] != IDENTITY].groupby("method", sort=False):
+        risks, losses = own["risk"], own["loss"]
+        said.append(
+            f"{method_name(str(method))} {_range(risks.min(), risks.max(), per_cent)} at a loss of "
+            f"{_range(losses.min(), losses.max(), '{:.2f}'.format)}"
+        )
+    plain = per_cent(float(found[found["method"] == IDENTITY]["risk"].iloc[0]))
+    sentence = (
+        f"Among {rows:,} records, an attacker who knows the quasi-identifiers links so many above chance: {plain} "
+        f"where nothing is done to them; {'; '.join(said)} (0 nothing lost, 1 all)."
+    )
+    return Answer(sentence, numbers)
+
+
+def _range(low: float, high: float, say: Any) -> str:
+    first, last = say(float(low)), say(float(high))
+    return str(first) if first == last else f"{first} to {last}"
+
+
+_SAME = ("linkage", "singling_out", "loss", "gcp", "kept", "k", "suppressed", "delay_p50", "delay_max", "data_checksum")
+
+PRIVACY = Experiment(
+    name="rq2-privacy",
+    asks="Which method, with which parameter?",
+    notebook="rq2",
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    same=_SAME,
+    tables={"methods": table, "aggregates": aggregates_table},
+    claims=(Claim(r"(eleven|thirteen|fourteen) settings|settings of three methods"),),
+    plot=Plot(
+        "privacy-utility",
+        "frontier",
+        "Risk under a linkage attack against information loss (mean over quasi-identifiers of the larger of NCP and "
+        "distortion), by setting; lower left is better.",
+    ),
+)

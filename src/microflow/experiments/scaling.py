@@ -1,0 +1,358 @@
+"""Scaling: how does time grow with the number of records, does memory, and what does Spark bring per core?
+
+Two experiments: `SCALING` gives each pipeline and each method growing volumes, generated as they are read, so that the
+process's peak memory shows what the engine holds. `CORES` fits a line through Spark jobs of several volumes, of which
+the height is the fixed cost and the slope the cost of a record; the local engine runs beside it in each trial, file
+format and transport apart, and only on as many cores as the machine has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microflow.errors import SetupError
+from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
+from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
+from microflow.lab.report import (
+    Answer,
+    Table,
+    design,
+    pure_or_not,
+    ratio_text,
+    rounded,
+    short,
+    sparkline,
+    with_interval,
+)
+from microflow.lab.trials import Arm
+from microflow.microflows import Microflow, microflows
+from microflow.processors import PIPELINES, Processor, build_processor
+from microflow.timing.clock import PhaseClock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Estimate, PowerLaw
+
+__all__ = ["CORES", "SCALING", "cores_frame", "cores_matrix", "cores_trial", "laws", "scaling_frame", "scaling_matrix"]
+
+_MIB = 2**20
+#: What runs at every volume: all pipelines with tokens, and every method on batch.
+_WORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    *((name, name, TOKENS) for name in PIPELINES),
+    ("batch, k-anonymity", "batch", {"method": "k_anonymity", "k": 5}),
+    ("batch, differential privacy", "batch", {"method": "differential_privacy", "epsilon": 1.0}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    rows: tuple[int, ...]
+    blocks: int
+
+
+_SCALES = {
+    "smoke": _Scale((1_000, 4_000), 1),
+    "quick": _Scale((2_000, 8_000, 32_000), 1),
+    "paper": _Scale((10_000, 100_000, 1_000_000, 5_000_000), 3),
+}
+
+
+def scaling_matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Each pipeline and each method at several volumes of healthcare records, one pass over streamed input."""
+    scale = scale_of(_SCALES, profile)
+    work = {"engine": "local", "data_type": "healthcare"}
+    arms = [
+        Arm(
+            f"{name} of {rows:,}",
+            "microflow.experiments.work:volume",
+            work | {"work": name, "pipeline": pipeline, "method": method, "rows": rows},
+        )
+        for name, pipeline, method in _WORKS
+        for rows in scale.rows
+    ]
+    preview = profile in PREVIEWS
+    return Matrix("scalability", tuple(arms), scale.blocks, seed, timeout_s=3_600, side_by_side=preview)
+
+
+def _trials(results: Results) -> pd.DataFrame:
+    """One row a trial, in the order of `_WORKS`: ``arm``, ``rows``, ``seconds``, ``mib`` (peak of memory)."""
+    frame = results.frame
+    found = frame.assign(
+        arm=frame["work"],
+        seconds=frame["samples"].map(lambda values: float(values[0])),
+        mib=frame["peak_rss_bytes"] / _MIB,
+    )
+    order = [name for name, _, _ in _WORKS]
+    found = found.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
+    return found[["arm", "rows", "seconds", "mib"]]
+
+
+def laws(results: Results) -> dict[str, PowerLaw]:
+    """By pipeline or method: pure seconds as a power of the number of rows."""
+    from microflow.lab.statistics import fit_power_law
+
+    groups = _trials(results).groupby("arm", sort=False)
+    return {str(name): fit_power_law(own["rows"], own["seconds"]) for name, own in groups}
+
+
+def scaling_frame(results: Results) -> pd.DataFrame:
+    """Every trial with its arm's fit, as `microflow.figures.scaling` wants it."""
+    frame, fits = _trials(results), laws(results)
+    return frame.assign(
+        scale=frame["arm"].map(lambda arm: fits[arm].scale),
+        exponent=frame["arm"].map(lambda arm: fits[arm].exponent.value),
+        exponent_low=frame["arm"].map(lambda arm: fits[arm].exponent.low),
+        exponent_high=frame["arm"].map(lambda arm: fits[arm].exponent.high),
+    )
+
+
+def scaling_table(results: Results) -> Table:
+    """By arm: the exponent with its interval, what the volumes did to rate and memory."""
+    found = _trials(results)
+    found = found.assign(rate=found["rows"] / found["seconds"])
+    rows = []
+    for arm, law in laws(results).items():
+        own = found[found["arm"] == arm].groupby("rows")[["rate", "mib"]].median()
+        rows.append([arm, _exponent(law.exponent), _course(own["rate"]), _course(own["mib"])])
+    volumes, runs = sorted(found["rows"].unique()), results.matrix.blocks
+    return Table(
+        ["arm", "exponent", "records/s", "peak memory, MiB"],
+        rows,
+        f"Time grows with the number of records to the power of the exponent (95 % interval; {runs} run"
+        f"{'s' * (runs != 1)} of each of {len(volumes)} volumes). Arms without a method's name tokenize. Bars begin at "
+        f"zero, one a volume from {short(volumes[0])} to {short(volumes[-1])} records; first and last are written out. "
+        f"Purity: {pure_or_not(results)}. {design(results)}.",
+    )
+
+
+def _exponent(found: Estimate) -> str:
+    interval = "" if np.isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]"
+    return f"{found.value:.2f}{interval}"
+
+
+def _course(values: pd.Series[float]) -> str:
+    """First value, bars, last value. From zero, so that what hardly changes looks like it."""
+    first, last = short(float(values.iloc[0])), short(float(values.iloc[-1]))
+    return f"{first} {sparkline(values.tolist(), low=0)} {last}"
+
+
+def scaling_answer(results: Results) -> Answer:
+    """The exponents, and what more rows did to the peak of memory, by pipeline and method."""
+    fits, found = laws(results), _trials(results)
+    numbers = {f"scaling {arm} exponent": _exponent(fit.exponent) for arm, fit in fits.items()}
+    growth = {}
+    for arm, own in found.groupby("arm", sort=False):
+        peaks = own.groupby("rows")["mib"].median()
+        growth[arm] = f"{100 * (peaks.iloc[-1] / peaks.iloc[0] - 1):.0f} % to {peaks.iloc[-1]:.0f} MiB"
+        numbers[f"scaling {arm} memory"] = growth[arm]
+    few, many = rounded(float(found["rows"].min())), rounded(float(found["rows"].max()))
+    exponents = ", ".join(f"{arm} {_exponent(fit.exponent)}" for arm, fit in fits.items())
+    memory = ", ".join(f"{arm} {one}" for arm, one in growth.items())
+    return Answer(
+        f"From {few} to {many} records pure processing grows with their number to the power of {exponents} (1 is "
+        f"proportional; 95 % intervals), and peak memory changes by: {memory}.",
+        numbers,
+    )
+
+
+def _exponents(results: Results) -> Mapping[str, Estimate]:
+    return {f"exponent of {arm}": law.exponent for arm, law in laws(results).items()}
+
+
+SCALING = Experiment(
+    name="scalability",
+    asks="What do more records cost?",
+    notebook="scalability",
+    matrix=scaling_matrix,
+    frame=scaling_frame,
+    answer=scaling_answer,
+    same=("rows_processed", "data_checksum"),
+    tables={"scaling": scaling_table},
+    plot=Plot(
+        "scaling",
+        "scaling",
+        "Pure processing time by volume, with fitted exponents and their 95 % intervals; arms without a method's name "
+        "tokenize.",
+    ),
+    ratios=_exponents,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cores:
+    cores: tuple[int, ...]
+    volumes: tuple[int, ...]
+    passes: int
+    blocks: int
+
+
+_CORES = {
+    "smoke": _Cores((1,), (1_000, 2_000), 1, 1),
+    "quick": _Cores((1, 2), (20_000, 80_000), 1, 1),
+    "paper": _Cores((1, 2, 4, 8, 16), (10_000, 100_000, 1_000_000, 5_000_000), 1, 5),
+}
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores_matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Spark on so many threads of this machine, each trial at all volumes; never on more than there are cores."""
+    scale = scale_of(_CORES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "volumes": list(scale.volumes), "passes": scale.passes}
+    wanted = [cores for cores in scale.cores if cores <= cores_here()]
+    arms = [Arm(f"{cores} cores", f"{__name__}:cores_trial", work | {"cores": cores}) for cores in wanted]
+    return Matrix("cores", tuple(arms), scale.blocks, seed, timeout_s=7_200)
+
+
+def cores_missing() -> str:
+    """Why Spark cannot run here; nothing where it can."""
+    from microflow.jvm.java import find_java
+
+    try:
+        find_java()
+    except SetupError as error:
+        return str(error)
+    return ""
+
+
+def cores_trial(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Jobs of growing volume in one Spark session of ``cores`` threads, after one that is thrown away.
+
+    Returns:
+        ``action_s``: of each volume, the seconds from the submission of each pass to its last persisted result.
+        ``samples``: pure nanoseconds per record of the local engine, one value a pass over the smallest volume.
+        ``data_checksum``: of the smallest volume, which the others repeat.
+    """
+    from microflow.processors.batch import SparkBatchProcessor
+    from microflow.processors.spark_session import spark_session
+
+    spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
+    flows = list(source(config, smallest))
+    spark = SparkBatchProcessor(spec, spark_session(f"local[{config['cores']}]"))
+    _pure_ns(spark, _repeated(flows, second // smallest))  # the JVM compiles while it is busy
+    action_s: dict[int, list[float]] = {rows: [] for rows in config["volumes"]}
+    local: list[float] = []
+    for _ in range(config["passes"]):
+        for rows, seconds in action_s.items():
+            _pure_ns(spark, _repeated(flows, rows // smallest))
+            seconds.append(spark.action_ns / 1e9)
+        local.append(_pure_ns(build_processor(spec), flows) / smallest)
+    return {"action_s": list(action_s.values()), "samples": local, "data_checksum": data_checksum(flows)}
+
+
+def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
+    clock = PhaseClock()
+    for _ in processor.process(flows, clock):
+        pass
+    return clock.pure_ns
+
+
+def _repeated(flows: list[Microflow], times: int) -> Iterator[Microflow]:
+    """The same rows again and again; made as they are read."""
+    return microflows(flow.rows for _ in range(times) for flow in flows)
+
+
+def cores_frame(results: Results) -> pd.DataFrame:
+    """By number of cores, medians over blocks with Student's t intervals.
+
+    Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
+    ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
+    record and core over the local engine's).
+
+    Raises:
+        MicroflowError: the trials ran on unlike machines.
+    """
+    import pandas as pd
+
+    from microflow.lab.machine import refuse_unlike
+    from microflow.lab.statistics import typical
+
+    refuse_unlike(results.machines)
+    found = []
+    for arm in results.matrix.arms:
+        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        lines = [_line(arm.config["volumes"], result["action_s"]) for result in own]
+        local = [float(np.median(result["samples"])) / 1e9 for result in own]
+        rate = typical([[1 / slope] for _, slope in lines])
+        cores: int = arm.config["cores"]
+        beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
+        fixed_s = float(np.median([height for height, _ in lines]))
+        found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
+    return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
+
+
+def _line(rows: list[int], action_s: list[list[float]]) -> tuple[float, float]:
+    """Height (s) and slope (s per record) of the line through the fastest pass of each volume.
+
+    Relative errors are alike at every volume, so each counts by the inverse of its time.
+    """
+    times = np.array([min(passes) for passes in action_s])
+    slope, height = np.polyfit(rows, times, 1, w=1 / times)
+    return float(height), float(slope)
+
+
+def cores_table(results: Results) -> Table:
+    """Spark's fixed cost and its rate beyond it, by number of cores."""
+    rows = [
+        [
+            str(row["cores"]),
+            f"{row['fixed_s']:.2f}",
+            with_interval(row["rate"], row["low"], row["high"]),
+            ratio_text(row["beside"]),
+        ]
+        for row in cores_frame(results).to_dict("records")
+    ]
+    return Table(
+        ["cores", "a job, s", "records/s beyond", "core time beside local"],
+        rows,
+        "Spark on one machine, never on more cores than it has: what a job costs whatever it holds, the rate beyond it "
+        "(files and transport included), and a record's time on a core over that of the local engine's pure "
+        f"processing, which has neither files nor transport in it. Intervals are 95 % over blocks. Purity: "
+        f"{pure_or_not(results)}. {design(results)}.",
+    )
+
+
+def cores_answer(results: Results) -> Answer:
+    """What a Spark job costs at least, and what a core of it does."""
+    rows = cores_frame(results).to_dict("records")
+    last = rows[-1]
+    numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}
+    numbers |= {f"cores {row['cores']} spark rate": rounded(row["rate"]) for row in rows}
+    numbers |= {f"cores {row['cores']} spark beside local": ratio_text(row["beside"]) for row in rows}
+    rates = ", ".join(f"{rounded(row['rate'])} records/s on {row['cores']}" for row in rows)
+    sentence = (
+        f"A Spark job costs {numbers['cores spark fixed s']} s in any case, its session running already; beyond that, "
+        f"by number of cores, it processes {rates}, files and transport included. Per core, a record takes "
+        f"{ratio_text(rows[0]['beside'])} the local engine's pure time, which has neither."
+    )
+    return Answer(sentence, numbers)
+
+
+def _shares(results: Results) -> Mapping[str, Estimate]:
+    rows = cores_frame(results).to_dict("records")
+    return {f"Spark on {row['cores']} cores beside local": row["beside"] for row in rows}
+
+
+CORES = Experiment(
+    name="cores",
+    asks="What do more cores bring?",
+    notebook="scalability",
+    matrix=cores_matrix,
+    frame=cores_frame,
+    answer=cores_answer,
+    same=("data_checksum",),
+    tables={"cores": cores_table},
+    ratios=_shares,
+    missing=cores_missing,
+    optional=True,
+)

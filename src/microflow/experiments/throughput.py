@@ -1,0 +1,162 @@
+"""Throughput: how fast are batch, stream and hybrid on one core, when they do the same work and give the same rows?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from microflow.experiments.work import PASS, TOKENS, arms_by_type
+from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, scale_of
+from microflow.lab.report import (
+    Answer,
+    Table,
+    comparison_cells,
+    design,
+    family,
+    pure_or_not,
+    ratio_text,
+    rounded,
+    with_interval,
+)
+from microflow.processors import PIPELINES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Analysis, Blocks, Estimate
+
+__all__ = ["THROUGHPUT", "analyses", "answer", "frame", "matrix", "table"]
+
+_TARGET = "microflow.experiments.work:throughput"
+_AGAIN, _IDENTITY = "batch again", "identity"
+_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    data_types: tuple[str, ...]
+    rows: int
+    passes: int
+    blocks: int
+    precision: Precision | None = None
+
+
+_SCALES = {
+    "smoke": _Scale(("healthcare",), 2_000, 3, 2),
+    "quick": _Scale(("healthcare",), 8_000, 4, 2),
+    "paper": _Scale(("healthcare", "financial"), 100_000, 5, 6, Precision(0.05, "batch", most=12)),
+}
+
+
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Every pipeline, the batch once more (A/A), and the identity: what the engine itself costs. One core each."""
+    scale = scale_of(_SCALES, profile)
+    work = {"engine": "local", "method": TOKENS, "rows": scale.rows, "passes": scale.passes, "released_alike": True}
+    named: dict[str, dict[str, object]] = {name: work | {"pipeline": name} for name in PIPELINES}
+    as_it_is = {"method": {"method": "identity"}, "released_alike": False}
+    named |= {_AGAIN: named["batch"], _IDENTITY: named["batch"] | as_it_is}
+    arms = arms_by_type(scale.data_types, _TARGET, named)
+    return Matrix("rq1-throughput", arms, scale.blocks, seed, precision=scale.precision)
+
+
+def _types(results: Results) -> list[str]:
+    return list(dict.fromkeys(arm.config["data_type"] for arm in results.matrix.arms))
+
+
+def _samples(results: Results, data_type: str) -> dict[str, Blocks]:
+    """Steady samples by arm of one data type; refuses arms that read or released other rows."""
+    from microflow.lab.trials import gather
+
+    found = gather(results.where(lambda config: config["data_type"] == data_type))
+    return {arm.name.partition(": ")[2]: found[arm.name] for arm in results.matrix.arms if arm.name in found}
+
+
+def analyses(results: Results) -> dict[str, Analysis]:
+    """By data type: every arm's time per record beside the batch's, and the noise floor."""
+    from microflow.lab.statistics import compare
+
+    return {kind: compare(_samples(results, kind), "batch", _AGAIN) for kind in _types(results)}
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """Records per second of pure processing: columns as `microflow.figures.throughput` wants them, batch first."""
+    import pandas as pd
+
+    from microflow.lab.statistics import typical
+
+    rows = []
+    for data_type, analysis in analyses(results).items():
+        for arm, blocks in _samples(results, data_type).items():
+            if arm != _AGAIN:
+                rate = typical(blocks).inverse(_NS)
+                rows.append((data_type, arm, arm, rate.value, rate.low, rate.high, analysis.noise_floor))
+    return pd.DataFrame(rows, columns=["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
+
+
+def table(results: Results) -> Table:
+    """Records per second, and each arm's time beside the batch's."""
+    found = analyses(results)
+    rows = []
+    for row in frame(results).to_dict("records"):
+        rate = with_interval(row["rate"], row["low"], row["high"])
+        beside = ["1", "", "", "reference"] if row["arm"] == "batch" else []
+        rows.append(
+            [row["data_type"], row["arm"], rate, *(beside or comparison_cells(found[row["data_type"]][row["arm"]]))]
+        )
+    families = "; ".join(f"{kind}: {family(one)}" for kind, one in found.items())
+    return Table(
+        ["data", "pipeline", "records/s", "time beside batch", "p different", "p equivalent", "answer"],
+        rows,
+        "Pure processing on one core, rows in memory as Arrow before and after; conversion between rows and columns is "
+        f"outside the clock for every arm. Purity: {pure_or_not(results)}. Intervals are 95 % over blocks. {families}. "
+        f"{design(results)}.",
+    )
+
+
+def answer(results: Results) -> Answer:
+    """Which pipeline is how fast, on the first data type."""
+    data_type = _types(results)[0]
+    rates = frame(results).set_index(["data_type", "arm"]).loc[data_type]["rate"].to_dict()
+    analysis = analyses(results)[data_type]
+    numbers = {f"rq1 {data_type} {arm} rate": rounded(rate) for arm, rate in rates.items()}
+    numbers["rq1 stream over batch"] = ratio_text(analysis["stream"].ratio)
+    numbers["rq1 hybrid over batch"] = ratio_text(analysis["hybrid"].ratio)
+    numbers["rq1 noise floor"] = f"{100 * analysis.noise_floor:.1f} %"
+    numbers["rq1 margin"] = f"±{analysis.margin:.0%}"
+    sentence = (
+        f"On {data_type} records one core processes {rounded(rates['batch'])} records/s in batch, "
+        f"{rounded(rates['hybrid'])} in hybrid and {rounded(rates['stream'])} as a stream; beside the batch's time, "
+        f"the stream's is {analysis['stream'].verdict} ({numbers['rq1 stream over batch']}) and the hybrid's "
+        f"{analysis['hybrid'].verdict} ({numbers['rq1 hybrid over batch']}; margin {numbers['rq1 margin']}, noise "
+        f"floor {numbers['rq1 noise floor']}). All three released the same rows, by a checksum over every value. "
+        f"Purity: {pure_or_not(results)}."
+    )
+    return Answer(sentence, numbers)
+
+
+def _ratios(results: Results) -> Mapping[str, Estimate]:
+    from microflow.lab.reproduction import beside
+
+    return beside(results.trials, "batch")
+
+
+THROUGHPUT = Experiment(
+    name="rq1-throughput",
+    asks="Batch, stream or hybrid?",
+    notebook="rq1",
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    same=PASS,
+    tables={"throughput": table},
+    plot=Plot(
+        "throughput",
+        "throughput",
+        "Throughput of the pure phase on one core by pipeline, with 95 % intervals over blocks; the band is what an "
+        "A/A comparison of batch with itself cannot tell apart.",
+    ),
+    ratios=_ratios,
+)

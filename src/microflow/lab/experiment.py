@@ -1,0 +1,217 @@
+"""The contract of an experiment: its matrix of trials, its analysis, and what it may claim.
+
+An experiment is one module of `microflow.experiments` with one `Experiment`. The matrix is data: arms, blocks and a
+seed, and for each cell a hash that names its configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from microflow.errors import MicroflowError
+from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.lab.report import Answer, Table
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Estimate
+
+__all__ = [
+    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "grid", "scale_of",
+    "settled",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), hours (for print).
+PROFILES = ("smoke", "quick", "paper")
+#: Profiles whose results show that everything runs, and are not to be cited.
+PREVIEWS = ("smoke", "quick")
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How narrow the interval of every arm's log-ratio to ``reference`` should be: ± ``half_width``, 0.05 is ±5 %.
+
+    ``most`` is as many blocks as there may be, so that it is a wish and no promise: what was reached is said with the
+    results. Arms named ``group: arm`` are compared within their group.
+    """
+
+    half_width: float
+    reference: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
+
+    With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Trials run
+    ``side_by_side`` on all cores where nothing is timed, or where times are a preview; captions say so.
+    """
+
+    experiment: str
+    arms: tuple[Arm, ...]
+    blocks: int
+    seed: int = 1
+    timeout_s: float = 600
+    precision: Precision | None = None
+    side_by_side: bool = False
+
+    def cells(self) -> dict[str, Planned]:
+        """Configuration hash to turn, in the order in which they run."""
+        return {config_hash(self.experiment, turn): turn for turn in plan(self.arms, self.blocks, self.seed)}
+
+    @property
+    def repetitions(self) -> str:
+        """How often each arm runs, and what decides it, as a sentence says it."""
+        if self.precision is None:
+            return f"{self.blocks} block{'s' * (self.blocks != 1)}"
+        wish = self.precision
+        return (
+            f"{self.blocks} blocks as a pilot, and as many more, {wish.most} in all at most, as their noise asks for "
+            f"so that every ratio's interval is within ±{wish.half_width:.0%}"
+        )
+
+
+def settled(matrix: Matrix, pilot: Sequence[Trial]) -> Matrix:
+    """The matrix with as many blocks as its precision takes; the same where it asks for none.
+
+    Stein's two-stage procedure for every arm: the pilot's blocks stay in the sample, and the arm that needs most
+    decides for all, because a block is complete or it is nothing. The number is worked out from the stored trials, so
+    that whoever reads them finds the same one.
+
+    Args:
+        matrix: Its ``blocks`` are the pilot's.
+        pilot: The trials of all of its cells.
+
+    Raises:
+        MicroflowError: the pilot ran on unlike machines, or its arms gave different answers.
+    """
+    from microflow.lab.statistics import block_log_ratios, repetitions_for
+
+    wanted = matrix.precision
+    if wanted is None:
+        return matrix
+    blocks = matrix.blocks
+    for group, own in by_group(pilot).items():
+        samples = gather(own)
+        base = samples.pop(f"{group}: {wanted.reference}" if group else wanted.reference)
+        for arm in samples.values():
+            ratios = block_log_ratios(arm, base)
+            needed = repetitions_for(
+                ratios, wanted.half_width, least=matrix.blocks, most=max(matrix.blocks, wanted.most)
+            )
+            blocks = max(blocks, needed)
+    return replace(matrix, blocks=blocks, precision=None)
+
+
+def config_hash(experiment: str, turn: Planned) -> str:
+    """SHA-256 over what decides a trial's result. The position in its block is chance, and not part of it.
+
+    >>> one, two = (Planned(Arm("a", "m:f", {"rows": rows}), 0, 0, 7) for rows in (10, 20))
+    >>> config_hash("rq1", one) == config_hash("rq1", two)
+    False
+    """
+    decisive = {"experiment": experiment, "block": turn.block, "seed": turn.seed}
+    arm = {"arm": turn.arm.name, "target": turn.arm.target, "config": turn.arm.config}
+    return hashlib.sha256(json.dumps(decisive | arm, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def plan_of(matrix: Matrix, blocks: int) -> dict[str, Any]:
+    """What a trial keeps of how often it was repeated and why: ``blocks`` in all, as far as they are decided."""
+    if matrix.precision is None:
+        return {"blocks": blocks}
+    return {"pilot": matrix.blocks, "blocks": blocks, **asdict(matrix.precision)}
+
+
+def grid(**axes: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of the axes' values, the last axis fastest.
+
+    >>> list(grid(k=[3, 5], data_type=["iot"]))
+    [{'k': 3, 'data_type': 'iot'}, {'k': 5, 'data_type': 'iot'}]
+    """
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def scale_of(scales: Mapping[str, T], profile: str) -> T:
+    """The sizes of a profile.
+
+    Raises:
+        MicroflowError: there is no such profile.
+    """
+    if profile not in scales:
+        raise MicroflowError(f"no profile {profile!r}", hint=f"profiles are: {', '.join(scales)}")
+    return scales[profile]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure: ``name`` of its file, ``drawing`` the module of `microflow.figures` whose ``draw`` takes the frame."""
+
+    name: str
+    drawing: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Words that a sentence with numbers contains, and the command whose output they are held against.
+
+    ``pattern`` is a regular expression, searched in one sentence of a document.
+    """
+
+    pattern: str
+    command: str = ""
+
+
+def _nothing(_: Results) -> Mapping[str, Estimate]:
+    return {}
+
+
+def _runs_anywhere() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment, all of it; `microflow.experiments.EXPERIMENTS` is the list.
+
+    Attributes:
+        name: In the database and on the command line.
+        asks: The question, as a reader asks it.
+        matrix: The trials of a profile.
+        frame: The analysis: one row an arm, as ``plot``'s drawing wants them.
+        answer: One sentence with its numbers.
+        tables: By name: what stands below the sentence, and in print.
+        plot: Its figure, drawn from ``frame``.
+        same: Dotted names in a trial's result that must come out equal when it is run again: speed has no part in them.
+        ratios: What was measured side by side, with intervals that a repetition's must overlap; nothing where the
+            profile is too small to have any.
+        missing: Why it cannot run on this machine; nothing where it can. Such an experiment may be left out.
+        optional: It needs more than Python and PostgreSQL, and need not have been recorded.
+        claims: Sentences of README and paper that rest on it besides its own generated ones.
+        notebook: Where it is run.
+    """
+
+    name: str
+    asks: str
+    notebook: str
+    matrix: Callable[[str], Matrix]
+    frame: Callable[[Results], pd.DataFrame]
+    answer: Callable[[Results], Answer]
+    same: tuple[str, ...]
+    tables: Mapping[str, Callable[[Results], Table]] | None = None
+    plot: Plot | None = None
+    ratios: Callable[[Results], Mapping[str, Estimate]] = _nothing
+    missing: Callable[[], str] = _runs_anywhere
+    optional: bool = False
+    claims: tuple[Claim, ...] = ()

@@ -1,0 +1,148 @@
+"""One call in a process of its own: nothing of an earlier trial (caches, heap, threads, a JVM) can help or hurt it.
+
+``python -m microflow.lab.launch`` is the other side: one call, JSON in, JSON out. The answer travels on what was
+standard output; standard output itself is turned to standard error first, so that nothing a library (or a JVM) prints
+can spoil the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from microflow.errors import MicroflowError, SetupError
+from microflow.lab.machine import Machine
+from microflow.timing.resources import ResourceMeter, ResourceUsage, TreeWatch
+
+__all__ = ["Launch", "launch", "run_in_fresh_process"]
+
+#: Seconds between two looks at the processes of a trial.
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a call returned, and under which conditions it ran. Loads are one-minute averages."""
+
+    result: dict[str, Any]
+    machine: Machine
+    load_before: float
+    load_after: float
+    usage: ResourceUsage
+
+
+def run_in_fresh_process(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> dict[str, Any]:
+    """Call ``target`` (``"package.module:function"``) with ``config`` in a fresh interpreter and return its answer.
+
+    Both are JSON. What the call prints, and what a JVM has to say, is shown if it fails. Secrets travel by environment,
+    which the process inherits, never in ``config``, which is stored.
+
+    Raises:
+        SetupError: the call raised one.
+        MicroflowError: the call raised another, took longer than ``timeout_s`` seconds, or ended without an answer.
+
+    >>> run_in_fresh_process("builtins:dict", {"answer": 42})
+    {'answer': 42}
+    """
+    return launch(target, config, timeout_s=timeout_s).result
+
+
+def launch(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> Launch:
+    """As `run_in_fresh_process`, with machine, load and resources; the process is watched from outside."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "microflow.lab.launch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    watch = TreeWatch(process.pid)
+    try:
+        text, said = _await(process, json.dumps({"target": target, "config": dict(config)}), watch, timeout_s)
+    finally:
+        if process.poll() is None:
+            # The session is the call's own: with it end the workers that it started.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.returncode != 0:
+        sys.stderr.write(said)
+        raise MicroflowError(f"{target} ended with status {process.returncode}", hint="its traceback is above")
+    return _read(json.loads(text), watch)
+
+
+def _await(process: subprocess.Popen[str], request: str, watch: TreeWatch, timeout_s: float) -> tuple[str, str]:
+    deadline = time.perf_counter_ns() + round(timeout_s * 1e9)
+    to_send: str | None = request
+    while True:
+        try:
+            return process.communicate(to_send, timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            to_send = None
+            watch.sample()
+        if time.perf_counter_ns() > deadline:
+            raise MicroflowError(f"a trial took longer than {timeout_s:g} s", hint="give it fewer rows or more time")
+
+
+def _read(answer: dict[str, Any], watch: TreeWatch) -> Launch:
+    if "error" in answer:
+        kind = SetupError if answer["error"]["setup"] else MicroflowError
+        raise kind(answer["error"]["message"], hint=answer["error"]["hint"])
+    own = answer["usage"]
+    # Either view may miss something (children still alive, children too short-lived); neither counts too much.
+    usage = ResourceUsage(
+        wall_s=own["wall_s"],
+        cpu_s=max(own["cpu_s"], watch.cpu_s),
+        peak_rss_bytes=max(own["peak_rss_bytes"], watch.peak_rss_bytes),
+        rss_before_bytes=own["rss_before_bytes"],
+    )
+    machine = Machine.from_dict(answer["machine"])
+    return Launch(answer["result"], machine, answer["load_before"], answer["load_after"], usage)
+
+
+def _serve() -> None:
+    """Answer the request on standard input."""
+    answer_to = os.dup(1)
+    os.dup2(2, 1)
+    answer = _answer(json.load(sys.stdin))
+    with os.fdopen(answer_to, "w", encoding="utf-8") as stream:
+        json.dump(answer, stream, default=_plain)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    module, _, name = request["target"].partition(":")
+    try:
+        target = getattr(import_module(module), name)
+        machine, load_before = Machine.here(), os.getloadavg()[0]
+        meter = ResourceMeter()
+        result = target(request["config"])
+    except MicroflowError as error:
+        return {"error": {"message": error.message, "hint": error.hint, "setup": isinstance(error, SetupError)}}
+    return {
+        "result": result,
+        "machine": asdict(machine),
+        "load_before": load_before,
+        "load_after": os.getloadavg()[0],
+        "usage": asdict(meter.usage()),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as JSON knows them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a trial returned a {type(value).__name__}, which is not JSON")
+
+
+if __name__ == "__main__":
+    _serve()

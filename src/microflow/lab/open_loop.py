@@ -1,0 +1,303 @@
+"""The open-loop driver: records come when they come, and each one's latency counts from when it was due.
+
+    loop = OpenLoop(poisson(5_000, seconds=4, seed=1))
+    run = loop.run(stream(), lambda due: [processor.process_record(records[i]) for i in due] and due)
+    run.summary(warm_up_s=1).p99_ns
+
+The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
+that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
+Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides anew each
+time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a rate
+that is only survived for a moment, with a growing backlog, is not a throughput.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, SimulatedFeed
+from microflow.timing.latency import LatencyRecorder, LatencySummary
+
+__all__ = [
+    "Dispatcher", "Flush", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve", "Sustainable",
+    "find_sustainable", "judge", "stream",
+]  # fmt: skip
+
+P = TypeVar("P")
+#: Does the work on a portion and returns the indices whose result is there now: those of the portion, or others when
+#: records are held back. A suppressed record is done when that is decided. An index never returned is not served.
+Serve = Callable[[P], Sequence[int]]
+#: Called once after the last portion: returns the indices that were still held back.
+Flush = Callable[[], Sequence[int]]
+
+_GRID = 200
+#: How often a search goes down to find a rate that is sustained at all, and one that stays so for longer.
+_HALVINGS, _CONFIRMATIONS = 6, 12
+#: Two points make a line.
+_FEWEST_ARRIVALS = 2
+
+
+class Dispatcher(Protocol[P]):
+    """Decides which records the system is given next. It owns the queue: indices from 0 in order of arrival."""
+
+    def wanted(self) -> int:
+        """Serve when this many records have arrived in all (or when no more will)."""
+        ...
+
+    def route(self, arrived: int) -> P | None:
+        """The next portion, now that ``arrived`` records have come in all; ``None`` when all of them are served."""
+        ...
+
+    def observe(self, portion: P, ns: int) -> None:
+        """What serving it took, in nanoseconds."""
+        ...
+
+
+class Portions:
+    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival."""
+
+    def __init__(self, at_least: int = 1, at_most: int = 1) -> None:
+        self._at_least = at_least
+        self._at_most = at_most
+        self._next = 0
+
+    def wanted(self) -> int:
+        """The records served so far, and the fewest that make a portion."""
+        return self._next + self._at_least
+
+    def route(self, arrived: int) -> range | None:
+        """What has arrived, up to the most that make a portion."""
+        due = range(self._next, min(arrived, self._next + self._at_most))
+        self._next = due.stop
+        return due or None
+
+    def observe(self, portion: range, ns: int) -> None:
+        """Learns nothing."""
+
+
+def stream() -> Portions:
+    """One record at a time."""
+    return Portions()
+
+
+@dataclass(frozen=True)
+class OpenLoopRun:
+    """The raw samples of one run, by record (int64 nanoseconds after its start).
+
+    ``completed_ns`` is -1 for a record that was not served before the run was given up. ``generator_lag_ns`` is how
+    late arrivals were announced: latencies include it, so it is published; empty in simulated time.
+    """
+
+    intended_ns: npt.NDArray[np.int64]
+    completed_ns: npt.NDArray[np.int64]
+    generator_lag_ns: npt.NDArray[np.int64]
+
+    @property
+    def unserved(self) -> int:
+        """Records without a result."""
+        return int((self.completed_ns < 0).sum())
+
+    def latencies_ns(self, warm_up_s: float = 0.0) -> npt.NDArray[np.int64]:
+        """From intended arrival to result, of the served records that were due after the warm-up."""
+        counted = (self.completed_ns >= 0) & (self.intended_ns >= warm_up_s * 1e9)
+        latencies: npt.NDArray[np.int64] = (self.completed_ns - self.intended_ns)[counted]
+        return latencies
+
+    def recorder(self, warm_up_s: float = 0.0) -> LatencyRecorder:
+        """The latencies as a histogram, to merge or to store."""
+        recorder = LatencyRecorder()
+        recorder.record_many(self.latencies_ns(warm_up_s))
+        return recorder
+
+    def summary(self, warm_up_s: float = 0.0) -> LatencySummary:
+        """p50, p90, p99, p99.9 and maximum."""
+        return self.recorder(warm_up_s).summary()
+
+    def backlog_slope(self, warm_up_s: float = 0.0) -> float:
+        """By which part of the offered load the backlog grew: 0 when all is served as it comes, 1 when nothing is.
+
+        The least-squares slope of (arrived - completed) over the arrival time after the warm-up, over the mean rate.
+        """
+        first, last = warm_up_s * 1e9, float(self.intended_ns[-1])
+        offered = self.intended_ns[self.intended_ns >= first]
+        if last <= first or len(offered) < _FEWEST_ARRIVALS:
+            return 0.0
+        instants = np.linspace(first, last, _GRID)
+        completed = np.sort(self.completed_ns[self.completed_ns >= 0])
+        backlog = np.searchsorted(self.intended_ns, instants, "right") - np.searchsorted(completed, instants, "right")
+        growth_per_ns = np.polyfit(instants - first, backlog, 1)[0]
+        return float(growth_per_ns / (len(offered) / (last - first)))
+
+
+class OpenLoop:
+    """Offers one schedule to a system under test.
+
+    Args:
+        schedule: When records are due (`microflow.lab.arrivals`).
+        give_up_s: A system that is this much behind the last arrival is not waited for.
+    """
+
+    def __init__(self, schedule: Schedule, *, give_up_s: float = 5.0) -> None:
+        if len(schedule) == 0:
+            raise ValueError("a schedule without arrivals measures nothing")
+        self._schedule = schedule
+        self._give_up_ns = int(schedule[-1]) + round(give_up_s * 1e9)
+
+    def run(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
+        """Real time: the system is called in this process, the load comes from another."""
+        with LiveFeed(self._schedule) as feed:
+            completed = self._drive(feed, dispatcher, serve, flush)
+            return OpenLoopRun(self._schedule, completed, feed.lags())
+
+    def hurry(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
+        """Real services and decisions, but nobody waits for an arrival: a calm hour takes the seconds it is busy for.
+
+        Nothing comes from another process, so that its wake-ups are not in the latencies.
+        """
+        completed = self._drive(HurriedFeed(self._schedule), dispatcher, serve, flush)
+        return OpenLoopRun(self._schedule, completed, np.empty(0, np.int64))
+
+    def simulate(
+        self,
+        dispatcher: Dispatcher[P],
+        serve: Serve[P],
+        flush: Flush | None = None,
+        *,
+        service_ns: Callable[[P], int],
+    ) -> OpenLoopRun:
+        """Simulated time: serving takes what ``service_ns`` says, deciding nothing; the same run on every machine."""
+        feed = SimulatedFeed(self._schedule)
+
+        def timed(portion: P) -> Sequence[int]:
+            feed.work(service_ns(portion))
+            return serve(portion)
+
+        return OpenLoopRun(self._schedule, self._drive(feed, dispatcher, timed, flush), np.empty(0, np.int64))
+
+    def _drive(
+        self, feed: Feed, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None
+    ) -> npt.NDArray[np.int64]:
+        total = len(self._schedule)
+        completed = np.full(total, -1, np.int64)
+        arrived, ask = 0, True
+        while feed.now() < self._give_up_ns:
+            wanted = min(dispatcher.wanted(), total)
+            if ask or arrived < wanted:
+                arrived = feed.wait(wanted)
+            started = feed.now()
+            portion = dispatcher.route(arrived)
+            if portion is None:
+                if flush is not None:
+                    _note(completed, flush(), feed.now())
+                break
+            done = serve(portion)
+            finished = feed.now()
+            dispatcher.observe(portion, finished - started)
+            _note(completed, done, finished)
+            # Asking costs as much as serving a single record: after one, those known to wait come first.
+            ask = len(done) > 1
+        return completed
+
+
+def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> None:
+    if isinstance(done, range) and done.step == 1:
+        completed[done.start : done.stop] = now
+    else:
+        completed[list(done)] = now
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a sustained rate keeps: 99 of 100 records within ``p99_ns``, no more backlog growth than ``slope``."""
+
+    p99_ns: int
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One rate that was tried (records/s), and how it went."""
+
+    rate: float
+    p99_ns: int
+    slope: float
+    unserved: int
+    sustained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sustainable:
+    """``rate`` is the highest that was sustained (0 if none was); all probes are kept in the order they were run.
+
+    ``bounded`` is false when every rate tried was sustained: then the true rate is higher.
+    """
+
+    rate: float
+    bounded: bool
+    probes: tuple[Probe, ...]
+
+
+def judge(run: OpenLoopRun, rate: float, objective: Objective, *, warm_up_s: float = 0.0) -> Probe:
+    """Whether a run at ``rate`` kept the objective after its warm-up."""
+    p99 = run.summary(warm_up_s).p99_ns
+    slope = run.backlog_slope(warm_up_s)
+    sustained = run.unserved == 0 and p99 <= objective.p99_ns and slope <= objective.slope
+    return Probe(rate, p99, slope, run.unserved, sustained)
+
+
+def find_sustainable(
+    attempt: Callable[[float], Probe],
+    low: float,
+    high: float,
+    *,
+    confirm: Callable[[float], Probe] | None = None,
+    precision: float = 0.05,
+) -> Sustainable:
+    """Bisect between a rate that is sustained and one that fails, until they are within ``precision`` of each other.
+
+    Args:
+        attempt: Runs one rate (records/s), for example
+            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
+        low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
+        high: No rate above it is tried: the system's own throughput, or what is more than enough.
+        confirm: Runs a rate for longer. What the search found must pass it too, and gives way by ``precision`` until
+            it does.
+        precision: Of the rate, as a part.
+
+    >>> limit = 700.0
+    >>> found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= limit), 100, 10_000)
+    >>> 0.95 * limit <= found.rate <= limit, found.bounded
+    (True, True)
+    """
+    probes: list[Probe] = []
+
+    def holds(rate: float, run: Callable[[float], Probe]) -> bool:
+        probes.append(run(rate))
+        return probes[-1].sustained
+
+    failed = False
+    for _ in range(_HALVINGS):
+        if holds(low, attempt):
+            break
+        low, high, failed = low / 2, low, True
+    else:
+        return Sustainable(0.0, bounded=True, probes=tuple(probes))
+    if not failed and holds(high, attempt):
+        low = high
+    else:
+        failed = True
+    while high / low > 1 + precision:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle, attempt) else (low, middle)
+    for _ in range(_CONFIRMATIONS if confirm else 0):
+        assert confirm is not None
+        if holds(low, confirm):
+            return Sustainable(low, failed, tuple(probes))
+        low, failed = low / (1 + precision), True
+    return Sustainable(0.0 if confirm else low, failed, tuple(probes))

@@ -1,0 +1,223 @@
+"""Runs again what was recorded, beside the recording and never into it, and lists everything that came out otherwise.
+
+Answers (checksums, counts, figures of privacy and utility) must be the same; numbers with a fraction to nine digits,
+because a sum may be taken in another order on another processor. Ratios of times must have intervals that overlap:
+that holds for more than 99 of 100 honest repetitions of equally wide 95 % intervals, while a repetition's ratio lies
+in the first interval itself in no more than 84 (Cumming and Maillardet, Psychological Methods 11, 2006).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from microflow.errors import MicroflowError, StoreError
+from microflow.lab.bundle import import_bundle
+from microflow.lab.experiment import Experiment
+from microflow.lab.machine import Machine
+from microflow.lab.results import IncompleteError, Progress, Results, commit_of, run_matrix
+from microflow.lab.statistics import Estimate, ratio_of
+from microflow.lab.trials import Trial, by_group, gather
+from microflow.store.experiments import ExperimentStore
+from microflow.store.server import create_database, drop_database
+
+__all__ = ["Agreement", "Difference", "answers_of", "beside", "bundled", "compared", "repeated", "reproduce"]
+
+_DIGITS = 1e-9
+_LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that came out otherwise: ``where`` names the trial or the ratio."""
+
+    experiment: str
+    where: str
+    recorded: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.experiment}: {self.where}: recorded {self.recorded}, now {self.now}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One experiment beside its recording: how much was compared, and what differs."""
+
+    experiment: str
+    trials: int
+    answers: int
+    ratios: int
+    differences: tuple[Difference, ...]
+
+
+def reproduce(
+    recorded: ExperimentStore,
+    again: ExperimentStore,
+    profile: str,
+    experiments: Sequence[Experiment],
+    observer: Callable[[Progress], None] | None = None,
+) -> Iterator[Agreement]:
+    """Run each experiment of the profile into ``again`` and compare it; ``recorded`` is only read.
+
+    What ``again`` already holds of this commit is kept, so that a run which was stopped continues. An experiment
+    whose recording lacks trials of this configuration differs by that.
+
+    Raises:
+        MicroflowError: nothing of this profile is recorded, or a trial failed.
+    """
+    readings = [(one, _reading(one, profile, recorded)) for one in experiments]
+    if not any(isinstance(found, Results) for _, found in readings):
+        raise MicroflowError(
+            f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
+        )
+    for one, before in readings:
+        if isinstance(before, Difference):
+            if not one.optional:
+                yield Agreement(before.experiment, 0, 0, 0, (before,))
+            continue
+        stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
+        run_matrix(before.matrix, again, force=bool(stale), observer=observer)
+        yield compared(one, before, Results.read(before.matrix, again))
+
+
+def compared(one: Experiment, recorded: Results, now: Results) -> Agreement:
+    """Hold the same matrix's results against each other."""
+    experiment, differences, answers = recorded.matrix.experiment, [], 0
+    for before, after in zip(recorded.trials, now.trials, strict=True):
+        turn = before.planned
+        told, again = (answers_of(trial.run.result, one.same) for trial in (before, after))
+        answers += len(told)
+        differences += [
+            Difference(experiment, f"{turn.arm.name}, block {turn.block}, {name}", *values)
+            for name, *values in _unequal(told, again)
+        ]
+    try:
+        ratios, ratios_now = _known(one.ratios(recorded)), _known(one.ratios(now))
+    except MicroflowError as refused:
+        # Arms that no longer release the same rows have no ratio; the checksums above say which.
+        return Agreement(experiment, len(now.trials), answers, 0, (*differences, _refusal(experiment, refused)))
+    for name in sorted(ratios.keys() | ratios_now.keys()):
+        first, second = ratios.get(name), ratios_now.get(name)
+        if first is None or second is None or not _overlap(first, second):
+            differences.append(Difference(experiment, name, _said(first), _said(second)))
+    return Agreement(experiment, len(now.trials), answers, len(ratios), tuple(differences))
+
+
+@contextmanager
+def repeated(recorded: ExperimentStore, profile: str) -> Iterator[ExperimentStore]:
+    """A database of the repetition's own on the same server: dropped at the end, kept when it is cut short."""
+    name = _beside(recorded.url, f"again_{profile}")
+    try:
+        store = ExperimentStore(make_url(recorded.url).set(database=name).render_as_string(hide_password=False))
+    except StoreError:
+        store = ExperimentStore(create_database(recorded.url, name))
+    ended = False
+    with store:
+        try:
+            yield store
+            ended = True
+        finally:
+            if ended or not store.experiments():
+                drop_database(recorded.url, name)
+
+
+@contextmanager
+def bundled(server: ExperimentStore, path: Path) -> Iterator[ExperimentStore]:
+    """A bundle's trials in a database that lives as long as it is read."""
+    name = _beside(server.url, "bundle")
+    drop_database(server.url, name)
+    try:
+        with ExperimentStore(create_database(server.url, name)) as store:
+            import_bundle(store, path)
+            yield store
+    finally:
+        drop_database(server.url, name)
+
+
+def _beside(url: str, suffix: str) -> str:
+    database = re.sub(r"\W", "_", make_url(url).database or "microflow", flags=re.ASCII)
+    return f"{database[:_LONGEST]}_{suffix}"
+
+
+def _reading(one: Experiment, profile: str, store: ExperimentStore) -> Results | Difference:
+    matrix = one.matrix(profile)
+    try:
+        return Results.read(matrix, store)
+    except IncompleteError as error:
+        return Difference(matrix.experiment, "configuration", error.message, "not run")
+
+
+def _unequal(told: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+    """What was recorded and is otherwise now; a recording of an earlier version may not know all that is asked."""
+    for name, value in sorted(told.items()):
+        if name not in again or not _same(value, again[name]):
+            yield name, str(value), str(again.get(name, "nothing"))
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=_DIGITS, abs_tol=_DIGITS)
+    return one == other
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    return one.low <= other.high and other.low <= one.high
+
+
+def _said(one: Estimate | None) -> str:
+    return "nothing" if one is None else f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
+
+
+def _refusal(experiment: str, error: MicroflowError) -> Difference:
+    return Difference(experiment, "ratios", "a comparison", str(error))
+
+
+def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Those with an interval: one block says nothing about noise."""
+    return {name: one for name, one in found.items() if not math.isnan(one.low)}
+
+
+def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, object]:
+    """The single values under these names; what is not there is not in it.
+
+    >>> answers_of({"counts": {"released": 9}, "rules": [{"rule": "name", "hits": 2}]}, ("counts.released", "rules"))
+    {'counts.released': 9, 'rules.name.hits': 2}
+    """
+    found: dict[str, object] = {}
+    for name in names:
+        value: Any = result
+        for step in name.split("."):
+            value = value.get(step, {}) if isinstance(value, Mapping) else {}
+        found |= _leaves(name, value)
+    return found
+
+
+def _leaves(name: str, value: Any) -> dict[str, object]:
+    if isinstance(value, list):
+        # A list of rules is told apart by their names, which say more than a place in a list.
+        value = {one.get("rule", at) if isinstance(one, Mapping) else at: one for at, one in enumerate(value)}
+    if not isinstance(value, Mapping):
+        return {name: value}
+    parts = [_leaves(f"{name}.{key}", part) for key, part in value.items() if key != "rule"]
+    return {key: leaf for part in parts for key, leaf in part.items()}
+
+
+def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
+    """Every arm's time over the reference's of its group (``group: arm``), by name.
+
+    Groups of different data did not read the same rows, and need not: each is compared by itself.
+    """
+    found: dict[str, Estimate] = {}
+    for group, own in by_group(trials).items():
+        samples = gather(own)
+        base = samples.pop(f"{group}: {reference}" if group else reference)
+        found |= {f"{name} beside {reference}": ratio_of(blocks, base) for name, blocks in samples.items()}
+    return found

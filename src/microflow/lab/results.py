@@ -1,0 +1,256 @@
+"""Runs a matrix's trials and reads them back: whole, of one machine, ready to compare.
+
+What the database holds is kept, everything else runs, one fresh process after another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from microflow.errors import MicroflowError, SetupError
+from microflow.lab.experiment import Experiment, Matrix, config_hash, plan_of, settled
+from microflow.lab.launch import Launch
+from microflow.lab.machine import Machine, refuse_unlike
+from microflow.lab.trials import Planned, Trial, run_trials
+from microflow.store.experiments import ExperimentStore
+from microflow.timing.resources import ResourceUsage
+
+__all__ = [
+    "IncompleteError", "Progress", "Results", "Skipped", "commit_of", "is_series", "run_experiment", "run_matrix",
+    "series_of",
+]  # fmt: skip
+
+
+class IncompleteError(MicroflowError):
+    """The database does not hold every trial of a matrix yet: of which ``experiment``, and for what ``reason``."""
+
+    def __init__(self, experiment: str, reason: str) -> None:
+        super().__init__(f"{experiment}: {reason}", hint="make experiments")
+        self.experiment = experiment
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of one matrix, block after block.
+
+    Others of the same experiment (other sizes, other profiles) are not among them.
+    """
+
+    matrix: Matrix
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def read(cls, matrix: Matrix, store: ExperimentStore) -> Self:
+        """The trials of every cell; of as many blocks as the matrix's precision takes, where it asks for one.
+
+        Raises:
+            IncompleteError: some cells have not run yet.
+            MicroflowError: the trials ran on unlike machines.
+        """
+        pilot = cls._of_cells(matrix, store)
+        whole = settled(matrix, pilot.trials)
+        return cls(whole, pilot.trials) if whole.blocks == matrix.blocks else cls._of_cells(whole, store)
+
+    @classmethod
+    def _of_cells(cls, matrix: Matrix, store: ExperimentStore) -> Self:
+        cells = matrix.cells()
+        rows = store.trials(matrix.experiment).set_index("config_hash")
+        if missing := len(cells) - len(cells.keys() & set(rows.index)):
+            raise IncompleteError(matrix.experiment, f"{missing} of {len(cells)} trials have not run yet")
+        series = series_of(store, matrix.experiment)
+        held = rows.loc[list(cells)].reset_index().to_dict("records")
+        trials = [_trial(cells[row["config_hash"]], row, series.get(row["trial_id"], {})) for row in held]
+        refuse_unlike(trial.run.machine for trial in trials)
+        return cls(matrix, tuple(trials))
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row a trial: ``arm``, ``block``, the configuration, and the result with nested names joined by dots.
+
+        Resources are of the whole process and its children: ``cpu_s``, ``peak_rss_bytes``, and, where the
+        configuration has ``rows``, ``bytes_per_record``, the memory that was added for each.
+        """
+        rows = [
+            {"arm": trial.planned.arm.name, "block": trial.planned.block}
+            | trial.planned.arm.config
+            | trial.run.result
+            | _resources(trial)
+            for trial in self.trials
+        ]
+        return pd.json_normalize(rows)
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The machine of every trial."""
+        return [trial.run.machine for trial in self.trials]
+
+    def where(self, keep: Callable[[dict[str, Any]], bool]) -> list[Trial]:
+        """Trials whose configuration passes."""
+        return [trial for trial in self.trials if keep(trial.planned.arm.config)]
+
+    def purity(self, arms: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+        """The arms whose every trial shows that the clock ran on memory only, and the arms that do not show it.
+
+        Shown means: the guard watched at least one span of each pass, and neither it nor the kernel saw anything. A
+        trial without evidence, or with evidence of no span, shows nothing.
+        """
+        shown: dict[str, bool] = {}
+        for trial in self.trials:
+            name = trial.planned.arm.name
+            if arms is None or name in arms:
+                shown[name] = shown.get(name, True) and _shows_purity(trial.run.result)
+        return [name for name, pure in shown.items() if pure], [name for name, pure in shown.items() if not pure]
+
+
+def _shows_purity(result: dict[str, Any]) -> bool:
+    evidence = result.get("evidence") or result.get("purity")
+    passes = [evidence] if isinstance(evidence, dict) else evidence or []
+    calls = ("read_calls", "write_calls", "helper_calls", "helper_events")
+    return bool(passes) and all(
+        one.get("spans", 0) > 0
+        and one.get("is_pure", True) is not False
+        and not one.get("refused")
+        and not any(one.get(name) for name in calls)
+        for one in passes
+    )
+
+
+def _resources(trial: Trial) -> dict[str, float]:
+    usage, rows = trial.run.usage, trial.planned.arm.config.get("rows")
+    found: dict[str, float] = {"cpu_s": usage.cpu_s, "peak_rss_bytes": usage.peak_rss_bytes}
+    return found if rows is None else found | {"bytes_per_record": usage.bytes_per_record(rows)}
+
+
+def series_of(store: ExperimentStore, experiment: str) -> dict[int, dict[str, list[float]]]:
+    """Raw samples by trial and name."""
+    series: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    samples = store.samples(experiment)
+    for trial_id, name, value in zip(samples["trial_id"], samples["name"], samples["value"], strict=True):
+        series[trial_id][name].append(value)
+    return series
+
+
+def _trial(turn: Planned, row: dict[Any, Any], series: dict[str, list[float]]) -> Trial:
+    metrics = row["metrics"]
+    run = Launch(
+        result=metrics["result"] | series,
+        machine=Machine.from_dict(row["machine"]),
+        load_before=metrics["load_before"],
+        load_after=metrics["load_after"],
+        usage=ResourceUsage(**metrics["usage"]),
+    )
+    return Trial(turn, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a matrix is: cells in all, cells that ran now, and cells that the database already held."""
+
+    experiment: str
+    cells: int
+    ran: int
+    kept: int
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.experiment}</b>: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An experiment that cannot run here, and why."""
+
+    experiment: str
+    reason: str
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.experiment}</b>: skipped on this machine: {self.reason}"
+
+
+def run_experiment(
+    experiment: Experiment, profile: str, store: ExperimentStore, *, force: bool = False
+) -> Progress | Skipped:
+    """Run an experiment's matrix, or say why this machine cannot; an optional one that will not start is left out.
+
+    Raises:
+        MicroflowError: a trial failed, or its answer is not to be recorded.
+    """
+    if reason := experiment.missing():
+        return Skipped(experiment.name, reason)
+    try:
+        return run_matrix(experiment.matrix(profile), store, force=force)
+    except SetupError as error:
+        if not experiment.optional:
+            raise
+        return Skipped(experiment.name, str(error))
+
+
+def run_matrix(
+    matrix: Matrix, store: ExperimentStore, *, force: bool = False, observer: Callable[[Progress], None] | None = None
+) -> Progress:
+    """Run every cell that is not complete in the database (with ``force``: every cell); each is stored as it ends.
+
+    A run that was stopped continues where it was: blocks and orders are those of the first run. Where the matrix asks
+    for a precision, its blocks come first, and then as many more as their noise says.
+    """
+    progress = Progress(matrix.experiment, 0, 0, 0)
+    for part in _parts(matrix, store):
+        cells = dict(list(part.cells().items())[progress.cells :])
+        held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
+        progress = replace(progress, cells=progress.cells + len(cells), kept=progress.kept + len(held))
+        done = {(cells[found].arm.name, cells[found].block) for found in held}
+        at_once = Machine.here().cores if matrix.side_by_side else 1
+        for trial in run_trials(cells.values(), done=done, timeout_s=matrix.timeout_s, at_once=at_once):
+            _record(store, matrix.experiment, trial, plan_of(matrix, part.blocks))
+            progress = replace(progress, ran=progress.ran + 1)
+            if observer is not None:
+                observer(progress)
+    return progress
+
+
+def _parts(matrix: Matrix, store: ExperimentStore) -> Iterator[Matrix]:
+    """The matrix and, once that has run, the whole that its pilot asks for, whose first blocks are the pilot's."""
+    yield matrix
+    if matrix.precision is not None:
+        yield settled(matrix, Results.read(replace(matrix, precision=None), store).trials)
+
+
+def is_series(value: object) -> bool:
+    """Whether a value of a result is a list of numbers, to be stored as raw samples."""
+    return isinstance(value, list) and all(
+        isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value
+    )
+
+
+def commit_of(machine: Machine) -> str:
+    """The commit of the code on a machine, as it is recorded; one with changes of its own says so."""
+    commit = machine.commit or "unknown"
+    return f"{commit} (dirty)" if machine.dirty else commit
+
+
+def _record(store: ExperimentStore, experiment: str, trial: Trial, repetitions: dict[str, Any]) -> None:
+    turn, run = trial.planned, trial.run
+    series = {name: value for name, value in run.result.items() if is_series(value)}
+    store.record_trial(
+        experiment,
+        config=asdict(turn.arm) | {"block": turn.block, "position": turn.position, "repetitions": repetitions},
+        config_hash=config_hash(experiment, turn),
+        samples=series,
+        metrics={
+            "result": {name: value for name, value in run.result.items() if name not in series},
+            "load_before": run.load_before,
+            "load_after": run.load_after,
+            "usage": asdict(run.usage),
+        },
+        machine=asdict(run.machine),
+        seed=turn.seed,
+        git=commit_of(run.machine),
+        versions=run.machine.libraries,
+    )
