@@ -80,7 +80,7 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 
 .PHONY: test
 test: $(READY) ## Run the tests and the notebooks (pytest and nbval)
-	@cd $(ROOT) && $(BIN)/python -m pytest
+	@cd $(ROOT) && $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 	@cd $(ROOT) && $(BIN)/python -m pytest --nbval-lax --ignore notebooks/executed notebooks
 
 # Demonstrations tokenize with a key of their own where none is set; nobody keeps it.
