@@ -335,11 +335,14 @@ def cores_answer(results: Results) -> Answer:
     speeds = {row["cores"]: UNKNOWN if math.isnan(row["rate"]) else rounded(row["rate"]) for row in rows}
     numbers |= {f"cores {cores} spark rate": speed for cores, speed in speeds.items()}
     numbers |= {f"cores {row['cores']} spark beside local": ratio_text(row["beside"]) for row in rows}
-    rates = ", ".join(f"{speed} records/s on {cores}" for cores, speed in speeds.items())
+    rates = ", ".join(
+        f"at a rate {speed} on {cores}" if speed == UNKNOWN else f"{speed} records/s on {cores}"
+        for cores, speed in speeds.items()
+    )
     sentence = (
         f"A Spark job costs {numbers['cores spark fixed s']} s in any case, its session running already; beyond that, "
-        f"by number of cores, it processes {rates}, files and transport included. Per core, a record takes "
-        f"{ratio_text(rows[0]['beside'])} the local engine's pure time, which has neither."
+        f"by number of cores, it processes {rates}, files and transport included. A record's time on a core over the "
+        f"local engine's pure time, which has neither: {ratio_text(rows[0]['beside'])}."
     )
     return Answer(sentence, numbers)
 
