@@ -105,7 +105,7 @@ def laws(results: Results) -> dict[str, PowerLaw]:
 
 
 def scaling_frame(results: Results) -> pd.DataFrame:
-    """Every trial with its arm's fit, as `microflow.figures.scaling` wants it."""
+    """Every trial with its arm's fit, as `microflow.figures.charts` wants it."""
     frame, fits = _trials(results), laws(results)
     return frame.assign(
         scale=frame["arm"].map(lambda arm: fits[arm].scale),
