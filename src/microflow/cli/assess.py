@@ -13,6 +13,7 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
+from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
     """
     from microflow.assess import render
 
+    if json_file is not None:
+        require_free(json_file, (original, released, schema), replaces=b"{")
     found = compare_files(original, released, schema, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:

@@ -13,6 +13,7 @@ from microflow.advise.drift import drift_of
 from microflow.cli.options import FILE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
+from microflow.pipeline.paths import require_free
 
 __all__ = ["describe"]
 
@@ -57,7 +58,8 @@ def describe(
     descriptions = describe_together(files)
     if output is not None:
         for description, path in zip(descriptions, _targets(descriptions, output), strict=True):
-            _write(path, as_yaml(description, examples=show_examples), overwrite=overwrite)
+            require_free(path, files, overwrite=overwrite)
+            _write(path, as_yaml(description, examples=show_examples))
             click.echo(_summary(description, path), err=as_json)
     if as_json:
         data = [as_data(description, examples=show_examples) for description in descriptions]
@@ -76,12 +78,9 @@ def _targets(descriptions: list[Description], output: Path) -> list[Path]:
     return paths
 
 
-def _write(path: Path, text: str, *, overwrite: bool) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError("is there already", path=path, hint="give another name, or --overwrite") from None
+        path.write_text(text, "utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
 

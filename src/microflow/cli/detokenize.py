@@ -12,6 +12,7 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
+from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
 
 __all__ = ["detokenize"]
@@ -36,8 +37,7 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrit
     Example:
       MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
     """
-    if output.exists() and not overwrite:
-        raise InputError("is there already", path=output, hint="--overwrite replaces it")
+    require_free(output, (file, schema), overwrite=overwrite)
     bits = int(key_bits)
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)

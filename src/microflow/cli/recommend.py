@@ -12,6 +12,8 @@ import click
 from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
 
 if TYPE_CHECKING:
     from microflow.advise.recommend import Recommendation
@@ -108,6 +110,8 @@ def recommend(
 
     if latency is not None and rate is None:
         raise MicroflowError("--latency needs the rate of arrival", hint="add --rate 5000/s")
+    if html is not None:
+        require_free(html, (file, schema, policy or STANDARD), replaces=b"<")
     goals = Goals(None if latency is None else latency * 1e3, deadline, rate)
     with progress_bar(None, "trying settings") as bar:
         found = advise(

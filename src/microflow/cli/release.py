@@ -18,6 +18,8 @@ from microflow import __version__
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.cli.options import FILE, OUTPUT, method_options, method_settings, rows_bar, schema_option
 from microflow.errors import InputError, MicroflowError
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
 
 __all__ = ["release"]
 
@@ -63,11 +65,14 @@ def release(
     """
     certificate = certificate or output.with_name(f"{output.name}.certificate.json")
     for path in (output, certificate):
-        if path.exists() and not overwrite:
-            raise InputError("is there already", path=path, hint="--overwrite replaces it")
+        require_free(path, (file, schema, policy or STANDARD), overwrite=overwrite)
     thresholds = _Thresholds(max_risk, min_utility, min_released)
     settings = _settings(file, schema, policy, thresholds, options, is_advised=options["method"] is None)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=output, hint="choose another folder") from error
+    with scratch as folder:
         made = _make(file, Path(folder) / output.name, schema, policy, settings)
         failures = made.failures(thresholds)
         for line in made.lines():

@@ -13,6 +13,8 @@ from microflow.cli.options import FILE, OUTPUT
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema
 
 __all__ = ["class_sizes", "verify"]
@@ -42,6 +44,8 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
 
     Exit status: 0 it is k-anonymous, 1 it is not, 2 it cannot be read.
     """
+    if json_file is not None:
+        require_free(json_file, (file, schema, certificate or STANDARD), replaces=b"{")
     described = load_schema(schema)
     sizes, unit = class_sizes(file, described)
     if sizes.is_empty():
