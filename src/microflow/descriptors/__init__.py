@@ -186,15 +186,16 @@ def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
                 word,
                 hint="leave the bounds out where the values have none",
             )
-        if bound is not None and not column.is_numeric:
-            reason = f"a bound belongs to a number, and the type is {column.dtype}"
-            raise document.error(reason, "columns", column.name, word, hint="leave it out, or give the column its type")
     if column.low is not None and column.high is not None:
         if column.low > column.high:
             raise document.error("low is above high", "columns", column.name, "low")
         if 0 < column.high - column.low < _LEAST_RANGE:
             reason = f"the bounds of a number are equal, or at least {_LEAST_RANGE:g} apart"
             raise document.error(reason, "columns", column.name, "high")
+    named = next((word for word, bound in bounds.items() if bound is not None), None)
+    if named is not None and not column.is_numeric:
+        reason = f"a bound belongs to a number, and the type is {column.dtype}"
+        raise document.error(reason, "columns", column.name, named, hint="leave it out, or give the column its type")
 
 
 def _hierarchy(document: Document[DescriptorModel], name: str, model: HierarchyModel | None) -> Hierarchy | None:
