@@ -36,8 +36,9 @@ from microflow.yaml_model import Document, read_file, read_text
 __all__ = ["load_schema", "schema_names"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
-#: The largest bound of each type, on either side of zero: bounds are exact as floats, and their distance is finite.
-_LARGEST = {Dtype.INTEGER: 2**53}
+#: The largest bound of each type, on either side of zero: bounds are exact as floats, as are the whole numbers beside
+#: them where cells end, and their distance is finite.
+_LARGEST = {Dtype.INTEGER: 2**53 - 2}
 _LARGEST_FLOAT = 1e300
 #: A range is divided into cells, and their width is a normal float.
 _LEAST_RANGE = 1e-290
