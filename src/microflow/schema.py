@@ -171,15 +171,23 @@ class SourceFormat:
     """How a source of this data set is written.
 
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
-    ``quote`` is one character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
+    ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
+    character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
     """
 
-    delimiter: str = ","
+    delimiter: str = ""
     quote: str = '"'
     encoding: str = "utf-8"
     header: bool = True
     trim: bool = False
     missing: frozenset[str] = frozenset()
+
+    def of(self, place: object) -> SourceFormat:
+        """The format of one file: with the delimiter that its name tells where none is described."""
+        return self if self.delimiter else replace(self, delimiter="\t" if _TABS.search(str(place)) else ",")
+
+
+_TABS = re.compile(r"\.tsv(?:\.gz|\.zst)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

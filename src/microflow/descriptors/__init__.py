@@ -100,7 +100,8 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
 
 def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFormat:
     quote = model.quote or ""
-    if len(model.delimiter) != 1 or model.delimiter in "\r\n" or model.delimiter == quote:
+    delimiter = model.delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in "\r\n\0" or delimiter == quote):
         raise document.error("one character other than the quote or a line end", "source", "delimiter")
     if len(quote) > 1 or quote in {"\r", "\n"}:
         raise document.error("one character, or nothing", "source", "quote")
@@ -116,7 +117,7 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
             hint="examples are: utf-8, cp1252, latin-1, utf-16",
         )
     return SourceFormat(
-        delimiter=model.delimiter,
+        delimiter=delimiter or "",
         quote=quote,
         encoding=codecs.lookup(model.encoding).name,
         header=model.header,
