@@ -98,8 +98,10 @@ def _integer(value: object) -> int:
             number = int(_NOUGHTS.sub("", value)) if "_" not in value else None
         except ValueError:
             number = None
-    if number is None or number not in _INT64:
+    if number is None:
         raise UnconvertibleError("not a whole number")
+    if number not in _INT64:
+        raise UnconvertibleError("not a whole number of at most 64 bits")
     return number
 
 

@@ -69,7 +69,7 @@ def looks_like_data(text: str) -> bool:
 
 
 def _encoding(start: bytes, file: IO[bytes]) -> str:
-    if start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         return "utf-8"  # the mark itself says the rest
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) > len(start) // 4:
@@ -88,7 +88,9 @@ def _encoding(start: bytes, file: IO[bytes]) -> str:
 
 
 def _lines(start: bytes, encoding: str, *, is_whole: bool) -> list[str]:
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        encoding = "utf-32"
+    elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     text = start.decode(encoding, "replace").removeprefix("\ufeff").replace("\0", "")
     lines = text.splitlines(keepends=True)

@@ -168,7 +168,7 @@ class _Lines:
             if seen.end:
                 fields = self.parsed(taken)
                 if not all(is_text(name) for name in fields):
-                    hint = "convert the file with iconv"
+                    hint = "say how it is written, source: {encoding: cp1252} for instance, or convert it with iconv"
                     raise InputError("the header is not UTF-8 text", path=place, line=1, hint=hint)
                 return fields, blank + len(taken)
         raise InputError("the file is empty or does not begin with a header", path=place)
