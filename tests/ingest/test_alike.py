@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,6 +115,30 @@ def test_whole_numbers_with_noughts(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("n\n41.0\n-0.\n41.5\n1e3\n", "utf-8")
     assert read(path, replace(SCHEMA, columns=(Column("n", dtype=Dtype.INTEGER),))) == [{"n": 41}, {"n": 0}]
+
+
+def test_a_day_with_its_time(tmp_path):
+    """Databases write midnight with a day; the day is the same in every format, also where a zone is named."""
+    days = ["2021-03-14 00:00:00", "2021-03-14T23:30:00-02:00", "2021-03-14"]
+    (tmp_path / "a.csv").write_text("\n".join(["seen", *days]), "utf-8")
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"seen": day}) for day in days), "utf-8")
+    moments = [datetime(2021, 3, 14, tzinfo=UTC), datetime(2021, 3, 15, 1, 30, tzinfo=UTC)]
+    pq.write_table(
+        pa.table({"seen": pa.array([*moments, moments[0]], pa.timestamp("us", "UTC"))}), tmp_path / "c.parquet"
+    )
+    schema = replace(SCHEMA, columns=(SCHEMA["seen"],))
+    found = [read(tmp_path / name, schema) for name in ("a.csv", "b.jsonl", "c.parquet")]
+    assert found[0] == found[1] == found[2] == [{"seen": f"2021-03-{day}"} for day in (14, 15, 14)]
+
+
+def test_flags_with_gaps(tmp_path):
+    """pandas writes 1.0 and 0.0 where a column of flags has a gap."""
+    (tmp_path / "a.csv").write_text('yes\n1.0\n0.0\n""\n', "utf-8")
+    pq.write_table(pa.table({"yes": [1.0, 0.0, None]}), tmp_path / "b.parquet")
+    (tmp_path / "c.jsonl").write_text('{"yes": 1.0}\n{"yes": 0.0}\n{"yes": null}\n', "utf-8")
+    schema = replace(SCHEMA, columns=(SCHEMA["yes"],))
+    for name in ("a.csv", "b.parquet", "c.jsonl"):
+        assert read(tmp_path / name, schema) == [{"yes": True}, {"yes": False}, {"yes": None}]
 
 
 HOSTILE = [
