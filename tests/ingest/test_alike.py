@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from microflow.anonymize import MethodSettings, build_anonymizer
 from microflow.anonymize.contract import Method
 from microflow.compliance import detailed_compliance_check
+from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest.columns import column_names
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 
 SCHEMA = DatasetSchema(
@@ -185,3 +187,40 @@ def test_structs_of_parquet(tmp_path):
     assert read(tmp_path / "a.parquet", schema) == [{"a.n": 1}, {"a.n": None}]
     with pytest.raises(Exception, match=r"lists.*others: drop"):
         read(tmp_path / "a.parquet", replace(schema, columns=(SCHEMA["note"],)))
+
+
+def test_nan_is_missing_where_it_is_described_so(tmp_path):
+    """In every format, whatever the column's type."""
+    (tmp_path / "a.csv").write_text("x,account\nNaN,NaN\n1.5,a\n", "utf-8")
+    (tmp_path / "b.jsonl").write_text('{"x": NaN, "account": NaN}\n{"x": 1.5, "account": "a"}\n', "utf-8")
+    table = pa.table({"x": [float("nan"), 1.5], "account": ["NaN", "a"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    source = SourceFormat(missing=frozenset({"NaN"}))
+    schema = replace(SCHEMA, columns=(SCHEMA["x"], SCHEMA["account"]), source=source)
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        assert read(tmp_path / name, schema) == [{"x": None, "account": None}, {"x": 1.5, "account": "a"}]
+
+
+def test_an_object_that_is_missing_as_a_whole(tmp_path):
+    """So are its fields, in JSON as in Parquet, however deep."""
+    rows = [{"a": {"x": 1, "y": {"z": "q"}}}, {"a": None}, {"a": {"x": 2, "y": None}}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    (tmp_path / "b.json").write_text(json.dumps(rows, indent=2), "utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    columns = (Column("a.x", dtype=Dtype.INTEGER), Column("a.y.z"))
+    schema = replace(SCHEMA, columns=columns)
+    expected = [{"a.x": 1, "a.y.z": "q"}, {"a.x": None, "a.y.z": None}, {"a.x": 2, "a.y.z": None}]
+    for name in ("a.jsonl", "b.json", "c.parquet"):
+        assert read(tmp_path / name, schema) == expected
+        assert column_names(tmp_path / name, SourceFormat()) == ["a.x", "a.y.z"]
+
+
+def test_json_as_people_write_it(tmp_path):
+    """One object over several lines is a record; UTF-16 is named."""
+    schema = replace(SCHEMA, columns=(SCHEMA["n"], SCHEMA["note"]))
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"n": 1, "note": "}"}, indent=2), "utf-8")
+    assert read(path, schema) == [{"n": 1, "note": "}"}]
+    path.write_text('{"n": 1}', "utf-16")
+    with pytest.raises(InputError, match=r"a\.json: JSON is UTF-8 text, and this is UTF-16"):
+        read(path, schema)

@@ -147,7 +147,7 @@ def typed_array(array: pa.Array, column: Column, source: SourceFormat, path: Pat
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
-            f"holds {_plain_name(array.type)}, which cannot be read as {column.dtype}",
+            _unreadable(array.type, column.dtype),
             path=path,
             column=column.name,
             hint="take the column out of the schema and set others: drop, or write it as text before",
@@ -160,7 +160,7 @@ def _as_text(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_floating(kind):
         whole = pc.and_(pc.is_finite(array), pc.equal(pc.floor(array), array))
-        written = array.cast(pa.string())
+        written = pc.if_else(pc.is_nan(array), "NaN", array.cast(pa.string()))
         if not pc.any(whole, skip_nulls=True).as_py():
             return written
         small = pc.and_(whole, pc.less(pc.abs(array), 2.0**62))
@@ -191,8 +191,11 @@ def _without_noughts(text: pa.Array) -> pa.Array:
     )
 
 
-def _plain_name(kind: pa.DataType) -> str:
-    return "lists" if pa.types.is_nested(kind) else f"values of type {kind}"
+def _unreadable(kind: pa.DataType, dtype: Dtype) -> str:
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        return "holds bytes that are not UTF-8 text"
+    named = "lists" if pa.types.is_nested(kind) else f"values of type {kind}"
+    return f"holds {named}, which cannot be read as {dtype}"
 
 
 def _holds_as_is(array: pa.Array, dtype: Dtype) -> bool:
