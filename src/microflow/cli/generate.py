@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from microflow.cli.options import FiniteRange
 from microflow.cli.progress import progress_bar
 from microflow.pipeline.paths import require_free
 
@@ -22,7 +23,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--truth", type=_FILE, help="Also write every injected violation here: row, rule, field, start, end.")
 @click.option(
     "--violation-rate",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.085,
     show_default=True,
     help="Share of records with a violation.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microflow.cli.options import FILE, OUTPUT, schema_option
+from microflow.cli.options import FILE, OUTPUT, FiniteRange, schema_option
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
 from microflow.ingest.places import STANDARD
@@ -75,9 +75,9 @@ class Rows(click.ParamType[int]):
 @click.argument("file", type=FILE)
 @schema_option
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
-@click.option("--max-risk", type=click.FloatRange(0, 1), default=0.09, show_default=True,
+@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
               help="Greatest success of a linkage attack above its control.")  # fmt: skip
-@click.option("--min-utility", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="Least part of the information that must be left.")  # fmt: skip
 @click.option(
     "--latency", type=Duration(), help="99 of 100 records done within this time of their arrival, e.g. 250ms."
