@@ -90,6 +90,10 @@ def _summary(description: Description, path: Path) -> str:
     schema = description.schema
     text = f"{path}: {len(schema.columns)} columns of {description.profile.rows:,} rows"
     text += f"; {len(schema.identifiers)} identifiers, {len(schema.quasi_identifiers)} quasi-identifiers"
+    if description.profile.refused:
+        text += f"; {description.profile.refused:,} rows cannot be read"
+    if left_out := description.profile.left_out:
+        text += f"; lists are dropped: {', '.join(map(repr, left_out))}"
     if schema.person:
         text += f"; rows of one person share {schema.person!r}"
     if description.undecided:
@@ -106,6 +110,7 @@ def _check(files: tuple[Path, ...], schema: str, *, as_json: bool) -> None:
                 "new": list(one.new),
                 "missing": list(one.missing),
                 "retyped": {n: c for n, (c, _) in one.retyped.items()},
+                "unreadable": one.refused,
             }
             for path, one in drifts.items()
         }

@@ -89,14 +89,15 @@ def read_message(raw: bytes, schema: DatasetSchema) -> Record:
         raise UnreadableError("", "not a JSON object") from None
 
 
-def json_names(file: IO[bytes]) -> tuple[str, ...]:
-    """The names of the values in the first block of records, in the order of their first occurrence."""
+def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
+    """The names of the values in the first block of records, or of its ``lists``, in the order in which they occur."""
     names: dict[str, None] = {}
     for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
         try:
             found = _decoder(frozenset())(raw.decode())
             if isinstance(found, dict):
-                names.update(dict.fromkeys(_flattened(found, frozenset())))
+                flat = _flattened(found, frozenset()).items()
+                names.update({name: None for name, value in flat if not lists or isinstance(value, list)})
         except (ValueError, RecursionError):
             continue  # the reader will quarantine it
     parents = _parents(frozenset(names))

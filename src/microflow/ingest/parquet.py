@@ -86,21 +86,22 @@ def _whole(path: str) -> Iterator[None]:
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
 
 
-def parquet_names(path: str) -> list[str]:
-    """The names of all values in a file, those within structs as ``a.b``."""
+def parquet_names(path: str, *, lists: bool = False) -> tuple[str, ...]:
+    """The names of all values in a file, or of the ``lists`` among them; those within structs as ``a.b``."""
     with _whole(path), _parquet(path) as file:
-        return [name for _, name in _leaves(file.schema_arrow)]
+        found = [(name, kind) for field in file.schema_arrow for name, kind in _names(field, field.name)]
+        return tuple(name for name, kind in found if not lists or pa.types.is_nested(kind))
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
     """The column and the whole name of every value with structs laid flat: ``a.b`` is field ``b`` of column ``a``."""
     for field in schema:
-        yield from ((field.name, name) for name in _names(field, field.name))
+        yield from ((field.name, name) for name, _ in _names(field, field.name))
 
 
-def _names(field: pa.Field, name: str) -> Iterator[str]:
+def _names(field: pa.Field, name: str) -> Iterator[tuple[str, pa.DataType]]:
     if not pa.types.is_struct(field.type):
-        yield name
+        yield name, field.type
         return
     for below in field.type:
         yield from _names(below, f"{name}.{below.name}")
