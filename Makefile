@@ -116,7 +116,7 @@ audit: $(READY) ## Look the locked packages up in the vulnerability database, wh
 .PHONY: data
 data: $(READY) ## Generate the four data sets into data/ (ROWS=100000)
 	@for type in healthcare financial ecommerce iot; do \
-	  ( $(MICROFLOW) generate $$type data/$$type.csv --rows $(ROWS) --seed 1 --truth data/$$type.truth.csv ) || exit 1; \
+	  ( $(MICROFLOW) generate $$type data/$$type.csv --overwrite --rows $(ROWS) --seed 1 --truth data/$$type.truth.csv ) || exit 1; \
 	done
 
 .PHONY: db-start

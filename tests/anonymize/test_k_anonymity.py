@@ -261,3 +261,17 @@ def test_uci_adult_is_k_anonymous_with_all_rows(adult_csv: Path, k: int) -> None
     released = release(rows, schema, k=k)
     assert len(released.kept) == rows.num_rows == 32_561
     assert canon.k_anonymity(table(released, quasi), quasi) >= k
+
+
+@pytest.mark.parametrize("bound", [2**53 - 2, 4 - 2**53])
+def test_the_largest_bounds_a_descriptor_may_give(bound: int, tmp_path: Path) -> None:
+    """Cells beside the last exact whole number still hold their own value."""
+    path = tmp_path / "mine.yaml"
+    column = f"{{role: quasi_identifier, type: integer, low: {bound - 2}, high: {bound}}}"
+    path.write_text(f"columns: {{n: {column}}}", "utf-8")
+    schema = load_schema(path)
+    method = build_anonymizer(MethodSettings(Method.K_ANONYMITY, k=2, scope=Scope.MICROFLOW), schema, None)
+    assert isinstance(method, BatchAnonymizer)
+    values = [bound - 1, bound - 1, bound, bound]
+    released = method.anonymize(pa.record_batch({"n": pa.array(values)}))
+    assert released.rows.column("n").to_pylist() == list(map(str, values))

@@ -119,6 +119,8 @@ CSV = [
     csv("nan", "1,Ann,41,NaN,,,\n" + NEXT, [2], [(2, "score", "not a finite number")]),
     csv("infinity", "1,Ann,41,inf,,,\n2,B,1,1e999,,,\n", [], [(2, "score", "finite"), (3, "score", "finite")]),
     csv("decimal-comma", '1,Ann,41,"1,5",,,\n' + NEXT, [2], [(2, "score", "not a finite number")]),
+    csv("integer-beyond-64-bits", "1,Ann,9223372036854775808,,,,\n", [], [(2, "age", "of at most 64 bits")]),
+    csv("utf-32", WHOLE.decode().encode("utf-32"), [1, 2]),
     csv("wrong-boolean", "1,Ann,41,,maybe,,\n" + NEXT, [2], [(2, "member", "neither true nor false")]),
     csv("month-13", "1,Ann,41,,,2021-13-01,\n" + NEXT, [2], [(2, "seen", "not an ISO 8601 date")]),
     csv("day-32", "1,Ann,41,,,2021-01-32,\n" + NEXT, [2], [(2, "seen", "not an ISO 8601 date")]),

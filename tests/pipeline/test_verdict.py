@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.pipeline.verdict import Verdict, verdict
+from microflow.pipeline.verdict import Verdict, quarantine_reasons, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
 SCHEMA = DatasetSchema(
@@ -38,6 +40,25 @@ def test_every_row_is_accounted_for() -> None:
     assert lines[0] == "100 rows read = 70 released + 20 suppressed + 10 quarantined"
     assert lines[1] == "  quarantined: 7 × not a number"
     assert judged(Method.K_ANONYMITY).share_released == 0.7
+
+
+def test_reasons_name_the_column_and_what_to_do(tmp_path) -> None:
+    """The name of a column that the schema does not know may be a person's, and is not said."""
+    path = tmp_path / "quarantine.csv"
+    rows = ["2,'=age,not a whole number", "3,'=age,not a whole number", "4,,not UTF-8 text"]
+    rows += ["5,Alice Doe,the schema does not describe it", "6,Alice Doe,named twice"]
+    path.write_text("\n".join(["line,column,reason", *rows]), "utf-8")
+    reasons = quarantine_reasons(path)
+    assert reasons == {
+        "column '=age': not a whole number": 2,
+        "not UTF-8 text": 1,
+        "the schema does not describe it": 1,
+        "named twice": 1,
+    }
+    lines = list(replace(judged(Method.K_ANONYMITY), reasons=tuple(reasons.items())).lines())
+    assert lines[1] == "  quarantined: 2 × column '=age': not a whole number"
+    assert "source: {missing: [NaN]}" in lines[2]
+    assert "source: {encoding: cp1252}" in lines[4]
 
 
 @pytest.mark.parametrize(

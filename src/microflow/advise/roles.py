@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from microflow.advise.profile import ColumnProfile
+from microflow.advise.profile import ColumnProfile, looks_dated
 from microflow.schema import Dtype, Role
 
 __all__ = ["Judgement", "judge", "words_of"]
@@ -152,6 +152,8 @@ def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
     Where the file names no columns (``is_named`` is false), what the values do not say stays undecided.
     """
     found = _judged(profile)
+    if not profile.rows and found.confidence <= _BY_DEFAULT:
+        return Judgement(Role.UNDECIDED, None, "the file holds no rows: say what the column is", 0.0)
     if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
         return Judgement(Role.UNDECIDED, None, "the file has no header: name the column and say what it is", 0.0)
     return found
@@ -328,6 +330,8 @@ def _by_spread(profile: ColumnProfile) -> Judgement:
     share = profile.distinct / profile.present if profile.present else 0.0
     if profile.mean_words >= _MANY_WORDS and share > 0.2 and profile.mean_letters >= _LONG:  # noqa: PLR2004
         return Judgement(_FT, None, "long texts that differ", _BY_VALUES)
+    if profile.examples and _share(profile.examples, looks_dated) >= _MOSTLY:
+        return Judgement(Role.UNDECIDED, None, "dates that are written in several ways", 0.0)
     if profile.distinct <= 1 or share <= 0.5:  # noqa: PLR2004 - most values occur again
         return Judgement(_AT, None, "few distinct texts whose name says nothing about persons", _BY_DEFAULT)
     return Judgement(Role.UNDECIDED, None, "many distinct texts whose name says nothing", 0.0)

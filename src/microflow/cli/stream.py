@@ -17,7 +17,7 @@ import click
 
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
-from microflow.cli.options import method_options, method_settings, schema_option
+from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, SetupError
@@ -38,9 +38,7 @@ __all__ = ["stream"]
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
 @click.option("--dead-letters", help="Topic for messages that cannot be read; by default TOPIC.dead.")
 @click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
-@click.option(
-    "--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds."
-)
+@click.option("--until-idle", type=FiniteRange(0, min_open=True), help="End when nothing came for so many seconds.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
     """Check and anonymize records from SOURCE as they arrive, and send them to SINK.
 

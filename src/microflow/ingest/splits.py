@@ -159,7 +159,7 @@ class Source:
         scan: _Scan = _end_of_line
         if whole.kind == "csv":
             feed = Feed(file, self._schema.source.encoding)
-            source = self._schema.source
+            source = self._schema.source.of(whole.file)
             if feed.is_converted or source.quote != '"':
                 yield whole
                 return

@@ -45,6 +45,8 @@ __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
+#: Letters of a name in the name of a folder: a file system takes 255.
+_LONGEST_PREFIX = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,7 @@ class Attempt:
                 self.work = scoped(self.work, "batch")
             else:
                 self._processor = build_processor(self.work, job.pipeline, job.engine)
-            self.folder = Path(
-                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(Path(job.output)))
-            )
+            self.folder = _new_folder(job)
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
@@ -315,8 +315,17 @@ def _beside(output: Path | str) -> Path | None:
     if str(output) == STANDARD or is_url(output):
         return None
     if not Path(output).parent.is_dir():
-        raise InputError("its folder is not there", path=output, hint="make the folder first")
+        raise InputError("cannot be written: its folder is not there", path=output, hint="make the folder first")
     return Path(output).parent
+
+
+def _new_folder(job: JobSpec) -> Path:
+    try:
+        prefix = f".{Path(job.output).name[:_LONGEST_PREFIX]}.{job.job_id}."
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=_beside(Path(job.output))))
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise InputError(reason, path=job.output, hint="choose another folder") from error
 
 
 def _work_of(job: JobSpec) -> ProcessingSpec:

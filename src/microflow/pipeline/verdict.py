@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +13,27 @@ from typing import Any
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.domains import public_domain
 from microflow.compliance.policy import Policy
+from microflow.ingest.formulas import unescaped
 from microflow.schema import DatasetSchema, Role
 
 __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 
 _PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 _MOST_NAMES = 12
+#: Reasons about names that stand in the file.
+_OF_UNKNOWN = {"the schema does not describe it", "named twice"}
+#: What a person can do about rows that were quarantined.
+_REMEDIES = {
+    "not UTF-8 text": "source: {encoding: cp1252}, or what the file is written in",
+    "not a (whole|finite) number": "source: {missing: [NaN]} for no value, or format: as the file writes numbers",
+    "not an ISO 8601 (date|time)": "format: MM/DD/YYYY as the file writes it, or source: {missing: ['-']} for no value",
+    "neither true nor false": "format: Y/N, or its two words",
+    "fields expected, not": "source: {delimiter: ...} or {quote: ...}; fields that hold a delimiter need quotes",
+    "a quote is not closed": "source: {quote: ''} where quotes are letters like others",
+    "seen before": "role: record_id only for a column that never has a value twice",
+    "a required value is missing": "required: false",
+    "the schema does not describe it": "others: drop, or describe it",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ class Verdict:
         )
         for reason, rows in self.reasons:
             yield f"  quarantined: {rows:,} × {reason}"
+            if remedy := next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, reason)), ""):
+                yield f"    perhaps: {remedy}"
         yield f"guarantee: {self.guarantee}"
         if self.passed_unprotected:
             yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
@@ -133,7 +151,13 @@ def quarantine_reasons(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
-        return dict(Counter(row.get("reason") or "" for row in csv.DictReader(file)))
+        return dict(Counter(map(_reason, csv.DictReader(file))))
+
+
+def _reason(row: Mapping[str, str | None]) -> str:
+    column, reason = row.get("column"), row.get("reason") or ""
+    # A name that the schema does not know came from the file, and may be a person's.
+    return f"column {unescaped(column)!r}: {reason}" if column and reason not in _OF_UNKNOWN else reason
 
 
 def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
