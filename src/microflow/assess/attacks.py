@@ -20,7 +20,7 @@ from microflow.assess.labels import Floats, Index
 from microflow.assess.pair import Pair, group
 from microflow.assess.rates import Attack, Rate
 
-__all__ = ["linkage", "matches", "singling_out"]
+__all__ = ["affordable", "linkage", "matches", "singling_out"]
 
 _CHUNK = 64
 #: Of two labels that both cover a target, the narrower is preferred by so much less than any mismatch weighs.
@@ -32,14 +32,15 @@ _BUDGET = 100_000_000
 _FEWEST = 200
 
 
-def _attempts(wanted: int, available: int, comparisons: int) -> int:
+def affordable(wanted: int, available: int, comparisons: int) -> int:
+    """How many attempts are made where each takes so many comparisons."""
     return min(wanted, available, max(_FEWEST, _BUDGET // comparisons))
 
 
 def linkage(pair: Pair, knows: int, attempts: int, rng: np.random.Generator) -> Attack:
     """Attack random targets knowing ``knows`` of their quasi-identifiers, a random choice for each target."""
     rows = pair.original.num_rows
-    tries = _attempts(attempts, rows, len(pair.sizes))
+    tries = affordable(attempts, rows, len(pair.sizes))
     targets = rng.choice(rows, tries, replace=False)
     known = np.argsort(rng.random((tries, len(pair.quasi))), axis=1) < knows
     guesses = _guesses(pair, targets, known, rng)
@@ -69,8 +70,8 @@ def _distances(pair: Pair, told: Index, known: npt.NDArray[np.bool_]) -> npt.NDA
     total = np.zeros((len(told), len(pair.sizes)), np.float32)
     for column, one in enumerate(pair.quasi):
         knowing = np.flatnonzero(known[:, column])
-        values, place = np.unique(one.codes[told[knowing]], return_inverse=True)
-        far = one.labels.distance([one.values[code] for code in values]) + _NARROWER * one.labels.width
+        truths, place = np.unique(one.codes[told[knowing]], return_inverse=True)
+        far = one.labels.distance(truths) + _NARROWER * one.labels.width
         by_class = far.astype(np.float32).take(one.labels.codes[pair.first], axis=1)
         total[knowing] += by_class[place]
     return total
@@ -80,7 +81,7 @@ def singling_out(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack:
     """Attack with predicates over all quasi-identifiers."""
     attacked = rng.permutation(pair.original.num_rows) < pair.original.num_rows // 2
     own = np.flatnonzero(attacked[pair.ordinals])
-    tries = _attempts(attempts, len(own), pair.original.num_rows)
+    tries = affordable(attempts, len(own), pair.original.num_rows)
     predicates = rng.choice(own, tries, replace=False)
     halves = np.stack([attacked, ~attacked], axis=1).astype(np.float64)
     isolated = (matches(pair, predicates, halves) == 1).sum(axis=0)
@@ -104,6 +105,6 @@ def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:
         covered = np.ones((len(first), len(chunk)), np.bool_)
         for one in pair.quasi:
             codes, place = np.unique(one.labels.codes[chunk], return_inverse=True)
-            near = one.labels.distance(one.values, codes) == 0
+            near = one.labels.distance(np.arange(len(one.domain.values)), codes) == 0
             covered &= near[one.codes[first]][:, place]
         yield covered.T.astype(np.float64)

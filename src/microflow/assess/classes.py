@@ -7,6 +7,7 @@ with equal ground distance for text and ordered distance for numbers and ordered
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def _ranks(column: Column, codes: Index, values: list[Value]) -> Index:
     def place(code: int) -> tuple[bool, float, str]:
         value = values[code]
         if isinstance(value, int | float):
-            return False, float(value), ""
+            return (True, 0.0, "") if math.isnan(value) else (False, float(value), "")
         return value is None, declared.get(value or "", len(declared)), str(value)
 
     rank_of = np.empty(len(values), np.int64)

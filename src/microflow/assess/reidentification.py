@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microflow.assess.attacks import matches
+from microflow.assess.attacks import affordable, matches
 from microflow.assess.pair import Pair
 
 __all__ = ["THRESHOLD", "Reidentification", "reidentification"]
@@ -42,7 +42,7 @@ def reidentification(pair: Pair, rng: np.random.Generator) -> Reidentification:
     """Measure the three risks."""
     rows = pair.released.num_rows
     risk = 1 / pair.sizes
-    sample = rng.choice(rows, min(rows, _MOST_ROWS), replace=False)
+    sample = rng.choice(rows, affordable(_MOST_ROWS, rows, pair.original.num_rows), replace=False)
     population = matches(pair, sample, np.ones((pair.original.num_rows, 1)))[:, 0]
     # A row that stands for nobody, because it was perturbed, leads to nobody.
     found = np.divide(1, population, out=np.zeros_like(population), where=population > 0)
