@@ -122,3 +122,19 @@ def test_values_that_look_like_labels_are_values(rows: list[dict[str, object]]) 
     found = assess(table, pa.Table.from_batches([released.rows]), released.kept, HOSTILE, attempts=10)
     json.dumps([plain.to_dict(), found.to_dict()], allow_nan=False)
     assert all(found.loss.columns[name].distortion == 0 for name in ("grade", "points", "remark", "cost"))
+
+
+def test_what_was_counted_is_said() -> None:
+    """Rows where no column says whose they are, and that one seems to; persons where one does."""
+    plain = (Column("age", Role.QUASI_IDENTIFIER), Column("patient_id", Role.IDENTIFIER))
+    table = pa.table({"age": ["a"] * 6 + ["b"] * 6, "patient_id": list("wwwxyzuvuvuv")})
+    found = {}
+    for role in (Role.IDENTIFIER, Role.PERSON):
+        schema = DatasetSchema("visits", (plain[0], Column("patient_id", role)), "hipaa")
+        found[role] = assess(table, table, np.arange(12), schema, attempts=10)
+    assert (found[Role.IDENTIFIER].achieved.k, found[Role.PERSON].achieved.k) == (6, 2)
+    assert "k (smallest class, in rows)" in render(found[Role.IDENTIFIER])
+    assert "patient_id: named like a person's" in render(found[Role.IDENTIFIER])
+    assert "k (smallest class, in persons)" in render(found[Role.PERSON])
+    assert "named like" not in render(found[Role.PERSON])
+    assert found[Role.PERSON].reidentification.prosecutor_highest == 0.5

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
+from microflow.ingest.reader import REPEATED_ID
 from microflow.pipeline.verdict import Verdict, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
@@ -65,3 +68,19 @@ def test_what_is_easily_overlooked_is_said() -> None:
     assert "role: person" in warnings
     assert "prose in notes" in warnings
     assert "l = 1" not in " ".join(judged(Method.K_ANONYMITY, l_diversity=2).warnings)
+
+
+def test_who_is_counted_is_said() -> None:
+    """A column named like a person's without that role, and an id that repeats: both may be persons."""
+    named = replace(SCHEMA, columns=(*SCHEMA.columns, Column("patient_id", Role.IDENTIFIER)))
+    described = replace(SCHEMA, columns=(*SCHEMA.columns, Column("patient_id", Role.PERSON)))
+    asked = MethodSettings(Method.K_ANONYMITY)
+    notes = {
+        schema: "\n".join(verdict(METRICS, schema, load_policy("hipaa"), asked, guarantee="").warnings)
+        for schema in (SCHEMA, named, described)
+    }
+    assert "k counts rows: where" in notes[SCHEMA]
+    assert "k counts rows, and patient_id is named like a person's" in notes[named]
+    assert "k counts rows" not in notes[described]
+    lines = replace(judged(Method.K_ANONYMITY), reasons=((REPEATED_ID, 9),)).lines()
+    assert "  (where it names a person, and not a record, describe it with role: person)" in lines

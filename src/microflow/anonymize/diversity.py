@@ -59,7 +59,10 @@ def diverse_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Col
 
 
 class Diversity:
-    """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``."""
+    """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``.
+
+    Where ``persons`` says whose they are, a person counts once for each different value.
+    """
 
     def __init__(
         self,
@@ -70,9 +73,11 @@ class Diversity:
         l_diversity: int = 1,
         entropy: bool = False,
         t_closeness: float = 1.0,
+        persons: npt.NDArray[np.int32] | None = None,
     ) -> None:
         self._owner = owner
         self._weights = weights
+        self._persons = persons
         self._columns = columns
         self._l = l_diversity
         self._entropy = entropy
@@ -87,10 +92,23 @@ class Diversity:
         inside = group >= 0
         allowed = np.ones(count, np.bool_)
         for column in self._columns:
-            keys, place = np.unique(group[inside] * column.size + column.ranks[inside], return_inverse=True)
-            rows = np.bincount(place, self._weights[inside], len(keys)).astype(np.float64)
+            keys, rows = self._counted(group[inside] * column.size + column.ranks[inside], inside)
             allowed &= self._fits(column, keys // column.size, keys % column.size, rows, count)
         return allowed
+
+    def _counted(self, keys: Index, inside: Flags | slice) -> tuple[Index, npt.NDArray[np.float64]]:
+        """The different keys of some cells, and the rows of each; or its persons, each counted once for a key."""
+        weights = self._weights[inside]
+        if self._persons is not None:
+            persons = int(self._persons.max(initial=0)) + 1
+            pairs = np.unique(keys * persons + self._persons[inside])
+            keys, weights = pairs // persons, np.ones(len(pairs), np.int64)
+        found, place = np.unique(keys, return_inverse=True)
+        return found, np.bincount(place, weights, len(found)).astype(np.float64)
+
+    def _everybody(self, column: Sensitive) -> npt.NDArray[np.float64]:
+        ranks, rows = self._counted(column.ranks.astype(np.int64), slice(None))
+        return np.bincount(ranks, rows / rows.sum(), column.size).astype(np.float64)
 
     def _fits(self, column: Sensitive, group: Index, rank: Index, rows: npt.NDArray[np.float64], count: int) -> Flags:
         """Each (group, rank) that occurs comes once, with its rows."""
@@ -101,9 +119,8 @@ class Diversity:
         else:
             fits &= np.bincount(group, minlength=count) >= self._l
         if self._t < 1:
-            everybody = np.bincount(column.ranks, self._weights, column.size) / self._weights.sum()
             distance = _ordered_distance if column.ordered else _equal_distance
-            fits &= distance(everybody, group, rank, share, count) <= self._t + _SLACK
+            fits &= distance(self._everybody(column), group, rank, share, count) <= self._t + _SLACK
         return fits
 
 

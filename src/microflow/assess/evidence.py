@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from microflow.anonymize.token_text import REVERSIBLE, VERSIONS
 from microflow.assess.loss import Loss
 from microflow.assess.pair import Compared, Pair
+from microflow.names import named_like_persons
 
 __all__ = ["reasons"]
 
@@ -23,10 +24,24 @@ _PERTURBED = 0.05
 
 def reasons(pair: Pair, loss: Loss, linkage_risk: float) -> tuple[str, ...]:
     """Sentences for the report; none holds a value."""
-    found = [*_identifiers(pair), *_quasi_identifiers(pair, loss, linkage_risk)]
+    found = [*_repeated_persons(pair), *_identifiers(pair), *_quasi_identifiers(pair, loss, linkage_risk)]
     if pair.suppressed:
         found.append(f"{pair.suppressed} of {pair.original.num_rows} rows were suppressed.")
     return tuple(found)
+
+
+def _repeated_persons(pair: Pair) -> list[str]:
+    """Columns that seem to tell persons apart, of whom some have several rows, where rows are counted."""
+    if pair.unit == "person":
+        return []
+    names = [name for name in pair.original.column_names if name != pair.schema.record_id]
+    repeated = [name for name in named_like_persons(names) if _repeats(pair.original[name].drop_null())]
+    told = "named like a person's, and values occur in several rows. Rows were counted, and k of persons is less"
+    return [f"{', '.join(repeated)}: {told}: describe the column with role: person."] if repeated else []
+
+
+def _repeats(values: pa.ChunkedArray) -> bool:
+    return int(pc.count_distinct(values).as_py()) < len(values)
 
 
 def _identifiers(pair: Pair) -> list[str]:

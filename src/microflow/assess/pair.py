@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.assess.labels import Domain, Index, Labels, read_labels
+from microflow.assess.labels import Domain, Index, Labels, distinct, read_labels
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role
 
@@ -47,8 +47,9 @@ class Compared:
 class Pair:
     """``released`` row ``i`` came from ``original`` row ``ordinals[i]``; original rows not named were suppressed.
 
-    ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted from 0;
-    ``sizes`` the rows of each class, ``first`` the row by which a class is known.
+    ``persons`` is whose each original row is, counted from 0: by the column of role person, or each row its own
+    person's. ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted
+    from 0; ``sizes`` the rows of each class, ``members`` its persons, ``first`` the row by which a class is known.
     """
 
     schema: DatasetSchema
@@ -57,8 +58,10 @@ class Pair:
     ordinals: Index
     quasi: tuple[Compared, ...]
     sensitive: tuple[Compared, ...]
+    persons: Index
     classes: Index
     sizes: Index
+    members: Index
     first: Index
 
     @property
@@ -78,7 +81,17 @@ class Pair:
         quasi = tuple(Compared.of(column, original, released, rows) for column in schema.quasi_identifiers)
         sensitive = tuple(Compared.of(column, original, released, rows) for column in schema.with_role(Role.SENSITIVE))
         classes, first, sizes = group([one.labels.codes for one in quasi], len(rows))
-        return cls(schema, original, released, rows, quasi, sensitive, classes, sizes, first)
+        persons, members = np.arange(original.num_rows), sizes
+        if schema.person is not None:
+            persons = distinct(original[schema.person])[0]
+            _, each, _ = group([classes, persons[rows]], len(rows))
+            members = np.bincount(classes[each])
+        return cls(schema, original, released, rows, quasi, sensitive, persons, classes, sizes, members, first)
+
+    @property
+    def unit(self) -> str:
+        """What k counts: ``person`` where a column says whose each row is, else ``row``."""
+        return "row" if self.schema.person is None else "person"
 
 
 def needed_columns(schema: DatasetSchema) -> list[str]:
@@ -138,7 +151,8 @@ def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Inde
     if pc.count_distinct(known, mode="all").as_py() != len(known) or pc.count_distinct(keys, mode="all").as_py() != len(
         keys
     ):
-        raise InputError("a record id occurs twice", column=name)
+        hint = "a column that names persons, of whom each may have several rows, has the role person"
+        raise InputError("a record id occurs twice", column=name, hint=hint)
     places = pc.index_in(keys, value_set=known)
     if places.null_count:
         raise InputError(

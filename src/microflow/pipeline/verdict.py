@@ -12,6 +12,8 @@ from typing import Any
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.domains import public_domain
 from microflow.compliance.policy import Policy
+from microflow.ingest.reader import REPEATED_ID
+from microflow.names import named_like_persons
 from microflow.schema import DatasetSchema, Role
 
 __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
@@ -61,6 +63,8 @@ class Verdict:
         )
         for reason, rows in self.reasons:
             yield f"  quarantined: {rows:,} × {reason}"
+            if reason == REPEATED_ID:
+                yield "  (where it names a person, and not a record, describe it with role: person)"
         yield f"guarantee: {self.guarantee}"
         if self.passed_unprotected:
             yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
@@ -165,7 +169,10 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
     if settings.method is Method.K_ANONYMITY:
         if sensitive and settings.l_diversity == 1 and settings.t_closeness >= 1:
             yield f"a class may share one value of {_names([one.name for one in sensitive])} (l = 1): see --l-diversity"
-        if schema.person is None:
+        named = named_like_persons(column.name for column in schema.columns if column.role is not Role.RECORD_ID)
+        if schema.person is None and named:
+            yield f"k counts rows, and {_names(named)} is named like a person's: with the role person, k counts persons"
+        elif schema.person is None:
             yield "k counts rows: where a person may have several, describe their column with role: person"
     if settings.method is Method.DIFFERENTIAL_PRIVACY and settings.seed is not None:
         yield "the noise is seeded: whoever knows the seed can take it away again"

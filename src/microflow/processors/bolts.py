@@ -35,7 +35,8 @@ class ComplianceBolt:
     @classmethod
     def of(cls, spec: ProcessingSpec) -> ComplianceBolt:
         """The bolt for a specification."""
-        return cls(RecordChecker(spec.policy, spec.schema), RecordRemedy(spec.policy, spec.schema))
+        remedy = RecordRemedy(spec.policy, spec.schema, spec.counted)
+        return cls(RecordChecker(spec.policy, spec.schema), remedy)
 
     def __call__(self, ordinal: int, record: Record) -> Passing:
         violations = self._check(record)
