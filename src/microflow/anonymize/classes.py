@@ -31,7 +31,7 @@ class Classes:
     """Labels by class: class ``c`` is written ``labels[q][label_of[q][c]]`` in quasi-identifier ``q``.
 
     ``k`` is the fewest rows, or persons, that share a combination of labels (0 without any class), ``rows`` how many
-    rows were placed.
+    rows were placed. ``diversity`` is the least l and the greatest t of each sensitive column that was looked at.
     """
 
     labels: tuple[pa.Array, ...]
@@ -39,6 +39,7 @@ class Classes:
     k: int
     count: int
     rows: int
+    diversity: tuple[tuple[float, float], ...] = ()
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
@@ -97,6 +98,7 @@ def decide(
         k=int(members.min()) if len(members) else 0,
         count=len(rows),
         rows=int(rows.sum()),
+        diversity=_diversity(constraint, class_of, same),
     )
     return Decision(tuples, class_of, classes)
 
@@ -259,6 +261,14 @@ def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> npt.NDArray[np.int
     """A number for each class, the same for classes that are written alike: to a reader they are one."""
     keys = Packing([len(texts) for texts, _ in labels]).pack([of for _, of in labels])
     return np.unique(keys, return_inverse=True)[1]
+
+
+def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[tuple[float, float], ...]:
+    """What the classes achieve, by what readers will see."""
+    placed = np.flatnonzero(class_of >= 0)
+    if constraint is None or not len(placed):
+        return ()
+    return tuple(constraint.achieved(placed, same[class_of[placed]], int(same.max()) + 1))
 
 
 def _verify(

@@ -13,6 +13,7 @@ other column passes. Rows that no class can take (fewer than k in all, or too li
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,6 +54,7 @@ class _Columns:
         persons = schema.with_role(Role.PERSON)
         #: Never a grid: two persons in one cell would be taken for one.
         self.person = [DictionaryCoder(column) for column in persons]
+        self.diverse = [column.name for column in sensitive]
         self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive, *persons)]
         labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
         #: Per column of the output the quasi-identifier whose label it holds, and the type of nothing.
@@ -229,11 +231,37 @@ class KAnonymity:
         """The claim, and once frozen what was achieved."""
         claim = self._columns.describe(self.scope, "of the data set")
         if self._classes is not None:
-            claim["achieved_k"] = self._classes.k
-            claim["classes"] = self._classes.count
+            found = _Achieved(len(self._columns.sensitive))
+            found.add(self._classes)
+            claim |= found.describe(self._columns.diverse)
             claim["rows_observed"] = self._observed
             claim["rows_suppressed"] = self._observed - self._classes.rows
         return claim
+
+
+class _Achieved:
+    """The weakest of all classes so far."""
+
+    def __init__(self, sensitive: int) -> None:
+        self._k: int | None = None
+        self._classes = 0
+        self._diversity: list[tuple[float, float]] = [(math.inf, 0.0)] * sensitive
+
+    def add(self, classes: Classes) -> None:
+        self._classes += classes.count
+        if classes.count:
+            self._k = classes.k if self._k is None else min(self._k, classes.k)
+            pairs = zip(self._diversity, classes.diversity, strict=True)
+            self._diversity = [(min(mine[0], other[0]), max(mine[1], other[1])) for mine, other in pairs]
+
+    def describe(self, names: Sequence[str]) -> dict[str, object]:
+        """What was achieved: k, and l and t by sensitive column where they were asked for; ``None`` without a class."""
+        found: dict[str, object] = {"achieved_k": self._k, "classes": self._classes}
+        if self._classes and names:
+            named = dict(zip(names, self._diversity, strict=True))
+            found["achieved_l"] = {name: least for name, (least, _) in named.items()}
+            found["achieved_t"] = {name: most for name, (_, most) in named.items()}
+        return found
 
 
 class MicroflowKAnonymity:
@@ -246,6 +274,7 @@ class MicroflowKAnonymity:
 
     def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
         self._columns = _Columns(settings, schema)
+        self._achieved = _Achieved(len(self._columns.sensitive))
 
     @property
     def output_schema(self) -> pa.Schema:
@@ -264,6 +293,7 @@ class MicroflowKAnonymity:
         keys, cell_of, counts = np.unique(packing.pack(codes), return_inverse=True, return_counts=True)
         cells = packing.unpack(keys)
         decision = decide((cells, counts), columns.quasi, columns.sensitive, columns.settings, by_person=bool(persons))
+        self._achieved.add(decision.classes)
         return columns.release(rows, decision.classes, decision.class_of[self._tuple_of(cells)][cell_of])
 
     def _tuple_of(self, cells: list[Codes]) -> Codes:
@@ -273,5 +303,6 @@ class MicroflowKAnonymity:
         return np.concatenate([[0], np.cumsum(changed)]).astype(np.int32) if quasi.size else quasi[0]
 
     def describe(self) -> dict[str, object]:
-        """The claim."""
-        return self._columns.describe(self.scope, "of its microflow")
+        """The claim, and what was achieved so far; a class is counted in each of its microflows."""
+        claim = self._columns.describe(self.scope, "of its microflow")
+        return claim | self._achieved.describe(self._columns.diverse)

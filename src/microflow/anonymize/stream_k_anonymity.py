@@ -84,6 +84,8 @@ class StreamKAnonymity:
         self._losses: deque[float] = deque(maxlen=_MU)
         self._mean_loss = 0.0
         self._suppressed: list[int] = []
+        self._smallest: int | None = None
+        self._classes = 0
 
     @property
     def suppressed(self) -> Sequence[int]:
@@ -102,6 +104,8 @@ class StreamKAnonymity:
             "quasi_identifiers": list(self._quasi),
             "unit": self._unit,
             "guarantee": self._guarantee,
+            "achieved_k": self._smallest,
+            "classes": self._classes,
             "records_suppressed": len(self._suppressed),
         }
 
@@ -173,6 +177,9 @@ class StreamKAnonymity:
 
     def _release(self, group: Sequence[Held], out: Left) -> None:
         """Write a cluster, and remember it where it is no worse than the mean."""
+        persons = len({held.person for held in group})
+        self._smallest = persons if self._smallest is None else min(persons, self._smallest)
+        self._classes += 1
         written = self._space.write([held.point for held in group])
         self._losses.append(written.loss)
         self._mean_loss = sum(self._losses) / len(self._losses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reaso
 
 _PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 _MOST_NAMES = 12
+_ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "classes")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Verdict:
         quarantined: Rows that cannot be used.
         reasons: The most frequent reasons of the quarantine, with their rows.
         guarantee: What the method promises, and for whom.
+        achieved: What k-anonymity was found to have achieved: ``scope``, ``unit``, ``achieved_k``, ``classes``, and
+            where they were asked for ``achieved_l`` and ``achieved_t`` by sensitive column.
         passed_unprotected: Columns that neither a remedy of the method nor noise nor classes touch.
         blanked: Columns that were removed because the descriptor gives no public bounds or categories.
         unnamed_kinds: Kinds of data that the policy has rules for and the descriptor names no column of.
@@ -49,6 +52,7 @@ class Verdict:
     blanked: tuple[str, ...]
     unnamed_kinds: tuple[str, ...]
     warnings: tuple[str, ...]
+    achieved: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def share_released(self) -> float:
@@ -66,6 +70,8 @@ class Verdict:
             if reason == REPEATED_ID:
                 yield "  (where it names a person, and not a record, describe it with role: person)"
         yield f"guarantee: {self.guarantee}"
+        if self.achieved.get("achieved_k") is not None:
+            yield f"achieved: {_achieved(self.achieved)}"
         if self.passed_unprotected:
             yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
         if self.blanked:
@@ -95,6 +101,7 @@ class Verdict:
             "blanked": list(self.blanked),
             "unnamed_kinds": list(self.unnamed_kinds),
             "warnings": list(self.warnings),
+            "achieved": dict(self.achieved),
         }
 
 
@@ -104,7 +111,7 @@ def verdict(
     policy: Policy,
     settings: MethodSettings,
     *,
-    guarantee: str,
+    claim: Mapping[str, object],
     reasons: Mapping[str, int] | None = None,
 ) -> Verdict:
     """The verdict on a finished job.
@@ -114,7 +121,7 @@ def verdict(
         schema: What its columns meant.
         policy: The rules that were enforced.
         settings: The method.
-        guarantee: What the anonymizer says that it guarantees.
+        claim: What the anonymizer says that it guarantees and achieved.
         reasons: Rows of the quarantine by reason, where they are known.
     """
     counted = metrics["processing_metrics"]
@@ -124,12 +131,27 @@ def verdict(
         read=sum(parts.values()),
         **parts,
         reasons=tuple(most),
-        guarantee=guarantee,
+        guarantee=str(claim.get("guarantee", "none")),
+        achieved={name: claim[name] for name in _ACHIEVED if name in claim} if "achieved_k" in claim else {},
         passed_unprotected=passed_unprotected(schema, settings.method),
         blanked=blanked_columns(schema, settings.method),
         unnamed_kinds=_unnamed_kinds(schema, policy),
         warnings=tuple(_warnings(schema, settings)),
     )
+
+
+def _achieved(found: Mapping[str, Any]) -> str:
+    """The achieved k and the classes, then l and t.
+
+    >>> _achieved({"achieved_k": 7, "unit": "row", "classes": 3, "scope": "dataset", "achieved_l": {"job": 2.0}})
+    'k = 7 rows, the least of 3 classes (scope: dataset); l of job = 2'
+    """
+    parts = [f"k = {found['achieved_k']:,} {found['unit']}s, the least of {found['classes']:,} classes"]
+    parts[0] += f" (scope: {found['scope']})"
+    for letter in "lt":
+        named = found.get(f"achieved_{letter}", {}).items()
+        parts += [f"{letter} of {name} = {value:.3g}" for name, value in named]
+    return "; ".join(parts)
 
 
 def quarantine_reasons(path: Path) -> dict[str, int]:

@@ -92,12 +92,12 @@ class HoldingBolt:
     def __init__(self, anonymizer: StreamAnonymizer) -> None:
         self.release = anonymizer.push
         self.flush = anonymizer.flush
-        self._anonymizer = anonymizer
+        self.anonymizer = anonymizer
 
     @property
     def suppressed(self) -> Iterable[int]:
         """Records that could not be released safely, known after `flush`."""
-        return self._anonymizer.suppressed
+        return self.anonymizer.suppressed
 
 
 class Releasing(Protocol):
