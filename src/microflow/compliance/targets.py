@@ -28,9 +28,9 @@ class Compiled:
     """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._sources = policy, schema
+        self._sources: tuple[object, ...] = policy, schema
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Policy, DatasetSchema]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), self._sources
 
 

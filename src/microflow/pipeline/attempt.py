@@ -203,10 +203,11 @@ class Attempt:
         )
         engine = self._processor or self._scheduler
         claim = {} if engine is None else engine.describe()
-        spec, guarantee = self.work, str(claim.get("guarantee", "none"))
-        found = verdict(document, spec.schema, spec.policy, spec.method, guarantee=guarantee)
+        spec = self.work
+        found = verdict(document, spec.schema, spec.policy, spec.method, claim=claim)
         # The seed would let whoever reads this document compute seeded noise away.
         document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
+        document["method"]["scope"] = claim.get("scope")  # the one that was used, where none was asked for
         return document | {"claim": claim, "verdict": found.to_dict()}
 
     def close(self) -> None:

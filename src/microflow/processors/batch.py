@@ -104,6 +104,7 @@ class SparkBatchProcessor(Engine):
                 anonymizer.merge(counts)
         with clock.pure():
             anonymizer.freeze()
+        self._anonymizer = anonymizer
         return first_ns + _hand_out(session, parcels, anonymize_parcels(anonymizer, job))
 
 

@@ -168,6 +168,11 @@ class SplitWorker:
             self._kernel = None if self.is_two_pass else BatchKernel(spec, self._screening)
             self._encode = encoder(work.text)
         self._nothing = nothing
+        self._anonymizer = anonymizer if self._kernel is None else self._kernel.anonymizer
+
+    def describe(self) -> dict[str, object]:
+        """What the method guarantees, and in one pass what it achieved."""
+        return self._anonymizer.describe()
 
     # One pass
 
@@ -252,6 +257,7 @@ class SplitWorker:
                 if not laid.places:
                     yield only_refused(refused, text)
                     continue
+                self._warm(laid.screened.rows)  # another process may have screened them
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():
