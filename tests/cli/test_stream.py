@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,8 +14,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from microflow.cli import cli
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.cli import cli, live_view
+from microflow.compliance import load_policy
 from microflow.datasets import generate
+from microflow.descriptors import load_schema
+from microflow.pipeline.stream_job import Progress
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.service import MessageService
 from microflow.store import PostgreSQLConnector
 
 WORDS = ["--schema", "healthcare", "--method", "tokenization"]
@@ -60,7 +67,7 @@ def test_postgresql_keeps_rows_reasons_and_the_job(database_url: str, monkeypatc
     assert run("postgresql", LINES[5:9], "--group", "clinic").exit_code == 0
     with PostgreSQLConnector(database_url) as connector:
         rows = connector.query('SELECT "offset", record, reason FROM topic_results WHERE consumer = %s', ("clinic",))
-        jobs = connector.query("SELECT id, status, rows_read, rows_quarantined FROM jobs WHERE engine = 'live'")
+        jobs = connector.query("SELECT id, status, rows_read, rows_quarantined FROM jobs WHERE id LIKE 'clinic-%%'")
     assert sorted(row[0] for row in rows) == list(range(10))
     assert [row[2] for row in rows if row[1] is None] == ["not a JSON object"]
     assert sorted(row[1:] for row in jobs) == [("completed", 4, 0), ("completed", 5, 1)]
@@ -100,3 +107,25 @@ def test_ends_that_do_not_go_together(words: list[str], said: str) -> None:
     """One line, before anything is opened."""
     done = CliRunner().invoke(cli, ["stream", *words[:2], *WORDS, *words[2:]])
     assert said in str(done.exception)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written over, and gone at the end; a pipe gets nothing."""
+    monkeypatch.setattr(live_view, "_EVERY_S", 0)
+    schema = load_schema("healthcare")
+    service = MessageService(
+        ProcessingSpec(schema, load_policy("hipaa"), MethodSettings(Method.TOKENIZATION), key=bytes(32))
+    )
+    for out in (Terminal(), io.StringIO()):
+        view = live_view.LiveView(out, service)
+        view.observe(Progress(committed=1_234, lag=5, latencies=[("alone", 1, 0.25)]))
+        view.close()
+        shown = out.getvalue()
+        assert ("1,234 committed" in shown and "lag 5  250 ms" in shown) == out.isatty()
+        assert "\n" not in shown
+        assert shown.endswith("\r\x1b[K") == out.isatty()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import click
 
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
+from microflow.cli.live_view import LiveView
 from microflow.cli.options import method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.stream_ends import StreamSpec, open_ends
-from microflow.pipeline.stream_job import Stream
+from microflow.pipeline.stream_job import Progress, Stream
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.service import MessageService
 from microflow.processors.urgency import DEFAULT_URGENCY, load_urgency
@@ -42,6 +44,8 @@ __all__ = ["stream"]
 @click.option(
     "--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds."
 )
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Answer Prometheus here, at /metrics.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address it is answered at.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
     """Check and anonymize records from SOURCE as they arrive, and send them to SINK.
 
@@ -56,21 +60,38 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
       microflow stream kafka://host:9092/visits postgresql --schema visits.yaml --method differential_privacy
       tail -f visits.jsonl | microflow stream - safe.jsonl --schema visits.yaml --method tokenization
     """
-    names = ("group", "dead_letters", "client_config", "until_idle", "urgency")
-    group, dead, config, until_idle, urgency = (options.pop(name) for name in names)
+    names = ("group", "dead_letters", "client_config", "until_idle", "urgency", "metrics_port", "metrics_host")
+    group, dead, config, until_idle, urgency, port, host = (options.pop(name) for name in names)
     spec = _spec(schema, policy, options)
     rules = DEFAULT_URGENCY if urgency is None else load_urgency(urgency)
     service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules)
     with ExitStack() as stack:
         wanted = StreamSpec(source, sink, pipeline, group, dead, _properties(config))
         ends = open_ends(stack, wanted, spec)
-        live = Stream(ends.source, ends.sink, service, dead=ends.dead)
+        live = Stream(ends.source, ends.sink, service, dead=ends.dead, observe=_observer(stack, service, port, host))
         with _stopping() as came:
             live.run(stopping=lambda: bool(came), until_idle_s=until_idle)
         service.counts["given again"] = live.progress.given_again
         if ends.finish is not None:
             ends.finish({"messages": dict(service.counts), "routes": dict(service.reasons)})
     _tell(service)
+
+
+def _observer(stack: ExitStack, service: MessageService, port: int | None, host: str) -> Callable[[Progress], object]:
+    view = LiveView(sys.stderr, service)
+    stack.callback(view.close)
+    if port is None:
+        return view.observe
+    from microflow.pipeline.stream_metrics import StreamMetrics  # only who asks for it needs its package
+
+    metrics = StreamMetrics(service)
+    stack.enter_context(metrics.serve(port, host))
+
+    def observe(progress: Progress) -> None:
+        metrics.observe(progress)
+        view.observe(progress)
+
+    return observe
 
 
 def _spec(schema: str, policy: str | None, options: dict[str, Any]) -> ProcessingSpec:

@@ -75,6 +75,8 @@ class Stream:
                 last = time.monotonic()
             elif until_idle_s is not None and time.monotonic() - last > until_idle_s:
                 break
+            else:
+                self.progress.latencies = []
             self._tell()
 
     def _serve(self, received: Sequence[Received[bytes]]) -> None:
