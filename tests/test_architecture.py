@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assess": {"anonymize"},
     "timing": set(),
     "topics": set(),
-    "store": {"timing"},
+    "store": {"timing", "topics"},
     "processors": {"compliance", "anonymize", "timing", "topics", "ingest"},
     "storm": {"processors", "topics", "compliance", "anonymize", "ingest", "timing"},
     "pipeline": {"processors", "ingest", "store", "timing", "compliance", "anonymize", "topics"},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from typing import IO, Any
@@ -25,7 +25,7 @@ from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
-__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message"]
+__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
 
 #: Lines converted at a time: one that is broken slows down the others of its block.
 BLOCK_LINES = 5_000
@@ -87,6 +87,12 @@ def read_message(raw: bytes, schema: DatasetSchema) -> Record:
         raise
     except (ValueError, RecursionError):
         raise UnreadableError("", "not a JSON object") from None
+
+
+def read_messages(raws: Sequence[bytes], schema: DatasetSchema) -> pa.RecordBatch | None:
+    """JSON objects as rows, by the same rules; ``None`` where one of them needs a closer look: see `read_message`."""
+    columns = _plain_columns(raws, schema)
+    return None if columns is None else pa.RecordBatch.from_pydict(columns, schema.arrow)
 
 
 def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
@@ -163,7 +169,7 @@ def _not_blank(parts: list[bytes]) -> Iterator[bytes]:
         yield element
 
 
-def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
+def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
     """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
     try:
@@ -185,7 +191,7 @@ def _is_plain(raw: bytes, found: object) -> bool:
     """Whether no key is named twice (as many colons as keys), and no escape hides a NUL or half a surrogate pair."""
     if not isinstance(found, dict) or raw.count(b'":') != len(found):
         return False
-    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u"))
+    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u0000", b"\\ud", b"\\uD"))
 
 
 def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:
