@@ -29,12 +29,13 @@ from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
-from microflow.processors import ProcessingSpec, Processor, build_processor
+from microflow.processors import ENGINES, ProcessingSpec, Processor, build_processor
 from microflow.processors.reading import Ids, Reading, Work
 from microflow.processors.schedulers import Done, InProcess, Workers
 from microflow.processors.scopes import scoped
 from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
-from microflow.settings import MORSEL, Retries
+from microflow.processors.worker import ProcessPool
+from microflow.settings import MORSEL, Retries, Settings
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
@@ -45,6 +46,8 @@ __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
+#: How large splits are for Spark, to which each costs something: a smaller file is not even opened by the driver.
+_SPARK_SPLIT_BYTES = 4 * SPLIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +135,17 @@ class Attempt:
         self._scheduler: InProcess | Workers | None = None
         self._processor: Processor | None = None
         with self.clock.pre():
+            _refuse_engine(job)
             self.work = _work_of(job)
-            self.source = Source(job.input, self.work.schema, split_bytes=job.split_bytes or SPLIT_BYTES)
-            if job.pipeline == "batch" and job.engine == "local":
+            split_bytes = job.split_bytes or (_SPARK_SPLIT_BYTES if job.engine == "spark" else SPLIT_BYTES)
+            self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
             else:
-                self._processor = build_processor(self.work, job.pipeline, job.engine)
+                self._processor = build_processor(self.work, job.pipeline)
+            shared = Settings.read().spark_folder if job.engine == "spark" else None
             self.folder = Path(
-                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(Path(job.output)))
+                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=shared or _beside(job.output))
             )
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
@@ -187,7 +193,9 @@ class Attempt:
         """The metrics document of this attempt."""
         assert self.job.job_id is not None
         efforts = self._scheduler.efforts if isinstance(self._scheduler, Workers) else None
-        kind = self._processor.pipeline_type if self._processor else "batch_microflow"
+        kind = "batch_microflow_spark" if self.job.engine == "spark" else "batch_microflow"
+        if self._processor is not None:
+            kind = self._processor.pipeline_type
         document = metrics_document(
             job_id=self.job.job_id,
             pipeline_type=kind,
@@ -235,12 +243,16 @@ class Attempt:
             keep_original=job.store_records is StoreRecords.ORIGINAL,
             morsel=min(MORSEL, self._commits.microflows),
         )  # fmt: skip
+        if job.engine == "spark":
+            from microflow.processors.spark_pool import SparkPool
+
+            return Workers(work, self.clock, SparkPool)
         size = self.source.size
         count = job.workers or len(os.sched_getaffinity(0))
         is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
         if count == 1 or is_small or needs_order(self.work):
             return InProcess(work, self.clock)
-        return Workers(work, self.clock, count)
+        return Workers(work, self.clock, lambda work: ProcessPool(work, count))
 
     def _pieces(self, done: Done) -> Iterator[tuple[int, Piece]]:
         if self._processor is None:
@@ -308,6 +320,17 @@ class _Turn:
             return False
         self.microflows, self.started = 0, now
         return True
+
+
+def _refuse_engine(job: JobSpec) -> None:
+    if job.engine not in ENGINES:
+        raise MicroflowError(f"no engine {job.engine!r}", hint=f"engines are: {', '.join(ENGINES)}")
+    if job.engine == "spark" and job.pipeline != "batch":
+        raise MicroflowError(
+            f"Spark runs the batch pipeline, not {job.pipeline}", hint="use engine 'local', or pipeline 'batch'"
+        )
+    if job.engine == "spark" and str(job.input) == STANDARD:
+        raise MicroflowError("Spark cannot read standard input", hint="use engine 'local', or a file that workers see")
 
 
 def _beside(output: Path | str) -> Path | None:

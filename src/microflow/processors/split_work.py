@@ -27,8 +27,8 @@ from microflow.microflows import microflows
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up
 from microflow.processors.morsels import Morsel, Places, morsels
-from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.reading import Digests, Ids, Reading, Work
+from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.schema import DatasetSchema
 from microflow.timing.clock import PhaseClock
 
