@@ -68,6 +68,19 @@ def test_spark_gives_the_bytes_of_one_process(a_job: Make, visits: Path, tmp_pat
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("spark")
+def test_spark_writes_the_parts_of_a_folder(a_job: Make, visits: Path, tmp_path: Path) -> None:
+    """Parquet, written by the tasks and only renamed by the driver: those of one process."""
+    parts = []
+    for name, changes in {"one": {"workers": 1}, "two": {"engine": "spark"}}.items():
+        job = a_job(input=visits, method=METHODS["k_anonymity"], output=f"{tmp_path / name}.parquet/", **changes)
+        PipelineOrchestrator(None).run(job)
+        parts.append({path.name: path.read_bytes() for path in (tmp_path / f"{name}.parquet").iterdir()})
+    assert len(parts[0]) == 10
+    assert parts[1] == parts[0]
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("spark")
 def test_the_seeds_entry_point_goes_from_file_to_file(tmp_path: Path, people: Path) -> None:
     """With its defaults (k-anonymity, healthcare), microflows as asked; the document's numbers add up."""
     target = tmp_path / "out.csv"

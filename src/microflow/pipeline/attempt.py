@@ -19,11 +19,12 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError, JobCancelledError, MicroflowError
 from microflow.ingest.columns import with_others
 from microflow.ingest.identity import SeenIds
-from microflow.ingest.places import STANDARD, is_url
+from microflow.ingest.places import STANDARD, is_folder, is_url, part_name
 from microflow.ingest.quarantine import quarantine_head
 from microflow.ingest.splits import SPLIT_BYTES, Source
 from microflow.ingest.writers import encoder, text_of
 from microflow.microflows import Microflow, microflows
+from microflow.pipeline.folder import FolderOutput
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
@@ -46,8 +47,8 @@ __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
-#: How large splits are for Spark, to which each costs something: a smaller file is not even opened by the driver.
-_SPARK_SPLIT_BYTES = 4 * SPLIT_BYTES
+#: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
+_LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class Files:
     """What a job writes: its output and its quarantine, settled together."""
 
     def __init__(
-        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, several: bool, durable: bool,
-        retries: Retries | None,
+        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, part: str, several: bool,
+        durable: bool, retries: Retries | None,
     ) -> None:  # fmt: skip
         assert job.job_id is not None
         starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
@@ -72,10 +73,11 @@ class Files:
             for name in ("output", "quarantine")
         }
         self.quarantine: PartialFile | None = None
-        self.output = Output(
-            job.output, schema, job.job_id, attempt,
-            **options["output"],
-        )  # fmt: skip
+        self.output: Output | FolderOutput
+        if part:
+            self.output = FolderOutput(job.output, part, schema, job.job_id)
+        else:
+            self.output = Output(job.output, schema, job.job_id, attempt, **options["output"])
         try:
             if job.quarantine is not None:
                 self.quarantine = PartialFile(
@@ -88,9 +90,9 @@ class Files:
             self.output.close(discard=not durable)
             raise
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Piece, split: int) -> None:
         """Take a piece's rows, and what says which were refused."""
-        self.output.add(piece.body)
+        self.output.add(piece.body, split)
         if self.quarantine is not None:
             self.quarantine.add(piece.quarantine)
 
@@ -137,8 +139,10 @@ class Attempt:
         with self.clock.pre():
             _refuse_engine(job)
             self.work = _work_of(job)
-            split_bytes = job.split_bytes or (_SPARK_SPLIT_BYTES if job.engine == "spark" else SPLIT_BYTES)
+            large = job.engine == "spark" or is_folder(job.output)
+            split_bytes = job.split_bytes or (_LARGE_SPLIT_BYTES if large else SPLIT_BYTES)
             self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
             else:
@@ -153,8 +157,9 @@ class Attempt:
         schema = self._output_schema()
         with self.clock.pre():
             return Files(
-                self.job, schema, attempt, settled, several=self.source.is_several, durable=durable, retries=retries
-            )
+                self.job, schema, attempt, settled, part=self._part, several=self.source.is_several,
+                durable=durable, retries=retries,
+            )  # fmt: skip
 
     def process(self, journal: MemoryJournal, files: Files, observe: Observer, settled: dict[str, Any]) -> None:
         """Take the input through the work into the files.
@@ -179,7 +184,7 @@ class Attempt:
                 continue
             with clock.post():
                 _refuse_gap(piece, journal.progress)
-                files.add(piece)
+                files.add(piece, split)
                 journal.add(piece)
                 if turn.is_over(len(piece.microflows)):
                     self._settle(journal, files, place)
@@ -238,7 +243,8 @@ class Attempt:
     def _schedule(self) -> InProcess | Workers:
         job = self.job
         work = Work(
-            self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several,
+            self.work, text_of(self._part or job.output), str(self.folder), self._part,
+            job.quarantine_raw, self.source.is_several,
             keep_released=job.store_records is not StoreRecords.NONE,
             keep_original=job.store_records is StoreRecords.ORIGINAL,
             morsel=min(MORSEL, self._commits.microflows),
@@ -263,7 +269,10 @@ class Attempt:
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
         """What an engine that takes the source as one stream makes of it."""
         job = self.job
-        work = Work(self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several)
+        work = Work(
+            self.work, text_of(self._part or job.output), str(self.folder), self._part,
+            job.quarantine_raw, self.source.is_several,
+        )  # fmt: skip
         reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)
         originals: deque[Microflow] = deque()

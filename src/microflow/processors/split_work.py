@@ -252,6 +252,7 @@ class SplitWorker:
                 if not laid.places:
                     yield only_refused(refused, text)
                     continue
+                self._warm(laid.screened.rows)  # another worker may have screened it
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():

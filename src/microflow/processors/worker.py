@@ -27,7 +27,7 @@ import pyarrow as pa
 from microflow.errors import MicroflowError
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.splits import Split
-from microflow.ingest.writers import private
+from microflow.ingest.writers import RowSink, head_of, private, row_sink
 from microflow.processors.reading import Ids, Work
 from microflow.processors.split_work import Effort, Part, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.timing.clock import PhaseClock
@@ -231,12 +231,19 @@ class Server:
         done: list[Piece] = []
         part = self._file(number, "part")
         with private(part) as file:
+            sink: RowSink = _Stretches(file)
+            if self._work.part:
+                sink = row_sink(file, self._work.part, self._worker.output_schema)
+                sink.write(head_of(self._work.text, self._worker.output_schema))
             for piece in pieces:
                 with self._clock.post():
                     start = file.tell()
-                    _append(file, piece.body)
+                    assert not isinstance(piece.body, Part)
+                    sink.write(piece.body)
                     piece.body = Part(part, start, file.tell())
                     done.append(piece)
+            with self._clock.post():
+                sink.finish()
         if done:
             done[-1].body = replace(cast("Part", done[-1].body), last=True)
         else:
@@ -262,9 +269,18 @@ class Server:
         return effort
 
 
-def _append(file: IO[bytes], body: bytes | pa.RecordBatch | Part) -> None:
-    if isinstance(body, bytes):
-        file.write(body)
-    elif isinstance(body, pa.RecordBatch):
-        with pa.ipc.new_stream(file, body.schema) as writer:
+class _Stretches:
+    """A part of which an output is put together: text, or an Arrow stream a piece."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, body: bytes | pa.RecordBatch) -> None:
+        if isinstance(body, bytes):
+            self._file.write(body)
+            return
+        with pa.ipc.new_stream(self._file, body.schema) as writer:
             writer.write_batch(body)
+
+    def finish(self) -> None:
+        """Nothing is left to be written."""
