@@ -11,50 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from faults.people import write_people
-from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import InputError, JobConflictError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.pipeline.paths import held_output
+from pipeline.alike import METHODS, run
 
 Make = Callable[..., JobSpec]
-METHODS = {
-    "tokenization": MethodSettings(Method.TOKENIZATION),
-    "k_anonymity": MethodSettings(Method.K_ANONYMITY, k=3),
-    "microflow": MethodSettings(Method.K_ANONYMITY, k=3, scope=Scope.MICROFLOW),
-    "noise": MethodSettings(Method.DIFFERENTIAL_PRIVACY, seed=7),
-}
-
-
-@pytest.fixture(scope="module")
-def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of ten files with cells of several lines, rows for the quarantine, and ids that come twice."""
-    folder = tmp_path_factory.mktemp("visits")
-    for number in range(10):
-        path = folder / f"{number:02d}.csv"
-        write_people(path, 30, seed=number // 2)
-        path.write_text(path.read_text().replace("no complaints", '"seen\ntwice, ""well"""'))
-    for number in range(1, 10):
-        path = folder / f"{number:02d}.csv"
-        lines = path.read_text().splitlines(keepends=True)
-        moved = [
-            f"{int(a) + 25 * number},{b}"
-            if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
-            else line
-            for line in lines
-        ]
-        path.write_text("".join(moved))
-    return folder
-
-
-def run(job: JobSpec) -> tuple[bytes, bytes, dict[str, object]]:
-    """Output, quarantine, and what became of the rows."""
-    metrics = PipelineOrchestrator(None).run(job)
-    counted = metrics["processing_metrics"]
-    assert metrics["research_benefits"]["timing_contamination"]["is_pure"] is True
-    fates = ("total_records", "released", "suppressed", "quarantined", "violations_found")
-    quarantine = job.quarantine.read_bytes() if job.quarantine and job.quarantine.exists() else b""
-    return Path(job.output).read_bytes(), quarantine, {name: counted[name] for name in fates}
 
 
 @pytest.mark.parametrize("method", METHODS)

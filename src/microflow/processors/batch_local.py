@@ -15,9 +15,9 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screening, warm_up, warmed
 from microflow.processors.morsels import Morsel, morsels
-from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.results import results_of
 from microflow.processors.scopes import scoped
+from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["LocalBatchProcessor"]

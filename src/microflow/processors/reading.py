@@ -31,6 +31,7 @@ class Work:
         spec: Schema, policy, method and key.
         text: How released rows leave: ``csv`` or ``jsonl``, or ``arrow`` for anything that is not text.
         folder: Where parts and spools are written.
+        part: What part files are called where they are whole files of the output; empty: the output is put together.
         keep_raw: Whether refused rows keep their raw text.
         name_file: Whether refused rows name their file.
         keep_released: Whether pieces keep the released rows too, for the database.
@@ -41,6 +42,7 @@ class Work:
     spec: ProcessingSpec
     text: str
     folder: str
+    part: str = ""
     keep_raw: bool = False
     name_file: bool = False
     keep_released: bool = False

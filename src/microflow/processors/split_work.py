@@ -27,8 +27,8 @@ from microflow.microflows import microflows
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up
 from microflow.processors.morsels import Morsel, Places, morsels
-from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.reading import Digests, Ids, Reading, Work
+from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.schema import DatasetSchema
 from microflow.timing.clock import PhaseClock
 
@@ -257,7 +257,7 @@ class SplitWorker:
                 if not laid.places:
                     yield only_refused(refused, text)
                     continue
-                self._warm(laid.screened.rows)  # another process may have screened them
+                self._warm(laid.screened.rows)  # another worker may have screened it
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():
