@@ -8,6 +8,7 @@ to worker to file without passing through the JVM.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.compliance import Findings
+from microflow.ingest.writers import private
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import Screened
 from microflow.processors.morsels import Place, Places, portions
+from microflow.processors.reading import Part
 from microflow.settings import MORSEL
 
 __all__ = ["Laid", "batches_of", "lay", "pick_up", "put", "read", "results", "stage", "staged", "written"]
@@ -41,7 +44,7 @@ def written(folder: Path, number: int, schema: pa.Schema) -> Iterator[pa.ipc.Rec
     """Write a parcel; it appears when it is complete, and a second one of the same number takes its place."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{number:06d}-{uuid.uuid4().hex}"
-    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+    with private(unfinished) as file, pa.ipc.new_stream(file, schema) as writer:
         yield writer
     unfinished.replace(_parcel(folder, number))
 
@@ -94,21 +97,31 @@ class Laid:
     pure_ns: int
 
 
-def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid, refused: int = 0, text: bytes = b"") -> None:
-    """Append one screened morsel, and what says which rows before its last were refused."""
+def lay(writer: pa.ipc.RecordBatchStreamWriter, laid: Laid, refused: int = 0, text: bytes | Part = b"") -> None:
+    """Append one screened morsel, and what says, here or in a file, which rows before its last were refused."""
     screened = laid.screened
     books = _books(laid.places, laid.pure_ns, kept=screened.kept) | _findings(screened.findings)
-    books |= {"refused": str(refused).encode(), "quarantine": text}
+    books |= {"refused": str(refused).encode()}
+    if isinstance(text, Part):
+        books |= {"refused_file": os.fsencode(text.path), "refused_bytes": str(text.stop).encode()}
+    else:
+        books |= {"quarantine": text}
     writer.write_batch(screened.rows, custom_metadata=books)
 
 
-def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[tuple[Laid, int, bytes]]:
+def pick_up(batches: Iterable[tuple[pa.RecordBatch, Books]]) -> Iterator[tuple[Laid, int, bytes | Part]]:
     """What `lay` appended, in order: ``batches`` are those of a spool or of a parcel."""
     for rows, books in batches:
         places, pure_ns = _places(books)
         found = _found(books, sum(place.rows_in for place in places))
         laid = Laid(places, Screened(rows, _integers(books, b"kept"), found), pure_ns)
-        yield laid, int(books[b"refused"]), books[b"quarantine"]
+        yield laid, int(books[b"refused"]), _refused(books)
+
+
+def _refused(books: Books) -> bytes | Part:
+    if b"refused_file" not in books:
+        return books[b"quarantine"]
+    return Part(os.fsdecode(books[b"refused_file"]), 0, int(books[b"refused_bytes"]), last=True)
 
 
 def put(writer: pa.ipc.RecordBatchStreamWriter, result: Processed, worker: str) -> None:

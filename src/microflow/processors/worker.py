@@ -20,8 +20,8 @@ from typing import Any, cast
 import pyarrow as pa
 
 from microflow.errors import MicroflowError
-from microflow.processors.reading import Ids, Work
-from microflow.processors.split_work import Effort, Part, Piece, ScreenedSplit, SplitResult, SplitWorker
+from microflow.processors.reading import Ids, Part, Work
+from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
