@@ -27,8 +27,8 @@ from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
 __all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
 
-#: Lines converted at a time: one that is broken slows down the others of its block.
-BLOCK_LINES = 5_000
+#: Lines converted at a time: one that is broken slows down the others of its block. Long ones fill a block earlier.
+BLOCK_LINES, BLOCK_BYTES = 5_000, 2 * LONGEST_LINE
 #: What JSON gives for a value that needs no conversion.
 _EXACT: dict[Dtype, set[type]] = {
     Dtype.STRING: {str},
@@ -66,7 +66,7 @@ def read_json_lines(
         InputError: the file holds nothing at all.
     """
     lines = _lines(file, place, first_line, refusals, is_whole=is_whole)
-    while block := list(islice(lines, BLOCK_LINES)):
+    while block := _block(lines):
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
@@ -98,7 +98,7 @@ def read_messages(raws: Sequence[bytes], schema: DatasetSchema) -> pa.RecordBatc
 def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
     """The names of the values in the first block of records, or of its ``lists``, in the order in which they occur."""
     names: dict[str, None] = {}
-    for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
+    for _, raw in _block(_lines(file, "", 1, Refusals(), is_whole=False)):
         try:
             found = _decoder(frozenset())(raw.decode())
             if isinstance(found, dict):
@@ -134,6 +134,18 @@ def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_wh
         number += 1
     if is_empty and is_whole and not refusals.rows:
         raise InputError("the file is empty", path=place)
+
+
+def _block(lines: Iterator[Line]) -> list[Line]:
+    """The next lines, as many as are converted at a time."""
+    block: list[Line] = []
+    size = 0
+    for line in islice(lines, BLOCK_LINES):
+        block.append(line)
+        size += len(line[1])
+        if size > BLOCK_BYTES:
+            break
+    return block
 
 
 def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:

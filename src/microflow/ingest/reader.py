@@ -122,6 +122,9 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
 
 def _broken(path: str, error: Exception) -> InputError:
     kind = compression_of(path) or "compressed"
+    if "too much memory" in str(error):  # a Zstandard frame says how much the reader must hold
+        hint = "compress it with a window of at most 128 MiB: zstd without --long and --ultra"
+        return InputError(f"the {kind} file asks for too much memory", path=path, hint=hint)
     what = "is broken or cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
     return InputError(f"the file {what}", path=path, hint="was it copied completely?")
 

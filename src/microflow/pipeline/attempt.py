@@ -256,7 +256,7 @@ class Attempt:
         size = self.source.size
         count = job.workers or len(os.sched_getaffinity(0))
         is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
-        if count == 1 or is_small or needs_order(self.work):
+        if count == 1 or is_small or self.source.is_one_split or needs_order(self.work):
             return InProcess(work, self.clock)
         return Workers(work, self.clock, lambda work: ProcessPool(work, count))
 
