@@ -72,7 +72,7 @@ class TextScanner:
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
-        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}") if self._by_group else pl.lit(value=False)
+        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}")
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import Self
 
 from microflow.compliance.conditions import Contains, FieldCondition
@@ -94,28 +93,23 @@ class TextField:
         spans = self._with_own(text, self.scanner.spans(text), own)
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
-    def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
-        """Index of the text, target index, start and end of every finding in texts of records without own values."""
-        return [
-            (text, index, start, end)
-            for text, (name, start, end) in self.scanner.spans_in(texts)
-            for index in self.by_pattern[name]
-        ]
-
-    def findings_of_records(
-        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
+    def findings_in(
+        self, texts: Sequence[str], of: Sequence[int] = (), own: Sequence[Sequence[Value]] = ()
     ) -> list[tuple[int, int, int, int]]:
-        """The same with the values of the records' own columns, column by column."""
-        by_text: dict[int, list[Span]] = defaultdict(list)
-        for number, span in self.scanner.spans_in(texts):
-            by_text[number].append(span)
-        records = zip(*own, strict=True) if own else repeat(())
-        return [
-            (number, index, start, end)
-            for number, (text, values) in enumerate(zip(texts, records, strict=bool(own)))
-            for name, start, end in self._with_own(text, by_text.get(number, []), values)
-            for index in self.by_pattern[name]
-        ]
+        """Index of the text, target index, start and end of every finding in many texts.
+
+        Own identifiers are looked for in those whose indexes are in ``of``, with the values ``own`` of their records.
+        """
+        found = list(self.scanner.spans_in(texts))
+        if of:
+            by_text: dict[int, list[Span]] = {number: [] for number in of}
+            for number, span in found:
+                if number in by_text:
+                    by_text[number].append(span)
+            found = [found_one for found_one in found if found_one[0] not in by_text]
+            for (number, spans), values in zip(by_text.items(), own, strict=True):
+                found += ((number, span) for span in self._with_own(texts[number], spans, values))
+        return [(number, index, start, end) for number, (name, start, end) in found for index in self.by_pattern[name]]
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
         if any(value is not None for value in own):
@@ -166,9 +160,9 @@ class Targets:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are looked at, those of guards and own identifiers included, each once."""
+        """The fields that are looked at as columns, those of guards and own names included, each once."""
         guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
-        own = (name for field in self.texts for name in field.own.columns)
+        own = (name for field in self.texts for name in field.own.named)
         return tuple(dict.fromkeys([*(target.field for target in self.all), *guards, *own]))
 
     def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
