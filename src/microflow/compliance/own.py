@@ -17,7 +17,7 @@ Both compiled checks ask `OwnIdentifiers.spans`, so they find the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import polars as pl
@@ -51,8 +51,8 @@ _PIECES = 4
 _WORD = "[a-z0-9]{3,}"
 _first_word = re.compile(_WORD).search
 _BY_WORD = frozenset({"email", "url"})
-#: So much of the beginning of an address is in a text that holds it, or its street.
-_BEGINNING = 6
+#: So much of the beginning of an address is in a text that holds it, or its street; so much of a code, as it is written.
+_BEGINNING, _HEAD = 6, 4
 _MARKS = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)  # noqa: PLR2004
 _LETTERS = bytes(range(97, 123))
 #: A value made of mask characters hides what it stands for, as `microflow.compliance.conditions.Present` has it.
@@ -91,6 +91,9 @@ class OwnIdentifiers:
         self.numbered = tuple(name for name, (kind, _) in columns.items() if kind in WITH_DIGITS)
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
+        kinds = [kind for kind, _ in self._columns]
+        self._codes = [place for place, kind in enumerate(kinds) if kind == "code"]
+        self._others = [place for place, kind in enumerate(kinds) if kind != "code"]
 
     def likely(self, frame: pl.DataFrame, text: str, names: Sequence[str]) -> pl.Series:
         """True of every record in whose ``text`` some value of the `named` columns is found, and of few others.
@@ -113,11 +116,10 @@ class OwnIdentifiers:
 
         ``values`` are those of `columns`. Spans of one pattern do not overlap.
         """
-        look = _Look(text)
         wanted = [
-            (kind, pattern, written)
-            for (kind, pattern), value in zip(self._columns, values, strict=True)
-            if value is not None and look.may_hold(kind, written := str(value)) and _is_readable(written)
+            (*self._columns[place], written)
+            for place in self._near(text, values)
+            if _is_readable(written := str(values[place]))
         ]
         if not wanted:
             return []
@@ -135,13 +137,28 @@ class OwnIdentifiers:
             key=lambda span: span[1:],
         )
 
+    def _near(self, text: str, values: Sequence[Value]) -> Iterator[int]:
+        """The places of the values that a first look at the text cannot rule out."""
+        look = _Look(text)
+        small, is_plain = look.text, look.is_plain
+        for place in self._codes:  # a record has several, and hardly ever is one in its text
+            value = values[place]
+            if value is not None:
+                head = str(value)[:_HEAD].lower()
+                if head in small or not (is_plain and head.isalnum() and head.isascii()):
+                    yield place
+        for place in self._others:
+            value = values[place]
+            if value is not None and look.may_hold(self._columns[place][0], str(value)):
+                yield place
+
 
 def _is_near(text: pl.Expr, value: pl.Expr, kind: str) -> pl.Expr:
     """True of records whose text without a digit, if it is plain ASCII, can hold the value; both in small letters."""
     if kind == "name":
         simple = ~value.str.contains("[^a-z ]")
-        pieces = pl.when(simple).then(value.str.split(" ")).otherwise(
-            pl.when(~simple).then(value).str.extract_all(_PIECE)
+        pieces = (
+            pl.when(simple).then(value.str.split(" ")).otherwise(pl.when(~simple).then(value).str.extract_all(_PIECE))
         )
         found = [text.str.contains(pieces.list.get(i, null_on_oob=True), literal=True) for i in range(_PIECES)]
         return pl.any_horizontal(found) | (pieces.list.len() > _PIECES) | value.str.contains(_NO_PIECE)
@@ -154,12 +171,12 @@ class _Look:
     """A first look at a text: whether a value can be in it, before it is known what to look for."""
 
     def __init__(self, text: str) -> None:
-        self._is_plain = text.isascii() and "&" not in text
-        self._text = text.lower()
+        self.is_plain = text.isascii() and "&" not in text
+        self.text = text.lower()
 
     @cached_property
     def _compact(self) -> bytes:
-        return self._text.encode().translate(None, _MARKS)
+        return self.text.encode().translate(None, _MARKS)
 
     @cached_property
     def _digits(self) -> bytes:
@@ -167,17 +184,15 @@ class _Look:
 
     def may_hold(self, kind: str, value: str) -> bool:
         """False only where the text cannot hold the value, or not in one piece what has to be so."""
-        if not self._is_plain:
+        if not self.is_plain:
             return True
         value = value[:200].lower()
         if kind == "name":
-            return any(piece in self._text for piece in _pieces(value)) or _has_no_piece(value) is not None
-        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self._text):
+            return any(piece in self.text for piece in _pieces(value)) or _has_no_piece(value) is not None
+        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self.text):
             return False
         if not value.isascii() or "&" in value:
             return True
-        if kind == "code":
-            return folded(value.strip()).text in folded(self._text).text
         compact = value.encode().translate(None, _MARKS)
         if kind in WITH_DIGITS:
             digits = compact.translate(None, _LETTERS)

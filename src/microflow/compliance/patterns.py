@@ -74,9 +74,11 @@ _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 _SEP = "(?: ?[.-] ?| {1,2})"
 _END = "(?![0-9A-Za-z])"
 _MONTH = (
-    "(?=[ADFJMNOSadfjmnos])(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
-    "|Nov(?:ember)?|Dec(?:ember)?)"
+    "(?=[ADFJMNOSadfjmnos])(?i:J(?:an(?:uary)?|une?|uly?)|Feb(?:ruary)?|Ma(?:r(?:ch)?|y)|A(?:pr(?:il)?|ug(?:ust)?)"
+    "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
 )
+#: How the names of months end, to tell most words in front of a number without reading them backwards.
+_ENDS = "(?i:ary|rch|ril|may|une|uly|ust|ber|jan|feb|mar|apr|jun|jul|aug|sep|ept|oct|nov|dec)"
 #: Without an ordinal and a year, only what is written as a name is one (``may 3`` is none).
 _MONTH_AS_NAME = f"(?=[A-Z]){_MONTH}"
 _ORDINAL = "(?i:st|nd|rd|th)"
@@ -89,7 +91,8 @@ _GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for m
 _SSN_REST = f"(?<!9)(?<!6(?=66))(?<!0(?=00))[0-9]{{2}}(?:{_GROUPS})"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ANY_GROUPS = r"(?:[ ()./-]{0,3}[0-9])"
-_DAY_MONTH = rf"[0-9]?{_ORDINAL}?(?:(?: of)? ?[ .-]? ?){_MONTH}"
+# Nothing of this is tried in another way: what follows does not begin like it.
+_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[.-] ?| {{1,3}})?){_MONTH}"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
@@ -117,7 +120,7 @@ PATTERNS = (
     Pattern(
         "ip",
         ":",
-        rf"{_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?",
+        rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?",
         measures.ipv6,
         at="mark",
         before="[0-9A-Fa-f]",
@@ -132,7 +135,7 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"[0-9]?(?:/[0-9]{{1,2}}/|-[0-9]{{1,2}}-|\.[0-9]{{1,2}}\.){_YEAR}(?!-[0-9])",
+        rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9]\.[0-9]{{2}}\.){_YEAR}(?!-[0-9])",
         measures.numeric_date,
     ),
     Pattern("date", "0-9", rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}", measures.named_month),
@@ -140,28 +143,29 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"(?<=[A-Za-z.,-][ -][0-9])[0-9]?{_ORDINAL}?(?:,? {{1,2}}|, ?|-){_YEAR}",
+        rf"(?<=[A-Za-z.,-][ -].)(?=(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|-)'?[0-9])(?:(?<={_ENDS}[ -].)|(?<={_ENDS}[.,][ -].))[0-9]?{_ORDINAL}?(?:,? {{1,2}}|, ?|-){_YEAR}",
         measures.named_month,
         behind=rf"\b{_MONTH}[.,]?[ -]",
     ),
     Pattern(
         "date",
         "0-9",
-        rf"(?<=[A-Za-z.] [0-9])[0-9]?{_ORDINAL}\b",
+        rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b",
         measures.named_month,
         behind=rf"\b{_MONTH}\.? ",
     ),
     Pattern(
         "date",
         "0-9",
-        r"(?<=[A-Za-z.] [0-9])[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
+        rf"(?<=[A-Za-z.] .)(?=[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9]))(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9])",
         measures.named_month,
         behind=rf"\b{_MONTH_AS_NAME}\.? ",
     ),
     Pattern(
         "date",
         "12",
-        rf"(?<=[A-Za-z.,/-][0-9])[0-9]{{3}}{_END}|(?<=[A-Za-z.,] [0-9])[0-9]{{3}}{_END}",
+        rf"(?:(?<=[A-Za-z.,/-].)|(?<=[A-Za-z.,] .))[0-9]{{3}}{_END}"
+        rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
         measures.named_month,
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
     ),

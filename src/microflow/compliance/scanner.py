@@ -6,12 +6,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, compress
+from itertools import accumulate, chain
 
 import polars as pl
 
 from microflow.compliance.patterns import BEHIND, LEAD, PATTERNS, PLACES, Pattern
-from microflow.compliance.spelling import SUSPICIOUS, is_plain, plain
+from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, plain, with_marks
 
 __all__ = ["Span", "TextScanner"]
 
@@ -55,20 +55,10 @@ class TextScanner:
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
-        patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
-        self._search = _union(patterns)
-        self._by_group = {group: _Compiled.of(pattern) for group, pattern in patterns.items()}
-        self._later = {group: self._by_group_after(group, patterns) for group in patterns}
-
-    def _by_group_after(self, group: str, patterns: Mapping[str, Pattern]) -> list[_Compiled]:
-        """The patterns that the union has not tried where this one matched, and that may begin alike."""
-        later = list(patterns)[list(patterns).index(group) + 1 :]
-        own = patterns[group]
-        return [
-            self._by_group[other]
-            for other in later
-            if own.at == patterns[other].at and own.starts & patterns[other].starts
-        ]
+        self._patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
+        self._search = _union(self._patterns).search
+        self._by_group = {group: _Compiled.of(pattern) for group, pattern in self._patterns.items()}
+        self._later: dict[str, Search] = {}
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
@@ -85,17 +75,15 @@ class TextScanner:
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
         """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
-        joined = _BETWEEN.join(texts)
-        if not is_plain(joined):
-            odd = [not is_plain(text) for text in texts]
-            for index in compress(range(len(texts)), odd):
-                yield from ((index, span) for span in self.spans(texts[index]))
-            texts = ["" if this else text for text, this in zip(texts, odd, strict=True)]
-            joined = _BETWEEN.join(texts)
+        respelled = pl.Series(texts, dtype=pl.String).str.contains(RESPELLED).arg_true().to_list()
+        spelled = {index: plain(texts[index]) for index in respelled}
+        if spelled:
+            texts = [spelled[index].text if index in spelled else text for index, text in enumerate(texts)]
         offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
-        for name, start, end in self._spans(plain(joined).text, 0):
+        for name, start, end in self._spans(with_marks(_BETWEEN.join(texts)), 0):
             index = bisect_right(offsets, start) - 1
-            yield index, (name, start - offsets[index], end - offsets[index])
+            start, end = start - offsets[index], end - offsets[index]
+            yield index, (name, *(spelled[index].original(start, end) if index in spelled else (start, end)))
 
     def _spans(self, text: str, position: int) -> list[Span]:
         search, by_group = self._search, self._by_group
@@ -119,11 +107,23 @@ class TextScanner:
 
     def _second_choice(self, group: str, text: str, start: int, found: list[Span]) -> Span | None:
         """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        for pattern in self._later[group]:
-            match = pattern.match(text, start)
-            if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
+        while (match := self._match_after(group)(text, start)) is not None:
+            group = match.lastgroup or ""
+            pattern = self._by_group[group]
+            if (span := _span(pattern, match, pattern.measure(match), found)) is not None:
                 return span
         return None
+
+    def _match_after(self, group: str) -> Search:
+        """The union, made when first asked for, of what has not been tried where this one matched."""
+        match = self._later.get(group)
+        if match is None:
+            own, groups = self._patterns[group], list(self._patterns)
+            alike = {other: self._patterns[other] for other in groups[groups.index(group) + 1 :]}
+            match = self._later[group] = _union(
+                {other: one for other, one in alike.items() if own.at == one.at and own.starts & one.starts}
+            ).match
+        return match
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -160,17 +160,17 @@ def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
     return {f"p{i}": pattern for i, pattern in enumerate(chain.from_iterable(heads.values()))}
 
 
-def _union(patterns: Mapping[str, Pattern]) -> Search:
-    """The search for the first of several patterns, each a named group.
+def _union(patterns: Mapping[str, Pattern]) -> re.Pattern[str]:
+    """The expression for the first of several patterns, each a named group.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
     of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once.
     """
     if not patterns:
-        return re.compile("(?!)").search
+        return re.compile("(?!)")
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
     behind = "|".join(filter(None, (_behind(patterns, at) for at in PLACES)))
-    return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search
+    return re.compile(f"[{firsts}](?:{behind})", re.ASCII)
 
 
 def _behind(patterns: Mapping[str, Pattern], at: str) -> str:

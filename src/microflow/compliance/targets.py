@@ -112,8 +112,8 @@ class TextField:
         return [(number, index, start, end) for number, (name, start, end) in found for index in self.by_pattern[name]]
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
-        if any(value is not None for value in own):
-            spans = joined_spans(text, spans, self.own.spans(text, own))
+        if own and (found := self.own.spans(text, own)):
+            spans = joined_spans(text, spans, found)
         return joined_spans(text, spans, self.recogniser.spans(text)) if self.recogniser is not None else spans
 
 
