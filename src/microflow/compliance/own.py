@@ -17,13 +17,11 @@ Both compiled checks ask `OwnIdentifiers.spans`, so they find the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-import polars as pl
-
 from microflow.compliance.scanner import Span
-from microflow.compliance.spelling import folded
+from microflow.compliance.spelling import folded, simplified
 from microflow.compliance.terms import SHORTEST_PHONE, WITH_DIGITS, Terms, terms_of
 from microflow.schema import DatasetSchema, Dtype, Role, Value
 
@@ -46,12 +44,11 @@ _LONGEST_PREFIX = 12
 _PIECE = "[a-z]{2,}"
 _NO_PIECE = r"&|(?:^|[ ,-])(?:[a-z]?[^a-z ,-])+[a-z]?(?:$|[ ,-])"
 _pieces, _has_no_piece = re.compile(_PIECE).findall, re.compile(_NO_PIECE).search
-_PIECES = 4
 #: The first word of an e-mail or web address that is long enough to be looked for.
 _WORD = "[a-z0-9]{3,}"
 _first_word = re.compile(_WORD).search
 _BY_WORD = frozenset({"email", "url"})
-#: So much of the beginning of an address is in a text that holds it, or its street; so much of a code, as it is written.
+#: So much of the beginning of an address is in a text that holds it, or its street; so much of a code as it is.
 _BEGINNING, _HEAD = 6, 4
 _MARKS = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)  # noqa: PLR2004
 _LETTERS = bytes(range(97, 123))
@@ -91,35 +88,32 @@ class OwnIdentifiers:
         self.numbered = tuple(name for name, (kind, _) in columns.items() if kind in WITH_DIGITS)
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
-        kinds = [kind for kind, _ in self._columns]
-        self._codes = [place for place, kind in enumerate(kinds) if kind == "code"]
-        self._others = [place for place, kind in enumerate(kinds) if kind != "code"]
 
-    def likely(self, frame: pl.DataFrame, text: str, names: Sequence[str]) -> pl.Series:
-        """True of every record in whose ``text`` some value of the `named` columns is found, and of few others.
+    def worth_a_look(self, texts: Sequence[str], columns: Sequence[Sequence[Value]]) -> list[int]:
+        """Which of many records hold more than codes that are not in their texts; ``columns`` are those of `columns`.
 
-        Of values with a digit only where they are names: the others are looked for in texts that hold a digit.
+        A record has several codes, and hardly ever is one in its prose: so they are told column by column.
         """
-        kinds = dict(zip(self.columns, (kind for kind, _ in self._columns), strict=True))
-        written = pl.col(text)
-        # In two steps, since an expression that stands in several is worked out for each.
-        frame = frame.select_seq(
-            written.str.to_lowercase(),
-            odd=(written.str.len_bytes() != written.str.len_chars()) | written.str.contains("&", literal=True),
-            *(pl.col(name).cast(pl.String).str.to_lowercase() for name in names),
-        )
-        near = [_is_near(pl.col(text), pl.col(name), kinds[name]) for name in names]
-        return frame.select_seq(pl.any_horizontal(pl.col("odd"), *near).fill_null(value=False)).to_series()
+        simple = list(map(simplified, texts))
+        found: set[int] = set()
+        for (kind, _), values in zip(self._columns, columns, strict=True):
+            if kind == "code":
+                pairs = enumerate(zip(values, simple, strict=True))
+                found.update(i for i, (code, text) in pairs if code is not None and _may_hold_code(text, str(code)))
+            else:
+                found.update(index for index, value in enumerate(values) if value is not None)
+        return sorted(found)
 
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.
 
         ``values`` are those of `columns`. Spans of one pattern do not overlap.
         """
+        look = _Look(text)
         wanted = [
-            (*self._columns[place], written)
-            for place in self._near(text, values)
-            if _is_readable(written := str(values[place]))
+            (kind, pattern, written)
+            for (kind, pattern), value in zip(self._columns, values, strict=True)
+            if value is not None and look.may_hold(kind, written := str(value)) and _is_readable(written)
         ]
         if not wanted:
             return []
@@ -137,46 +131,22 @@ class OwnIdentifiers:
             key=lambda span: span[1:],
         )
 
-    def _near(self, text: str, values: Sequence[Value]) -> Iterator[int]:
-        """The places of the values that a first look at the text cannot rule out."""
-        look = _Look(text)
-        small, is_plain = look.text, look.is_plain
-        for place in self._codes:  # a record has several, and hardly ever is one in its text
-            value = values[place]
-            if value is not None:
-                head = str(value)[:_HEAD].lower()
-                if head in small or not (is_plain and head.isalnum() and head.isascii()):
-                    yield place
-        for place in self._others:
-            value = values[place]
-            if value is not None and look.may_hold(self._columns[place][0], str(value)):
-                yield place
 
-
-def _is_near(text: pl.Expr, value: pl.Expr, kind: str) -> pl.Expr:
-    """True of records whose text without a digit, if it is plain ASCII, can hold the value; both in small letters."""
-    if kind == "name":
-        simple = ~value.str.contains("[^a-z ]")
-        pieces = (
-            pl.when(simple).then(value.str.split(" ")).otherwise(pl.when(~simple).then(value).str.extract_all(_PIECE))
-        )
-        found = [text.str.contains(pieces.list.get(i, null_on_oob=True), literal=True) for i in range(_PIECES)]
-        return pl.any_horizontal(found) | (pieces.list.len() > _PIECES) | value.str.contains(_NO_PIECE)
-    if kind in _BY_WORD:
-        return text.str.contains(value.str.extract(f"({_WORD})"), literal=True).fill_null(value=False)
-    return ~value.str.contains("[0-9]")
+def _may_hold_code(text: str, code: str) -> bool:
+    """Whether a code's beginning is in a simplified text; true of one that does not begin with letters and digits."""
+    head = code[:_HEAD].lower()
+    return head in text or not (head.isalnum() and head.isascii())
 
 
 class _Look:
     """A first look at a text: whether a value can be in it, before it is known what to look for."""
 
     def __init__(self, text: str) -> None:
-        self.is_plain = text.isascii() and "&" not in text
-        self.text = text.lower()
+        self._text = simplified(text)
 
     @cached_property
     def _compact(self) -> bytes:
-        return self.text.encode().translate(None, _MARKS)
+        return self._text.encode().translate(None, _MARKS)
 
     @cached_property
     def _digits(self) -> bytes:
@@ -184,19 +154,18 @@ class _Look:
 
     def may_hold(self, kind: str, value: str) -> bool:
         """False only where the text cannot hold the value, or not in one piece what has to be so."""
-        if not self.is_plain:
-            return True
+        if kind == "code":
+            return _may_hold_code(self._text, value)
         value = value[:200].lower()
         if kind == "name":
-            return any(piece in self.text for piece in _pieces(value)) or _has_no_piece(value) is not None
-        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self.text):
+            return any(piece in self._text for piece in _pieces(value)) or _has_no_piece(value) is not None
+        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self._text):
             return False
         if not value.isascii() or "&" in value:
             return True
         compact = value.encode().translate(None, _MARKS)
         if kind in WITH_DIGITS:
-            digits = compact.translate(None, _LETTERS)
-            return digits[-SHORTEST_PHONE:] in self._digits
+            return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in self._digits
         return compact[:_BEGINNING] in self._compact
 
 

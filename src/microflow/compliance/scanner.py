@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import polars as pl
 
@@ -23,6 +23,9 @@ _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\."
 _first_clue = re.compile(_CLUE).search
 #: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
 _REACH = 256
+_DIGITS = frozenset("0123456789")
+#: So many digits in a row are as good as any more; and so many shapes are remembered at once.
+_MOST_DIGITS, _SHAPES = 20, 10_000
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
 _BETWEEN = "\n\x00\n"
 
@@ -49,16 +52,17 @@ class _Compiled:
 class TextScanner:
     """Finds the spans of several patterns in texts, from left to right, none overlapping another.
 
-    A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
-    shortly before its first digit or mark (``@``, ``://``, ``www.``); a text without either is not searched at all.
+    A text is searched as `microflow.compliance.spelling.plain` spells it, from shortly before its first digit or mark
+    (``@``, ``://``, ``www.``); a text without either is not searched at all. One expression finds the places where
+    something may begin; how many digits follow each other there, and what follows them, tells which patterns to try.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
-        self._patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
-        self._search = _union(self._patterns).search
-        self._by_group = {group: _Compiled.of(pattern) for group, pattern in self._patterns.items()}
-        self._later: dict[str, Search] = {}
+        patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
+        self._search = _beginnings(patterns)
+        self._patterns = patterns
+        self._by_shape: dict[str | tuple[int, str], _Likely] = {}
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
@@ -82,60 +86,67 @@ class TextScanner:
         offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
         for name, start, end in self._spans(with_marks(_BETWEEN.join(texts)), 0):
             index = bisect_right(offsets, start) - 1
-            start, end = start - offsets[index], end - offsets[index]
-            yield index, (name, *(spelled[index].original(start, end) if index in spelled else (start, end)))
+            span = start - offsets[index], end - offsets[index]
+            yield index, (name, *(spelled[index].original(*span) if index in spelled else span))
 
     def _spans(self, text: str, position: int) -> list[Span]:
-        search, by_group = self._search, self._by_group
+        search, by_shape = self._search, self._by_shape
         found: list[Span] = []
         while (match := search(text, position)) is not None:
-            start = match.start()
-            group = match.lastgroup or ""
-            pattern = by_group[group]
-            length = pattern.measure(match)
-            if length and not pattern.reads_back:  # nearly always
-                position = start + length
-                found.append((pattern.name, start, position))
-                continue
-            span = _span(pattern, match, length, found) or self._second_choice(group, text, start, found)
-            position = span[2] if span else start + 1
-            if span is not None:
-                while found and found[-1][1] >= span[1]:
-                    found.pop()  # it lies inside
-                found.append(span)
+            start, position = match.span()
+            char = text[start]
+            shape = (position - start, text[position : position + 2]) if char in _DIGITS else char
+            likely = by_shape.get(shape)
+            if likely is None:
+                likely = self._of_shape(shape)
+            match = likely.match(text, start)
+            while match is not None:
+                index = match.lastindex or 0
+                pattern = likely.patterns[index]
+                length = pattern.measure(match)
+                begin = _reach_back(text, start, pattern, found) if length and pattern.reads_back else start
+                if length and not (pattern.reads_back and begin == start):
+                    while found and found[-1][1] >= begin:
+                        found.pop()  # it lies inside
+                    position = start + length
+                    found.append((pattern.name, begin, position))
+                    break
+                match = likely.after(index)(text, start)  # that was a look-alike; another may still be right
         return found
 
-    def _second_choice(self, group: str, text: str, start: int, found: list[Span]) -> Span | None:
-        """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        while (match := self._match_after(group)(text, start)) is not None:
-            group = match.lastgroup or ""
-            pattern = self._by_group[group]
-            if (span := _span(pattern, match, pattern.measure(match), found)) is not None:
-                return span
-        return None
+    def _of_shape(self, shape: str | tuple[int, str]) -> _Likely:
+        """The patterns, in order of precedence, that may begin with a mark or letter, or with digits of this shape."""
+        if len(self._by_shape) >= _SHAPES:
+            self._by_shape.clear()
+        if isinstance(shape, str):
+            may_be = [pattern for pattern in self._patterns if shape in pattern.starts]
+        else:
+            written = f"{min(shape[0], _MOST_DIGITS)}|{shape[1]}"
+            may_be = [
+                pattern
+                for pattern in self._patterns
+                if pattern.starts & _DIGITS and re.match(pattern.shape, written, re.DOTALL)
+            ]
+        likely = self._by_shape[shape] = _Likely(may_be)
+        return likely
 
-    def _match_after(self, group: str) -> Search:
-        """The union, made when first asked for, of what has not been tried where this one matched."""
-        match = self._later.get(group)
+
+class _Likely:
+    """The patterns that may begin at a place of one shape: the first that matches there, and those after it."""
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self._expressions = [f"({pattern.expression})" for pattern in patterns]
+        self.patterns = [None, *map(_Compiled.of, patterns)]
+        self._after: dict[int, Search] = {}
+        self.match = self.after(0)
+
+    def after(self, index: int) -> Search:
+        """What matches the first of the patterns behind this one."""
+        match = self._after.get(index)
         if match is None:
-            own, groups = self._patterns[group], list(self._patterns)
-            alike = {other: self._patterns[other] for other in groups[groups.index(group) + 1 :]}
-            match = self._later[group] = _union(
-                {other: one for other, one in alike.items() if own.at == one.at and own.starts & one.starts}
-            ).match
+            later = self._expressions[index:]
+            match = self._after[index] = re.compile("()" * index + "|".join(later) if later else "(?!)", re.ASCII).match
         return match
-
-
-def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
-    """The finding that a match of this measure is, if it is one."""
-    if not length:
-        return None
-    start = begin = match.start()
-    if pattern.reads_back:
-        begin = _reach_back(match.string, start, pattern, found)
-        if begin == start:
-            return None
-    return pattern.name, begin, start + length
 
 
 def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) -> int:
@@ -152,32 +163,25 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
-    """Group name to pattern, those together that the union looks up together."""
-    heads: dict[tuple[str, str], list[Pattern]] = {}
-    for pattern in patterns:
-        heads.setdefault((pattern.at, pattern.first), []).append(pattern)
-    return {f"p{i}": pattern for i, pattern in enumerate(chain.from_iterable(heads.values()))}
-
-
-def _union(patterns: Mapping[str, Pattern]) -> re.Pattern[str]:
-    """The expression for the first of several patterns, each a named group.
+def _beginnings(patterns: Sequence[Pattern]) -> Search:
+    """The search for the next place where a pattern may begin: all digits of a number, or the rest of what has none.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
     of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once.
     """
     if not patterns:
-        return re.compile("(?!)")
-    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
-    behind = "|".join(filter(None, (_behind(patterns, at) for at in PLACES)))
-    return re.compile(f"[{firsts}](?:{behind})", re.ASCII)
-
-
-def _behind(patterns: Mapping[str, Pattern], at: str) -> str:
-    """What stands behind the first characters of the patterns that begin at one kind of place."""
-    rests: dict[str, list[str]] = {}
-    for group, pattern in patterns.items():
-        if pattern.at == at:
-            rests.setdefault(pattern.first, []).append(f"(?P<{group}>{pattern.rest})")
-    places = "|".join(f"(?<=[{first}])(?:{'|'.join(members)})" for first, members in rests.items())
-    return f"{PLACES[at]}(?:{places})" if places else ""
+        return re.compile("(?!)").search
+    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
+    behind: dict[str, dict[str, list[str]]] = {at: {} for at in PLACES}
+    for pattern in patterns:
+        if not pattern.starts & _DIGITS:
+            behind[pattern.at].setdefault(f"(?<=[{pattern.first}])", []).append(f"(?={pattern.rest})")
+        elif pattern.at == "word":
+            behind["word"]["(?<=[0-9])"] = ["[0-9]*"]
+        else:
+            behind[pattern.at]["(?<=[0-9])"] = [""]
+    places = []
+    for at, by_first in behind.items():
+        members = [f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items()]
+        places += [f"{PLACES[at]}(?:{'|'.join(members)})"] if members else []
+    return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search

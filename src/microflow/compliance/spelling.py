@@ -12,7 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["RESPELLED", "SUSPICIOUS", "Spelled", "folded", "plain", "with_marks"]
+__all__ = ["RESPELLED", "SUSPICIOUS", "Spelled", "folded", "plain", "simplified", "with_marks"]
 
 #: Characters without a width, or that only say how the one before is drawn.
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff"
@@ -108,7 +108,7 @@ def plain(text: str) -> Spelled:
 
 
 def with_marks(text: str) -> str:
-    """A text of which no character moves, as it is searched: its underscores and tabs are no letters and no controls."""
+    """A text of which no character moves, as it is searched: without underscores, which count as letters, and tabs."""
     return text.replace("_", "`").replace("\t", " ")
 
 
@@ -121,6 +121,17 @@ def folded(text: str) -> Spelled:
     if text.isascii() and "&" not in text:
         return Spelled(text.lower().replace("_", " ").replace("\t", " ").replace("`", "'"))
     return _respelled(text, _FOLDED)
+
+
+def simplified(text: str) -> str:
+    """The letters and digits of `folded` in their order, and marks; found faster, without places.
+
+    >>> simplified("Siobhán_MÜLLER"), simplified("A_1")
+    ('siobhan muller', 'a_1')
+    """
+    if "&" in text:
+        return folded(text).text
+    return text.lower() if text.isascii() else "".join(map(_FOLDED.__getitem__, text))
 
 
 def _respelled(text: str, table: _Table) -> Spelled:

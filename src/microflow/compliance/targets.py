@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Self
 
 from microflow.compliance.conditions import Contains, FieldCondition
@@ -93,23 +94,33 @@ class TextField:
         spans = self._with_own(text, self.scanner.spans(text), own)
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
-    def findings_in(
-        self, texts: Sequence[str], of: Sequence[int] = (), own: Sequence[Sequence[Value]] = ()
-    ) -> list[tuple[int, int, int, int]]:
-        """Index of the text, target index, start and end of every finding in many texts.
+    def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
+        """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""
+        return [
+            (text, index, start, end)
+            for text, (name, start, end) in self.scanner.spans_in(texts)
+            for index in self.by_pattern[name]
+        ]
 
-        Own identifiers are looked for in those whose indexes are in ``of``, with the values ``own`` of their records.
-        """
-        found = list(self.scanner.spans_in(texts))
-        if of:
-            by_text: dict[int, list[Span]] = {number: [] for number in of}
-            for number, span in found:
-                if number in by_text:
-                    by_text[number].append(span)
-            found = [found_one for found_one in found if found_one[0] not in by_text]
-            for (number, spans), values in zip(by_text.items(), own, strict=True):
-                found += ((number, span) for span in self._with_own(texts[number], spans, values))
-        return [(number, index, start, end) for number, (name, start, end) in found for index in self.by_pattern[name]]
+    def findings_of_records(
+        self, texts: Sequence[str], clues: Iterable[bool], own: Sequence[Sequence[Value]]
+    ) -> list[tuple[int, int, int, int]]:
+        """The same with the values of the records' own columns, column by column; ``clues`` tells which texts bear one."""
+        bearing = list(compress(range(len(texts)), clues))
+        by_text: dict[int, list[Span]] = defaultdict(list)
+        for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
+            by_text[bearing[number]].append(span)
+        worth = range(len(texts)) if self.recogniser is not None else self.own.worth_a_look(texts, own)
+        for text in worth:
+            found = self._with_own(texts[text], by_text.get(text, []), [values[text] for values in own])
+            if found:
+                by_text[text] = found
+        return [
+            (text, index, start, end)
+            for text, spans in by_text.items()
+            for name, start, end in spans
+            for index in self.by_pattern[name]
+        ]
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
         if own and (found := self.own.spans(text, own)):
@@ -160,10 +171,9 @@ class Targets:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are looked at as columns, those of guards and own names included, each once."""
+        """The fields that rules look at, those of guards included, each once."""
         guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
-        own = (name for field in self.texts for name in field.own.named)
-        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards, *own]))
+        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
 
     def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
         columns = self.schema.with_kind(guard.kind)[:1]

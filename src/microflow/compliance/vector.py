@@ -60,7 +60,7 @@ class BatchChecker(Compiled):
         which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
         plain = which < len(self._plain)
         spans = [
-            _spans(rows, frame, field, at[which == number])
+            _spans(rows, frame[field.name], field, at[which == number])
             for number, field in enumerate(self._texts, len(self._plain))
         ]
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
@@ -88,41 +88,36 @@ def _expression(target: PlainTarget, reference: date) -> pl.Expr:
     return broken.alias(str(target.index))
 
 
-def _spans(rows: pa.RecordBatch, frame: pl.DataFrame, field: TextField, clues: Rows) -> Spans:
+def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows) -> Spans:
     """Row, target, start and end of every identifier in a text column.
 
     What decides is that which the scalar check uses; here it is told which rows to look at: those whose texts bear a
-    clue, and those in which the record's own identifiers may stand.
+    clue, and those in which a name of the record may stand.
     """
-    own = _with_own(rows, frame, field, clues)
-    looked_at = np.union1d(clues, own) if len(own) else clues
-    if not len(looked_at):
+    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
+    bears_clue = np.zeros(rows.num_rows, np.bool_)
+    bears_clue[clues] = True
+    at = np.flatnonzero(bears_clue | _with_names(rows, texts, field)) if own or field.recogniser is not None else clues
+    if not len(at):
         return np.empty((4, 0), np.int32)
-    texts = frame[field.name].gather(looked_at).to_list()
-    if len(own):
-        values = pl.DataFrame(rows.select(field.own.columns).take(pa.array(own))).rows()
-        found = field.findings_in(texts, np.searchsorted(looked_at, own).tolist(), values)
+    looked_at = texts.gather(at).to_list()
+    if own or field.recogniser is not None:
+        taken = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
+        values = [column.to_list() for column in taken]
+        found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
     else:
-        found = field.findings_in(texts)
+        found = field.findings_in(looked_at)
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
-    return np.vstack([looked_at[columns[:1]], columns[1:]], dtype=np.int32)
+    return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 
 
-def _with_own(rows: pa.RecordBatch, frame: pl.DataFrame, field: TextField, clues: Rows) -> Rows:
-    """The rows of a text, ascending, in which own identifiers of the record are looked for."""
-    if field.recogniser is not None:
-        return frame[field.name].is_not_null().arg_true().to_numpy()
-    looked_at = np.zeros(frame.height, np.bool_)
-    if any(rows.column(name).null_count < rows.num_rows for name in field.own.columns):
-        looked_at[clues] = True
-    named = [name for name in field.own.named if rows.column(name).null_count < rows.num_rows]
-    if named:
-        there = pl.any_horizontal(pl.col(name).is_not_null() for name in named) & pl.col(field.name).is_not_null()
-        at = frame.select_seq(there.arg_true()).to_series().to_numpy()
-        if len(at):
-            likely = field.own.likely(frame.select([field.name, *named])[at], field.name, named)
-            looked_at[at] |= likely.to_numpy()
-    return np.flatnonzero(looked_at)
+def _with_names(rows: pa.RecordBatch, texts: pl.Series, field: TextField) -> npt.NDArray[np.bool_]:
+    """The rows of a text in which own identifiers without a digit are looked for; or all, for a language model."""
+    there = np.full(rows.num_rows, field.recogniser is not None)
+    for name in field.own.named:
+        if (column := rows.column(name)).null_count < rows.num_rows:
+            there |= pl.Series(column.is_valid()).to_numpy()
+    return there & texts.is_not_null().to_numpy() if there.any() else there
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:
