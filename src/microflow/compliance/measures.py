@@ -34,8 +34,8 @@ _CUE_BEFORE = re.compile(
 _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk|phone|landline)\b", re.IGNORECASE)
 #: What the last word of such a cue may end in, told before it is looked for.
 _CUE_ENDS = (
-    "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk", "line",
-    "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
+    "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
+    "line", "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
 )  # fmt: skip
 _IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}[cdefhlmopwx]", re.IGNORECASE | re.ASCII)
 _SSN_ENDS = ("ssn", "security", "no", "num", "number")

@@ -19,6 +19,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
+
+import polars as pl
 
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import folded, simplified
@@ -89,19 +92,30 @@ class OwnIdentifiers:
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
 
-    def worth_a_look(self, texts: Sequence[str], columns: Sequence[Sequence[Value]]) -> list[int]:
-        """Which of many records hold more than codes that are not in their texts; ``columns`` are those of `columns`.
+    def worth_a_look(self, texts: Sequence[str], clues: Sequence[bool], own: pl.DataFrame) -> list[int]:
+        """Which of many records hold a value that a first look at their texts cannot rule out.
 
-        A record has several codes, and hardly ever is one in its prose: so they are told column by column.
+        Args:
+            texts: A text of each record.
+            clues: Whether it holds a digit, or may.
+            own: The values of `columns`. Looked at column by column, since most are missing, or codes: a record has
+                several, and hardly ever is one in its prose.
         """
-        simple = list(map(simplified, texts))
+        looks = list(map(_Look, texts))
+        bears = pl.Series(clues, dtype=pl.Boolean)
+        bearing = [look.text for look in compress(looks, clues)]
         found: set[int] = set()
-        for (kind, _), values in zip(self._columns, columns, strict=True):
+        for (kind, _), column in zip(self._columns, own, strict=True):
             if kind == "code":
-                pairs = enumerate(zip(values, simple, strict=True))
-                found.update(i for i, (code, text) in pairs if code is not None and _may_hold_code(text, str(code)))
-            else:
-                found.update(index for index, value in enumerate(values) if value is not None)
+                head = column.cast(pl.String).str.head(_HEAD).str.to_lowercase()
+                pairs = zip(head.filter(bears).fill_null("\0").to_list(), bearing, strict=True)
+                at = [place for place, (beginning, text) in enumerate(pairs) if beginning in text]
+                found.update(bears.arg_true().gather(at))
+                found.update((head.str.contains("[^0-9a-z]") & bears).arg_true())
+            elif column.null_count() < len(column):
+                given = column.is_not_null().arg_true()
+                values = zip(given.to_list(), column.gather(given).to_list(), strict=True)
+                found.update(i for i, value in values if looks[i].may_hold(kind, str(value)))
         return sorted(found)
 
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
@@ -113,7 +127,7 @@ class OwnIdentifiers:
         wanted = [
             (kind, pattern, written)
             for (kind, pattern), value in zip(self._columns, values, strict=True)
-            if value is not None and look.may_hold(kind, written := str(value)) and _is_readable(written)
+            if value is not None and look.may_hold(kind, written := str(value))
         ]
         if not wanted:
             return []
@@ -132,37 +146,37 @@ class OwnIdentifiers:
         )
 
 
-def _may_hold_code(text: str, code: str) -> bool:
-    """Whether a code's beginning is in a simplified text; true of one that does not begin with letters and digits."""
-    head = code[:_HEAD].lower()
-    return head in text or not (head.isalnum() and head.isascii())
-
-
 class _Look:
     """A first look at a text: whether a value can be in it, before it is known what to look for."""
 
+    __slots__ = ("text",)
+
     def __init__(self, text: str) -> None:
-        self._text = simplified(text)
+        self.text = simplified(text)
 
-    @cached_property
+    @property
     def _compact(self) -> bytes:
-        return self._text.encode().translate(None, _MARKS)
+        return self.text.encode().translate(None, _MARKS)
 
-    @cached_property
+    @property
     def _digits(self) -> bytes:
         return self._compact.translate(None, _LETTERS)
 
     def may_hold(self, kind: str, value: str) -> bool:
         """False only where the text cannot hold the value, or not in one piece what has to be so."""
-        if kind == "code":
-            return _may_hold_code(self._text, value)
         value = value[:200].lower()
-        if kind == "name":
-            return any(piece in self._text for piece in _pieces(value)) or _has_no_piece(value) is not None
-        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self._text):
+        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self.text):
             return False
+        return _is_readable(value) is not None and self._holds_some(kind, value)
+
+    def _holds_some(self, kind: str, value: str) -> bool:
+        """Whether so much of a value is there that all of it may be."""
+        if kind == "name":
+            return any(piece in self.text for piece in _pieces(value)) or _has_no_piece(value) is not None
         if not value.isascii() or "&" in value:
             return True
+        if kind == "code" and (head := value[:_HEAD]).isalnum():
+            return head in self.text
         compact = value.encode().translate(None, _MARKS)
         if kind in WITH_DIGITS:
             return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in self._digits

@@ -42,8 +42,7 @@ class Pattern:
             letters that a word begins with.
         before: The class of characters in front of a match that belong to the identifier; at least one must be there.
         behind: An expression for what must stand in front of a match, at most `BEHIND` code points, and belongs to it.
-        shape: Of what begins with a digit, an expression for how many follow each other, ``|``, and the two characters
-            behind them: a pattern is only tried where this is so, which is known for each shape once.
+        digits: How many digits follow each other where a match begins, if that is not for its expression alone to say.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Pattern:
     at: Literal["word", "mark", "letters"] = "word"
     before: str = ""
     behind: str = ""
-    shape: str = ""
+    digits: range = range(0)
 
     @property
     def expression(self) -> str:
@@ -94,13 +93,9 @@ _GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for m
 _SSN_REST = f"(?<!9)(?<!6(?=66))(?<!0(?=00))[0-9]{{2}}(?:{_GROUPS})"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ANY_GROUPS = r"(?:[ ()./-]{0,3}[0-9])"
+_DAY = range(1, 3)
 # Nothing of this is tried in another way: what follows does not begin like it.
 _DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[.-] ?| {{1,3}})?){_MONTH}"
-
-# Shapes: a group of a number and the next; digits in any grouping, at least seven; a day.
-_GROUP = r"[ .-][ .\-0-9]"
-_ANY_SHAPE = r"[1-6]\|[ ()./-][ ()./\-0-9]|[7-9]\||[12][0-9]\|"
-_ORDINAL_SHAPE = "[snrtSNRT][tdhTDH]"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
@@ -114,7 +109,6 @@ PATTERNS = (
         measures.iban,
         at="letters",
         behind="[A-Za-z]{2}",
-        shape=r"1\|[0-9]",
     ),
     Pattern(
         "card",
@@ -123,17 +117,16 @@ PATTERNS = (
         rf"(?:[0-9]{{11,18}}|[0-9]{{2,5}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
         rf"{_END}",
         measures.card,
-        shape=rf"[13-6]\|{_GROUP}|1[2-9]\|",
     ),
-    Pattern("ssn", "0-9", _SSN_REST, shape=rf"3\|{_GROUP}"),
-    Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue, shape=r"9\|"),
+    Pattern("ssn", "0-9", _SSN_REST),
+    Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue),
     Pattern(
         "mrn",
         "Mm",
         rf"(?:[Rr][Nn]|(?i:edical record))(?: ?(?i:no|num|nr|number)\b)?(?: is\b)?[.:=#` -]{{0,4}}"
         rf"(?:[A-Za-z]{{1,3}}-?)?[0-9]{{6,12}}{_END}",
     ),
-    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, shape=r"[1-3]\|\.[0-9]"),
+    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4),
     Pattern(
         "ip",
         ":",
@@ -148,28 +141,27 @@ PATTERNS = (
         "0-9",
         rf"[0-9]{{3}}[./-](?:0[1-9]|1[0-2])[./-](?:0[1-9]|[12][0-9]|3[01])(?:T[0-9]|{_END})",
         measures.iso_date,
-        shape=r"4\|[./-][0-9]",
     ),
     Pattern(
         "date",
         "0-9",
         rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9]\.[0-9]{{2}}\.){_YEAR}(?!-[0-9])",
         measures.numeric_date,
-        shape=r"[12]\|[./-][0-9]",
+        digits=_DAY,
     ),
     Pattern(
         "date",
         "0-9",
         rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}",
         measures.named_month,
-        shape=r"[12]\|(?:[A-Za-z]|[ .-][ .\-A-Za-z])",
+        digits=_DAY,
     ),
     Pattern(
         "date",
         "0-9",
         rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b",
         measures.named_month,
-        shape=rf"[12]\|(?:{_ORDINAL_SHAPE}| [A-Z])",
+        digits=_DAY,
     ),
     Pattern(
         "date",
@@ -177,7 +169,7 @@ PATTERNS = (
         rf"(?:(?<={_ENDS}[ -].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|-){_YEAR}",
         measures.named_month,
         behind=rf"\b{_MONTH}[.,]?[ -]",
-        shape=rf"[12]\|(?:{_ORDINAL_SHAPE}|,|[ -][ '0-9])",
+        digits=_DAY,
     ),
     Pattern(
         "date",
@@ -185,7 +177,7 @@ PATTERNS = (
         rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b",
         measures.named_month,
         behind=rf"\b{_MONTH}\.? ",
-        shape=rf"[12]\|{_ORDINAL_SHAPE}",
+        digits=_DAY,
     ),
     Pattern(
         "date",
@@ -193,7 +185,7 @@ PATTERNS = (
         rf"(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
         measures.named_month,
         behind=rf"\b{_MONTH_AS_NAME}\.? ",
-        shape=r"[12]\|(?![0-9A-Za-z%])",
+        digits=_DAY,
     ),
     Pattern(
         "date",
@@ -202,24 +194,20 @@ PATTERNS = (
         rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
         measures.named_month,
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
-        shape=r"4\|(?![A-Za-z])",
     ),
-    Pattern(
-        "phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american, shape=rf"3\|(?:{_GROUP}|/[0-9])"
-    ),
+    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american),
     Pattern(
         "phone",
         "1",
         rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}",
         measures.north_american,
-        shape=r"1\|[ .-][ .\-0-9(]",
     ),
     Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark"),
     Pattern("phone", "(", rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}", measures.north_american, at="mark"),
     Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark"),
-    Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, shape=_ANY_SHAPE),
-    Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national, shape=_ANY_SHAPE),
-    Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, shape=_ANY_SHAPE),
+    Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international),
+    Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national),
+    Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued),
     Pattern("phone", "(", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark"),
 )
 #: What a record's own columns give to look for in its prose (see `microflow.compliance.own`).

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import groupby
 
 import polars as pl
 
@@ -23,9 +23,6 @@ _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\."
 _first_clue = re.compile(_CLUE).search
 #: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
 _REACH = 256
-_DIGITS = frozenset("0123456789")
-#: So many digits in a row are as good as any more; and so many shapes are remembered at once.
-_MOST_DIGITS, _SHAPES = 20, 10_000
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
 _BETWEEN = "\n\x00\n"
 
@@ -52,17 +49,14 @@ class _Compiled:
 class TextScanner:
     """Finds the spans of several patterns in texts, from left to right, none overlapping another.
 
-    A text is searched as `microflow.compliance.spelling.plain` spells it, from shortly before its first digit or mark
-    (``@``, ``://``, ``www.``); a text without either is not searched at all. One expression finds the places where
-    something may begin; how many digits follow each other there, and what follows them, tells which patterns to try.
+    A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
+    shortly before its first digit or mark (``@``, ``://``, ``www.``); a text without either is not searched at all.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
         patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
-        self._search = _beginnings(patterns)
-        self._patterns = patterns
-        self._by_shape: dict[str | tuple[int, str], _Likely] = {}
+        self._search, self._proposed = _union(patterns)
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
@@ -79,74 +73,57 @@ class TextScanner:
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
         """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
-        respelled = pl.Series(texts, dtype=pl.String).str.contains(RESPELLED).arg_true().to_list()
-        spelled = {index: plain(texts[index]) for index in respelled}
+        written = pl.Series(texts, dtype=pl.String)
+        spelled = {index: plain(texts[index]) for index in written.str.contains(RESPELLED).arg_true().to_list()}
         if spelled:
             texts = [spelled[index].text if index in spelled else text for index, text in enumerate(texts)]
-        offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
+            written = pl.Series(texts, dtype=pl.String)
+        ends = (written.str.len_chars().cast(pl.Int64) + len(_BETWEEN)).cum_sum().to_list()
         for name, start, end in self._spans(with_marks(_BETWEEN.join(texts)), 0):
-            index = bisect_right(offsets, start) - 1
-            span = start - offsets[index], end - offsets[index]
+            index = bisect_right(ends, start)
+            begin = ends[index - 1] if index else 0
+            span = start - begin, end - begin
             yield index, (name, *(spelled[index].original(*span) if index in spelled else span))
 
     def _spans(self, text: str, position: int) -> list[Span]:
-        search, by_shape = self._search, self._by_shape
+        search, proposed = self._search, self._proposed
         found: list[Span] = []
         while (match := search(text, position)) is not None:
-            start, position = match.span()
-            char = text[start]
-            shape = (position - start, text[position : position + 2]) if char in _DIGITS else char
-            likely = by_shape.get(shape)
-            if likely is None:
-                likely = self._of_shape(shape)
-            match = likely.match(text, start)
-            while match is not None:
-                index = match.lastindex or 0
-                pattern = likely.patterns[index]
-                length = pattern.measure(match)
-                begin = _reach_back(text, start, pattern, found) if length and pattern.reads_back else start
-                if length and not (pattern.reads_back and begin == start):
-                    while found and found[-1][1] >= begin:
-                        found.pop()  # it lies inside
-                    position = start + length
-                    found.append((pattern.name, begin, position))
-                    break
-                match = likely.after(index)(text, start)  # that was a look-alike; another may still be right
+            start = match.start()
+            pattern, *others = proposed[match.lastindex or 0]
+            length = pattern.measure(match)
+            if length and not pattern.reads_back:  # nearly always
+                position = start + length
+                found.append((pattern.name, start, position))
+                continue
+            span = _span(pattern, match, length, found) or _second_choice(others, text, start, found)
+            position = span[2] if span else start + 1
+            if span is not None:
+                while found and found[-1][1] >= span[1]:
+                    found.pop()  # it lies inside
+                found.append(span)
         return found
 
-    def _of_shape(self, shape: str | tuple[int, str]) -> _Likely:
-        """The patterns, in order of precedence, that may begin with a mark or letter, or with digits of this shape."""
-        if len(self._by_shape) >= _SHAPES:
-            self._by_shape.clear()
-        if isinstance(shape, str):
-            may_be = [pattern for pattern in self._patterns if shape in pattern.starts]
-        else:
-            written = f"{min(shape[0], _MOST_DIGITS)}|{shape[1]}"
-            may_be = [
-                pattern
-                for pattern in self._patterns
-                if pattern.starts & _DIGITS and re.match(pattern.shape, written, re.DOTALL)
-            ]
-        likely = self._by_shape[shape] = _Likely(may_be)
-        return likely
+
+def _second_choice(patterns: Sequence[_Compiled], text: str, start: int, found: list[Span]) -> Span | None:
+    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+    for pattern in patterns:
+        match = pattern.match(text, start)
+        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
+            return span
+    return None
 
 
-class _Likely:
-    """The patterns that may begin at a place of one shape: the first that matches there, and those after it."""
-
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self._expressions = [f"({pattern.expression})" for pattern in patterns]
-        self.patterns = [None, *map(_Compiled.of, patterns)]
-        self._after: dict[int, Search] = {}
-        self.match = self.after(0)
-
-    def after(self, index: int) -> Search:
-        """What matches the first of the patterns behind this one."""
-        match = self._after.get(index)
-        if match is None:
-            later = self._expressions[index:]
-            match = self._after[index] = re.compile("()" * index + "|".join(later) if later else "(?!)", re.ASCII).match
-        return match
+def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
+    """The finding that a match of this measure is, if it is one."""
+    if not length:
+        return None
+    start = begin = match.start()
+    if pattern.reads_back:
+        begin = _reach_back(match.string, start, pattern, found)
+        if begin == start:
+            return None
+    return pattern.name, begin, start + length
 
 
 def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) -> int:
@@ -163,25 +140,30 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _beginnings(patterns: Sequence[Pattern]) -> Search:
-    """The search for the next place where a pattern may begin: all digits of a number, or the rest of what has none.
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[list[_Compiled]]]:
+    """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
-    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once.
+    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once; then
+    by how many digits follow each other, so that few patterns are tried at a number.
     """
-    if not patterns:
-        return re.compile("(?!)").search
-    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
-    behind: dict[str, dict[str, list[str]]] = {at: {} for at in PLACES}
-    for pattern in patterns:
-        if not pattern.starts & _DIGITS:
-            behind[pattern.at].setdefault(f"(?<=[{pattern.first}])", []).append(f"(?={pattern.rest})")
-        elif pattern.at == "word":
-            behind["word"]["(?<=[0-9])"] = ["[0-9]*"]
-        else:
-            behind[pattern.at]["(?<=[0-9])"] = [""]
+    proposed: list[list[_Compiled]] = [[]]
     places = []
-    for at, by_first in behind.items():
-        members = [f"{first}(?:{'|'.join(rests)})" for first, rests in by_first.items()]
-        places += [f"{PLACES[at]}(?:{'|'.join(members)})"] if members else []
-    return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search
+    for at, place in PLACES.items():
+        alternatives = _alternatives([pattern for pattern in patterns if pattern.at == at], proposed)
+        places += [f"{place}(?:{'|'.join(alternatives)})"] if alternatives else []
+    if not places:
+        return re.compile("(?!)").search, proposed
+    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
+    return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search, proposed
+
+
+def _alternatives(patterns: Sequence[Pattern], proposed: list[list[_Compiled]]) -> list[str]:
+    """The patterns that begin at one kind of place, each in a group; those that begin alike behind one look ahead."""
+    compiled = [_Compiled.of(pattern) for pattern in patterns]
+    proposed += [compiled[index:] for index in range(len(compiled))]
+    alternatives = []
+    for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
+        head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
+        alternatives.append(f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})")
+    return alternatives

@@ -102,8 +102,7 @@ def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows
         return np.empty((4, 0), np.int32)
     looked_at = texts.gather(at).to_list()
     if own or field.recogniser is not None:
-        taken = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
-        values = [column.to_list() for column in taken]
+        values = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
         found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
     else:
         found = field.findings_in(looked_at)
