@@ -23,6 +23,7 @@ from microflow.errors import SchemaError
 __all__ = [
     "ISO_DATE",
     "KINDS",
+    "PASSING",
     "WHOLE_DATE",
     "Column",
     "DatasetSchema",
@@ -75,6 +76,10 @@ class Role(StrEnum):
     """Anything else: passes through unless a rule names its kind."""
     UNDECIDED = "undecided"
     """Nobody has said yet what it is: a job refuses to start until a person has."""
+
+
+#: Roles of columns that pass whatever the method is; rules of a policy may touch them.
+PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 
 
 class Dtype(StrEnum):

@@ -121,3 +121,26 @@ def test_no_artefact_of_a_run_holds_a_personal_value(visits: Path, tmp_path: Pat
     for text in artefacts:
         assert key not in text
         assert not [value for value in personal if value in text]
+
+
+def test_every_setting_of_k_anonymity_is_reached(visits: Path, tmp_path: Path) -> None:
+    """Short names too; what was achieved stands in the metrics document and on the screen."""
+    out, metrics = tmp_path / "out.csv", tmp_path / "metrics.json"
+    words = ["--schema", "healthcare", "--method", "k_anonymity", "--no-database", "--metrics", metrics]
+    asked = ["--k", 4, "--l", 2, "--l-entropy", "--t", "0.9", "--suppress", "2%", "--effort", 2]
+    done = microflow("run", visits, out, *words, *asked)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(metrics.read_text())
+    settings = {"k": 4, "l_diversity": 2, "l_entropy": True, "t_closeness": 0.9, "suppress": 0.02, "effort": 2}
+    assert settings.items() <= document["method"].items()
+    assert document["method"]["scope"] == "dataset"
+    achieved = document["verdict"]["achieved"]
+    assert achieved["achieved_k"] >= 4
+    assert min(achieved["achieved_l"].values()) >= 2 - 1e-9
+    assert max(achieved["achieved_t"].values()) <= 0.9
+    assert f"achieved: k = {achieved['achieved_k']} {achieved['unit']}s, the least of" in done.stdout
+    wrong = microflow("run", visits, out, *words, "--overwrite", "--suppress", "much")
+    assert wrong.returncode == 2
+    assert "no share of rows" in wrong.stderr
+    everything = microflow("run", "--help").stdout
+    assert all(name in everything for name in ("--l,", "--t,", "--l-entropy", "--suppress", "--effort"))

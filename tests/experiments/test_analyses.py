@@ -192,6 +192,18 @@ def test_estimates_from_a_private_release_err_as_theory_says() -> None:
         assert abs(np.mean(values)) < 0.6
 
 
+def test_every_attack_stands_beside_the_others() -> None:
+    """What passes gives persons away whatever the method is; an audit shows some of ε, and no more than all of it."""
+    base = TOKENS | {"rows": 4_000, "attempts": 200, "pipeline": "batch", "seed": 1}
+    tokens = attack(base)
+    assert tokens["epsilon_shown"] is None
+    noisy = attack(base | {"method": {"method": "differential_privacy", "epsilon": 8.0}})
+    assert 0 < noisy["epsilon_shown"] <= 8
+    for found in (tokens, noisy):
+        assert 0 < found["passed"]["risk"] < 1
+        assert 0 <= found["inference"]["low"] <= found["inference"]["risk"] <= found["inference"]["high"]
+
+
 def test_what_is_learnt_needs_twenty_seeds() -> None:
     """Below, the column leaves the table; from there on it has an interval of its own."""
     rate = {"risk": 0.2, "low": 0.1, "high": 0.3}

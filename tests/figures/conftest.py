@@ -145,11 +145,11 @@ def outcome(turn: Planned) -> dict[str, object]:
         **{name: [1e6] * len(loads) for name in ("p50_ns", "p999_ns")},
         **{name: [0.0] * len(loads) for name in ("slope", "unserved")},
         "latency_ns": [3e6, 3e6, 9e6],
-        "rate": 1e5, "bounded": True, "capacity": 2e5, "aggregates": [],
+        "rate": 1e5, "bounded": True, "capacity": 2e5, "aggregates": [], "epsilon_shown": None,
         "action_s": [[0.5 + 1e-5 * rows] for rows in config.get("volumes", [])],
         "p99_ns": [2e6] * (len(loads) or len(slices)),
         "time_s": slices.tolist(), "offered": [1e4] * len(slices), "size": [5.0] * len(slices),
-        "linkage": rate, "singling_out": rate, "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
+        "linkage": rate, "singling_out": rate, "passed": rate, "inference": rate, "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
         "delay_p50": 0.0, "delay_max": 0.0,
     }  # fmt: skip
 

@@ -57,7 +57,7 @@ def test_an_unknown_figure_names_the_known_ones(store: ExperimentStore) -> None:
         plate("detektion", "smoke", store)
     with pytest.raises(MicroflowError, match="has no figure"):
         plate("rq2-speed", "smoke", store)
-    with pytest.raises(MicroflowError, match="its tables are: methods, aggregates"):
+    with pytest.raises(MicroflowError, match="its tables are: methods, attacks, aggregates"):
         table("rq2-privacy", "smoke", store, "methodes")
 
 

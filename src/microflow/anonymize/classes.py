@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
 from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.encode import Coder, Codes
-from microflow.anonymize.mondrian import partition
-from microflow.anonymize.segments import Index, Tuples
+from microflow.anonymize.recode import Members, Recoding, recode
+from microflow.anonymize.segments import Index
 from microflow.errors import MicroflowError
 
 __all__ = ["Classes", "Decision", "decide"]
@@ -82,10 +81,13 @@ def decide(
     in_tuple = np.bincount(owner, counts, len(tuples[0])).astype(np.int64)
     persons = codes[-1] if by_person else None
     axes, ranks = _ranked(coders, tuples, in_tuple)
-    weights = in_tuple if persons is None else _homes(owner, persons, ranks)
     constraint = _constraint(owner, (codes[len(coders) :], counts), sensitive, settings, persons)
-    class_of = _classes(Tuples(ranks, weights), axes, settings, constraint)
-    sorted_tuples = _Members.of(class_of)
+
+    def weigh(kept: Index) -> Index:
+        return in_tuple[kept] if persons is None else _homes(owner, persons, ranks, kept)
+
+    class_of = recode(Recoding(ranks, axes, in_tuple, weigh, constraint), settings)
+    sorted_tuples = Members.of(class_of)
     labelled = [_labels(axis, column, sorted_tuples) for axis, column in zip(axes, ranks, strict=True)]
     same = _same_labels(labelled)
     placed = class_of >= 0
@@ -103,35 +105,6 @@ def decide(
     return Decision(tuples, class_of, classes)
 
 
-@dataclass(frozen=True)
-class _Reordered:
-    """A constraint on tuples in another order: place ``i`` is tuple ``order[i]``."""
-
-    constraint: Diversity
-    order: Index
-
-    def allows(self, members: Index, groups: Index, count: int) -> npt.NDArray[np.bool_]:
-        return self.constraint.allows(self.order[members], groups, count)
-
-
-def _classes(
-    tuples: Tuples, axes: Sequence[Axis], settings: MethodSettings, constraint: Diversity | None
-) -> npt.NDArray[np.int32]:
-    """By the lattice where every column has a hierarchy, and lattice and tuples are few enough; else by Mondrian."""
-    trees = [tree for axis in axes if (tree := axis.tree) is not None]
-    if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and 0 < len(tuples.weights) <= MOST_TUPLES:
-        # In the order of ranks: the order in which values were met, which splits change, decides nothing.
-        order = np.lexsort(tuples.ranks)
-        ranks = [column[order] for column in tuples.ranks]
-        found = np.empty(len(order), np.int32)
-        reordered = None if constraint is None else _Reordered(constraint, order)
-        found[order] = cover(
-            ranks, tuples.weights[order], trees, settings.k, effort=settings.effort, constraint=reordered
-        )
-        return found
-    return partition(tuples, axes, settings.k, strict=settings.strict, constraint=constraint)
-
-
 def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:
     """The tuple each cell belongs to, and the tuples; cells of one tuple stand together."""
     first = np.ones(len(codes[0]), np.bool_)
@@ -140,19 +113,20 @@ def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:
     return np.cumsum(first) - 1, [column[first] for column in codes]
 
 
-def _homes(owner: Index, persons: Codes, ranks: Sequence[Codes]) -> Index:
-    """Persons by tuple, each counted in one of their tuples only: in the one that fewest persons have.
+def _homes(owner: Index, persons: Codes, ranks: Sequence[Codes], kept: Index) -> Index:
+    """Persons of some tuples, each counted in one of their tuples only: in the one that fewest persons have.
 
     Whatever tuples form a class, its persons are then at least as many as the sum.
     """
-    tuples = len(ranks[0])
-    keys = np.unique(persons.astype(np.int64) * tuples + owner)
-    person, place = keys // max(1, tuples), keys % max(1, tuples)
+    tuples = max(1, len(ranks[0]))
+    there = np.isin(owner, kept)
+    keys = np.unique(persons[there].astype(np.int64) * tuples + owner[there])
+    person, place = keys // tuples, keys % tuples
     turn = np.empty(tuples, np.int64)
-    turn[np.lexsort(ranks)] = np.arange(tuples)  # not the order in which values were met: splits change it
+    turn[np.lexsort(ranks)] = np.arange(len(ranks[0]))  # not the order in which values were met: splits change it
     order = np.lexsort((turn[place], np.bincount(place, minlength=tuples)[place], person))
     first = np.flatnonzero(np.diff(person[order], prepend=-1))
-    return np.bincount(place[order[first]], minlength=tuples).astype(np.int64)
+    return np.bincount(place[order[first]], minlength=tuples)[kept].astype(np.int64)
 
 
 def _distinct_persons(same: Index, class_of_cell: Codes, persons: Codes) -> Index:
@@ -200,23 +174,7 @@ def _constraint(
     )
 
 
-@dataclass(frozen=True)
-class _Members:
-    """The placed tuples sorted by class: class ``c`` has those from ``starts[c]`` on."""
-
-    order: Index
-    owner: Codes
-    starts: Index
-
-    @classmethod
-    def of(cls, class_of: Codes) -> _Members:
-        order = np.argsort(class_of, kind="stable")
-        order = order[np.searchsorted(class_of[order], 0) :]
-        owner = class_of[order]
-        return cls(order, owner, np.searchsorted(owner, np.arange(int(owner.max(initial=-1)) + 1)))
-
-
-def _labels(axis: Axis, ranks: Codes, members: _Members) -> tuple[pa.Array, Codes]:
+def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes]:
     """The different labels of one column, and which of them each class has."""
     if not len(members.starts):
         return pa.array([], pa.string()), np.empty(0, np.int32)
@@ -229,7 +187,7 @@ def _labels(axis: Axis, ranks: Codes, members: _Members) -> tuple[pa.Array, Code
 _Groups = tuple[list[tuple[int, ...]], npt.NDArray[np.int64]]
 
 
-def _runs(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
+def _runs(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     """The different runs (missing, lowest, highest) of all classes, and which each class has."""
     own = ranks[members.order]
     missing = np.minimum.reduceat(own, members.starts) == 0
@@ -242,7 +200,7 @@ def _runs(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
     return [(0,) * int(absent) + (int(first), int(last)) for absent, first, last in split], which
 
 
-def _groups(axis: Axis, ranks: Codes, members: _Members) -> _Groups:
+def _groups(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     """The different sets of ranks of all classes, and which each class has."""
     if axis.size <= _SET_BITS:
         bits = np.left_shift(1, ranks[members.order], dtype=np.int64)

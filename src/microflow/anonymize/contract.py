@@ -74,7 +74,9 @@ class MethodSettings:
     strict: bool = False
     """Strict Mondrian (equal values stay together) instead of relaxed."""
     effort: int = 1
-    """Rounds of refinement where every quasi-identifier has a hierarchy; more lose less and take longer."""
+    """How hard k-anonymity searches for classes that lose less: rounds of refinement, or sizes that are tried."""
+    suppress: float = 0.0
+    """The share of rows that k-anonymity may give up where the others lose less by more."""
     l_diversity: int = 1
     l_entropy: bool = False
     """Entropy l-diversity instead of distinct."""

@@ -103,6 +103,8 @@ class _Columns:
             "unit": unit_of(self.schema),
             "guarantee": guarantee(self.schema, settings.k, among),
         }
+        if settings.suppress:
+            claim["suppress"] = settings.suppress
         if settings.l_diversity > 1:
             claim["l_diversity"] = settings.l_diversity
             claim["l_kind"] = "entropy" if settings.l_entropy else "distinct"
@@ -130,10 +132,12 @@ def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
     """What k-anonymity asks for in every scope.
 
     Raises:
-        MicroflowError: k is below 2, or there is no quasi-identifier.
+        MicroflowError: k is below 2, a share is not one, or there is no quasi-identifier.
     """
     if settings.k <= 1:
         raise MicroflowError(f"k must be at least 2, not {settings.k}")
+    if not 0 <= settings.suppress < 1:
+        raise MicroflowError(f"the share of rows to suppress is from 0 to below 1, not {settings.suppress}")
     if not schema.quasi_identifiers:
         raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
 

@@ -3,7 +3,7 @@
 Two phases, both for all partitions of a level at once (`microflow.anonymize.segments`):
 
 1. *Halving*: as published: the column with the widest normalised span is cut at the value boundary nearest to the
-   median, for as long as a partition holds more than `NEAR` · k rows.
+   median, for as long as a partition holds more than `NEAR` · k rows (times the effort).
 2. *Weighing*: near the leaves, where the loss is decided, every cut of every column is priced by the loss (normalised
    certainty penalty) of both sides, and the cheapest is taken.
 
@@ -27,7 +27,7 @@ from microflow.anonymize.segments import Index, Segments, Tuples
 
 __all__ = ["Constraint", "partition"]
 
-#: Partitions of at most this many times k rows are cut by weighing all cuts.
+#: Partitions of at most this many times k rows are cut by weighing all cuts; so many times more with more effort.
 NEAR = 16
 
 Floats = npt.NDArray[np.float64]
@@ -51,14 +51,20 @@ class _Cuts:
 
 
 def partition(
-    tuples: Tuples, axes: Sequence[Axis], k: int, *, strict: bool, constraint: Constraint | None = None
+    tuples: Tuples,
+    axes: Sequence[Axis],
+    k: int,
+    *,
+    strict: bool,
+    near: int = NEAR,
+    constraint: Constraint | None = None,
 ) -> npt.NDArray[np.int32]:
     """The class of each tuple (0, 1, …), such that every class holds at least ``k`` rows and obeys the constraint.
 
-    All classes are -1 where not even the whole can be one class.
+    All cuts are weighed from ``near`` times k rows downward. All classes are -1 where not even the whole can be one.
     """
     classes = np.full(len(tuples), -1, np.int32)
-    search = _Search(tuples, axes, k, strict, constraint)
+    search = _Search(tuples, axes, (k, near), constraint, strict=strict)
     done = 0
     for finished in search.run():
         classes[finished.orders[0]] = finished.owner + done
@@ -68,11 +74,17 @@ def partition(
 
 class _Search:
     def __init__(
-        self, tuples: Tuples, axes: Sequence[Axis], k: int, strict: bool, constraint: Constraint | None
+        self,
+        tuples: Tuples,
+        axes: Sequence[Axis],
+        sizes: tuple[int, int],
+        constraint: Constraint | None,
+        *,
+        strict: bool,
     ) -> None:
         self._tuples = tuples
         self._axes = axes
-        self._k = k
+        self._k, self._near = sizes
         self._strict = strict
         self._constraint = constraint
 
@@ -96,7 +108,7 @@ class _Search:
         """Cut until every part is near the leaves or has no boundary left that both sides can afford."""
         near: list[Segments] = []
         while len(segments):
-            far = segments.totals > NEAR * self._k
+            far = segments.totals > self._near * self._k
             near.append(segments.select(~far))
             segments = segments.select(far)
             if not len(segments):

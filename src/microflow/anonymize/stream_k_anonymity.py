@@ -210,6 +210,10 @@ def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bo
         raise MicroflowError(f"beta must be at least 1, not {beta}")
     if timed:
         raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
+    if settings.suppress:
+        raise MicroflowError(
+            "a stream cannot know which records are worth giving up", hint="use the scope 'dataset' or 'microflow'"
+        )
     if settings.l_diversity > 1 or settings.t_closeness < 1:
         raise MicroflowError(
             "a stream is released without l-diversity and t-closeness", hint="use the scope 'dataset' or 'microflow'"

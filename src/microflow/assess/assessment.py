@@ -12,6 +12,7 @@ import pyarrow as pa
 from microflow.assess.attacks import linkage, singling_out
 from microflow.assess.classes import Achieved, achieved
 from microflow.assess.evidence import reasons
+from microflow.assess.inference import inference, linkage_by_passed
 from microflow.assess.loss import Loss, measure_loss
 from microflow.assess.pair import Pair
 from microflow.assess.rates import Attack
@@ -27,7 +28,11 @@ ATTEMPTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything measured. ``linkage`` holds one attack for each number of quasi-identifiers the attacker knows."""
+    """Everything measured. ``linkage`` holds one attack for each number of quasi-identifiers the attacker knows.
+
+    ``linkage_by_passed`` is by an attacker who knows the columns that pass untouched, ``inference`` by one who wants a
+    sensitive value; each is ``None`` where there is no such column.
+    """
 
     schema: str
     rows: int
@@ -36,6 +41,8 @@ class Assessment:
     reidentification: Reidentification
     linkage: tuple[Attack, ...]
     singling_out: Attack
+    linkage_by_passed: Attack | None
+    inference: Attack | None
     loss: Loss
     utility: Utility | None
     reasons: tuple[str, ...]
@@ -77,7 +84,7 @@ def assess(
         raise InputError(f"schema {schema.name!r} has no quasi-identifiers", hint="an attacker would know nothing")
     pair = Pair.of(schema, original, released, ordinals)
     # A stream of its own for each measure: what one draws does not move the next one's sample.
-    streams = iter(np.random.default_rng(seed).spawn(4 + len(pair.quasi)))
+    streams = iter(np.random.default_rng(seed).spawn(6 + len(pair.quasi)))
     attacks = tuple(linkage(pair, knows, attempts, next(streams)) for knows in range(1, len(pair.quasi) + 1))
     loss = measure_loss(pair, next(streams))
     return Assessment(
@@ -92,4 +99,6 @@ def assess(
         utility=measure_utility(pair, next(streams)),
         reasons=reasons(pair, loss, attacks[-1].risk),
         seed=seed,
+        linkage_by_passed=linkage_by_passed(pair, attempts, next(streams)),
+        inference=inference(pair, attempts, next(streams)),
     )

@@ -20,12 +20,14 @@ from microflow.assess.labels import Floats, Index
 from microflow.assess.pair import Pair, group
 from microflow.assess.rates import Attack, Rate
 
-__all__ = ["affordable", "linkage", "matches", "singling_out"]
+__all__ = ["CHUNK", "TIE", "affordable", "distances", "linkage", "matches", "singling_out"]
 
-_CHUNK = 64
+#: Targets whose distances are in memory together.
+CHUNK = 64
 #: Of two labels that both cover a target, the narrower is preferred by so much less than any mismatch weighs.
 _NARROWER = 1e-3
-_TIE = 1e-5
+#: Distances that differ by less are equal.
+TIE = 1e-5
 
 #: Attempts times rows to compare with: keeps an attack on a large release within seconds.
 _BUDGET = 100_000_000
@@ -54,10 +56,10 @@ def _guesses(pair: Pair, told: Index, known: npt.NDArray[np.bool_], rng: np.rand
     rows_by_class = np.argsort(pair.classes, kind="stable")
     starts = np.cumsum(pair.sizes) - pair.sizes
     guesses = np.empty(len(told), np.int64)
-    for first in range(0, len(told), _CHUNK):
-        chunk = slice(first, first + _CHUNK)
-        for place, far in enumerate(_distances(pair, told[chunk], known[chunk]), first):
-            nearest = np.flatnonzero(far <= far.min() + _TIE)
+    for first in range(0, len(told), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        for place, far in enumerate(distances(pair, told[chunk], known[chunk]), first):
+            nearest = np.flatnonzero(far <= far.min() + TIE)
             lot = int(rng.integers(pair.sizes[nearest].sum()))
             ends = np.cumsum(pair.sizes[nearest])
             drawn = int(np.searchsorted(ends, lot, side="right"))
@@ -66,8 +68,8 @@ def _guesses(pair: Pair, told: Index, known: npt.NDArray[np.bool_], rng: np.rand
     return guesses
 
 
-def _distances(pair: Pair, told: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Shape (told, classes)."""
+def distances(pair: Pair, told: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """How far each released class lies from what is ``known`` of each row ``told`` about: shape (told, classes)."""
     total = np.zeros((len(told), len(pair.sizes)), np.float32)
     for column, one in enumerate(pair.quasi):
         knowing = np.flatnonzero(known[:, column])
@@ -111,8 +113,8 @@ def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
 
 def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:
     """Chunks of shape (released rows, classes of the original): 1 where all labels cover the class."""
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
         covered = np.ones((len(first), len(chunk)), np.bool_)
         for one in pair.quasi:
             codes, place = np.unique(one.labels.codes[chunk], return_inverse=True)

@@ -12,7 +12,10 @@ import pyarrow.compute as pc
 
 from microflow.assess.labels import Domain, Index, Labels, distinct, read_labels
 from microflow.errors import InputError
-from microflow.schema import Column, DatasetSchema, Role
+from microflow.schema import PASSING, Column, DatasetSchema, Role
+
+#: Roles of columns that both tables must have.
+_COMPARED = (Role.RECORD_ID, Role.IDENTIFIER, Role.PERSON, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
 
 __all__ = ["Compared", "Pair", "align", "group", "needed_columns"]
 
@@ -65,6 +68,11 @@ class Pair:
     first: Index
 
     @property
+    def passed(self) -> tuple[str, ...]:
+        """Columns that no method touches; of these, what the original has at hand."""
+        return tuple(one.name for one in self.schema.with_role(*PASSING) if one.name in self.original.column_names)
+
+    @property
     def suppressed(self) -> int:
         """How many original rows were not released."""
         return int(self.original.num_rows - self.released.num_rows)
@@ -96,8 +104,7 @@ class Pair:
 
 def needed_columns(schema: DatasetSchema) -> list[str]:
     """The columns an assessment reads; nobody needs to keep the others in memory."""
-    roles = (Role.RECORD_ID, Role.IDENTIFIER, Role.PERSON, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
-    return [column.name for column in schema.with_role(*roles)]
+    return [column.name for column in schema.with_role(*_COMPARED, *PASSING)]
 
 
 def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
@@ -118,7 +125,7 @@ def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
 
 def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordinals: Index) -> None:
     for name, table in (("original", original), ("released", released)):
-        missing = [name for name in needed_columns(schema) if name not in table.column_names]
+        missing = [column.name for column in schema.with_role(*_COMPARED) if column.name not in table.column_names]
         if missing:
             raise InputError(
                 f"the {name} table has no column {missing[0]!r}", hint=f"schema {schema.name!r} describes it"

@@ -44,7 +44,8 @@ def _risks(assessment: Assessment) -> Iterator[str]:
     yield _line("journalist, highest", f"{found.journalist_highest:.3f}")
     yield _line("marketer", f"{found.marketer:.3f}")
     yield "\nrisk by attack                      risk  95 % interval     success  by chance"
-    for attack in (*assessment.linkage, assessment.singling_out):
+    others = (assessment.singling_out, assessment.linkage_by_passed, assessment.inference)
+    for attack in (*assessment.linkage, *filter(None, others)):
         name = f"{attack.name}, knows {attack.knows}" if attack in assessment.linkage else attack.name
         yield _line(name, _attack(attack))
 

@@ -17,7 +17,7 @@ from microflow.assess.labels import Floats, Index, NumberLabels, TextLabels
 from microflow.assess.loss import encode
 from microflow.assess.pair import Compared, Pair
 
-__all__ = ["Utility", "measure_utility"]
+__all__ = ["Utility", "classes_of", "measure_utility", "target_of"]
 
 _MOST_ROWS = 10_000
 _TEST_SHARE = 0.3
@@ -43,10 +43,10 @@ class Utility:
 
 def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     """Train both models, or ``None`` where there is no sensitive column or too few rows."""
-    target = _target(pair)
+    target = target_of(pair)
     if target is None or not pair.quasi:
         return None
-    truth, told = _classes(target)
+    truth, told = classes_of(target)
     train, test = _split(pair, rng)
     usable = train[told[train] >= 0]
     known = pair.ordinals[train]
@@ -71,14 +71,15 @@ def _utility(target: str, score: list[float], chance: float) -> Utility:
     return Utility(target, score[0], score[1], chance, kept)
 
 
-def _target(pair: Pair) -> Compared | None:
+def target_of(pair: Pair) -> Compared | None:
+    """The sensitive column that is predicted or inferred: the text with the fewest values, or the first number."""
     texts = [one for one in pair.sensitive if not one.column.is_numeric and len(one.domain.values) > 1]
     if texts:
         return min(texts, key=lambda one: len(one.domain.values))
     return pair.sensitive[0] if pair.sensitive else None
 
 
-def _classes(one: Compared) -> tuple[Index, Index]:
+def classes_of(one: Compared) -> tuple[Index, Index]:
     """The class of each original and each released row, -1 where it is missing or nothing that is known."""
     if isinstance(one.before, TextLabels) and isinstance(one.labels, TextLabels):
         return _most_likely(one.before)[one.before.codes], _most_likely(one.labels)[one.labels.codes]

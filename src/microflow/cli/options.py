@@ -52,7 +52,24 @@ class _Place(click.ParamType[Path | str]):
         return value if is_url(value) or is_folder(value) else Path(value)
 
 
+class _Share(click.ParamType[float]):
+    """A share of rows: ``1%`` or ``0.01``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share < 1:
+            self.fail(f"{text!r} is no share of rows, such as 1%", param, ctx)
+        return share
+
+
 PLACE = _Place()
+SHARE = _Share()
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 #: The option that names a data set of the user's.
 schema_option = click.option(
@@ -71,11 +88,20 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
+# fmt: off
 _PARAMETERS = (
-    click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
+    click.option("--k", type=click.IntRange(2), default=5, show_default=True,
+                 help="k-anonymity: persons in a class (rows, where no column has the role person)."),
     click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
-    click.option("--l-diversity", type=click.IntRange(1), default=1, show_default=True),
-    click.option("--t-closeness", type=FiniteRange(0, 1), default=1.0, show_default=True),
+    click.option("--l", "--l-diversity", "l_diversity", type=click.IntRange(1), default=1, show_default=True,
+                 help="k-anonymity: different values of each sensitive column in a class."),
+    click.option("--l-entropy", is_flag=True, help="Entropy l-diversity: the entropy of a class is at least log(l)."),
+    click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1), default=1.0, show_default=True,
+                 help="k-anonymity: how far a class's sensitive values may be from everybody's."),
+    click.option("--suppress", type=SHARE, default=0.0, show_default="0%",
+                 help="k-anonymity: rows that may be given up, such as 1%, where the others gain by more."),
+    click.option("--effort", type=click.IntRange(0), default=1, show_default=True,
+                 help="k-anonymity: search longer for classes that lose less."),
     click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
     click.option("--delta", type=click.IntRange(1), default=1_000, show_default=True, help="CASTLE's delay bound."),
     click.option(
@@ -90,6 +116,7 @@ _PARAMETERS = (
         help="Allow --seed with differential privacy in a recorded run: whoever knows it computes every value back.",
     ),
 )
+# fmt: on
 
 
 def method_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
@@ -117,8 +144,8 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
         method=method,
         scope=None if scope is None else Scope(scope),
         key_bits=int(options.pop("key_bits")),
-        **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "t_closeness", "strict", "delta")},
-        **{name: options.pop(name) for name in ("reversible", "seed")},
+        **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "l_entropy", "t_closeness")},
+        **{name: options.pop(name) for name in ("suppress", "effort", "strict", "delta", "reversible", "seed")},
     )
 
 

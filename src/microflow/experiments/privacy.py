@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, Scope
 from microflow.assess import Assessment, assess
+from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
 from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
@@ -31,16 +31,25 @@ from microflow.timing.clock import PhaseClock
 if TYPE_CHECKING:
     import pandas as pd
 
-    from microflow.anonymize.differential_privacy import Perturbed
+    from microflow.assess.rates import Attack
     from microflow.lab.results import Results
     from microflow.lab.statistics import Estimate
 
-__all__ = ["PRIVACY", "aggregates_table", "answer", "bound", "form_of", "frame", "matrix", "table", "trial"]
+__all__ = [
+    "PRIVACY",
+    "aggregates_table",
+    "answer",
+    "attacks_table",
+    "bound",
+    "form_of",
+    "frame",
+    "matrix",
+    "table",
+    "trial",
+]
 
 #: What a model learns varies so much with the split that fewer seeds say nothing.
 _SEEDS = 20
-#: Domains larger than this have estimators that take longer than the release.
-_LARGEST_DOMAIN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,14 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
             attack, ``seed``.
 
     Returns:
-        ``linkage`` (of an attacker who knows every quasi-identifier) and ``singling_out``, each ``risk``, ``low``,
-        ``high``; ``loss`` (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``,
-        ``suppressed``, and ``kept``, the part of what a model could learn that it still learns (``None`` where
-        nothing could be learnt); ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later
-        records a record of a stream waited for before it left (0 elsewhere: a file is there as a whole). With local
-        differential privacy also ``aggregates``: errors of estimates from the release, beside their theory.
+        ``linkage`` (of an attacker who knows every quasi-identifier), ``singling_out``, ``passed`` (of one who knows
+        what passes untouched) and ``inference`` (of the sensitive value), each ``risk``, ``low``, ``high``; ``loss``
+        (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``, ``suppressed``, and ``kept``,
+        the part of what a model could learn that it still learns (``None`` where nothing could be learnt);
+        ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later records a record of a stream
+        waited for before it left (0 elsewhere: a file is there as a whole). With local differential privacy also
+        ``aggregates``: errors of estimates from the release, beside their theory, and ``epsilon_shown``: what an audit
+        of the release shows ε to be at least.
     """
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     processor = build_processor(spec, config["pipeline"])
@@ -99,16 +110,17 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
     ordinals = np.concatenate([one.ordinals for one in done])
     found = assess(original, released, ordinals, spec.schema, attempts=config["attempts"], seed=config["seed"])
-    attack, alone = found.linkage[-1], found.singling_out
     return {
-        "linkage": {"risk": attack.risk, "low": attack.low, "high": attack.high},
-        "singling_out": {"risk": alone.risk, "low": alone.low, "high": alone.high},
+        "linkage": _risk(found.linkage[-1]),
+        "singling_out": _risk(found.singling_out),
+        "passed": _risk(found.linkage_by_passed),
+        "inference": _risk(found.inference),
         "loss": _loss(found),
         "gcp": found.loss.gcp,
         "kept": found.utility and found.utility.kept,
         "k": found.achieved.k,
         "suppressed": found.achieved.suppressed,
-        "aggregates": _aggregates(spec, original, released),
+        **of_noise(spec, original, released, ordinals),
         "data_checksum": data_checksum(flows),
         **_delay(spec, flows if config["pipeline"] == "stream" else []),
     }
@@ -128,39 +140,8 @@ def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]
     return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
 
-def _aggregates(spec: ProcessingSpec, original: pa.Table, released: pa.Table) -> list[dict[str, Any]]:
-    """Of every perturbed column with a small domain: how far an unbiased estimate of a statistic is from the truth.
-
-    Categories: the frequency of the first; numbers: the mean. With the mechanism's matrix ``P[true, released]`` the
-    estimator ``mean(w[released])`` with ``P w = v`` is unbiased for ``mean(v[true])``; its standard deviation follows
-    from the same matrix (Kairouz, Bonawitz and Ramage 2016 for randomised response).
-    """
-    if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
-        return []
-    from microflow.anonymize.differential_privacy import perturbed_columns
-
-    columns = perturbed_columns(spec.schema, spec.method.epsilon)
-    return [_estimate(one, original, released) for one in columns if one.domain.size <= _LARGEST_DOMAIN]
-
-
-def _estimate(one: Perturbed, original: pa.Table, released: pa.Table) -> dict[str, Any]:
-    name, codes, told_as = one.column.name, range(one.domain.size + 1), one.domain.values  # noqa: PD011 - a tuple
-    truth, told = (
-        one.domain.encode(table[name].combine_chunks().cast(one.column.dtype.arrow)) for table in (original, released)
-    )
-    matrix = np.array([[float(one.mechanism.probability(out, true)) for out in codes] for true in codes])
-    numbers = one.domain.is_ordered
-    wanted = np.array([float(value or 0) for value in told_as]) if numbers else np.eye(len(codes))[0]
-    weights = np.linalg.solve(matrix, wanted)
-    variance = matrix @ weights**2 - (matrix @ weights) ** 2
-    counts: npt.NDArray[np.int64] = np.bincount(truth, minlength=len(codes))
-    return {
-        "column": name,
-        "statistic": "mean" if numbers else f"frequency of {told_as[0]}",
-        "truth": float(wanted[truth].mean()),
-        "estimate": float(weights[told].mean()),
-        "theory_sd": math.sqrt(float(counts @ variance)) / len(truth),
-    }
+def _risk(found: Attack | None) -> dict[str, float] | None:
+    return None if found is None else {"risk": found.risk, "low": found.low, "high": found.high}
 
 
 def bound(method: Mapping[str, Any], rows: int) -> float:
@@ -275,26 +256,26 @@ def _bound(value: float) -> str:
     return "none" if value >= 1 else f"{value:.2g}"
 
 
-def aggregates_table(results: Results) -> Table:
-    """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
+def attacks_table(results: Results) -> Table:
+    """Every attack on each setting, and what an audit shows ε to be at least."""
+    from microflow.lab.statistics import mean_of
+
     rows = []
     for arm in results.matrix.arms:
-        own = [one.run.result["aggregates"] for one in results.trials if one.planned.arm == arm]
-        for parts in zip(*own, strict=True):
-            errors = np.array([one["estimate"] - one["truth"] for one in parts])
-            theory = float(np.mean([one["theory_sd"] for one in parts]))
-            measured = float(np.sqrt(np.mean(errors**2)))
-            rows.append([
-                arm.config["setting"], f"{parts[0]['statistic']} ({parts[0]['column']})", f"{parts[0]['truth']:.3g}",
-                f"{measured:.2g}", f"{theory:.2g}", f"{measured / theory:.2f}",
-            ])  # fmt: skip
-    rows_of = results.matrix.arms[0].config["rows"]
+        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        risks = [[one[name]["risk"] for one in own if one[name] is not None] for name in _ATTACKS]
+        cells = [f"{mean_of(one).value:.3f}" if one else "" for one in risks]
+        shown = [one["epsilon_shown"] for one in own if one["epsilon_shown"] is not None]
+        name = ", ".join(filter(None, (method_name(_method(arm.config)), arm.config["setting"])))
+        rows.append([name, *cells, f"{mean_of(shown).value:.2f}" if shown else ""])
     return Table(
-        ["ε", "estimate", "truth", "error", "error in theory", "error / theory"],
+        ["setting", "linkage", "by what passes", "singling out", "inference", "ε at least"],
         rows,
-        f"Unbiased estimates from a release of {rows_of:,} records: root mean square error over "
-        f"{results.matrix.blocks} data set{'s' * (results.matrix.blocks != 1)}, and the standard deviation that the "
-        f"mechanism's probabilities give. {design(results)}.",
+        "Success of attacks above their controls, means over blocks. Linkage: an attacker knows all quasi-identifiers; "
+        "by what passes: the columns that no method touches, which a release has to treat or drop; singling out: "
+        "controlled by persons who had no part in the predicates; inference: of the sensitive column, controlled by "
+        "the same guess without the target's row. ε at least: what an audit shows of the columns with small domains "
+        f"(95 %). {design(results)}.",
     )
 
 
@@ -328,7 +309,19 @@ def _range(low: float, high: float, say: Any) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-_SAME = ("linkage", "singling_out", "loss", "gcp", "kept", "k", "suppressed", "delay_p50", "delay_max", "data_checksum")
+_ATTACKS = ("linkage", "passed", "singling_out", "inference")
+_SAME = (
+    *_ATTACKS,
+    "epsilon_shown",
+    "loss",
+    "gcp",
+    "kept",
+    "k",
+    "suppressed",
+    "delay_p50",
+    "delay_max",
+    "data_checksum",
+)
 
 PRIVACY = Experiment(
     name="rq2-privacy",
@@ -338,7 +331,7 @@ PRIVACY = Experiment(
     frame=frame,
     answer=answer,
     same=_SAME,
-    tables={"methods": table, "aggregates": aggregates_table},
+    tables={"methods": table, "attacks": attacks_table, "aggregates": aggregates_table},
     claims=(Claim(r"(eleven|thirteen|fourteen) settings|settings of three methods"),),
     plot=Plot(
         "privacy-utility",

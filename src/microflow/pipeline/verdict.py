@@ -16,11 +16,10 @@ from microflow.compliance.policy import Policy
 from microflow.ingest.formulas import unescaped
 from microflow.ingest.reader import REPEATED_ID
 from microflow.names import named_like_persons
-from microflow.schema import DatasetSchema, Role
+from microflow.schema import PASSING, DatasetSchema, Role
 
 __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 
-_PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 _MOST_NAMES = 12
 #: Reasons about names that stand in the file.
 _OF_UNKNOWN = {"the schema does not describe it", "named twice"}
@@ -191,7 +190,7 @@ def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]
 
     Sensitive columns of k-anonymity are what a release is made for, and pass by design; they are not named here.
     """
-    roles = {*_PASSING}
+    roles = {*PASSING}
     if method in (Method.TOKENIZATION, Method.IDENTITY):
         roles |= {Role.QUASI_IDENTIFIER, Role.SENSITIVE}
     return tuple(column.name for column in schema.columns if column.role in roles)
