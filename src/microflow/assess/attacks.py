@@ -94,7 +94,8 @@ def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
     """
     classes, first, sizes = group([one.codes for one in pair.quasi], pair.original.num_rows)
     by_class = np.stack([np.bincount(classes, column, len(sizes)) for column in weights.T], axis=1)
-    return np.concatenate([covered @ by_class for covered in _covering(pair, rows, first)])
+    found = [covered @ by_class for covered in _covering(pair, rows, first)]
+    return np.concatenate(found) if found else np.empty((0, weights.shape[1]))
 
 
 def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:

@@ -81,7 +81,8 @@ def _classes(one: Compared) -> tuple[Index, Index]:
     """The class of each original and each released row, -1 where it is missing or nothing that is known."""
     if one.column.is_numeric:
         before, after = (labels.centre[labels.codes] for labels in (one.before, one.labels))
-        median = np.nanmedian(before)
+        present = before[~np.isnan(before)]
+        median = np.median(present) if len(present) else np.nan
         return tuple(np.where(np.isnan(side), -1, side > median) for side in (before, after))  # type: ignore[return-value]
     return _most_likely(one.before.spread)[one.before.codes], _most_likely(one.labels.spread)[one.labels.codes]
 
