@@ -139,7 +139,7 @@ CSV = [
     Bad("gzip-in-name-only", WHOLE, ".csv.gz", error="broken"),
     Bad("gzip-empty", b"", ".csv.gz", error="broken"),
     Bad("gzip-not-in-name", gzip.compress(WHOLE), ".csv", error="header"),
-    Bad("unknown-suffix", WHOLE, ".xlsx", error="no format is known"),
+    Bad("unknown-suffix", WHOLE, ".docx", error="no format is known"),
 ]  # fmt: skip
 
 JSON_LINES = [

@@ -25,6 +25,7 @@ from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
 from microflow.ingest.columns import column_names, list_names
 from microflow.ingest.places import format_of
+from microflow.ingest.tables import is_table
 from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 
 __all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
@@ -63,6 +64,7 @@ def _dated(written: str, dtype: Dtype) -> _Candidate:
 
 
 _ISO_DAY = "(?:1[6-9]|20|21)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_MIDNIGHT = r"(?:[T ]00:00:00(?:\.0+)?)?"
 _ISO_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
 _DAYS = (
     "MM/DD/YYYY", "DD/MM/YYYY", "M/D/YYYY", "D/M/YYYY", "YYYY/MM/DD", "DD.MM.YYYY", "D.M.YYYY", "DD-MM-YYYY",
@@ -79,7 +81,7 @@ _CANDIDATES = (
     _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
     _Candidate(Dtype.NUMBER, "12.5%", r"^-?[0-9]+(?:\.[0-9]+)?\s?%$"),
     _Candidate(Dtype.BOOLEAN, None, "(?i)^(?:true|false|yes|no|t|f|y|n)$"),
-    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
+    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}{_MIDNIGHT}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
     _Candidate(Dtype.TIMESTAMP, None, f"^{_ISO_DAY}[T ]{_ISO_CLOCK}(?: ?(?:Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"),
     _Candidate(Dtype.TIME, None, f"^{_ISO_CLOCK}$"),
     *(_dated(day, Dtype.DATE) for day in _DAYS),
@@ -219,7 +221,7 @@ def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
     """How a file is written, and the names of its columns, of which none occurs twice."""
     if path.is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
-    if format_of(path) != "csv":
+    if is_table(path) or format_of(path) != "csv":
         return SourceFormat(), tuple(column_names(path, SourceFormat()))
     try:
         with path.open("rb") as file:

@@ -1,7 +1,8 @@
 """Where rows come from: a file, a folder, a pattern, standard input or an object store, as a list of files to open.
 
 Compression is told by the suffix (``.gz``, ``.zst``); ``-`` is standard input; ``scheme://`` goes to fsspec, whose
-driver for the scheme must be installed (``pip install microflow[s3]`` and the like).
+driver for the scheme must be installed (s3fs for ``s3://`` and the like). Spreadsheets and tables of a database are
+read as the CSV that `microflow.ingest.tables` makes of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from microflow.errors import InputError
+from microflow.ingest.tables import is_database, is_table, require_address, table_text
 
 __all__ = [
     "FORMATS",
@@ -28,6 +30,7 @@ __all__ = [
     "files_of",
     "format_of",
     "identity_of",
+    "input_format",
     "is_url",
     "opened",
     "written_to",
@@ -79,6 +82,15 @@ def format_of(place: Path | str) -> str:
     return FORMATS[suffix]
 
 
+def input_format(place: Path | str) -> str:
+    """The format that an input is read as: that of `format_of`, and ``csv`` of a spreadsheet or a database.
+
+    Raises:
+        InputError: the suffix is none we know.
+    """
+    return "csv" if is_table(place) else format_of(place)
+
+
 def files_of(place: Path | str) -> list[str]:
     """The files behind a place in the order of their names: itself, those of a folder, or those a pattern matches.
 
@@ -89,6 +101,9 @@ def files_of(place: Path | str) -> list[str]:
     """
     text = str(place)
     if text == STANDARD:
+        return [text]
+    if is_database(text):
+        require_address(text)
         return [text]
     if is_url(text):
         return _remote_files(text)
@@ -134,7 +149,7 @@ def _remote(url: str) -> tuple[Any, str]:
 
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
     except (ImportError, ValueError) as error:
-        hint = f"pip install 'microflow[{scheme}]'"
+        hint = f"install what opens {scheme} addresses for fsspec (s3fs for s3, gcsfs for gs, adlfs for az)"
         raise InputError(f"nothing here can open {scheme}:// addresses", path=url, hint=hint) from error
 
 
@@ -145,6 +160,10 @@ def opened(place: str) -> Iterator[IO[bytes]]:
     Raises:
         InputError: it is a directory, is not there, or is not compressed as its suffix says.
     """
+    if is_table(place):
+        with table_text(place) as file:
+            yield file
+        return
     packed = compression_of(place)
     with _raw(place) as file:
         if packed is None:

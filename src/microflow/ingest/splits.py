@@ -22,7 +22,17 @@ from microflow.errors import InputError
 from microflow.ingest.delimited import MOST_LINES, header_of
 from microflow.ingest.feed import LONGEST_LINE, Feed
 from microflow.ingest.parquet import group_rows
-from microflow.ingest.places import STANDARD, Identity, compression_of, files_of, format_of, identity_of, is_url, opened
+from microflow.ingest.places import (
+    STANDARD,
+    Identity,
+    compression_of,
+    files_of,
+    identity_of,
+    input_format,
+    is_url,
+    opened,
+)
+from microflow.ingest.tables import is_table
 from microflow.schema import DatasetSchema
 
 __all__ = ["SPLIT_BYTES", "Source", "Split"]
@@ -72,7 +82,7 @@ class Source:
         self._split_bytes = max(split_bytes, 1)
         self.files = files_of(self.place)
         self._identities: dict[str, Identity | None] = {file: identity_of(file) for file in self.files}
-        self._kinds = {file: format_of(file) for file in self.files}
+        self._kinds = {file: input_format(file) for file in self.files}
 
     @property
     def is_several(self) -> bool:
@@ -132,7 +142,7 @@ class Source:
         kind = self._kinds[file]
         whole = Split(number, file, kind)
         identity = self._identities[file]
-        if file == STANDARD or (identity is None and not is_url(file)) or compression_of(file):
+        if file == STANDARD or (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
             yield whole
         elif kind == "parquet":
             yield from self._of_groups(whole)
