@@ -8,6 +8,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
+from microflow.ingest.reader import REPEATED_ID
 from microflow.pipeline.verdict import Verdict, quarantine_reasons, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
@@ -30,7 +31,12 @@ METRICS = {"processing_metrics": {"released": 70, "suppressed": 20, "quarantined
 def judged(method: Method, **settings: object) -> Verdict:
     given = MethodSettings(method, **settings)  # type: ignore[arg-type]
     return verdict(
-        METRICS, SCHEMA, load_policy("hipaa"), given, guarantee="so much", reasons={"not a number": 7, "3 fields": 3}
+        METRICS,
+        SCHEMA,
+        load_policy("hipaa"),
+        given,
+        claim={"guarantee": "so much"},
+        reasons={"not a number": 7, "3 fields": 3},
     )
 
 
@@ -86,3 +92,30 @@ def test_what_is_easily_overlooked_is_said() -> None:
     assert "role: person" in warnings
     assert "prose in notes" in warnings
     assert "l = 1" not in " ".join(judged(Method.K_ANONYMITY, l_diversity=2).warnings)
+
+
+def test_what_was_achieved_is_said() -> None:
+    """And is read back from the metrics document."""
+    claim = {"guarantee": "so much", "scope": "dataset", "unit": "person", "k": 5, "achieved_k": 6, "classes": 9}
+    claim |= {"achieved_l": {"illness": 2.0}, "achieved_t": {"illness": 0.25}}
+    found = verdict(METRICS, SCHEMA, load_policy("hipaa"), MethodSettings(Method.K_ANONYMITY), claim=claim)
+    line = "achieved: k = 6 persons, the least of 9 classes (scope: dataset); l of illness = 2; t of illness = 0.25"
+    assert line in list(found.lines())
+    assert Verdict.from_dict(found.to_dict()) == found
+    assert not judged(Method.TOKENIZATION).achieved
+
+
+def test_who_is_counted_is_said() -> None:
+    """A column named like a person's without that role, and an id that repeats: both may be persons."""
+    named = replace(SCHEMA, columns=(*SCHEMA.columns, Column("patient_id", Role.IDENTIFIER)))
+    described = replace(SCHEMA, columns=(*SCHEMA.columns, Column("patient_id", Role.PERSON)))
+    asked = MethodSettings(Method.K_ANONYMITY)
+    notes = {
+        schema: "\n".join(verdict(METRICS, schema, load_policy("hipaa"), asked, claim={}).warnings)
+        for schema in (SCHEMA, named, described)
+    }
+    assert "k counts rows: where" in notes[SCHEMA]
+    assert "k counts rows, and patient_id is named like a person's" in notes[named]
+    assert "k counts rows" not in notes[described]
+    lines = replace(judged(Method.K_ANONYMITY), reasons=((REPEATED_ID, 9),)).lines()
+    assert "  (where it names a person, and not a record, describe it with role: person)" in lines

@@ -13,7 +13,7 @@ import click
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.ingest.places import is_url
+from microflow.ingest.places import is_folder, is_url
 from microflow.store.progress import Progress
 
 __all__ = [
@@ -44,12 +44,12 @@ class FiniteRange(click.FloatRange):
 
 
 class _Place(click.ParamType[Path | str]):
-    """A path, an address for fsspec, or ``-``."""
+    """A path, a folder (it ends with a slash), an address for fsspec, or ``-``."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ARG002 - click's signature
-        return value if is_url(value) else Path(value)
+        return value if is_url(value) or is_folder(value) else Path(value)
 
 
 PLACE = _Place()

@@ -65,7 +65,8 @@ def run(
 
     INPUT is a file, a folder, a pattern such as 'visits/*.csv', an address (s3://...), or - for standard input.
     CSV, Parquet and JSON Lines are told apart by their suffix, text may be compressed (.gz, .zst); standard input and
-    output are CSV. OUTPUT appears whole or not at all.
+    output are CSV. OUTPUT appears whole or not at all; where it ends with a slash it is a folder of parts, one for each
+    split of the input, in the format of the folder's name (safe.parquet/) or of the input (safe/).
 
     \b
     Examples:

@@ -229,7 +229,12 @@ class _Rows:
     def until(self, taken: int) -> list[Row]:
         """Rows up to this many bytes of the feed, or a block of them."""
         rows: list[Row] = []
-        while len(rows) < BLOCK_ROWS and (self.holds_lines or self._lines.feed.taken < taken):
+        most = len(self._refusals.rows) + BLOCK_ROWS
+        while (
+            len(rows) < BLOCK_ROWS
+            and len(self._refusals.rows) < most
+            and (self.holds_lines or self._lines.feed.taken < taken)
+        ):
             if not self._have(self._first):
                 break
             self._one(rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from typing import IO, Any
@@ -25,10 +25,10 @@ from microflow.ingest.typed import cleaned, is_text, typed_column
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
-__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message"]
+__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
 
-#: Lines converted at a time: one that is broken slows down the others of its block.
-BLOCK_LINES = 5_000
+#: Lines converted at a time: one that is broken slows down the others of its block. Long ones fill a block earlier.
+BLOCK_LINES, BLOCK_BYTES = 5_000, 2 * LONGEST_LINE
 #: What JSON gives for a value that needs no conversion.
 _EXACT: dict[Dtype, set[type]] = {
     Dtype.STRING: {str},
@@ -66,7 +66,7 @@ def read_json_lines(
         InputError: the file holds nothing at all.
     """
     lines = _lines(file, place, first_line, refusals, is_whole=is_whole)
-    while block := list(islice(lines, BLOCK_LINES)):
+    while block := _block(lines):
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
@@ -89,10 +89,16 @@ def read_message(raw: bytes, schema: DatasetSchema) -> Record:
         raise UnreadableError("", "not a JSON object") from None
 
 
+def read_messages(raws: Sequence[bytes], schema: DatasetSchema) -> pa.RecordBatch | None:
+    """JSON objects as rows, by the same rules; ``None`` where one of them needs a closer look: see `read_message`."""
+    columns = _plain_columns(raws, schema)
+    return None if columns is None else pa.RecordBatch.from_pydict(columns, schema.arrow)
+
+
 def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
     """The names of the values in the first block of records, or of its ``lists``, in the order in which they occur."""
     names: dict[str, None] = {}
-    for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
+    for _, raw in _block(_lines(file, "", 1, Refusals(), is_whole=False)):
         try:
             found = _decoder(frozenset())(raw.decode())
             if isinstance(found, dict):
@@ -130,6 +136,18 @@ def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_wh
         raise InputError("the file is empty", path=place)
 
 
+def _block(lines: Iterator[Line]) -> list[Line]:
+    """The next lines, as many as are converted at a time."""
+    block: list[Line] = []
+    size = 0
+    for line in islice(lines, BLOCK_LINES):
+        block.append(line)
+        size += len(line[1])
+        if size > BLOCK_BYTES:
+            break
+    return block
+
+
 def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The text of each element of an array; what follows its end counts as one more.
 
@@ -163,7 +181,7 @@ def _not_blank(parts: list[bytes]) -> Iterator[bytes]:
         yield element
 
 
-def _plain_columns(raws: list[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
+def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa.Array] | None:
     """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
     try:
@@ -185,7 +203,7 @@ def _is_plain(raw: bytes, found: object) -> bool:
     """Whether no key is named twice (as many colons as keys), and no escape hides a NUL or half a surrogate pair."""
     if not isinstance(found, dict) or raw.count(b'":') != len(found):
         return False
-    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u"))
+    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u0000", b"\\ud", b"\\uD"))
 
 
 def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,18 @@ from microflow.ingest.formulas import harmless, harmless_column
 from microflow.ingest.places import compression_of, format_of
 from microflow.schema import SourceFormat
 
-__all__ = ["Encoder", "Writer", "encoder", "head_of", "open_writer", "partial_path", "private", "text_of"]
+__all__ = [
+    "Encoder",
+    "RowSink",
+    "Writer",
+    "encoder",
+    "head_of",
+    "open_writer",
+    "partial_path",
+    "private",
+    "row_sink",
+    "text_of",
+]
 
 #: Rows of a Parquet file that share one entry in its footer.
 GROUP_ROWS = 50_000
@@ -76,12 +87,9 @@ def head_of(text: str, schema: pa.Schema) -> bytes:
     return ((line or '""') + "\n").encode()
 
 
-@contextmanager
-def private(path: Path | str) -> Iterator[IO[bytes]]:
+def private(path: Path | str) -> IO[bytes]:
     """A new file that nobody else may read, whatever the umask: it may hold personal values."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w+b") as file:
-        yield file
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 
 def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> Writer:
@@ -125,10 +133,9 @@ class Writer:
         if text in _DELIMITERS and not escape_formulas:
             self._encode = partial(_delimited, delimiter=_DELIMITERS[text], escape=False)
         try:
-            descriptor = os.open(partial_path(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._file = private(partial_path(path))
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-        self._file = os.fdopen(descriptor, "w+b")
         self._sink = row_sink(self._file, path, schema)
         self._sink.write(head_of(text, schema))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
-from microflow.ingest.places import STANDARD, files_of, is_url
+from microflow.ingest.places import STANDARD, files_of, is_folder, is_url
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
 from microflow.pipeline.job import JobSpec, work_hash
 from microflow.pipeline.journal import MemoryJournal
@@ -27,7 +27,7 @@ from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwri
 from microflow.pipeline.seal import check_seal, sealed
 from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
-from microflow.store.progress import JobStatus
+from microflow.store.progress import LIVE, JobStatus
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
@@ -85,6 +85,10 @@ class PipelineOrchestrator:
                 raise MicroflowError(
                     "an input that can be read only once cannot be resumed", hint="use --no-database, or a file"
                 )
+            if is_folder(job.output):
+                raise MicroflowError(
+                    "an output that is a folder cannot be resumed", hint="use --no-database, or a file as output"
+                )
             jobs = self._store()
             with attempt.clock.pre():
                 jobs.create(
@@ -109,6 +113,10 @@ class PipelineOrchestrator:
             raise CheckpointError("without a database nothing can be resumed")
         jobs = self._store()
         view = jobs.load(job_id)
+        if view.engine == LIVE:
+            raise CheckpointError(
+                f"job {view.id} is a stream", hint="start microflow stream again: it goes on behind its last commit"
+            )
         if view.status == JobStatus.COMPLETED:
             return self._say_again(view)
         job = JobSpec.from_document(check_seal(view.id, view.spec))
