@@ -176,6 +176,23 @@ def test_a_table_and_a_query(shop, tmp_path):
 
 
 @pytest.mark.database
+def test_a_table_from_end_to_end(shop, database_url, tmp_path, monkeypatch):
+    """Described and run; a job that is recorded could not be resumed, since nobody knows that a table is the same."""
+    schema, out = tmp_path / "s.yaml", tmp_path / "out.csv"
+    place = f"{shop}table=My%20shop.people"
+    assert CliRunner().invoke(cli, ["describe", place, "-o", str(schema)]).exit_code == 0
+    text = schema.read_text("utf-8")
+    assert "name: people" in text
+    assert "# My shop.people: 3 rows" in text
+    schema.write_text(text.replace("undecided", "attribute"), "utf-8")
+    words = ["run", place, str(out), "--schema", str(schema), "--method", "identity"]
+    assert CliRunner().invoke(cli, [*words, "--no-database"]).exit_code == 0
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    done = CliRunner().invoke(cli, [*words, "--overwrite"])
+    assert "can be read only once cannot be resumed" in str(done.exception)
+
+
+@pytest.mark.database
 def test_what_is_wrong_with_a_query_is_named(shop):
     """In the server's words, without the query; and nothing can be changed."""
     for asked, part in (

@@ -5,14 +5,13 @@ Candidates for a type are struck out block by block; a type that is left holds f
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,9 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
-from microflow.ingest.columns import column_names, list_names
-from microflow.ingest.places import format_of
-from microflow.ingest.tables import is_table
+from microflow.ingest.columns import column_names, list_names, readable
+from microflow.ingest.places import format_of, is_url, opened
+from microflow.ingest.tables import is_database, is_table, table_name
 from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 
 __all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
@@ -168,7 +167,7 @@ def _swapped(form: str) -> str:
 class FileProfile:
     """A file: its dialect, its columns in order, and how many rows could not be read."""
 
-    path: Path
+    path: Path | str
     source: SourceFormat
     columns: tuple[ColumnProfile, ...]
     rows: int
@@ -176,8 +175,13 @@ class FileProfile:
     left_out: tuple[str, ...] = ()
     """Columns of lists, which are no single values."""
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: the file's name, or the table's."""
+        return table_name(str(self.path)) if is_database(self.path) else Path(self.path).name
 
-def profile_file(path: Path) -> FileProfile:
+
+def profile_file(path: Path | str) -> FileProfile:
     """Read a file of any format that `microflow run` reads, once, keeping no more than hashes of its values.
 
     Raises:
@@ -210,25 +214,21 @@ def profile_file(path: Path) -> FileProfile:
     return FileProfile(path, replace(source, missing=missing), profiles, rows, refused, lists)
 
 
-def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
     """The rows of a file, some thousands at a time."""
     flows = read_microflows(path, schema, quarantine=quarantine)
     while some := list(islice(flows, _TOGETHER)):
         yield pa.Table.from_batches([flow.rows for flow in some])
 
 
-def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
+def _dialect(path: Path | str) -> tuple[SourceFormat, tuple[str, ...]]:
     """How a file is written, and the names of its columns, of which none occurs twice."""
-    if path.is_dir():
+    if not is_url(path) and Path(path).is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
     if is_table(path) or format_of(path) != "csv":
         return SourceFormat(), tuple(column_names(path, SourceFormat()))
-    try:
-        with path.open("rb") as file:
-            text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-            dialect = find_dialect(cast("IO[bytes]", text))
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
+    with readable(path), opened(str(path)) as file:
+        dialect = find_dialect(file)
     source = replace(dialect.source, delimiter="")
     if source.of(path) != dialect.source:
         source = dialect.source

@@ -18,7 +18,7 @@ from microflow.ingest.parquet import parquet_names
 from microflow.ingest.places import STANDARD, files_of, input_format, opened
 from microflow.schema import Column, DatasetSchema, SourceFormat
 
-__all__ = ["column_names", "list_names", "with_others"]
+__all__ = ["column_names", "list_names", "readable", "with_others"]
 
 
 def with_others(schema: DatasetSchema, place: Path | str) -> DatasetSchema:
@@ -51,7 +51,7 @@ def column_names(place: Path | str, source: SourceFormat) -> list[str]:
         InputError: the file cannot be read.
     """
     kind, text = input_format(place), str(place)
-    with _readable(place):
+    with readable(place):
         if kind == "parquet":
             return numbered(parquet_names(text))
         with opened(text) as file:
@@ -67,7 +67,7 @@ def list_names(place: Path | str) -> tuple[str, ...]:
     kind, text = input_format(place), str(place)
     if kind == "csv":
         return ()
-    with _readable(place):
+    with readable(place):
         if kind == "parquet":
             return parquet_names(text, lists=True)
         with opened(text) as file:
@@ -75,7 +75,8 @@ def list_names(place: Path | str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _readable(place: Path | str) -> Iterator[None]:
+def readable(place: Path | str) -> Iterator[None]:
+    """Errors of the system about a file as one line that names it."""
     try:
         yield
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:

@@ -35,6 +35,7 @@ __all__ = [
     "is_folder",
     "is_url",
     "opened",
+    "packed",
     "part_name",
     "remove",
     "written_to",
@@ -189,16 +190,16 @@ def opened(place: str) -> Iterator[IO[bytes]]:
         with table_text(place) as file:
             yield file
         return
-    packed = compression_of(place)
-    with _raw(place) as file:
-        if packed is None:
+    compression = compression_of(place)
+    with packed(place) as file:
+        if compression is None:
             yield file
             return
-        magic = _MAGIC[packed]
+        magic = _MAGIC[compression]
         head = file.peek(len(magic))[: len(magic)] if hasattr(file, "peek") else magic
         if head != magic:
-            raise InputError(f"the file is a broken {packed} file", path=place)
-        if packed == "gzip":
+            raise InputError(f"the file is a broken {compression} file", path=place)
+        if compression == "gzip":
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         else:
             stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
@@ -206,7 +207,8 @@ def opened(place: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _raw(place: str) -> Iterator[IO[bytes]]:
+def packed(place: str) -> Iterator[IO[bytes]]:
+    """The bytes of one file as they are stored."""
     if place == STANDARD:
         yield sys.stdin.buffer
     elif is_url(place):

@@ -12,7 +12,6 @@ import codecs
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -31,8 +30,9 @@ from microflow.ingest.places import (
     input_format,
     is_url,
     opened,
+    packed,
 )
-from microflow.ingest.tables import is_table
+from microflow.ingest.tables import is_database, is_table
 from microflow.schema import DatasetSchema
 
 __all__ = ["SPLIT_BYTES", "Source", "Split"]
@@ -91,8 +91,8 @@ class Source:
 
     @property
     def is_one_split(self) -> bool:
-        """Whether it is one compressed file: no second worker could help, and results of a split come all at once."""
-        return len(self.files) == 1 and compression_of(self.files[0]) is not None
+        """Whether it is one compressed file or table: no second worker helps, and its results come all at once."""
+        return len(self.files) == 1 and (is_table(self.files[0]) or compression_of(self.files[0]) is not None)
 
     @property
     def size(self) -> int | None:
@@ -103,7 +103,8 @@ class Source:
     @property
     def is_repeatable(self) -> bool:
         """Whether it can be read a second time."""
-        return all(found is not None or is_url(file) for file, found in self._identities.items())
+        addresses = (file for file, found in self._identities.items() if found is None)
+        return all(is_url(file) and not is_database(file) for file in addresses)
 
     def splits(self) -> Iterator[Split]:
         """All splits in order."""
@@ -122,7 +123,7 @@ class Source:
         checksum = hashlib.sha256()
         for file in self.files:
             try:
-                with Path(file).open("rb") as opened_file:
+                with packed(file) as opened_file:
                     while piece := opened_file.read(_SCAN_BYTES):
                         checksum.update(piece)
             except OSError as error:

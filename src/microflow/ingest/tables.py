@@ -24,7 +24,7 @@ import polars as pl
 
 from microflow.errors import InputError
 
-__all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_text"]
+__all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_name", "table_text"]
 
 _DATABASE = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 _SHEET = re.compile(r"\.(?:xlsx|xlsm|xlsb|xls|ods)$", re.IGNORECASE)
@@ -152,6 +152,11 @@ def _shown(url: str) -> str:
     named = dict(parse_qsl(parts.query))
     table = f"?table={named['table']}" if "table" in named else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{table}"
+
+
+def table_name(url: str) -> str:
+    """The name of the table, or ``query``."""
+    return _parts(url)[1] or "query"
 
 
 def require_address(url: str) -> None:
