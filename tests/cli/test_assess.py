@@ -107,3 +107,18 @@ def test_a_release_that_cannot_be_read_is_no_small_release(files: dict[str, Path
     result = CliRunner().invoke(assess, [*arguments, "--schema", str(files["mine.yaml"])])
     assert isinstance(result.exception, InputError)
     assert "1 rows cannot be read (1: 6 fields expected, not 3)" in str(result.exception)
+
+
+@pytest.mark.parametrize("rows", ["1,x,40,F,a,\n", "1,x,,F,,\n2,y,,M,,\n3,z,,F,,\n"], ids=["one row", "nothing told"])
+@pytest.mark.filterwarnings("error")
+def test_little_is_measured_without_a_warning(rows: str, files: dict[str, Path], tmp_path: Path) -> None:
+    """A row that nobody is left to be compared with, columns that hold nothing: numbers, and the widest interval."""
+    files["mine.yaml"].write_text(SCHEMA.replace("illness: {role", "illness: {type: number, role"))
+    path = tmp_path / "few.csv"
+    path.write_text("id,name,age,sex,illness,note\n" + rows.replace(",a,", ",1,"))
+    arguments = [str(path), str(path), "--schema", str(files["mine.yaml"]), "--json", str(files["risk.json"])]
+    done = CliRunner().invoke(assess, arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads(files["risk.json"].read_text())
+    assert found["linkage"][-1]["low"] == 0
+    assert found["linkage"][-1]["high"] > 0.9

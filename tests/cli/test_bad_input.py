@@ -85,7 +85,8 @@ def test_a_clean_file_has_no_quarantine(run):
         (b"id,name\n1,A\n", ".csv", "lacks"),
         (b"not parquet", ".parquet", "not a whole Parquet file"),
         (b"\x1f\x8bbroken", ".csv.gz", "broken"),
-        (HEADER.encode(), ".xlsx", "no format"),
+        (HEADER.encode(), ".docx", "no format"),
+        (HEADER.encode(), ".xlsx", "not a whole spreadsheet"),
     ],
 )
 def test_unusable_files_leave_nothing(content, suffix, part, run, tmp_path):

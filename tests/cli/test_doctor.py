@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -11,7 +13,7 @@ from microflow.errors import SetupError
 SECRET = "00112233445566778899aabbccddeeff"
 
 
-def examined(monkeypatch, *, java=True, database=True, **environment):
+def examined(monkeypatch, *options, java=True, database=True, **environment):
     """The output of doctor on a machine that has these things."""
     from microflow.cli import doctor
 
@@ -24,7 +26,7 @@ def examined(monkeypatch, *, java=True, database=True, **environment):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return CliRunner().invoke(cli, ["doctor"])
+    return CliRunner().invoke(cli, ["doctor", *options])
 
 
 def test_all_is_there(monkeypatch):
@@ -43,6 +45,16 @@ def test_something_is_missing(missing, consequence, monkeypatch):
     assert done.exit_code == 1
     assert "install it" in done.output
     assert consequence in done.output
+
+
+def test_as_json(monkeypatch):
+    """The same for programs."""
+    done = examined(monkeypatch, "--json", java=False)
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    java = next(one for one in found["findings"] if one["name"] == "Java")
+    assert java == {"name": "Java", "is_there": False, "found": "it was not found", "remedy": "install it"}
+    assert any("needs Java" in line for line in found["what_runs"])
 
 
 def test_a_key_is_no_condition(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from microflow.__main__ import main
 from microflow.cli.policy import policy
+from microflow.descriptors import load_schema
 
 GOOD = """
 reference_date: 2026-01-01
@@ -65,3 +67,18 @@ def test_a_mistake_is_one_line_with_a_hint(
     message, hint = capsys.readouterr().err.splitlines()
     assert message == f"error: {file}:5: rules[0].condition: unknown key 'presnt'"
     assert hint.startswith("hint: allowed are: missing, present, contains")
+
+
+def test_everything_as_json(tmp_path: Path) -> None:
+    """For programs: the list, the rules, and what a file of one's own covers."""
+    file = tmp_path / "house.yaml"
+    file.write_text(GOOD)
+    assert [one["policy"] for one in json.loads(run("list", "--json"))] == ["combined", "gdpr", "hipaa", "pci_dss"]
+    shown = json.loads(run("show", "gdpr", "--json"))
+    assert shown["number_of_rules"] == len(shown["rules"])
+    assert {"id": "gdpr-location", "severity": "high"}.items() <= next(
+        rule.items() for rule in shown["rules"] if rule["id"] == "gdpr-location"
+    )
+    checked = json.loads(run("check", str(file), "--schema", "iot", "--json"))
+    assert (checked["number_of_rules"], checked["schema"]) == (10, "iot")
+    assert set(checked["columns"]) == set(load_schema("iot").names)

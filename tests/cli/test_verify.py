@@ -77,3 +77,14 @@ def test_a_release_without_persons_is_counted_in_rows_and_says_so(schema: Path, 
     assert result.exit_code == 0
     assert "rows are counted" in result.stderr
     assert "has 3 rows" in result.stdout
+
+
+def test_the_counts_as_json(schema: Path, tmp_path: Path) -> None:
+    """On standard output where no file is named; the exit status says the same."""
+    file = tmp_path / "released.csv"
+    file.write_text("zip,age\n" + "1,2\n" * 3)
+    schema.write_text("columns: {zip: {role: quasi_identifier}, age: {role: quasi_identifier}}")
+    done = CliRunner().invoke(verify, [str(file), "--schema", str(schema), "--k", "4", "--json"])
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert (found["k"], found["required_k"], found["satisfied"], found["rows"]) == (3, 4, False, 3)

@@ -144,7 +144,7 @@ CSV = [
     # A frame that asks for a window of 2 GiB, by its second byte (RFC 8878, 3.1.1.1.2).
     Bad("zstd-window", b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99), ".csv.zst", error="too much memory"),
     Bad("gzip-not-in-name", gzip.compress(WHOLE), ".csv", error="header"),
-    Bad("unknown-suffix", WHOLE, ".xlsx", error="no format is known"),
+    Bad("unknown-suffix", WHOLE, ".docx", error="no format is known"),
 ]  # fmt: skip
 
 JSON_LINES = [

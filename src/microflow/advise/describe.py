@@ -19,6 +19,7 @@ import polars as pl
 
 from microflow.advise.profile import ColumnProfile, FileProfile, profile_file
 from microflow.advise.roles import Judgement, judge
+from microflow.ingest.tables import is_database
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
 __all__ = ["Description", "QuasiIdentifierSet", "describe", "describe_together"]
@@ -58,16 +59,16 @@ class Description:
         return tuple(column.name for column in self.schema.with_role(Role.UNDECIDED))
 
 
-def describe(path: Path) -> Description:
+def describe(path: Path | str) -> Description:
     """Describe one file; see `describe_together`."""
     return describe_together([path])[0]
 
 
-def describe_together(paths: Sequence[Path]) -> list[Description]:
+def describe_together(paths: Sequence[Path | str]) -> list[Description]:
     """Describe files that may be tables of one database: keys that join them share a token domain.
 
     Args:
-        paths: Files of any format that `microflow run` reads.
+        paths: Files, addresses or tables of any format that `microflow run` reads.
 
     Returns:
         A description for each, in order.
@@ -80,22 +81,29 @@ def describe_together(paths: Sequence[Path]) -> list[Description]:
     return [_described(profile, domains) for profile in profiles]
 
 
-def _described(profile: FileProfile, domains: dict[tuple[Path, str], str]) -> Description:
+def _described(profile: FileProfile, domains: dict[tuple[str, str], str]) -> Description:
     judgements = _with_dates(_with_person(profile, _judgements(profile)))
     columns, from_data = [], set[str]()
     for found in profile.columns:
         column, is_from_data = _column(found, judgements[found.name])
-        columns.append(replace(column, token_domain=domains.get((profile.path, found.name))))
+        columns.append(replace(column, token_domain=domains.get((str(profile.path), found.name))))
         if is_from_data:
             from_data.add(found.name)
     schema = DatasetSchema(
-        name=profile.path.name.split(".")[0] or "described",
+        name=_name_of(profile),
         columns=tuple(columns),
         policy="combined",
         source=profile.source,
         others="drop" if profile.left_out else "refuse",
     )
     return Description(schema, judgements, profile, frozenset(from_data), _quasi_identifier_sets(profile, schema))
+
+
+def _name_of(profile: FileProfile) -> str:
+    """The first part of a file's name, the last one of a table's."""
+    if is_database(profile.path):
+        return profile.name.rpartition(".")[2]
+    return profile.name.split(".")[0] or "described"
 
 
 def _judgements(profile: FileProfile) -> dict[str, Judgement]:
@@ -217,20 +225,20 @@ def _singled_out(columns: list[npt.NDArray[np.uint64]]) -> int:
     return int(pl.Series(combined).is_unique().sum())
 
 
-def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[Path, str], str]:
+def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[str, str], str]:
     """Token domains of the keys that join files: nine in ten of a column's values occur in another file's key."""
     keys = [
-        (profile.path, column)
+        (profile, column)
         for profile in profiles
         for column in profile.columns
         if column.distinct > 1 and judge(column).role is Role.IDENTIFIER and judge(column).kind == "unique_id"
     ]
     values = [pl.Series(column.hashes).unique().to_numpy() for _, column in keys]
-    domains: dict[tuple[Path, str], str] = {}
-    for (path, column), own in zip(keys, values, strict=True):
+    domains: dict[tuple[str, str], str] = {}
+    for (profile, column), own in zip(keys, values, strict=True):
         for (other, key), theirs in zip(keys, values, strict=True):
-            joins = path != other and np.isin(own, theirs).mean() >= _JOINED and len(theirs) >= len(own)
+            joins = profile is not other and np.isin(own, theirs).mean() >= _JOINED and len(theirs) >= len(own)
             if joins and key.is_unique:
-                name = domains.setdefault((other, key.name), f"{other.name.split('.')[0]}_{key.name}".lower())
-                domains[path, column.name] = name
+                name = domains.setdefault((str(other.path), key.name), f"{_name_of(other)}_{key.name}".lower())
+                domains[str(profile.path), column.name] = name
     return domains

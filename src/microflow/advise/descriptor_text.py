@@ -22,7 +22,7 @@ def as_yaml(description: Description, *, examples: bool = False) -> str:
     model = resources.files("microflow.descriptors").joinpath("descriptor.schema.json")
     lines = [
         f"# yaml-language-server: $schema=file://{model}",
-        f"# {profile.path.name}: {profile.rows:,} rows, described by looking at them. Read it before you rely on it.",
+        f"# {profile.name}: {profile.rows:,} rows, described by looking at them. Read it before you rely on it.",
     ]
     if profile.refused:
         lines.append(f"# {profile.refused:,} rows cannot be read and will be quarantined.")

@@ -42,7 +42,7 @@ class Drift:
         ]
 
 
-def drift_of(path: Path, schema: DatasetSchema) -> Drift:
+def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
     """Read a file and say how it differs from its schema.
 
     Raises:

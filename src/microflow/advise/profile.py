@@ -5,14 +5,13 @@ Candidates for a type are struck out block by block; a type that is left holds f
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,9 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
-from microflow.ingest.columns import column_names, list_names
-from microflow.ingest.places import format_of
+from microflow.ingest.columns import column_names, list_names, readable
+from microflow.ingest.places import format_of, is_url, opened
+from microflow.ingest.tables import is_database, is_table, table_name
 from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 
 __all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
@@ -63,6 +63,7 @@ def _dated(written: str, dtype: Dtype) -> _Candidate:
 
 
 _ISO_DAY = "(?:1[6-9]|20|21)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_MIDNIGHT = r"(?:[T ]00:00:00(?:\.0+)?)?"
 _ISO_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
 _DAYS = (
     "MM/DD/YYYY", "DD/MM/YYYY", "M/D/YYYY", "D/M/YYYY", "YYYY/MM/DD", "DD.MM.YYYY", "D.M.YYYY", "DD-MM-YYYY",
@@ -79,7 +80,7 @@ _CANDIDATES = (
     _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
     _Candidate(Dtype.NUMBER, "12.5%", r"^-?[0-9]+(?:\.[0-9]+)?\s?%$"),
     _Candidate(Dtype.BOOLEAN, None, "(?i)^(?:true|false|yes|no|t|f|y|n)$"),
-    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
+    _Candidate(Dtype.DATE, None, f"^(?:{_ISO_DAY}{_MIDNIGHT}|(?:1[6-9]|20|21)[0-9]{{2}}(?:-(?:0[1-9]|1[0-2]))?)$"),
     _Candidate(Dtype.TIMESTAMP, None, f"^{_ISO_DAY}[T ]{_ISO_CLOCK}(?: ?(?:Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"),
     _Candidate(Dtype.TIME, None, f"^{_ISO_CLOCK}$"),
     *(_dated(day, Dtype.DATE) for day in _DAYS),
@@ -166,7 +167,7 @@ def _swapped(form: str) -> str:
 class FileProfile:
     """A file: its dialect, its columns in order, and how many rows could not be read."""
 
-    path: Path
+    path: Path | str
     source: SourceFormat
     columns: tuple[ColumnProfile, ...]
     rows: int
@@ -174,8 +175,13 @@ class FileProfile:
     left_out: tuple[str, ...] = ()
     """Columns of lists, which are no single values."""
 
+    @property
+    def name(self) -> str:
+        """What a person calls it: the file's name, or the table's."""
+        return table_name(str(self.path)) if is_database(self.path) else Path(self.path).name
 
-def profile_file(path: Path) -> FileProfile:
+
+def profile_file(path: Path | str) -> FileProfile:
     """Read a file of any format that `microflow run` reads, once, keeping no more than hashes of its values.
 
     Raises:
@@ -208,25 +214,21 @@ def profile_file(path: Path) -> FileProfile:
     return FileProfile(path, replace(source, missing=missing), profiles, rows, refused, lists)
 
 
-def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
     """The rows of a file, some thousands at a time."""
     flows = read_microflows(path, schema, quarantine=quarantine)
     while some := list(islice(flows, _TOGETHER)):
         yield pa.Table.from_batches([flow.rows for flow in some])
 
 
-def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
+def _dialect(path: Path | str) -> tuple[SourceFormat, tuple[str, ...]]:
     """How a file is written, and the names of its columns, of which none occurs twice."""
-    if path.is_dir():
+    if not is_url(path) and Path(path).is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
-    if format_of(path) != "csv":
+    if is_table(path) or format_of(path) != "csv":
         return SourceFormat(), tuple(column_names(path, SourceFormat()))
-    try:
-        with path.open("rb") as file:
-            text = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-            dialect = find_dialect(cast("IO[bytes]", text))
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
+    with readable(path), opened(str(path)) as file:
+        dialect = find_dialect(file)
     source = replace(dialect.source, delimiter="")
     if source.of(path) != dialect.source:
         source = dialect.source

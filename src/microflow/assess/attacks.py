@@ -101,7 +101,8 @@ def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
     covering = _covering(pair, rows, first)
     if pair.unit == "row":
         by_class = np.stack([np.bincount(classes, column, len(sizes)) for column in weights.T], axis=1)
-        return np.concatenate([covered @ by_class for covered in covering])
+        counted = [covered @ by_class for covered in covering]
+        return np.concatenate(counted) if counted else np.empty((0, weights.shape[1]))
     found = np.zeros((len(rows), weights.shape[1]))
     here = np.zeros(len(weights), np.bool_)
     for row, covered in enumerate(chunk for chunks in covering for chunk in chunks):

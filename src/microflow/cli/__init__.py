@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from microflow import __version__
+from microflow.cli.config import CONFIG, defaults_for
 from microflow.errors import MicroflowError
 
 __all__ = ["main"]
@@ -73,8 +76,20 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="microflow")
-def cli() -> None:
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options written once; by default {CONFIG} here."
+)
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
     """Check, anonymize and measure: what does privacy compliance cost your pipeline?"""
+    if config is not None or Path(CONFIG).is_file():
+        context.default_map = defaults_for(config or Path(CONFIG), context)
+
+
+def _is_from_file(error: click.BadParameter) -> bool:
+    if error.ctx is None or error.param is None or error.param.name is None:
+        return False
+    return error.ctx.get_parameter_source(error.param.name) is ParameterSource.DEFAULT_MAP
 
 
 def main() -> None:
@@ -83,6 +98,8 @@ def main() -> None:
         status = cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.BadParameter) and _is_from_file(error):
+            click.echo(f"hint: the value stands in the configuration file, by default {CONFIG}", err=True)
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Abort:
         raise SystemExit(130) from None

@@ -10,7 +10,7 @@ import click
 from microflow.advise.describe import Description, describe_together
 from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.advise.drift import drift_of
-from microflow.cli.options import FILE
+from microflow.cli.options import PLACE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
@@ -19,7 +19,7 @@ __all__ = ["describe"]
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", type=FILE, nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", type=PLACE, nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path),
               help="The schema to write; of several files, the folder for NAME.yaml of each.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace schemas that are there.")
@@ -29,7 +29,7 @@ __all__ = ["describe"]
 @click.option("--schema", help="With --check: a shipped name, or your YAML file.")
 def describe(
     *,
-    files: tuple[Path, ...],
+    files: tuple[Path | str, ...],
     output: Path | None,
     overwrite: bool,
     show_examples: bool,
@@ -46,6 +46,7 @@ def describe(
     Examples:
       microflow describe visits.csv -o visits.yaml
       microflow describe tables/*.csv -o schemas/
+      microflow describe 'postgresql://host/clinic?table=visits' -o visits.yaml
       microflow describe --check visits-may.csv --schema visits.yaml
 
     Exit status: 0 done, 1 with --check: the file no longer fits, 2 a file cannot be read.
@@ -101,7 +102,7 @@ def _summary(description: Description, path: Path) -> str:
     return text
 
 
-def _check(files: tuple[Path, ...], schema: str, *, as_json: bool) -> None:
+def _check(files: tuple[Path | str, ...], schema: str, *, as_json: bool) -> None:
     described = load_schema(schema)
     drifts = {str(path): drift_of(path, described) for path in files}
     if as_json:

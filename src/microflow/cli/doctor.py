@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import click
 
@@ -34,7 +35,8 @@ class Finding:
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def doctor(*, as_json: bool) -> None:
     """Look at Python, cores, memory, Java, PostgreSQL and the token key, and say what will run.
 
     \b
@@ -44,17 +46,24 @@ def doctor() -> None:
     Exit status: 0 everything runs, 1 something does not.
     """
     findings = list(examine())
-    width = max(len(finding.name) for finding in findings)
-    for finding in findings:
-        click.echo(f"{'ok' if finding.is_there else '--'}  {finding.name:<{width}}  {finding.found}")
-        if not finding.is_there:
-            click.echo(f"    {'':<{width}}  {finding.remedy}")
-    click.echo()
     there = {finding.name for finding in findings if finding.is_there}
-    for line in _what_runs(there):
-        click.echo(line)
+    if as_json:
+        document = {"findings": [asdict(finding) for finding in findings], "what_runs": list(_what_runs(there))}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        click.echo(_text(findings, there))
     if not {"Java", "PostgreSQL"} <= there:
         raise click.exceptions.Exit(1)
+
+
+def _text(findings: list[Finding], there: set[str]) -> str:
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok' if finding.is_there else '--'}  {finding.name:<{width}}  {finding.found}")
+        if not finding.is_there:
+            lines.append(f"    {'':<{width}}  {finding.remedy}")
+    return "\n".join([*lines, "", *_what_runs(there)])
 
 
 def examine() -> Iterator[Finding]:

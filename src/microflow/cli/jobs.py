@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,10 +25,14 @@ _LINE = "{:<24} {:<12} {:<8} {:<7} {:>13} {:>11} {:>11} {:>11}  {}"
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
-def jobs(limit: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def jobs(limit: int, as_json: bool) -> None:
     """List the newest jobs: how far they are, and what became of them."""
     with PostgreSQLConnector() as connector:
         found = JobStore(connector).newest(limit)
+    if as_json:
+        click.echo(json.dumps([_summary(view) for view in found], indent=2))
+        return
     if not found:
         click.echo("no jobs yet: microflow run makes one")
         return
@@ -72,6 +77,22 @@ def cancel(job_id: str) -> None:
         click.echo(f"job {job_id} stops at its next commit")
     else:
         click.echo(f"job {job_id} is {view.status}: nothing to cancel")
+
+
+def _summary(view: JobView) -> dict[str, Any]:
+    return {
+        "job": view.id,
+        "status": view.status,
+        "pipeline": view.pipeline,
+        "engine": view.engine,
+        "total_rows": view.total_rows,
+        "read": view.rows_read,
+        "released": view.rows_released,
+        "suppressed": view.rows_suppressed,
+        "quarantined": view.rows_quarantined,
+        "violations": view.violations,
+        "started": view.created_at.isoformat(),
+    }
 
 
 def _line(view: JobView) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
+from typing import Any
 
 import click
 
@@ -21,17 +23,25 @@ def policy() -> None:
     """Explain the rules that data are checked against, and check rules of your own."""
 
 
+_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+
+
 @policy.command("list")
-def list_policies() -> None:
+@_json
+def list_policies(*, as_json: bool) -> None:
     """List the policies that ship with Microflow."""
-    for name in policy_names():
-        loaded = load_policy(name)
+    found = {name: load_policy(name) for name in policy_names()}
+    if as_json:
+        click.echo(json.dumps([_facts(name, loaded) for name, loaded in found.items()], indent=2, ensure_ascii=False))
+        return
+    for name, loaded in found.items():
         click.echo(f"{name:10} {len(loaded.rules):3} rules as of {loaded.reference_date}  {loaded.title}")
 
 
 @policy.command()
 @click.argument("name")
-def show(name: str) -> None:
+@_json
+def show(name: str, *, as_json: bool) -> None:
     """Show every rule of a policy: a shipped NAME, or a YAML file.
 
     \b
@@ -40,6 +50,10 @@ def show(name: str) -> None:
       microflow policy show house-rules.yaml
     """
     loaded = load_policy(name)
+    if as_json:
+        rules = [_rule_facts(rule) for rule in loaded.rules]
+        click.echo(json.dumps({**_facts(name, loaded), "rules": rules}, indent=2, ensure_ascii=False))
+        return
     click.echo(f"{loaded.title}\n{len(loaded.rules)} rules as of {loaded.reference_date}\n")
     for rule in loaded.rules:
         click.echo(_explained(rule))
@@ -50,7 +64,8 @@ def show(name: str) -> None:
 @click.option(
     "--schema", "schema_name", help="Also say which columns of this data set (a name or a YAML file) it covers."
 )
-def check(file: str, schema_name: str | None) -> None:
+@_json
+def check(file: str, schema_name: str | None, *, as_json: bool) -> None:
     """Check that FILE is a policy; an error names file, rule and the words allowed.
 
     \b
@@ -59,6 +74,10 @@ def check(file: str, schema_name: str | None) -> None:
       microflow policy check house-rules.yaml --schema healthcare
     """
     loaded = load_policy(file)
+    if as_json:
+        covered = {} if schema_name is None else _covered(loaded, schema_name)
+        click.echo(json.dumps({**_facts(file, loaded), **covered}, indent=2, ensure_ascii=False))
+        return
     click.echo(f"{file}: {len(loaded.rules)} rules as of {loaded.reference_date}, no errors")
     if schema_name is not None:
         click.echo(_coverage(loaded, schema_name))
@@ -80,9 +99,35 @@ def _selected(rule: Rule) -> str:
 
 def _coverage(loaded: Policy, schema_name: str) -> str:
     """Which field answers to which rules, and which rules to none; a rule that cannot be asked is an error."""
+    found = _covered(loaded, schema_name)
+    lines = [f"  {name}: {', '.join(rules)}" for name, rules in found["columns"].items() if rules]
+    idle = ", ".join(found["without_a_column"]) or "none"
+    return "\n".join([f"{found['schema']}:", *lines, f"  without a column: {idle}"])
+
+
+def _covered(loaded: Policy, schema_name: str) -> dict[str, Any]:
     schema = load_schema(schema_name)
     targets = Targets(loaded, schema).all
-    rules_of = {name: [target.rule.id for target in targets if target.field == name] for name in schema.names}
-    lines = [f"  {name}: {', '.join(rules)}" for name, rules in rules_of.items() if rules]
-    idle = [rule.id for rule in loaded.rules if not rule.columns(schema)]
-    return "\n".join([f"{schema.name}:", *lines, f"  without a column: {', '.join(idle) or 'none'}"])
+    return {
+        "schema": schema.name,
+        "columns": {name: [one.rule.id for one in targets if one.field == name] for name in schema.names},
+        "without_a_column": [rule.id for rule in loaded.rules if not rule.columns(schema)],
+    }
+
+
+def _facts(name: str, loaded: Policy) -> dict[str, Any]:
+    date = str(loaded.reference_date)
+    return {"policy": name, "title": loaded.title, "reference_date": date, "number_of_rules": len(loaded.rules)}
+
+
+def _rule_facts(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "title": rule.title,
+        "regulation": rule.regulation,
+        "article": rule.article,
+        "severity": str(rule.severity),
+        "applies_to": {"kinds": sorted(rule.kinds), "roles": sorted(rule.roles), "columns": sorted(rule.names)},
+        "condition": explain(rule.condition),
+        "remedy": str(rule.remedy),
+    }

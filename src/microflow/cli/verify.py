@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
@@ -30,7 +31,8 @@ _ROWS, _MEMBERS = "\0rows", "\0members"
 @click.argument("file", type=FILE)
 @click.option("--schema", required=True, help="Whose quasi-identifiers: a shipped name, or your YAML file.")
 @click.option("--k", type=click.IntRange(2), default=5, show_default=True)
-@click.option("--json", "json_file", type=OUTPUT, help="Also write what was counted here.")
+@click.option("--json", "json_file", type=OUTPUT, is_flag=False, flag_value=STANDARD, metavar="[FILE]",
+              help="Print what was counted as JSON, or write it to FILE as well.")  # fmt: skip
 @click.option("--certificate", type=FILE, help="Also check that FILE is the release that was certified, to the byte.")
 def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate: Path | None) -> None:
     """Count the equivalence classes of a released FILE and say whether the smallest has K persons.
@@ -44,7 +46,8 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
 
     Exit status: 0 it is k-anonymous, 1 it is not, 2 it cannot be read.
     """
-    if json_file is not None:
+    as_json = str(json_file) == STANDARD
+    if json_file is not None and not as_json:
         require_free(json_file, (file, schema, certificate or STANDARD), replaces=b"{")
     described = load_schema(schema)
     sizes, unit = class_sizes(file, described)
@@ -65,23 +68,31 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
         "classes_below": len(small),
         "rows_below": rows_below,
     }
-    if json_file is not None:
+    if json_file is not None and not as_json:
         json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    if certificate is not None:
-        _refuse_mismatches(certificate, file, {"rows": rows, "k": smallest})
-    members = unit if smallest == 1 else f"{unit}s"
-    if small.is_empty():
-        click.echo(f"{k}-anonymous: {rows:,} rows in {len(counts):,} classes, the smallest has {smallest} {members}")
-        return
-    click.echo(
-        f"not {k}-anonymous: the smallest of {len(counts):,} classes has {smallest} {members};"
-        f" {len(small):,} classes with {rows_below:,} rows are below {k}"
+    certified = None if certificate is None else _certified(certificate, file, {"rows": rows, "k": smallest})
+    if as_json:
+        click.echo(json.dumps(found if certified is None else {**found, "certified": certified}, indent=2))
+    else:
+        click.echo("\n".join(filter(None, (certified and f"certified: {certified}", _text(found)))))
+    if not found["satisfied"]:
+        raise click.exceptions.Exit(1)
+
+
+def _text(found: dict[str, Any]) -> str:
+    k, required, unit = found["k"], found["required_k"], found["unit"]
+    members = unit if k == 1 else f"{unit}s"
+    if found["satisfied"]:
+        counts = f"{found['rows']:,} rows in {found['classes']:,} classes"
+        return f"{required}-anonymous: {counts}, the smallest has {k} {members}"
+    return (
+        f"not {required}-anonymous: the smallest of {found['classes']:,} classes has {k} {members};"
+        f" {found['classes_below']:,} classes with {found['rows_below']:,} rows are below {required}"
     )
-    raise click.exceptions.Exit(1)
 
 
-def _refuse_mismatches(certificate: Path, file: Path, counted: dict[str, int]) -> None:
-    """See that a release is the certified one.
+def _certified(certificate: Path, file: Path, counted: dict[str, int]) -> str:
+    """What is guaranteed of a release, which is the certified one.
 
     Raises:
         CertificateError: the certificate was changed, or the release is another; exit status 1.
@@ -91,7 +102,7 @@ def _refuse_mismatches(certificate: Path, file: Path, counted: dict[str, int]) -
     document = read_certificate(certificate)
     if found := mismatches(document, file, counted):
         raise CertificateError("; ".join(found), hint="this is not the release that was certified")
-    click.echo(f"certified: {document['guarantee']['text']}")
+    return str(document["guarantee"]["text"])
 
 
 def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:

@@ -15,10 +15,10 @@ from microflow.ingest.block import known_as, numbered
 from microflow.ingest.delimited import header_names
 from microflow.ingest.json_lines import json_names
 from microflow.ingest.parquet import parquet_names
-from microflow.ingest.places import STANDARD, files_of, format_of, opened
+from microflow.ingest.places import STANDARD, files_of, input_format, opened
 from microflow.schema import Column, DatasetSchema, SourceFormat
 
-__all__ = ["column_names", "list_names", "with_others"]
+__all__ = ["column_names", "list_names", "readable", "with_others"]
 
 
 def with_others(schema: DatasetSchema, place: Path | str) -> DatasetSchema:
@@ -37,7 +37,7 @@ def with_others(schema: DatasetSchema, place: Path | str) -> DatasetSchema:
         raise InputError(
             "others: pass needs to look at the columns first", path=place, hint="use a file, or others: drop"
         )
-    if not schema.source.header and format_of(first) == "csv":
+    if not schema.source.header and input_format(first) == "csv":
         return schema
     names = known_as(column_names(first, schema.source), schema.names)
     others = tuple(Column(name) for name in names if name not in schema.names)
@@ -50,8 +50,8 @@ def column_names(place: Path | str, source: SourceFormat) -> list[str]:
     Raises:
         InputError: the file cannot be read.
     """
-    kind, text = format_of(place), str(place)
-    with _readable(place):
+    kind, text = input_format(place), str(place)
+    with readable(place):
         if kind == "parquet":
             return numbered(parquet_names(text))
         with opened(text) as file:
@@ -64,10 +64,10 @@ def list_names(place: Path | str) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    kind, text = format_of(place), str(place)
+    kind, text = input_format(place), str(place)
     if kind == "csv":
         return ()
-    with _readable(place):
+    with readable(place):
         if kind == "parquet":
             return parquet_names(text, lists=True)
         with opened(text) as file:
@@ -75,7 +75,8 @@ def list_names(place: Path | str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _readable(place: Path | str) -> Iterator[None]:
+def readable(place: Path | str) -> Iterator[None]:
+    """Errors of the system about a file as one line that names it."""
     try:
         yield
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:

@@ -9,7 +9,7 @@ that this stays linear, whatever the quotes, each line is looked at once as the 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import IO, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from microflow.ingest.block import BLOCK_ROWS, Block, Refusals, require_columns
 from microflow.ingest.feed import LONGEST_LINE, Feed
 from microflow.ingest.formulas import unescaped, unescaped_column
 from microflow.ingest.plain import parse_plain
+from microflow.ingest.tables import is_database, is_table
 from microflow.ingest.typed import is_text
 from microflow.schema import DatasetSchema, SourceFormat
 
@@ -39,11 +40,11 @@ def header_of(feed: Feed, place: str, schema: DatasetSchema) -> tuple[tuple[str,
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
+    schema = replace(schema, source=_source_of(place, schema.source))
     if not schema.source.header:
         return schema.names, 0
-    schema = replace(schema, source=schema.source.of(place))
     found, taken = _Lines(feed, schema.source).header(place)
-    return tuple(require_columns([unescaped(name) for name in found], schema, place, header=True)), taken
+    return tuple(require_columns(_names(found, place), schema, place, header=True)), taken
 
 
 def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]:
@@ -52,8 +53,20 @@ def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]
     Raises:
         InputError: there is none.
     """
-    found, _ = _Lines(Feed(file, source.encoding), source.of(place)).header(place)
-    return [unescaped(name) for name in found]
+    source = _source_of(place, source)
+    found, _ = _Lines(Feed(file, source.encoding), source).header(place)
+    return _names(found, place)
+
+
+def _source_of(place: str, source: SourceFormat) -> SourceFormat:
+    """How one file is written; a spreadsheet or database is plain CSV by now, whatever else is described."""
+    if not is_table(place):
+        return source.of(place)
+    return SourceFormat(",", header=source.header or is_database(place), trim=source.trim, missing=source.missing)
+
+
+def _names(found: list[str], place: str) -> list[str]:
+    return found if is_table(place) else [unescaped(name) for name in found]
 
 
 def read_delimited(
@@ -72,7 +85,9 @@ def read_delimited(
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
-    names, source = schema.names, schema.source.of(place)
+    names, source = schema.names, _source_of(place, schema.source)
+    # Apostrophes against formulas stand in files of text alone.
+    read = _as_it_is if is_table(place) else unescaped_column
     feed = Feed(file, source.encoding, is_start=header is None)
     line = first_line
     if header is None:
@@ -84,19 +99,28 @@ def read_delimited(
         plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
         if plain is not None:
             feed.skip(plain.size)
-            columns = {name: unescaped_column(plain.columns[order[name]]) for name in names}
+            columns = {name: read(plain.columns[order[name]]) for name in names}
             yield Block(rows.pass_over(plain.line_count) + plain.lines, columns)
         else:
-            yield _block(rows.until(feed.taken + len(chunk)), order, names, source)
+            yield _block(rows.until(feed.taken + len(chunk)), order, names, source.missing | {""}, read)
 
 
-def _block(rows: list[Row], order: dict[str, int], names: tuple[str, ...], source: SourceFormat) -> Block:
-    missing = source.missing | {""}
+def _as_it_is(column: pa.Array) -> pa.Array:
+    return column
+
+
+def _block(
+    rows: list[Row],
+    order: dict[str, int],
+    names: tuple[str, ...],
+    missing: frozenset[str],
+    read: Callable[[pa.Array], pa.Array],
+) -> Block:
     fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * len(order)
     texts = ([None if value in missing else value for value in fields[order[name]]] for name in names)
     return Block(
         np.array([line for line, _ in rows], np.int64),
-        {name: unescaped_column(pa.array(text, pa.string())) for name, text in zip(names, texts, strict=True)},
+        {name: read(pa.array(text, pa.string())) for name, text in zip(names, texts, strict=True)},
     )
 
 

@@ -1,7 +1,8 @@
 """Where rows come from: a file, a folder, a pattern, standard input or an object store, as a list of files to open.
 
 Compression is told by the suffix (``.gz``, ``.zst``); ``-`` is standard input; ``scheme://`` goes to fsspec, whose
-driver for the scheme must be installed (``pip install microflow[s3]`` and the like).
+driver for the scheme must be installed (s3fs for ``s3://`` and the like). Spreadsheets and tables of a database are
+read as the CSV that `microflow.ingest.tables` makes of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from microflow.errors import InputError
+from microflow.ingest.tables import is_database, is_table, require_address, table_text
 
 __all__ = [
     "FORMATS",
@@ -29,9 +31,11 @@ __all__ = [
     "files_of",
     "format_of",
     "identity_of",
+    "input_format",
     "is_folder",
     "is_url",
     "opened",
+    "packed",
     "part_name",
     "remove",
     "written_to",
@@ -104,6 +108,15 @@ def format_of(place: Path | str) -> str:
     return FORMATS[suffix]
 
 
+def input_format(place: Path | str) -> str:
+    """The format that an input is read as: that of `format_of`, and ``csv`` of a spreadsheet or a database.
+
+    Raises:
+        InputError: the suffix is none we know.
+    """
+    return "csv" if is_table(place) else format_of(place)
+
+
 def files_of(place: Path | str) -> list[str]:
     """The files behind a place in the order of their names: itself, those of a folder, or those a pattern matches.
 
@@ -114,6 +127,9 @@ def files_of(place: Path | str) -> list[str]:
     """
     text = str(place)
     if text == STANDARD:
+        return [text]
+    if is_database(text):
+        require_address(text)
         return [text]
     if is_url(text):
         return _remote_files(text)
@@ -159,7 +175,7 @@ def _remote(url: str) -> tuple[Any, str]:
 
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
     except (ImportError, ValueError) as error:
-        hint = f"pip install 'microflow[{scheme}]'"
+        hint = f"install what opens {scheme} addresses for fsspec (s3fs for s3, gcsfs for gs, adlfs for az)"
         raise InputError(f"nothing here can open {scheme}:// addresses", path=url, hint=hint) from error
 
 
@@ -170,16 +186,20 @@ def opened(place: str) -> Iterator[IO[bytes]]:
     Raises:
         InputError: it is a directory, is not there, or is not compressed as its suffix says.
     """
-    packed = compression_of(place)
-    with _raw(place) as file:
-        if packed is None:
+    if is_table(place):
+        with table_text(place) as file:
+            yield file
+        return
+    compression = compression_of(place)
+    with packed(place) as file:
+        if compression is None:
             yield file
             return
-        magic = _MAGIC[packed]
+        magic = _MAGIC[compression]
         head = file.peek(len(magic))[: len(magic)] if hasattr(file, "peek") else magic
         if head != magic:
-            raise InputError(f"the file is a broken {packed} file", path=place)
-        if packed == "gzip":
+            raise InputError(f"the file is a broken {compression} file", path=place)
+        if compression == "gzip":
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         else:
             stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
@@ -187,7 +207,8 @@ def opened(place: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _raw(place: str) -> Iterator[IO[bytes]]:
+def packed(place: str) -> Iterator[IO[bytes]]:
+    """The bytes of one file as they are stored."""
     if place == STANDARD:
         yield sys.stdin.buffer
     elif is_url(place):

@@ -12,7 +12,6 @@ import codecs
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -22,7 +21,18 @@ from microflow.errors import InputError
 from microflow.ingest.delimited import MOST_LINES, header_of
 from microflow.ingest.feed import LONGEST_LINE, Feed
 from microflow.ingest.parquet import group_rows
-from microflow.ingest.places import STANDARD, Identity, compression_of, files_of, format_of, identity_of, is_url, opened
+from microflow.ingest.places import (
+    STANDARD,
+    Identity,
+    compression_of,
+    files_of,
+    identity_of,
+    input_format,
+    is_url,
+    opened,
+    packed,
+)
+from microflow.ingest.tables import is_database, is_table
 from microflow.schema import DatasetSchema
 
 __all__ = ["SPLIT_BYTES", "Source", "Split"]
@@ -72,7 +82,7 @@ class Source:
         self._split_bytes = max(split_bytes, 1)
         self.files = files_of(self.place)
         self._identities: dict[str, Identity | None] = {file: identity_of(file) for file in self.files}
-        self._kinds = {file: format_of(file) for file in self.files}
+        self._kinds = {file: input_format(file) for file in self.files}
 
     @property
     def is_several(self) -> bool:
@@ -81,8 +91,8 @@ class Source:
 
     @property
     def is_one_split(self) -> bool:
-        """Whether it is one compressed file: no second worker could help, and results of a split come all at once."""
-        return len(self.files) == 1 and compression_of(self.files[0]) is not None
+        """Whether it is one compressed file or table: no second worker helps, and its results come all at once."""
+        return len(self.files) == 1 and (is_table(self.files[0]) or compression_of(self.files[0]) is not None)
 
     @property
     def size(self) -> int | None:
@@ -93,7 +103,8 @@ class Source:
     @property
     def is_repeatable(self) -> bool:
         """Whether it can be read a second time."""
-        return all(found is not None or is_url(file) for file, found in self._identities.items())
+        addresses = (file for file, found in self._identities.items() if found is None)
+        return all(is_url(file) and not is_database(file) for file in addresses)
 
     def splits(self) -> Iterator[Split]:
         """All splits in order."""
@@ -112,7 +123,7 @@ class Source:
         checksum = hashlib.sha256()
         for file in self.files:
             try:
-                with Path(file).open("rb") as opened_file:
+                with packed(file) as opened_file:
                     while piece := opened_file.read(_SCAN_BYTES):
                         checksum.update(piece)
             except OSError as error:
@@ -137,7 +148,7 @@ class Source:
         kind = self._kinds[file]
         whole = Split(number, file, kind)
         identity = self._identities[file]
-        if file == STANDARD or (identity is None and not is_url(file)) or compression_of(file):
+        if file == STANDARD or (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
             yield whole
         elif kind == "parquet":
             yield from self._of_groups(whole)

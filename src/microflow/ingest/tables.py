@@ -1,0 +1,168 @@
+"""Tables that are no files of text: spreadsheets, and tables or queries of PostgreSQL, as CSV to be read on.
+
+Every value is text when it gets here, so that it is the same value as in a file: a spreadsheet's days are days of the
+calendar, and a database's dates are ISO 8601. Both need an extra (``excel``, ``database``).
+
+A database is addressed as ``postgresql://host/name?table=schema.table`` or ``...?query=SELECT ...``. A password does
+not stand in the address, which is recorded and shown: ``PGPASSWORD`` or ``~/.pgpass`` hold it. What is asked runs in a
+transaction that can change nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import polars as pl
+
+from microflow.errors import InputError
+
+__all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_name", "table_text"]
+
+_DATABASE = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+_SHEET = re.compile(r"\.(?:xlsx|xlsm|xlsb|xls|ods)$", re.IGNORECASE)
+
+
+def is_database(place: object) -> bool:
+    """Whether an input is a table or query of PostgreSQL.
+
+    >>> is_database("postgresql://host/shop?table=orders"), is_database("s3://host/orders.csv")
+    (True, False)
+    """
+    return _DATABASE.match(str(place)) is not None
+
+
+def is_sheet(place: object) -> bool:
+    """Whether an input is a spreadsheet, by its suffix."""
+    return not is_database(place) and _SHEET.search(str(place)) is not None
+
+
+def is_table(place: object) -> bool:
+    """Whether an input is no text itself and is read as CSV."""
+    return is_database(place) or is_sheet(place)
+
+
+@contextmanager
+def table_text(place: str) -> Iterator[IO[bytes]]:
+    """A table as CSV with a header.
+
+    Raises:
+        InputError: it cannot be read.
+        ModuleNotFoundError: the extra is not installed.
+    """
+    if is_database(place):
+        # Wholly fetched before anything is processed: no socket is open while the clock runs.
+        with tempfile.TemporaryFile() as file:
+            _copy(place, file)
+            file.seek(0)
+            yield cast("IO[bytes]", file)
+    else:
+        yield io.BytesIO(_sheet(place))
+
+
+def _sheet(place: str) -> bytes:
+    import fastexcel
+
+    try:
+        with Path(place).open("rb"):
+            pass
+        book = fastexcel.read_excel(place)
+        sheets = [book.load_sheet(name, header_row=None, dtypes="string") for name in book.sheet_names]
+        filled = [sheet for sheet in sheets if sheet.height]
+        frames = [cast("pl.DataFrame", pl.from_arrow(sheet.to_arrow())) for sheet in filled[:1]]
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=place) from error
+    except fastexcel.FastExcelError as error:
+        raise InputError("not a whole spreadsheet", path=place, hint="was it copied completely?") from error
+    if len(filled) > 1:
+        names = ", ".join(repr(sheet.name) for sheet in filled)
+        raise InputError(
+            f"several sheets hold rows: {names}", path=place, hint="save the one that is meant as a file of its own"
+        )
+    if not frames:
+        raise InputError("the file is empty or does not begin with a header", path=place)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in frames[0].iter_rows():
+        # A blank row stays a blank line, so that the lines that are named later are the sheet's.
+        writer.writerow(row if any(value is not None for value in row) else ())
+    return text.getvalue().encode()
+
+
+def _copy(url: str, file: IO[bytes]) -> None:
+    import psycopg2
+    from psycopg2 import sql
+
+    address, table, query = _parts(url)
+    asked = sql.SQL(query) if query else sql.SQL("SELECT * FROM {}").format(sql.Identifier(*table.split(".")))
+    copy = sql.SQL("COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER true, ENCODING 'UTF8')").format(asked)
+    try:
+        connection = psycopg2.connect(address, options="-c datestyle=ISO", application_name="microflow")
+    except (psycopg2.Error, UnicodeDecodeError) as error:
+        reason = "the database does not answer, or refuses the user"
+        raise InputError(reason, path=_shown(url), hint="see PGPASSWORD, ~/.pgpass and the host") from error
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection, connection.cursor() as cursor:
+            cursor.copy_expert(copy, file)
+    except psycopg2.Error as error:
+        # The server's first line names tables and columns; the next ones may hold values.
+        lines = (error.diag.message_primary or "the query fails").splitlines()
+        raise InputError(f"cannot be read: {lines[0]}", path=_shown(url)) from error
+    finally:
+        connection.close()
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    """The address of the database, and the table or the query.
+
+    Raises:
+        InputError: it holds a password, or not one of the two.
+    """
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    named = dict(options)
+    if parts.password or "password" in named:
+        raise InputError(
+            "a password stands in the address, which is recorded and shown",
+            path=_shown(url),
+            hint="put it into PGPASSWORD or ~/.pgpass",
+        )
+    table, query = named.get("table", ""), named.get("query", "").strip().rstrip(";")
+    if bool(table) == bool(query):
+        raise InputError(
+            "the address names a table or a query",
+            path=_shown(url),
+            hint="for instance postgresql://host/name?table=visits",
+        )
+    rest = urlencode([(name, value) for name, value in options if name not in {"table", "query"}])
+    return urlunsplit(parts._replace(query=rest)), table, query
+
+
+def _shown(url: str) -> str:
+    """An address as it may be shown: without user, password and query."""
+    parts = urlsplit(url)
+    named = dict(parse_qsl(parts.query))
+    table = f"?table={named['table']}" if "table" in named else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{table}"
+
+
+def table_name(url: str) -> str:
+    """The name of the table, or ``query``."""
+    return _parts(url)[1] or "query"
+
+
+def require_address(url: str) -> None:
+    """See that an address can be used, before anything is recorded.
+
+    Raises:
+        InputError: it holds a password, or names neither a table nor a query.
+    """
+    _parts(url)
