@@ -14,7 +14,7 @@ from microflow.errors import CheckpointError, MicroflowError
 from microflow.ingest.writers import encoder, text_of
 from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
-from microflow.processors.split_work import Part
+from microflow.processors.reading import Part
 from microflow.settings import Retries
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -42,6 +44,29 @@ def test_every_format_is_written_the_same_by_workers(a_job: Make, tmp_path: Path
     assert one == two
     if suffix == ".parquet":
         assert pq.read_table(tmp_path / "two.parquet").num_rows == one[2]["released"]
+
+
+@pytest.mark.parametrize("method", ["tokenization", "k_anonymity", "microflow"])
+def test_many_refused_rows_wait_in_a_file(
+    a_job: Make, visits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+) -> None:
+    """What says which rows were refused is the same text, in memory or not; the file is gone at the end."""
+    job = a_job(input=visits, method=METHODS[method], split_bytes=2_000)
+    answer = run(replace(job, output=tmp_path / "whole.csv", workers=1))
+    monkeypatch.setattr("microflow.processors.reading.MOST_TEXT", 10)
+    assert run(replace(job, workers=1)) == answer
+    assert not list(tmp_path.glob("**/*.refused"))
+
+
+def test_one_compressed_file_is_read_in_this_process(
+    a_job: Make, people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is one split, whose results a worker would hold back until its end: nothing is won, and all is in memory."""
+    packed = tmp_path / "people.csv.gz"
+    packed.write_bytes(gzip.compress(people.read_bytes()))
+    monkeypatch.setattr("microflow.pipeline.attempt.ProcessPool", None)
+    plain = run(a_job(output=tmp_path / "plain.csv", workers=1))
+    assert run(a_job(input=packed, workers=2)) == plain
 
 
 def test_a_worker_does_not_inherit_the_key(a_job: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def test_the_router_vectorises_a_backlog_and_serves_few_one_by_one() -> None:
     assert service.reasons["high load"] + service.reasons["as many as allowed"] > 1_000
 
 
+def test_urgent_records_at_the_end_of_a_backlog_leave_first() -> None:
+    """They may be committed before the others; nothing is served twice, and the rows are those of the stream."""
+    messages = [json.dumps(RECORDS[i % len(RECORDS)]).encode() for i in range(6_000)]
+    service = MessageService(_spec(), hybrid=True)
+    *early, rest = service.serve(messages)
+    assert [part.early for part in early] == [True] * len(early) != []
+    assert not rest.early
+    assert {RECORDS[at % len(RECORDS)]["triage"] for part in early for at in part.places} == {"emergency"}
+    outcomes = dict(pair for part in (*early, rest) for pair in zip(part.places, part.outcomes, strict=True))
+    assert sum(len(part.places) for part in (*early, rest)) == len(outcomes) == 6_000
+    assert service.reasons["urgent"] == sum(len(part.places) for part in early)
+    alone = MessageService(_spec())(messages[: len(RECORDS)])
+    assert [outcomes[at] for at in sorted(outcomes)] == alone * (6_000 // len(RECORDS))
+
+
 def test_k_anonymity_is_refused() -> None:
     """A record cannot be hidden alone, and held records are not committed yet."""
     with pytest.raises(MicroflowError, match="cannot release a record by itself"):

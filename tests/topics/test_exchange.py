@@ -1,14 +1,16 @@
-"""Three processes share a real topic, one is killed: every record once."""
+"""Three processes share a real topic, one is killed: every record once, in another topic or in PostgreSQL."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,58 +19,141 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.pipeline.topic_job import produce
 from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService, encoded
+from microflow.processors.service import MessageService
+from microflow.store.connector import PostgreSQLConnector
+from microflow.store.topics import TopicStore
 from microflow.topics.broker import Broker
+from microflow.topics.contract import Position, Result
+from microflow.topics.exchange import GroupSource, KafkaSink
 from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, create_topic
 
-ROWS = 30_000
+ROWS = 10_000
 KEY = bytes(range(32))
+SCHEMA = load_schema("healthcare")
+RECORDS = [row for block in generate("healthcare", ROWS, 1) for row in block.rows.to_pylist()]
+MESSAGES = [json.dumps(record).encode() for record in RECORDS]
+POISON = [(b"bad", b"[" * 100_000), (b"worse", b"\xff"), (b"twice", MESSAGES[0][:-1] + b',"age":1,"age":2}')]
 
 
-def _all(address: str, topic: str) -> list[bytes]:
-    with KafkaReader(address, topic) as reader:
-        found: list[bytes] = []
-        deadline, last = time.monotonic() + 40, time.monotonic()
-        while time.monotonic() < deadline and time.monotonic() - last < 4:
-            if got := reader.poll(5_000, 0.5):
-                found += [one.value for one in got]
-                last = time.monotonic()
-    return found
+@pytest.fixture(scope="module")
+def expected() -> list[bytes | None]:
+    spec = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Method.TOKENIZATION), key=KEY)
+    return [one.released for one in MessageService(spec, hybrid=True)(MESSAGES)]
 
 
-@pytest.mark.timeout(240)
-def test_three_processes_one_killed_and_every_record_once(tmp_path: Path, needs_jars: Callable[[str], None]) -> None:
+@contextmanager
+def three(source: str, sink: str, folder: Path, **environment: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Three processes that notice soon when one of them is gone."""
+    config = folder / "client.properties"
+    config.write_text("# quick\nsession.timeout.ms=2000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=4000\n")
+    words = [source, sink, "--schema", "healthcare", "--method", "tokenization", "--client-config", str(config)]
+    command = [sys.executable, "-c", "from microflow.cli import main; main()", "stream", *words]
+    given = {**os.environ, "MICROFLOW_TOKEN_KEY": KEY.hex(), **environment}
+    running = [subprocess.Popen(command, env=given, stderr=subprocess.DEVNULL) for _ in range(3)]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def until(count: Callable[[], int], enough: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while count() < enough:
+        assert time.monotonic() < deadline, f"{count()} of {enough}"
+        time.sleep(0.1)
+
+
+def ended(running: list[subprocess.Popen[bytes]]) -> list[int]:
+    """SIGTERM drains and commits."""
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    return [process.wait(30) for process in running]
+
+
+def send(broker: Broker, topic: str, first: int, last: int) -> None:
+    with KafkaWriter(broker.address, topic) as writer:
+        writer.send((str(n).encode(), MESSAGES[n]) for n in range(first, last))
+        writer.send(POISON if first == 0 else [])
+
+
+@pytest.mark.timeout(150)
+def test_three_processes_one_killed_and_every_record_once(
+    broker: Broker, tmp_path: Path, expected: list[bytes | None]
+) -> None:
     """Committed results equal the in-process run's as a multiset; poison is in the dead letters, each once."""
-    needs_jars("kafka")
-    schema = load_schema("healthcare")
-    records = [row for block in generate("healthcare", ROWS, 1) for row in block.rows.to_pylist()]
-    environment = {**os.environ, "MICROFLOW_TOKEN_KEY": KEY.hex()}
-    with Broker(tmp_path / "kafka") as broker:
-        for topic in ("in", "out", "in.dead"):
-            create_topic(broker.address, topic, TopicSettings(partitions=3))
+    for topic in ("in", "out", "in.dead"):
+        create_topic(broker.address, topic, TopicSettings(partitions=3))
+    with KafkaReader(broker.address, "out") as reader, KafkaReader(broker.address, "in.dead") as letters:
+        found: list[bytes] = []
+
+        def count() -> int:
+            found.extend(one.value for one in reader.poll(5_000, 0.1))
+            return len(found)
+
+        enough = sum(one is not None for one in expected)
         source, sink = (f"kafka://{broker.address}/{topic}" for topic in ("in", "out"))
-        words = [source, sink, "--schema", "healthcare", "--method", "tokenization", "--until-idle", "20"]
-        program = "from microflow.cli import main; main()"
-        running = [
-            subprocess.Popen([sys.executable, "-c", program, "stream", *words], env=environment) for _ in range(3)
-        ]
-        try:
-            with KafkaWriter(broker.address, "in") as writer:
-                half = ROWS // 2
-                produce(writer, ((str(n), row) for n, row in enumerate(records[:half])))
-                writer.send([(b"bad", b"[" * 100_000), (b"worse", b"\xff")])
-                time.sleep(10)
-                running[0].kill()
-                produce(writer, ((str(n), row) for n, row in enumerate(records[half:])))
-            assert [process.wait(120) for process in running[1:]] == [0, 0]
-        finally:
-            for process in running:
-                process.kill()
-                process.wait()
-        found, dead = _all(broker.address, "out"), _all(broker.address, "in.dead")
-    spec = ProcessingSpec(schema, load_policy(schema.policy), MethodSettings(Method.TOKENIZATION), key=KEY)
-    outcomes = MessageService(spec)([json.dumps(record).encode() for record in records])
-    assert Counter(found) == Counter(encoded(one.released) for one in outcomes if one.released is not None)
-    assert sorted(json.loads(letter)["reason"] for letter in dead) == ["not a JSON object"] * 2
+        with three(source, sink, tmp_path) as running:
+            send(broker, "in", 0, ROWS // 2)
+            until(count, 100)
+            running[0].kill()
+            send(broker, "in", ROWS // 2, ROWS)
+            until(count, enough)
+            assert ended(running[1:]) == [0, 0]
+        count()
+        dead = [json.loads(one.value) for one in letters.poll(100, 5)]
+    assert Counter(found) == Counter(one for one in expected if one is not None)
+    assert sorted(one["reason"] for one in dead) == ["age: named twice", "not a JSON object", "not a JSON object"]
+
+
+@pytest.mark.timeout(150)
+def test_three_processes_to_postgresql_one_killed(
+    broker: Broker, tmp_path: Path, database_url: str, expected: list[bytes | None]
+) -> None:
+    """Rows, reasons and positions are one transaction: every message has one row."""
+    create_topic(broker.address, "rows", TopicSettings(partitions=3))
+    source = f"kafka://{broker.address}/rows"
+    with PostgreSQLConnector(database_url) as connector:
+        store = TopicStore(connector, "microflow-healthcare-rows", "rows")
+
+        def count() -> int:
+            ((rows,),) = connector.query("SELECT count(*) FROM topic_results WHERE topic = 'rows'")
+            return int(rows)
+
+        with three(source, "postgresql", tmp_path, DATABASE_URL=database_url) as running:
+            send(broker, "rows", 0, ROWS // 2)
+            until(count, 100)
+            running[0].kill()
+            send(broker, "rows", ROWS // 2, ROWS)
+            until(count, ROWS + 3)
+            assert ended(running[1:]) == [0, 0]
+        found = store.results()
+    documents = Counter(json.dumps(row[3], sort_keys=True) for row in found if row[4] is None)
+    assert documents == Counter(json.dumps(one and json.loads(one), sort_keys=True) for one in expected)
+    assert len({row[:2] for row in found}) == ROWS + 3
+    assert sum(row[4] is not None for row in found) == 3
+
+
+@pytest.mark.timeout(60)
+def test_what_went_ahead_is_not_read_again(broker: Broker) -> None:
+    """Urgent records are committed before their turn: Kafka keeps which, and a restart leaves them out."""
+    for topic in ("ahead", "ahead.out"):
+        create_topic(broker.address, topic)
+    with KafkaWriter(broker.address, "ahead") as writer:
+        writer.send((b"k", b"%d" % n) for n in range(10))
+    first = GroupSource(broker.address, "ahead", "g")
+    sink = KafkaSink(broker.address, "ahead.out", first)
+    read: list[int] = []
+    while len(read) < 10:
+        read += [one.offset for one in first.poll(10, 5)]
+    assert sink.commit([Result(0, 7, text=b"7")], {0: Position(2, frozenset({7, 9}))})
+    first.close()
+    second = GroupSource(broker.address, "ahead", "g")
+    again: list[int] = []
+    while len(again) < 6:
+        again += [one.offset for one in second.poll(10, 5)]
+    assert again == [2, 3, 4, 5, 6, 8]
+    assert second.ahead(0) == {7, 9}
+    second.close()

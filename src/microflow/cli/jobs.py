@@ -14,7 +14,7 @@ from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.store import PostgreSQLConnector
 from microflow.store.job_view import INTERRUPTED, JobView
 from microflow.store.jobs import JobStore
-from microflow.store.progress import JobStatus
+from microflow.store.progress import LIVE, JobStatus
 
 __all__ = ["cancel", "job", "jobs", "resume"]
 
@@ -97,5 +97,5 @@ def _facts(view: JobView) -> dict[str, str]:
         "last seen": f"{view.updated_at:%Y-%m-%d %H:%M:%S %Z}",
     }
     if view.status in {INTERRUPTED, JobStatus.FAILED, JobStatus.CANCELLED}:
-        facts["go on"] = f"microflow resume {view.id}"
+        facts["go on"] = "start the stream again" if view.engine == LIVE else f"microflow resume {view.id}"
     return facts

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
-from microflow.cli.options import method_options, method_settings, schema_option
+from microflow.cli.live_view import LiveView
+from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
-from microflow.errors import InputError, SetupError
+from microflow.errors import InputError
+from microflow.pipeline.stream_ends import StreamSpec, open_ends
+from microflow.pipeline.stream_job import Progress, Stream
 from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService, encoded
-from microflow.settings import MICROFLOW_ROWS
+from microflow.processors.service import MessageService
+from microflow.processors.urgency import DEFAULT_URGENCY, load_urgency
 
 __all__ = ["stream"]
 
@@ -34,99 +34,68 @@ __all__ = ["stream"]
 @schema_option
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
 @click.option("--pipeline", type=click.Choice(["stream", "hybrid"]), default="hybrid", show_default=True)
+@click.option(
+    "--urgency", type=click.Path(path_type=Path), help="hybrid: which records go first (a YAML list of rules)."
+)
 @method_options
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
-@click.option("--dead-letters", help="Topic for messages that cannot be read; by default TOPIC.dead.")
+@click.option("--dead-letters", help="For messages that cannot be read: kafka://HOST:PORT/TOPIC, or a file.")
 @click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
-@click.option(
-    "--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds."
-)
+@click.option("--until-idle", type=FiniteRange(0, min_open=True), help="End when nothing came for so many seconds.")
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Answer Prometheus here, at /metrics.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address it is answered at.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
     """Check and anonymize records from SOURCE as they arrive, and send them to SINK.
 
-    Either both are kafka://HOST:PORT/TOPIC, on one cluster, and each record is processed exactly once; or both are '-'
-    (JSON Lines). Both topics and the dead letters' must exist. SIGTERM commits what is under way and ends.
+    SOURCE is kafka://HOST:PORT/TOPIC or '-' (JSON Lines on standard input). SINK is a topic of the same cluster, a
+    postgresql:// address (or 'postgresql' for DATABASE_URL or the embedded server), a file of JSON Lines, or '-'.
+    Topics must exist. SIGTERM commits what is under way and ends; started again, it goes on behind the last commit.
     The method must release a record by itself: k-anonymity is not among them yet.
+
+    \b
+    Examples:
+      microflow stream kafka://host:9092/visits kafka://host:9092/safe --schema visits.yaml --method tokenization
+      microflow stream kafka://host:9092/visits postgresql --schema visits.yaml --method differential_privacy
+      tail -f visits.jsonl | microflow stream - safe.jsonl --schema visits.yaml --method tokenization
     """
-    names = ("group", "dead_letters", "client_config", "until_idle")
-    group, dead, config, until_idle = (options.pop(name) for name in names)
+    names = ("group", "dead_letters", "client_config", "until_idle", "urgency", "metrics_port", "metrics_host")
+    group, dead, config, until_idle, urgency, port, host = (options.pop(name) for name in names)
     spec = _spec(schema, policy, options)
-    service = MessageService(spec, hybrid=pipeline == "hybrid")
-    if source == sink == "-":
-        _lines(service, sys.stdin.buffer, sys.stdout.buffer)
-    else:
-        (address, topic), (target_address, target) = _place(source), _place(sink)
-        if address != target_address:
-            raise SetupError("a transaction spans one cluster", hint="SOURCE and SINK name the same HOST:PORT")
-        _topic(
-            service,
-            address=address,
-            topic=topic,
-            target=target,
-            dead=dead or f"{topic}.dead",
-            group=group or f"microflow-{spec.schema.name}-{topic}",
-            client=_properties(config),
-            until_idle=until_idle,
-        )
+    rules = DEFAULT_URGENCY if urgency is None else load_urgency(urgency)
+    service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules)
+    with ExitStack() as stack:
+        wanted = StreamSpec(source, sink, pipeline, group, dead, _properties(config))
+        ends = open_ends(stack, wanted, spec)
+        live = Stream(ends.source, ends.sink, service, dead=ends.dead, observe=_observer(stack, service, port, host))
+        with _stopping() as came:
+            live.run(stopping=lambda: bool(came), until_idle_s=until_idle)
+        service.counts["given again"] = live.progress.given_again
+        if ends.finish is not None:
+            ends.finish({"messages": dict(service.counts), "routes": dict(service.reasons)})
     _tell(service)
+
+
+def _observer(stack: ExitStack, service: MessageService, port: int | None, host: str) -> Callable[[Progress], object]:
+    view = LiveView(sys.stderr, service)
+    stack.callback(view.close)
+    if port is None:
+        return view.observe
+    from microflow.pipeline.stream_metrics import StreamMetrics  # only who asks for it needs its package
+
+    metrics = StreamMetrics(service)
+    stack.enter_context(metrics.serve(port, host))
+
+    def observe(progress: Progress) -> None:
+        metrics.observe(progress)
+        view.observe(progress)
+
+    return observe
 
 
 def _spec(schema: str, policy: str | None, options: dict[str, Any]) -> ProcessingSpec:
     described, method = load_schema(schema), method_settings(options)
     key = read_key(method.key_bits) if method.method is Method.TOKENIZATION else None
     return ProcessingSpec(described, load_policy(policy or described.policy), method, key=key)
-
-
-def _place(text: str) -> tuple[str, str]:
-    parts = urlsplit(text)
-    if parts.scheme != "kafka" or not parts.netloc or not parts.path.strip("/"):
-        raise SetupError(f"{text!r} is no place for records", hint="kafka://HOST:PORT/TOPIC, or '-' for both")
-    return parts.netloc, parts.path.strip("/")
-
-
-def _topic(
-    service: MessageService,
-    *,
-    address: str,
-    topic: str,
-    target: str,
-    dead: str,
-    group: str,
-    client: dict[str, str],
-    until_idle: float | None,
-) -> None:
-    from microflow.topics.exchange import Exchange  # the client is slow to load
-
-    with _stopping() as stopped, Exchange(address, topic, group, client) as exchange:
-        last = time.monotonic()
-        while not stopped:
-            received = exchange.poll(MICROFLOW_ROWS, 0.2)
-            if not received:
-                if until_idle is not None and time.monotonic() - last > until_idle:
-                    break
-                continue
-            messages = []
-            for one, outcome in zip(received, service([one.value for one in received]), strict=True):
-                if outcome.released is not None:
-                    messages.append((target, one.key, encoded(outcome.released)))
-                elif outcome.unreadable is not None:
-                    place = {"partition": one.partition, "offset": one.offset, "reason": outcome.unreadable}
-                    messages.append((dead, None, json.dumps(place).encode()))
-            if not exchange.commit(messages):
-                service.counts["given again"] += len(received)
-            last = time.monotonic()
-
-
-def _lines(service: MessageService, source: IO[bytes], sink: IO[bytes]) -> None:
-    for number, line in enumerate(source, 1):
-        if not line.strip():
-            continue
-        outcome = service([line])[0]
-        if outcome.released is not None:
-            sink.write(encoded(outcome.released) + b"\n")
-            sink.flush()
-        elif outcome.unreadable is not None:
-            click.echo(f"line {number}: {outcome.unreadable}", err=True)
 
 
 @contextmanager
@@ -165,3 +134,4 @@ def _tell(service: MessageService) -> None:
 
     click.echo(f"messages: {text(service.counts)}", err=True)
     click.echo(f"routes: {text(service.reasons)}", err=True)
+    click.echo(f"findings: {text(service.findings)}", err=True)

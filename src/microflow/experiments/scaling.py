@@ -8,6 +8,7 @@ time is taken in each trial beside it.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import tempfile
@@ -27,6 +28,7 @@ from microflow.ingest import open_writer
 from microflow.ingest.splits import SPLIT_BYTES
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import (
+    UNKNOWN,
     Answer,
     Table,
     design,
@@ -112,7 +114,7 @@ def laws(results: Results) -> dict[str, PowerLaw]:
 
 
 def scaling_frame(results: Results) -> pd.DataFrame:
-    """Every trial with its arm's fit, as `microflow.figures.scaling` wants it."""
+    """Every trial with its arm's fit, as `microflow.figures.charts` wants it."""
     frame, fits = _trials(results), laws(results)
     return frame.assign(
         scale=frame["arm"].map(lambda arm: fits[arm].scale),
@@ -305,7 +307,8 @@ def cores_frame(results: Results) -> pd.DataFrame:
 
     Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
     ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
-    record and core over the local engine's).
+    record and core over the local engine's). Rates and ``beside`` are nan where a block's larger job was no slower than
+    its smaller one: the volumes are too small for what else this machine did.
 
     Raises:
         MicroflowError: the trials ran on unlike machines.
@@ -313,7 +316,7 @@ def cores_frame(results: Results) -> pd.DataFrame:
     import pandas as pd
 
     from microflow.lab.machine import refuse_unlike
-    from microflow.lab.statistics import typical
+    from microflow.lab.statistics import Estimate, typical
 
     refuse_unlike(results.machines)
     found = []
@@ -321,9 +324,11 @@ def cores_frame(results: Results) -> pd.DataFrame:
         own = [one.run.result for one in results.trials if one.planned.arm == arm]
         lines = [_line(arm.config["volumes"], result["action_s"]) for result in own]
         local = [float(np.median(result["samples"])) / 1e9 for result in own]
-        rate = typical([[1 / slope] for _, slope in lines])
         cores: int = arm.config["cores"]
-        beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
+        rate = beside = Estimate(math.nan, math.nan, math.nan)
+        if min(slope for _, slope in lines) > 0:
+            rate = typical([[1 / slope] for _, slope in lines])
+            beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
         fixed_s = float(np.median([height for height, _ in lines]))
         found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
     return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
@@ -345,7 +350,7 @@ def cores_table(results: Results) -> Table:
         [
             str(row["cores"]),
             f"{row['fixed_s']:.2f}",
-            with_interval(row["rate"], row["low"], row["high"]),
+            UNKNOWN if math.isnan(row["rate"]) else with_interval(row["rate"], row["low"], row["high"]),
             ratio_text(row["beside"]),
         ]
         for row in cores_frame(results).to_dict("records")
@@ -365,13 +370,17 @@ def cores_answer(results: Results) -> Answer:
     rows = cores_frame(results).to_dict("records")
     last = rows[-1]
     numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}
-    numbers |= {f"cores {row['cores']} spark rate": rounded(row["rate"]) for row in rows}
+    speeds = {row["cores"]: UNKNOWN if math.isnan(row["rate"]) else rounded(row["rate"]) for row in rows}
+    numbers |= {f"cores {cores} spark rate": speed for cores, speed in speeds.items()}
     numbers |= {f"cores {row['cores']} spark beside local": ratio_text(row["beside"]) for row in rows}
-    rates = ", ".join(f"{rounded(row['rate'])} records/s on {row['cores']}" for row in rows)
+    rates = ", ".join(
+        f"at a rate {speed} on {cores}" if speed == UNKNOWN else f"{speed} records/s on {cores}"
+        for cores, speed in speeds.items()
+    )
     sentence = (
         f"A Spark job costs {numbers['cores spark fixed s']} s in any case, its session running already; beyond that, "
-        f"by number of cores, it processes {rates}, files and transport included. Per core, a record takes "
-        f"{ratio_text(rows[0]['beside'])} the local engine's pure time, which has neither."
+        f"by number of cores, it processes {rates}, files and transport included. A record's time on a core over the "
+        f"local engine's pure time, which has neither: {ratio_text(rows[0]['beside'])}."
     )
     return Answer(sentence, numbers)
 

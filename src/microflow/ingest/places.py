@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import os
 import stat
 import sys
@@ -181,7 +182,8 @@ def opened(place: str) -> Iterator[IO[bytes]]:
         if packed == "gzip":
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         else:
-            yield cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
+            stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+            yield cast("IO[bytes]", io.BufferedReader(cast("Any", stream)))  # Arrow's own streams have no lines
 
 
 @contextmanager

@@ -47,6 +47,8 @@ __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
+#: Letters of a name in the name of a folder: a file system takes 255.
+_LONGEST_PREFIX = 40
 #: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
 _LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
 
@@ -147,10 +149,7 @@ class Attempt:
                 self.work = scoped(self.work, "batch")
             else:
                 self._processor = build_processor(self.work, job.pipeline)
-            shared = Settings.read().spark_folder if job.engine == "spark" else None
-            self.folder = Path(
-                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=shared or _beside(job.output))
-            )
+            self.folder = _new_folder(job)
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
@@ -216,10 +215,11 @@ class Attempt:
         )
         engine = self._processor or self._scheduler
         claim = {} if engine is None else engine.describe()
-        spec, guarantee = self.work, str(claim.get("guarantee", "none"))
-        found = verdict(document, spec.schema, spec.policy, spec.method, guarantee=guarantee)
+        spec = self.work
+        found = verdict(document, spec.schema, spec.policy, spec.method, claim=claim)
         # The seed would let whoever reads this document compute seeded noise away.
         document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
+        document["method"]["scope"] = claim.get("scope")  # the one that was used, where none was asked for
         return document | {"claim": claim, "verdict": found.to_dict()}
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class Attempt:
         size = self.source.size
         count = job.workers or len(os.sched_getaffinity(0))
         is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
-        if count == 1 or is_small or needs_order(self.work):
+        if count == 1 or is_small or self.source.is_one_split or needs_order(self.work):
             return InProcess(work, self.clock)
         return Workers(work, self.clock, lambda work: ProcessPool(work, count))
 
@@ -347,8 +347,18 @@ def _beside(output: Path | str) -> Path | None:
     if str(output) == STANDARD or is_url(output):
         return None
     if not Path(output).parent.is_dir():
-        raise InputError("its folder is not there", path=output, hint="make the folder first")
+        raise InputError("cannot be written: its folder is not there", path=output, hint="make the folder first")
     return Path(output).parent
+
+
+def _new_folder(job: JobSpec) -> Path:
+    shared = Settings.read().spark_folder if job.engine == "spark" else None
+    try:
+        prefix = f".{Path(job.output).name[:_LONGEST_PREFIX]}.{job.job_id}."
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=shared or _beside(job.output)))
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise InputError(reason, path=job.output, hint="choose another folder") from error
 
 
 def _work_of(job: JobSpec) -> ProcessingSpec:

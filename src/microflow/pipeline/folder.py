@@ -17,7 +17,7 @@ import pyarrow as pa
 from microflow.ingest.places import is_url, remove, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.pipeline.output import Settled, sync_folder, unwritable
-from microflow.processors.split_work import Part
+from microflow.processors.reading import Part
 
 __all__ = ["FolderOutput", "is_part"]
 

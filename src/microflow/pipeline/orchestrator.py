@@ -27,7 +27,7 @@ from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwri
 from microflow.pipeline.seal import check_seal, sealed
 from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
-from microflow.store.progress import JobStatus
+from microflow.store.progress import LIVE, JobStatus
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
@@ -113,6 +113,10 @@ class PipelineOrchestrator:
             raise CheckpointError("without a database nothing can be resumed")
         jobs = self._store()
         view = jobs.load(job_id)
+        if view.engine == LIVE:
+            raise CheckpointError(
+                f"job {view.id} is a stream", hint="start microflow stream again: it goes on behind its last commit"
+            )
         if view.status == JobStatus.COMPLETED:
             return self._say_again(view)
         job = JobSpec.from_document(check_seal(view.id, view.spec))

@@ -26,7 +26,7 @@ import pyarrow as pa
 from microflow.errors import CheckpointError, MicroflowError
 from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.processors.split_work import Part
+from microflow.processors.reading import Part
 from microflow.settings import Retries
 
 __all__ = ["Output", "PartialFile", "Settled", "sync_folder", "unwritable"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from microflow.ingest.places import STANDARD, is_folder, is_url
 from microflow.pipeline.folder import is_part
 from microflow.pipeline.job import JobSpec
 
-__all__ = ["held_output", "refuse_clashes", "refuse_overwriting"]
+__all__ = ["held_output", "refuse_clashes", "refuse_overwriting", "require_free"]
 
 #: How a quarantine and a metrics document of ours begin: an old one may be replaced.
 _QUARANTINE = (b"line,column,reason", b"file,line,column,reason")
@@ -46,12 +46,34 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
                 raise InputError(f"{name} lies in the folder that is read", path=path, hint="write to another folder")
 
 
-def _refuse_place(path: Path, *, may_be_there: bool) -> None:
+def require_free(
+    path: Path, read: Iterable[Path | str] = (), *, overwrite: bool = False, replaces: bytes | None = None
+) -> None:
+    """See that a command may write a file: its folder is there, it reads another one, and it destroys nothing unasked.
+
+    Args:
+        path: The file to be written.
+        read: The files that the command reads.
+        overwrite: Whether a person asked for a file that is there to be replaced.
+        replaces: How an earlier document of the same sort begins, which may be replaced without asking.
+
+    Raises:
+        InputError: it may not; nothing was opened.
+    """
+    _refuse_place(path)
+    if any(_is_one(path, Path(other)) for other in read if _is_local(other)):
+        raise InputError("would be written over a file that is read", path=path, hint="give another name")
+    is_ours = replaces is not None and _begins(path, (replaces,))
+    if os.path.lexists(path) and not (overwrite or is_ours or _is_device(path)):
+        raise InputError("is there already", path=path, hint="give another name, or --overwrite")
+
+
+def _refuse_place(path: Path, *, may_be_there: bool = False) -> None:
     """See that a file, or a folder, can be made at a path."""
     if path.is_dir() and not may_be_there:
         raise InputError("this is a directory", path=path, hint="give a file")
     if not path.parent.is_dir():
-        raise InputError("its folder is not there", path=path, hint="make the folder first")
+        raise InputError("cannot be written: its folder is not there", path=path, hint="make the folder first")
 
 
 def refuse_overwriting(job: JobSpec) -> None:

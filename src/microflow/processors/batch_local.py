@@ -46,6 +46,7 @@ class LocalBatchProcessor(Engine):
     def _once(self, flows: Iterator[Morsel], clock: PhaseClock) -> Iterator[Processed]:
         with clock.pre():
             kernel = BatchKernel(self._spec)
+        self._anonymizer = kernel.anonymizer
         for morsel in flows:
             yield from _through(kernel, morsel, clock)
 
@@ -55,6 +56,7 @@ class LocalBatchProcessor(Engine):
             self._screen_all(flows, clock, anonymizer, spool)
             with clock.pure():
                 anonymizer.freeze()
+            self._anonymizer = anonymizer
             spool.seek(0)
             for laid, _, _ in clock.reading(pick_up(batches_of(spool))):
                 yield from _released(anonymizer, laid, clock)

@@ -68,8 +68,7 @@ class InProcess:
         self._claim: dict[str, object] | None = None
 
     def describe(self) -> dict[str, object]:
-        spec = self._work.spec
-        return self._claim or build_anonymizer(spec.method, spec.schema, spec.key).describe()
+        return self._claim or self._worker.describe()
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         splits = self._clock.reading(splits)

@@ -28,8 +28,8 @@ from microflow.errors import MicroflowError
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.splits import Split
 from microflow.ingest.writers import RowSink, head_of, private, row_sink
-from microflow.processors.reading import Ids, Work
-from microflow.processors.split_work import Effort, Part, Piece, ScreenedSplit, SplitResult, SplitWorker
+from microflow.processors.reading import Ids, Part, Work
+from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 

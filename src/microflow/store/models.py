@@ -214,7 +214,10 @@ class ViolationRow(Base):
 
 
 class TopicOffset(Base):
-    """How far a consumer has come in one partition of a topic; moves only together with the results before it."""
+    """How far a consumer has come in one partition of a topic; moves only together with the results before it.
+
+    ``ahead``: offsets from ``next_offset`` on whose results are there already, because they were urgent.
+    """
 
     __tablename__ = "topic_offsets"
 
@@ -222,10 +225,11 @@ class TopicOffset(Base):
     topic: Mapped[str] = mapped_column(primary_key=True)
     partition: Mapped[int] = mapped_column(Integer, primary_key=True)
     next_offset: Mapped[int]
+    ahead: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")
 
 
 class TopicResult(Base):
-    """One record of a topic after processing; ``record`` is null where it may not be kept."""
+    """One message of a topic after processing: the record that may leave, or the reason why it cannot be read."""
 
     __tablename__ = "topic_results"
 
@@ -235,3 +239,4 @@ class TopicResult(Base):
     offset: Mapped[int] = mapped_column(primary_key=True)
     violation_count: Mapped[int] = mapped_column(SmallInteger)
     record: Mapped[dict[str, Any] | None]
+    reason: Mapped[str | None]

@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["CommitGroup", "JobStatus", "Progress"]
+__all__ = ["LIVE", "CommitGroup", "JobStatus", "Progress"]
+
+#: The engine of a job that serves a topic: it has no input to resume, its group's positions say where it goes on.
+LIVE = "live"
 
 
 class JobStatus(StrEnum):

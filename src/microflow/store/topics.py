@@ -1,23 +1,25 @@
-"""Results and offsets of a topic in one transaction: effectively once, whatever dies.
+"""Results and positions of a topic in one transaction: exactly once, whatever dies.
 
-Reading is at least once and committing is all or nothing. After a crash the consumer reads again from the committed
-offsets, and a result that was committed cannot be committed again: its place is its primary key.
+A commit moves each partition from the position that this process knows to the next one, and fails where another process
+has moved it meanwhile: whoever was given up by its consumer group cannot commit what another one works on now.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
-from psycopg2.extras import execute_values
 
-from microflow.store.bulk import copy_table, document
+from microflow.store.bulk import copy_table
 from microflow.store.connector import PostgreSQLConnector
+from microflow.store.jobs import JobStore
+from microflow.store.progress import LIVE
+from microflow.topics.contract import Position, Result
 
-__all__ = ["TopicPlace", "TopicStore"]
+__all__ = ["TopicStore"]
 
 _RESULTS = pa.schema(
     [
@@ -27,67 +29,125 @@ _RESULTS = pa.schema(
         ("offset", pa.int64()),
         ("violation_count", pa.int16()),
         ("record", pa.string()),
+        ("reason", pa.string()),
     ]
 )
-_OFFSETS = "SELECT partition, next_offset FROM topic_offsets WHERE consumer = %s AND topic = %s"
+_WHERE = "WHERE consumer = %s AND topic = %s"
 
 
-@dataclass(frozen=True, slots=True)
-class TopicPlace:
-    """One processed record and where it stood."""
-
-    partition: int
-    offset: int
-    violations: int
-    record: Mapping[str, Any] | None
+class _MovedError(Exception):
+    """Another process has committed in a partition that this one works on."""
 
 
 class TopicStore:
-    """What one named consumer has done with one topic."""
+    """What one named consumer has done with one topic; the sink of a stream whose results go to PostgreSQL.
+
+    Args:
+        connector: The database.
+        consumer: Processes of one name share the topic.
+        topic: What is read.
+    """
 
     def __init__(self, connector: PostgreSQLConnector, consumer: str, topic: str) -> None:
         self._connector = connector
+        self._jobs = JobStore(connector)
         self._name = (consumer, topic)
+        self._job: str | None = None
+        self._known: dict[int, Position] = {}
 
-    def offsets(self) -> dict[int, int]:
-        """Partition to the offset to go on at."""
-        return dict(self._connector.query(_OFFSETS, self._name))
+    def begin(self, *, pipeline: str, method: str) -> str:
+        """Enter this process as a job, for ``microflow jobs``; returns its name."""
+        consumer, topic = self._name
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", consumer)[:57]
+        job = f"{name}-{secrets.token_hex(3)}"
+        spec = {"input": topic, "output": f"topic_results, consumer {consumer}", "method": {"method": method}}
+        self._jobs.create(job, pipeline=pipeline, engine=LIVE, spec=spec, spec_hash="", input_sha256="")
+        self._jobs.lock(job)
+        self._jobs.start(job)
+        self._job = job
+        return job
 
-    def commit(self, places: Sequence[TopicPlace], offsets: Mapping[int, int]) -> None:
-        """Results and the offsets behind them, all or none."""
-        table = self._table(places)
+    def end(self, metrics: Mapping[str, object]) -> None:
+        """This process has ended in good order."""
+        if self._job is not None:
+            self._jobs.complete(self._job, metrics)
+
+    def kept(self, partitions: Sequence[int] = ()) -> Mapping[int, Position]:
+        """Where partitions go on; all that are known where none is named."""
+        rows = self._connector.query(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
+        found = {row[0]: Position(row[1], frozenset(row[2])) for row in rows}
+        self._known = {one: at for one, at in found.items() if not partitions or one in partitions}
+        return self._known
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        """One transaction; false where another process has moved on in one of the partitions."""
+        table = self._table(results)
 
         def work(cursor: Cursor) -> None:
+            for partition, at in positions.items():
+                if not self._moved(cursor, partition, at):
+                    raise _MovedError
             copy_table(cursor, "topic_results", table)
-            execute_values(
-                cursor,
-                "INSERT INTO topic_offsets VALUES %s ON CONFLICT (consumer, topic, partition)"
-                " DO UPDATE SET next_offset = EXCLUDED.next_offset",
-                [(*self._name, partition, offset) for partition, offset in offsets.items()],
-            )
+            self._count(cursor, results)
 
-        self._connector.transaction(work, doing="committing a topic's results", done=self._has(offsets))
-
-    def results(self) -> list[tuple[int, int, int, dict[str, Any] | None]]:
-        """Partition, offset, violations and record of everything committed, in order; for tests and small topics."""
-        statement = (
-            'SELECT partition, "offset", violation_count, record FROM topic_results'
-            ' WHERE consumer = %s AND topic = %s ORDER BY partition, "offset"'
-        )
-        return [(row[0], row[1], row[2], row[3]) for row in self._connector.query(statement, self._name)]
-
-    def _has(self, offsets: Mapping[int, int]) -> Any:
         def done(cursor: Cursor) -> bool:
-            cursor.execute(_OFFSETS, self._name)
-            return dict(cursor.fetchall()) == dict(offsets)
+            cursor.execute(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
+            found = {row[0]: Position(row[1], frozenset(row[2])) for row in cursor.fetchall()}
+            return all(found.get(one) == at for one, at in positions.items())
 
-        return done
+        try:
+            self._connector.transaction(work, doing="committing a topic's results", done=done)
+        except _MovedError:
+            return False
+        self._known = {**self._known, **positions}
+        return True
 
-    def _table(self, places: Sequence[TopicPlace]) -> pa.Table:
+    def close(self) -> None:
+        """The connection belongs to the caller."""
+
+    def results(self) -> list[tuple[int, int, int, dict[str, object] | None, str | None]]:
+        """Partition, offset, violations, record and reason of everything committed, in order."""
+        statement = (
+            'SELECT partition, "offset", violation_count, record, reason FROM topic_results'  # noqa: S608
+            f' {_WHERE} ORDER BY partition, "offset"'
+        )
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in self._connector.query(statement, self._name)]
+
+    def _moved(self, cursor: Cursor, partition: int, at: Position) -> bool:
+        """Move a partition on from where this process knows it to be; whether it still was there."""
+        before, ahead = self._known.get(partition), sorted(at.ahead)
+        if before is None:
+            cursor.execute(
+                "INSERT INTO topic_offsets VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (*self._name, partition, at.offset, ahead),
+            )
+        else:
+            cursor.execute(
+                f"UPDATE topic_offsets SET next_offset = %s, ahead = %s {_WHERE}"  # noqa: S608
+                " AND partition = %s AND next_offset = %s AND ahead = %s::bigint[]",
+                (at.offset, ahead, *self._name, partition, before.offset, sorted(before.ahead)),
+            )
+        return bool(cursor.rowcount)
+
+    def _count(self, cursor: Cursor, results: Sequence[Result]) -> None:
+        if self._job is None:
+            return
+        released = sum(one.text is not None for one in results)
+        unreadable = sum(one.reason is not None for one in results)
+        cursor.execute(
+            "UPDATE jobs SET microflows = microflows + 1, rows_read = rows_read + %s,"
+            " rows_released = rows_released + %s, rows_suppressed = rows_suppressed + %s,"
+            " rows_quarantined = rows_quarantined + %s,"
+            " violations = violations + %s, updated_at = now() WHERE id = %s",
+            (len(results) - unreadable, released, len(results) - released - unreadable, unreadable,
+             sum(one.violations for one in results), self._job),
+        )  # fmt: skip
+
+    def _table(self, results: Sequence[Result]) -> pa.Table:
         consumer, topic = self._name
         rows = [
-            (consumer, topic, place.partition, place.offset, place.violations, document(place.record))
-            for place in places
+            (consumer, topic, one.partition, one.offset, one.violations, one.text and one.text.decode(), one.reason)
+            for one in results
         ]
         columns = list(zip(*rows, strict=True)) or [()] * len(_RESULTS)
         return pa.table(

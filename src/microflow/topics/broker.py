@@ -43,6 +43,9 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A killed consumer's partitions and transactions are taken over as soon as the client's own timeouts say so.
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
@@ -98,7 +101,16 @@ class Broker:
 
     def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
         classpath = os.pathsep.join(str(jar) for jar in jars("kafka"))
-        command = [str(find_java()), "-Xmx512m", "-cp", classpath, main, *arguments]
+        command = [
+            str(find_java()),
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            classpath,
+            main,
+            *arguments,
+        ]
         with (self.folder / "broker.log").open("ab") as log:
             environment = child_environment()
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)

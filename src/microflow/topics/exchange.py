@@ -1,4 +1,4 @@
-"""Topic to topic, exactly once: results and the offsets behind them in one Kafka transaction.
+"""Topic to topic, exactly once: results and the positions behind them in one Kafka transaction.
 
 The consumers of a group share the partitions. A commit carries the group's generation (KIP-447), so a process that the
 group has given up cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
@@ -8,16 +8,15 @@ committed with the partitions it is given. A transactional id belongs to one pro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from microflow.errors import SetupError, StoreError
-from microflow.topics.contract import Received
+from microflow.topics.contract import Kept, Position, Received, Result
+from microflow.topics.dead_letters import letter
 
-__all__ = ["Exchange"]
+__all__ = ["GroupSource", "KafkaSink"]
 
 #: How long a lost broker is waited for, in seconds.
 PATIENCE_S = 60
@@ -26,96 +25,183 @@ _TRANSACTION_MS = 10_000
 #: For this long a silent member of the group keeps its partitions, in milliseconds.
 _SESSION_MS = 6_000
 
-#: Topic, key and value of a message to send.
-Message = tuple[str, bytes | None, bytes]
 
-
-class Exchange:
-    """One member of a consumer group with a transactional producer.
+class GroupSource:
+    """One member of a consumer group.
 
     Args:
         address: The brokers.
         topic: What is read; it must exist.
         group: Members of one group share the partitions.
-        client: More settings for both clients (SASL, TLS), by librdkafka's names.
+        client: More settings (SASL, TLS), by librdkafka's names.
+        kept: Who keeps the positions; by default Kafka, in the group's own offsets.
 
     Raises:
-        SetupError: the broker does not answer, or a setting is not known.
+        SetupError: a setting is not known.
     """
 
-    def __init__(self, address: str, topic: str, group: str, client: Mapping[str, str] | None = None) -> None:
-        shared = {"log_level": 0, "reconnect.backoff.max.ms": 1_000, **(client or {}), "bootstrap.servers": address}
-        self._topic = topic
+    def __init__(
+        self, address: str, topic: str, group: str, client: Mapping[str, str] | None = None, kept: Kept | None = None
+    ) -> None:
+        self.topic = topic
+        self.ended = False
+        self._kept = kept or self._kept_by_kafka
         self._rebalanced = False
-        #: Partition to the offset that is polled next.
-        self.offsets: dict[int, int] = {}
+        self._offsets: dict[int, int] = {}
+        self._ahead: dict[int, frozenset[int]] = {}
+        preset = {"session.timeout.ms": _SESSION_MS, "fetch.wait.max.ms": 100}
+        settings = {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "partition.assignment.strategy": "range",
+            # The bound of memory, whatever the producers do.
+            "queued.max.messages.kbytes": 16_384,
+        }
         try:
-            self._consumer = Consumer(
-                {
-                    **shared,
-                    "group.id": group,
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    "isolation.level": "read_committed",
-                    "session.timeout.ms": _SESSION_MS,
-                    "partition.assignment.strategy": "range",
-                    # The bound of memory, whatever the producers do.
-                    "queued.max.messages.kbytes": 16_384,
-                }
-            )
-            self._producer = Producer(
-                {
-                    **shared,
-                    "transactional.id": f"{group}-{uuid.uuid4().hex}",
-                    "transaction.timeout.ms": _TRANSACTION_MS,
-                    "linger.ms": 5,
-                    "compression.type": "lz4",
-                }
-            )
-            self._producer.init_transactions(PATIENCE_S)
+            self._consumer = Consumer({**preset, **_shared(address, client), **settings})
         except KafkaException as error:
             raise SetupError(f"Kafka at {address} cannot be used: {_why(error)}") from error
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
 
     def poll(self, most: int, timeout_s: float = 1.0) -> list[Received[bytes]]:
-        """Up to ``most`` messages; none when the partitions have just been shared anew.
+        """Up to ``most`` messages, as soon as there is one; none when the partitions have just been shared anew.
 
         Raises:
             StoreError: the topic does not exist, or may not be read.
         """
         self._rebalanced = False
-        messages = self._consumer.consume(most, timeout_s)
+        messages = self._consumer.consume(1, timeout_s)
+        if messages and most > 1:
+            # Asked for more at once, the client would wait for all of them.
+            messages += self._consumer.consume(most - 1, 0)
         if self._rebalanced:
             # What came in the same call may belong to another member by now; it is read again by its owner.
-            self._rewind()
+            self.rewind()
             return []
         received = []
         for message in messages:
             error, partition, offset = message.error(), message.partition(), message.offset()
             if error is not None and error.code() in _REFUSED:
-                raise StoreError(f"topic {self._topic!r} cannot be read: {error.str()}")
+                raise StoreError(f"topic {self.topic!r} cannot be read: {error.str()}")
             if error is not None or partition is None or offset is None:
                 continue  # librdkafka reconnects by itself
-            self.offsets[partition] = offset + 1
-            received.append(Received(partition, offset, message.key(), message.value() or b""))
+            self._offsets[partition] = offset + 1
+            if offset not in self._ahead.get(partition, ()):
+                received.append(Received(partition, offset, message.key(), message.value() or b""))
         return received
 
-    def commit(self, messages: Iterable[Message]) -> bool:
-        """Send the messages and commit what has been polled, all or none.
+    def ahead(self, partition: int) -> frozenset[int]:
+        """Offsets that were committed ahead of their turn before this process read the partition."""
+        return self._ahead.get(partition, frozenset())
 
-        Returns:
-            Whether it is committed; if not, everything since the last commit will be polled again.
+    def rewind(self) -> None:
+        """Go on from what is committed."""
+        mine = [one.partition for one in self._consumer.assignment()]
+        kept = self._kept(mine) if mine else {}
+        self._offsets = {partition: position.offset for partition, position in kept.items()}
+        self._ahead = {partition: position.ahead for partition, position in kept.items()}
+        if mine:
+            starts = [self._offsets.get(one, OFFSET_BEGINNING) for one in mine]
+            pairs = zip(mine, starts, strict=True)
+            self._consumer.assign([TopicPartition(self.topic, one, start) for one, start in pairs])
+
+    def lag(self) -> int:
+        """Messages that wait in this process's partitions, by what the broker said last."""
+        total = 0
+        for partition, offset in self._offsets.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
+            total += max(end - offset, 0)
+        return total
+
+    def member(self) -> object:
+        """What a transaction needs to know of this member of the group."""
+        return self._consumer.consumer_group_metadata()
+
+    def acknowledge(self, positions: Mapping[int, Position]) -> None:
+        """Keep the positions in Kafka, by themselves: for sinks that know no transaction.
+
+        Raises:
+            StoreError: the broker was away too long, or another process works on the partitions now.
+        """
+        try:
+            self._consumer.commit(offsets=places(self.topic, positions), asynchronous=False)
+        except KafkaException as error:
+            raise StoreError(f"the positions could not be kept: {_why(error)}", hint=_RESTART) from error
+
+    def close(self) -> None:
+        """Leave the group, so that its other members need not wait."""
+        self._consumer.close()
+
+    def _kept_by_kafka(self, partitions: Sequence[int]) -> Mapping[int, Position]:
+        found = self._consumer.committed([TopicPartition(self.topic, one) for one in partitions], PATIENCE_S)
+        return {
+            one.partition: Position(one.offset, _ahead_of(one.offset, one.metadata)) for one in found if one.offset >= 0
+        }
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalanced = True
+        consumer.assign(partitions)
+
+    def _revoked(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._rebalanced = True
+        self._offsets = {}
+        consumer.unassign()
+
+
+class KafkaSink:
+    """A transactional producer: released records, dead letters and positions, all or none.
+
+    Args:
+        address: The brokers; those of the source too, because a transaction spans one cluster.
+        topic: Where released records go.
+        source: Whose positions are committed; ``None`` where the source keeps none.
+        dead: The topic for messages that cannot be read; ``None`` where they go elsewhere.
+        client: More settings, by librdkafka's names.
+
+    Raises:
+        SetupError: the broker does not answer, or a setting is not known.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        topic: str,
+        source: GroupSource | None = None,
+        *,
+        dead: str | None = None,
+        client: Mapping[str, str] | None = None,
+    ) -> None:
+        self._topic, self._dead, self._source = topic, dead, source
+        preset = {"transaction.timeout.ms": _TRANSACTION_MS, "linger.ms": 5, "compression.type": "lz4"}
+        own = {"transactional.id": f"microflow-{uuid.uuid4().hex}"}
+        try:
+            self._producer = Producer({**preset, **_shared(address, client), **own})
+            self._producer.init_transactions(PATIENCE_S)
+            known = self._producer.list_topics(timeout=PATIENCE_S).topics
+        except KafkaException as error:
+            raise SetupError(f"Kafka at {address} cannot be used: {_why(error)}") from error
+        for name in (topic, dead):
+            if name is not None and name not in known:
+                raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        """One transaction.
 
         Raises:
             StoreError: another process has taken this one's place, or the broker was away too long.
         """
         try:
             self._producer.begin_transaction()
-            for topic, key, value in messages:
-                self._produce(topic, key, value)
-            places = [TopicPartition(self._topic, partition, offset) for partition, offset in self.offsets.items()]
-            group = self._consumer.consumer_group_metadata()
-            self._producer.send_offsets_to_transaction(places, group, PATIENCE_S)
+            for one in results:
+                if one.text is not None:
+                    self._produce(self._topic, one.key, one.text)
+                elif one.reason is not None and self._dead is not None:
+                    self._produce(self._dead, None, letter(one))
+            if self._source is not None:
+                there = places(self._source.topic, positions)
+                self._producer.send_offsets_to_transaction(there, self._source.member(), PATIENCE_S)
             self._until_done(self._producer.commit_transaction)
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
@@ -126,8 +212,7 @@ class Exchange:
             return True
 
     def close(self) -> None:
-        """Leave the group, so that its other members need not wait."""
-        self._consumer.close()
+        """Everything is committed or given up already."""
 
     def _produce(self, topic: str, key: bytes | None, value: bytes) -> None:
         while True:
@@ -141,7 +226,6 @@ class Exchange:
     def _abort(self) -> None:
         try:
             self._until_done(self._producer.abort_transaction)
-            self._rewind()
         except KafkaException as error:
             raise StoreError(f"the transaction could not be given up: {_why(error)}", hint=_RESTART) from error
 
@@ -156,36 +240,21 @@ class Exchange:
             else:
                 return
 
-    def _rewind(self) -> None:
-        """Go on from what is committed."""
-        mine = [TopicPartition(self._topic, one.partition) for one in self._consumer.assignment()]
-        if not mine:
-            self.offsets = {}
-            return
-        places = self._consumer.committed(mine, PATIENCE_S)
-        self.offsets = {one.partition: one.offset for one in places if one.offset >= 0}
-        starts = [
-            TopicPartition(self._topic, one.partition, one.offset if one.offset >= 0 else OFFSET_BEGINNING)
-            for one in places
-        ]
-        self._consumer.assign(starts)
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._rebalanced = True
-        consumer.assign(partitions)
+def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition]:
+    """Positions as Kafka keeps them: what is done ahead of its turn is the metadata, as distances from the offset."""
+    return [
+        TopicPartition(topic, partition, at.offset, ",".join(str(one - at.offset) for one in sorted(at.ahead)))
+        for partition, at in positions.items()
+    ]
 
-    def _revoked(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
-        self._rebalanced = True
-        self.offsets = {}
-        consumer.unassign()
 
-    def __enter__(self) -> Self:
-        return self
+def _ahead_of(offset: int, metadata: str | None) -> frozenset[int]:
+    return frozenset(offset + int(distance) for distance in metadata.split(",")) if metadata else frozenset()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+
+def _shared(address: str, client: Mapping[str, str] | None) -> dict[str, str | int | float | bool]:
+    return {"log_level": 0, "reconnect.backoff.max.ms": 1_000, **(client or {}), "bootstrap.servers": address}
 
 
 _RESTART = "nothing uncommitted was released; start it again and it goes on behind the last commit"

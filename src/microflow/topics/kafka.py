@@ -65,11 +65,12 @@ def create_topic(address: str, name: str, settings: TopicSettings | None = None)
 class KafkaWriter:
     """Sends records to one topic; leaving the block waits until every one is acknowledged."""
 
-    def __init__(self, address: str, topic: str) -> None:
+    def __init__(self, address: str, topic: str, client: Mapping[str, str] | None = None) -> None:
         self._topic = topic
         self._undelivered = 0
         self._producer = Producer(
             {
+                **(client or {}),
                 **_client(address),
                 "enable.idempotence": True,
                 "linger.ms": 5,
@@ -78,7 +79,7 @@ class KafkaWriter:
             }
         )
 
-    def send(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def send(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         """Queue (key, value) pairs, waiting while the local queue is full: back-pressure, not loss."""
         for key, value in records:
             while True:

@@ -1,0 +1,223 @@
+"""JSON Lines as a source and a sink: standard input and output, and a file that a restart continues exactly.
+
+Beside a file ``NAME`` stands ``.NAME.stream``: how long the file was at the last commit, and how far the source was
+done then. Both are written in this order, the file first, so that after a crash what was not committed is cut off.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from microflow.errors import CheckpointError, InputError, JobConflictError
+from microflow.topics.contract import Position, Received, Result
+from microflow.topics.dead_letters import letter
+
+__all__ = ["LONGEST", "FileSink", "LineSource", "OutputSink"]
+
+#: Bytes of a message; a longer line is no record, and is a dead letter.
+LONGEST = 1 << 20
+_CHUNK = 1 << 16
+#: Chunks that may wait: the bound of memory, whatever the producer does.
+_CHUNKS = 64
+
+
+class LineSource:
+    """Lines of a file or a pipe, as one partition; a thread reads ahead, and no further than memory is bounded.
+
+    Args:
+        file: What is read, from where it stands.
+        first: The number of its first line: where an earlier run stopped.
+    """
+
+    def __init__(self, file: IO[bytes], first: int = 0) -> None:
+        self.ended = False
+        self._is_read = False
+        self._next = first
+        self._chunks: queue.Queue[list[bytes] | None] = queue.Queue(_CHUNKS)
+        self._lines: list[bytes] = []
+        self._file = file
+        threading.Thread(target=self._read, name="lines", daemon=True).start()
+
+    def poll(self, most: int, timeout_s: float) -> list[Received[bytes]]:
+        """Up to ``most`` lines, as soon as there is one; blank ones have a number and are left out."""
+        try:
+            while not self._is_read and len(self._lines) < most:
+                chunk = self._chunks.get(timeout=0 if self._lines else timeout_s)
+                self._is_read = chunk is None
+                self._lines += chunk or ()
+        except queue.Empty:
+            pass
+        lines, self._lines = self._lines[:most], self._lines[most:]
+        self.ended = self._is_read and not self._lines
+        first, self._next = self._next, self._next + len(lines)
+        return [Received(0, number, None, line) for number, line in enumerate(lines, first) if line.strip()]
+
+    def ahead(self, partition: int) -> frozenset[int]:  # noqa: ARG002 - one partition, never read again
+        """None: what was read cannot be read again."""
+        return frozenset()
+
+    def rewind(self) -> None:
+        """What was read from a pipe cannot be read again.
+
+        Raises:
+            CheckpointError: always.
+        """
+        raise CheckpointError("lines that were read could not be committed", hint="another process uses this group")
+
+    def lag(self) -> int:
+        """Lines that were read and wait."""
+        return len(self._lines)
+
+    def _read(self) -> None:
+        rest, is_long = b"", False
+        read = getattr(self._file, "read1", self._file.read)
+        while chunk := read(_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if lines and is_long:
+                lines, is_long = lines[1:], False
+            if len(rest) > LONGEST:
+                # The rest of it is thrown away up to its end; its beginning says that it is too long.
+                if not is_long:
+                    lines.append(rest[: LONGEST + 1])
+                rest, is_long = b"", True
+            if lines:
+                self._chunks.put(lines)
+        if rest and not is_long:
+            self._chunks.put([rest])
+        self._chunks.put(None)
+
+
+class OutputSink:
+    """Standard output: each batch is flushed before its positions are kept, so that it comes at least once."""
+
+    def __init__(self, out: IO[bytes], acknowledge: Any = None) -> None:
+        self._out = out
+        self._acknowledge = acknowledge
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        """Write, flush, and let the source keep its positions."""
+        self._out.writelines(one.text + b"\n" for one in results if one.text is not None)
+        self._out.flush()
+        if self._acknowledge is not None:
+            self._acknowledge(positions)
+        return True
+
+    def close(self) -> None:
+        """Standard output stays open."""
+
+
+class FileSink:
+    """A file of JSON Lines, and one for dead letters; each commit is on the disk, and a restart continues exactly.
+
+    One process writes it: it must read all partitions of its source.
+
+    Args:
+        path: The file; a new one, or one that an earlier run wrote from the same source.
+        source: What is read, by its address.
+        dead: The file for dead letters; ``None`` where they go elsewhere.
+
+    Raises:
+        InputError: it cannot be written, or is no file of an earlier run.
+        CheckpointError: an earlier run read another source, or the file is shorter than at its last commit.
+        JobConflictError: another process writes it.
+    """
+
+    def __init__(self, path: Path, source: str, dead: Path | None = None) -> None:
+        self._path, self._source = path, source
+        self._journal = path.with_name(f".{path.name}.stream")
+        self._positions: dict[int, Position] = {}
+        self._file = self._open(path, 0o666)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise JobConflictError(f"another process writes {path}") from None
+        self._letters = None if dead is None else self._open(dead, 0o600)
+        paths = [path] if dead is None else [path, dead]
+        lengths = self._recall() if self._journal.exists() else None
+        for one, file, length in zip(paths, self._files, lengths or (0, 0), strict=False):
+            size = os.fstat(file.fileno()).st_size
+            if size and lengths is None:
+                raise InputError("exists, and no earlier stream wrote it", path=one, hint="choose another name")
+            if size < length:
+                raise CheckpointError(f"{one} is shorter than when the stream stopped")
+            file.truncate(length)
+            file.seek(length)
+        if lengths is None:
+            self._remember()
+
+    def kept(self, _partitions: Sequence[int]) -> Mapping[int, Position]:
+        """Where the source goes on."""
+        return self._positions
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        """Append and sync, then write and sync the journal.
+
+        Raises:
+            InputError: the disk is full; what was committed before stays.
+        """
+        self._positions = {**self._positions, **positions}
+        try:
+            self._file.writelines(one.text + b"\n" for one in results if one.text is not None)
+            if self._letters is not None:
+                self._letters.writelines(letter(one) + b"\n" for one in results if one.reason is not None)
+            for file in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+            self._remember()
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=self._path) from error
+        return True
+
+    def close(self) -> None:
+        """Close both; what is not committed is cut off by the next run."""
+        for file in self._files:
+            file.close()
+
+    @property
+    def _files(self) -> list[IO[bytes]]:
+        return [self._file] if self._letters is None else [self._file, self._letters]
+
+    @staticmethod
+    def _open(path: Path, mode: int) -> IO[bytes]:
+        try:
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode), "r+b")
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+
+    def _recall(self) -> list[int]:
+        try:
+            found = json.loads(self._journal.read_bytes())
+            positions = {int(name): Position(at, frozenset(ahead)) for name, (at, ahead) in found["positions"].items()}
+            source, lengths = found["source"], [int(one) for one in found["lengths"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self._journal} cannot be read") from error
+        if source != self._source:
+            raise CheckpointError(f"{self._path} was written from another source", hint="choose another name")
+        self._positions = positions
+        return lengths
+
+    def _remember(self) -> None:
+        document = {
+            "source": self._source,
+            "lengths": [file.tell() for file in self._files],
+            "positions": {str(one): [at.offset, sorted(at.ahead)] for one, at in self._positions.items()},
+        }
+        new = self._journal.with_name(f"{self._journal.name}.new")
+        with new.open("wb") as file:
+            file.write(json.dumps(document).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._journal)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

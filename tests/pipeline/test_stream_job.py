@@ -1,0 +1,216 @@
+"""A stream that dies anywhere and is started again: every message once, whatever the sink."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.compliance import load_policy
+from microflow.datasets import generate
+from microflow.descriptors import load_schema
+from microflow.errors import CheckpointError, InputError, JobConflictError
+from microflow.pipeline.stream_job import Stream
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.service import MessageService, Served
+from microflow.store.connector import PostgreSQLConnector
+from microflow.store.topics import TopicStore
+from microflow.topics.contract import Kept, Position, Received, Result
+from microflow.topics.lines import FileSink
+
+SCHEMA = load_schema("healthcare")
+RECORDS = [row for block in generate("healthcare", 600, 1) for row in block.rows.to_pylist()]
+SPEC = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Method.TOKENIZATION), key=bytes(range(32)))
+GOOD = [json.dumps(record).encode() for record in RECORDS]
+POISON = [
+    b"[" * 100_000,
+    json.dumps(RECORDS[0] | {"age": 10**400}).encode(),
+    json.dumps(RECORDS[0] | {"triage": "\ud800"}).encode(),
+    GOOD[0][:-1] + b',"age":1,"age":2}',
+    json.dumps(RECORDS[0] | {"age": "old"}).encode(),
+    json.dumps(RECORDS[0] | {"surplus": 1}).encode(),
+    b"null",
+]
+#: Poison among good messages, and what must be released.
+MESSAGES = [one for n, good in enumerate(GOOD) for one in ([good, POISON[n // 50 % 7]] if n % 50 == 7 else [good])]
+BAD = sum(one in POISON for one in MESSAGES)
+EXPECTED = [one.released for one in MessageService(SPEC)(MESSAGES)]
+
+
+class Recorded:
+    """A topic of two partitions that may be read again, from where its sink says."""
+
+    def __init__(self, kept: Kept, sizes: Sequence[int] = (100,)) -> None:
+        self._messages = [Received(n % 2, n // 2, None, one) for n, one in enumerate(MESSAGES)]
+        self._kept, self._sizes = kept, list(sizes)
+        self.rewind()
+
+    @property
+    def ended(self) -> bool:
+        return not self._left
+
+    def poll(self, most: int, timeout_s: float) -> list[Received[bytes]]:
+        self._sizes.append(size := self._sizes.pop(0))
+        taken, self._left = self._left[: min(most, size)], self._left[min(most, size) :]
+        return taken
+
+    def ahead(self, partition: int) -> frozenset[int]:
+        return self._at.get(partition, Position(0)).ahead
+
+    def rewind(self) -> None:
+        self._at = self._kept((0, 1))
+        self._left = [one for one in self._messages if self._is_left(one)]
+
+    def lag(self) -> int:
+        return len(self._left)
+
+    def _is_left(self, one: Received[bytes]) -> bool:
+        at = self._at.get(one.partition, Position(0))
+        return one.offset >= at.offset and one.offset not in at.ahead
+
+
+class DiedError(Exception):
+    pass
+
+
+def dying(sink: FileSink | TopicStore, commits: int, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Let it die in its ``commits``-th commit, before ``step``."""
+    original, calls = getattr(sink, step), []
+
+    def die(*given: object) -> object:
+        calls.append(1)
+        if len(calls) == commits:
+            raise DiedError
+        return original(*given)
+
+    monkeypatch.setattr(sink, step, die)
+
+
+def service(*, hybrid: bool = True) -> MessageService:
+    return MessageService(SPEC, hybrid=hybrid, urgency=[])
+
+
+@pytest.mark.parametrize("step", ["commit", "_remember"])
+@pytest.mark.parametrize("hybrid", [True, False])
+def test_a_file_is_continued_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, hybrid: bool) -> None:
+    """Also where the process died between the rows and the journal: the rows are cut off and come again."""
+    path, dead = tmp_path / "safe.jsonl", tmp_path / "dead.jsonl"
+    for dies_at in (1, 3, 2, 100):
+        sink = FileSink(path, "topic", dead)
+        dying(sink, dies_at, monkeypatch, step)
+        try:
+            Stream(Recorded(sink.kept), sink, service(hybrid=hybrid)).run()
+        except DiedError:
+            assert dies_at < 100
+        sink.close()
+    assert sorted(path.read_bytes().splitlines()) == sorted(one for one in EXPECTED if one is not None)
+    letters = [json.loads(line) for line in dead.read_text().splitlines()]
+    assert len({(one["partition"], one["offset"]) for one in letters}) == len(letters) == BAD
+    assert dead.stat().st_mode & 0o777 == 0o600
+    assert not any(word in dead.read_text() for word in ("old", "0000000"))
+
+
+@settings(max_examples=10, deadline=None)
+@given(sizes=st.lists(st.integers(20, 400), min_size=1, max_size=4))
+def test_however_they_arrive_the_rows_are_the_same(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+    """In the order of arrival, where none is urgent."""
+    path = tmp_path_factory.mktemp("any") / "safe.jsonl"
+    sink = FileSink(path, "topic", path.with_suffix(".dead"))
+    Stream(Recorded(sink.kept, sizes), sink, service()).run()
+    sink.close()
+    assert path.read_bytes().splitlines() == [one for one in EXPECTED if one is not None]
+
+
+def test_a_file_of_another_hand_is_not_touched(tmp_path: Path) -> None:
+    """It was there before, another process writes it, another source was read, or it was cut."""
+    (tmp_path / "other").write_text("precious\n")
+    with pytest.raises(InputError, match="no earlier stream"):
+        FileSink(tmp_path / "other", "topic")
+    path = tmp_path / "mine"
+    first = FileSink(path, "topic")
+    with pytest.raises(JobConflictError):
+        FileSink(path, "topic")
+    first.commit([Result(0, 0, text=b"{}")], {0: Position(1)})
+    first.close()
+    with pytest.raises(CheckpointError, match="another source"):
+        FileSink(path, "another")
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="shorter"):
+        FileSink(path, "topic")
+
+
+def test_rows_and_positions_are_one_transaction(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream to PostgreSQL dies twice: every message has one row, the unreadable ones with their reason."""
+    with PostgreSQLConnector(database_url) as connector:
+        for dies_at in (2, 3, 100):
+            sink = TopicStore(connector, "died", "topic")
+            dying(sink, dies_at, monkeypatch, "commit")
+            try:
+                Stream(Recorded(sink.kept), sink, service()).run()
+            except DiedError:
+                assert dies_at < 100
+        rows = sink.results()
+    assert [(row[0], row[1]) for row in rows] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
+    assert [row[3] for row in rows] == [
+        None if one is None else json.loads(one) for one in [*EXPECTED[::2], *EXPECTED[1::2]]
+    ]
+    assert sum(row[4] is not None for row in rows) == BAD
+
+
+def test_who_was_given_up_cannot_commit(database_url: str) -> None:
+    """Two processes believe that a partition is theirs: only one moves it on, the other reads again from there."""
+    with PostgreSQLConnector(database_url) as one, PostgreSQLConnector(database_url) as other:
+        stale, live = TopicStore(one, "rivals", "topic"), TopicStore(other, "rivals", "topic")
+        assert stale.kept([0]) == live.kept([0]) == {}
+        assert live.commit([Result(0, 0, text=b"{}")], {0: Position(1)})
+        assert not stale.commit([Result(0, 0, text=b"{}")], {0: Position(1)})
+        assert stale.kept([0]) == {0: Position(1)}
+        assert stale.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
+        assert not live.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
+        assert [row[:2] for row in live.results()] == [(0, 0), (0, 1)]
+
+
+class Noting(TopicStore):
+    """Keeps what was committed, in order."""
+
+    def __init__(self, connector: PostgreSQLConnector) -> None:
+        super().__init__(connector, "urgent", "topic")
+        self.commits: list[tuple[int, Mapping[int, Position]]] = []
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        self.commits.append((len(results), positions))
+        return super().commit(results, positions)
+
+
+def test_urgent_records_are_committed_ahead_and_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies right after urgent records went ahead: the restart leaves them out."""
+    with PostgreSQLConnector(database_url) as connector:
+        first = Noting(connector)
+        hurried = service()
+        monkeypatch.setattr(hurried, "serve", _early_then_rest(service()))
+        dying(first, 2, monkeypatch, "commit")
+        with pytest.raises(DiedError):
+            Stream(Recorded(first.kept, [600]), first, hurried).run()
+        assert first.commits[0][1][0].ahead
+        second = Noting(connector)
+        source = Recorded(second.kept, [40])
+        assert source.ahead(0) == first.commits[0][1][0].ahead
+        Stream(source, second, service()).run()
+        assert [row[:2] for row in second.results()] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
+        assert not any(at.ahead for at in second.kept([0, 1]).values())
+
+
+def _early_then_rest(patient: MessageService):
+    def serve(messages: Sequence[bytes]):
+        outcomes = patient(messages)
+        early = [n for n, one in enumerate(outcomes) if one.released is not None][400:420]
+        yield Served(early, [outcomes[n] for n in early], early=True)
+        rest = [n for n in range(len(messages)) if n not in early]
+        yield Served(rest, [outcomes[n] for n in rest], early=False)
+
+    return serve
