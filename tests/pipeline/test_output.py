@@ -14,6 +14,7 @@ from microflow.errors import CheckpointError, MicroflowError
 from microflow.ingest.writers import encoder, text_of
 from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
+from microflow.processors.reading import Part
 from microflow.settings import Retries
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
@@ -154,3 +155,23 @@ def test_a_refusal_that_waiting_does_not_cure_is_not_waited_for(
     monkeypatch.setattr(output_module.os, "fsync", broken)
     with pytest.raises(MicroflowError, match="Input/output error"):
         output.settle()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_nobody_resumes_is_the_same(tmp_path: Path, suffix: str) -> None:
+    """Compressed text and Parquet are then written as rows come, whether here or in a part file."""
+    expected = whole(tmp_path / f"whole{suffix}", [30, 0, 12])
+    output = Output(tmp_path / f"once{suffix}", SCHEMA, durable=False)
+    output.add(batch(0, 30))
+    output.settle()
+    part, body = tmp_path / "000.part", encoder(text_of(f"x{suffix}"))(batch(30, 12))
+    part.write_bytes(b"before" + (body if isinstance(body, bytes) else output_module._stream(body)))
+    JobOutput.add(output, Part(str(part), len("before"), part.stat().st_size, last=True))
+    output.settle()
+    assert not part.exists()
+    output.finish()
+    assert (tmp_path / f"once{suffix}").read_bytes() == expected
+    stopped = Output(tmp_path / f"stopped{suffix}", SCHEMA, durable=False)
+    stopped.add(batch(0, 30))
+    stopped.close(discard=True)
+    assert not list(tmp_path.glob("*stopped*"))

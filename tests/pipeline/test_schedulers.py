@@ -64,7 +64,7 @@ def test_one_compressed_file_is_read_in_this_process(
     """It is one split, whose results a worker would hold back until its end: nothing is won, and all is in memory."""
     packed = tmp_path / "people.csv.gz"
     packed.write_bytes(gzip.compress(people.read_bytes()))
-    monkeypatch.setattr("microflow.processors.schedulers.Worker", None)
+    monkeypatch.setattr("microflow.pipeline.attempt.ProcessPool", None)
     plain = run(a_job(output=tmp_path / "plain.csv", workers=1))
     assert run(a_job(input=packed, workers=2)) == plain
 

@@ -3,7 +3,8 @@
 What a job writes waits in a partial file that is named by the job and by the attempt, so that no other job and no
 attempt that was given up writes into it. `PartialFile.settle` says how long the file is and what its bytes hash to; a
 later attempt copies so much into a partial file of its own, and only if the hash is still that. Plain CSV and JSON
-Lines are continued as they are; compressed text and Parquet are put together from what was settled at the end.
+Lines are continued as they are; compressed text and Parquet are put together from what was settled at the end. Where
+nobody can resume the job, they are written at once, while workers are busy with the next splits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 from microflow.errors import CheckpointError, MicroflowError
 from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
-from microflow.ingest.writers import head_of, private, row_sink, text_of
+from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.processors.reading import Part
 from microflow.settings import Retries
 
@@ -73,7 +74,7 @@ class PartialFile:
         self._length = start[0]
         earlier = [found for found in self._earlier(job) if found != self.partial]
         try:
-            self._file = private(self.partial)
+            self.file = private(self.partial)
             if start[0]:
                 self._continue(earlier, start)
             for one in earlier:
@@ -101,7 +102,7 @@ class PartialFile:
                 self._retries.sleep(pause)
             else:
                 self._hash = checksum
-                self._length = self._file.tell()
+                self._length = self.file.tell()
                 for body in self._waiting:
                     if isinstance(body, Part) and body.last:
                         Path(body.path).unlink(missing_ok=True)
@@ -112,8 +113,8 @@ class PartialFile:
     def finish(self) -> None:
         """Put the file, which is settled, in its place at once."""
         try:
-            os.fsync(self._file.fileno())
-            self._file.close()
+            os.fsync(self.file.fileno())
+            self.file.close()
             self.partial.replace(self.path)
             sync_folder(self.path.parent)
         except OSError as error:
@@ -122,36 +123,36 @@ class PartialFile:
     def close(self, *, discard: bool) -> None:
         """Stop early. What was settled stays for the job to resume from, unless it is to be discarded."""
         with suppress(OSError):  # a full disk may refuse even that
-            self._file.close()
+            self.file.close()
         if discard:
             self.partial.unlink(missing_ok=True)
 
     def replace(self, whole: Path) -> None:
         """Take another file instead, which is whole and on the disk."""
-        self._file.close()
+        self.file.close()
         whole.replace(self.partial)
-        self._file = self.partial.open("r+b")
+        self.file = self.partial.open("r+b")
 
     def bodies(self) -> IO[bytes]:
         """All that was settled, to be read from its start."""
         return self.partial.open("rb")
 
     def _write(self) -> Any:
-        self._file.seek(self._length)
-        self._file.truncate()
+        self.file.seek(self._length)
+        self.file.truncate()
         checksum = self._hash.copy()
         for body in self._waiting:
             if isinstance(body, Part) and not self._durable:
-                self._file.flush()
-                _copy(body, self._file)
+                self.file.flush()
+                _copy(body, self.file)
                 continue
             for piece in pieces_of(body):
-                self._file.write(piece)
+                self.file.write(piece)
                 if self._durable:
                     checksum.update(piece)
-        self._file.flush()
+        self.file.flush()
         if self._durable:
-            os.fsync(self._file.fileno())
+            os.fsync(self.file.fileno())
         return checksum
 
     def _earlier(self, job: str) -> list[Path]:
@@ -162,16 +163,16 @@ class PartialFile:
         """Copy what was settled from the partial file of the attempt before, if it is still what it was."""
         for candidate in earlier:
             checksum = hashlib.sha256()
-            self._file.seek(0)
-            self._file.truncate()
+            self.file.seek(0)
+            self.file.truncate()
             with candidate.open("rb") as file:
                 for piece in pieces_of(Part(str(candidate), 0, start[0]), file):
                     checksum.update(piece)
-                    self._file.write(piece)
-            if self._file.tell() == start[0] and checksum.hexdigest() == start[1]:
+                    self.file.write(piece)
+            if self.file.tell() == start[0] and checksum.hexdigest() == start[1]:
                 self._hash = checksum
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self.file.flush()
+                os.fsync(self.file.fileno())
                 return
         self.close(discard=True)
         what = "was changed since it was committed" if earlier else "is gone"
@@ -213,19 +214,43 @@ class Output:
         else:
             path = Path(place)
         self._file = PartialFile(path, job, attempt, start=start, durable=durable, retries=retries)
-        if not start[0]:
+        self._sink: RowSink | None = None
+        if self._converted and not durable:
+            self._sink = row_sink(self._file.file, place, schema)
+            self._sink.write(self._head)
+        elif not start[0]:
             self._file.add(self._head)
 
     def add(self, body: bytes | pa.RecordBatch | Part, split: int = 0) -> None:  # noqa: ARG002 - the contract of an output
-        """Take encoded rows."""
-        self._file.add(_stream(body) if isinstance(body, pa.RecordBatch) else body)
+        """Take encoded rows.
+
+        Raises:
+            MicroflowError: the disk is full, or refuses otherwise.
+        """
+        if self._sink is None:
+            self._file.add(_stream(body) if isinstance(body, pa.RecordBatch) else body)
+            return
+        try:
+            for piece in _rows_of(body, self._text):
+                self._sink.write(piece)
+            if isinstance(body, Part) and body.last:
+                Path(body.path).unlink()
+        except OSError as error:
+            raise unwritable(self._place, error) from error
 
     def settle(self) -> Settled:
         """See that all is written."""
-        return self._file.settle()
+        return self._file.settle() if self._sink is None else _NOTHING
 
     def prepare(self) -> str:
-        """Make the whole file, still under its partial name; returns its SHA-256."""
+        """Make the whole file, still under its partial name; returns its SHA-256 where that can be asked for again."""
+        if self._sink is not None:
+            try:
+                self._sink.finish()
+                self._file.file.flush()
+            except OSError as error:
+                raise unwritable(self._place, error) from error
+            return ""
         _, checksum = self._file.settle()
         if not self._converted:
             return checksum
@@ -249,6 +274,9 @@ class Output:
 
     def close(self, *, discard: bool) -> None:
         """Stop early."""
+        if self._sink is not None:
+            with suppress(OSError):
+                self._sink.finish()  # else it would try when it is forgotten
         self._file.close(discard=discard)
         if self._waiting is not None:
             self._waiting.cleanup()
@@ -300,6 +328,18 @@ def _stream(batch: pa.RecordBatch) -> bytes:
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _rows_of(body: bytes | pa.RecordBatch | Part, text: str) -> Iterator[bytes | pa.RecordBatch]:
+    """What a sink takes; of a part file, mapped where it holds batches."""
+    if isinstance(body, pa.RecordBatch):
+        yield body
+    elif isinstance(body, bytes) or text != "arrow":
+        yield from pieces_of(body)
+    elif body.start < body.stop:
+        with pa.memory_map(body.path) as file:
+            file.seek(body.start)
+            yield from pa.ipc.open_stream(file)
 
 
 def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
