@@ -69,9 +69,9 @@ def run(*, schema: str, rows: int, rate: int, partitions: int, processes: int, f
     spec = tokenizing(schema)
     with tempfile.TemporaryDirectory() as folder, _broker() as (address, broker):
         rehearsal = Rehearsal(address, Work(schema, rows, rate, seed), Path(folder), broker, partitions, processes)
+        expected, broken = rehearsal.expected(spec)
         rehearsal.run(f"microflow-{uuid.uuid4().hex[:12]}")
-        found, dead = rehearsal.results()
-    expected, broken = rehearsal.expected(spec)
+        found, dead = rehearsal.results(len(expected), broken)
     equal = same(expected, found) and dead == broken
     with ieee():
         pdf, _ = save(lag.draw(rehearsal.samples, rehearsal.events), figures, "kafka-lag")

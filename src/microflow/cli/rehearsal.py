@@ -27,10 +27,11 @@ from microflow.topics.kafka import GroupLag, KafkaReader, TopicSettings, create_
 __all__ = ["Rehearsal", "Work", "messages"]
 
 #: A killed process is missed after so long; in the field longer is wiser.
-_QUICK = "session.timeout.ms=3000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=5000\n"
+_QUICK = "session.timeout.ms=2000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=3000\n"
 _PROGRAM = "from microflow.cli import main; main()"
 _LOOK_S = 0.25
 _PATIENCE_S = 240
+_READ_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,10 @@ class Rehearsal:
             for number, process in enumerate(streams[1:], 2):
                 self._expect_end(f"stream {number}", process)
 
-    def results(self) -> tuple[list[bytes], int]:
-        """What a reader of committed records sees, and how many dead letters there are."""
+    def results(self, released: int, broken: int) -> tuple[list[bytes], int]:
+        """What a reader of committed records sees, and how many dead letters there are: so many are waited for."""
         with KafkaReader(self.address, self.sink) as sink, KafkaReader(self.address, self.dead) as dead:
-            return _all(sink), len(_all(dead))
+            return _all(sink, released), len(_all(dead, broken))
 
     def expected(self, spec: ProcessingSpec) -> tuple[list[bytes], int]:
         """The same by one service in this process."""
@@ -196,9 +197,10 @@ def same(one: Sequence[bytes], other: Sequence[bytes]) -> bool:
     return Counter(one) == Counter(other)
 
 
-def _all(reader: KafkaReader) -> list[bytes]:
-    """Everything committed. Marks of transactions take offsets too, so the end is where nothing comes any more."""
+def _all(reader: KafkaReader, enough: int) -> list[bytes]:
+    """Everything committed. Marks of transactions take offsets too, so the end is where nothing more comes."""
     found: list[bytes] = []
-    while got := reader.poll(10_000, 3.0):
+    deadline = time.monotonic() + _READ_S
+    while (got := reader.poll(10_000, 1.0)) or (len(found) < enough and time.monotonic() < deadline):
         found += [one.value for one in got]
     return found
