@@ -91,7 +91,7 @@ storm: $(READY) ## Run the stream topology on Apache Storm and check it against 
 	@$(DEMO_KEY); $(MICROFLOW) storm run
 
 .PHONY: kafka
-kafka: $(READY) ## Run records through a real Kafka broker and check them against the in-process run
+kafka: $(READY) ## Serve a topic by three processes, kill one and the broker, and check that every record is there once
 	@$(DEMO_KEY); $(MICROFLOW) kafka run
 
 .PHONY: faults

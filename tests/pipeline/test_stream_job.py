@@ -200,7 +200,9 @@ def test_urgent_records_are_committed_ahead_and_once(database_url: str, monkeypa
         second = Noting(connector)
         source = Recorded(second.kept, [40])
         assert source.ahead(0) == first.commits[0][1][0].ahead
-        Stream(source, second, service()).run()
+        last = Stream(source, second, service())
+        last.run()
+        assert last.progress.committed == len(MESSAGES) - 20
         assert [row[:2] for row in second.results()] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
         assert not any(at.ahead for at in second.kept([0, 1]).values())
 
@@ -214,3 +216,19 @@ def _early_then_rest(patient: MessageService):
         yield Served(rest, [outcomes[n] for n in rest], early=False)
 
     return serve
+
+
+def test_too_many_urgent_records_go_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept beside a position is bounded; all are counted all the same."""
+    monkeypatch.setattr("microflow.pipeline.stream_job._MOST_AHEAD", 10)
+    sink = FileSink(tmp_path / "safe.jsonl", "topic", tmp_path / "dead")
+    hurried = service()
+    monkeypatch.setattr(hurried, "serve", _early_then_rest(service()))
+    stream = Stream(Recorded(sink.kept, [600]), sink, hurried)
+    seen: list[int] = []
+    stream._observe = lambda progress: seen.append(sum(count for _, count, _ in progress.latencies))
+    stream.run()
+    sink.close()
+    assert stream.progress.committed == len(MESSAGES)
+    assert sum(seen) == len(MESSAGES) - BAD
+    assert len((tmp_path / "safe.jsonl").read_bytes().splitlines()) == sum(one is not None for one in EXPECTED)

@@ -13,7 +13,7 @@ from microflow.figures.documents import peers_block, with_block
 __all__ = ["SUITES", "bench"]
 
 #: Each is a module of `microflow.bench` with ``run(rows: int | None) -> list[Line]``.
-SUITES = ("compliance", "anonymize", "timing", "pipelines", "store", "whole", "peers")
+SUITES = ("compliance", "anonymize", "timing", "pipelines", "live", "store", "whole", "peers")
 
 
 @click.command()

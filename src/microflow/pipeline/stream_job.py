@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from microflow.processors.service import MessageService, Outcome, Served
+from microflow.processors.service import MessageService, Outcome
 from microflow.topics.contract import DeadLetters, Position, Received, Result, Sink, Source
 
 __all__ = ["Progress", "Stream", "nothing_stops"]
@@ -84,11 +84,13 @@ class Stream:
         begins, ends = _span(received)
         ahead = {partition: set(self._source.ahead(partition)) for partition in begins}
         results: list[Result] = []
+        outcomes: list[Outcome] = []
         is_committed = True
         self.progress.latencies = []
         # The service always serves all, also when the commit of an early part was given up.
         for part in self._service.serve([one.value for one in received]):
             results += [_result(received[at], one) for at, one in zip(part.places, part.outcomes, strict=True)]
+            outcomes += part.outcomes
             if part.early:
                 if sum(map(len, ahead.values())) + len(results) > _MOST_AHEAD:
                     continue  # they go with the others
@@ -97,8 +99,8 @@ class Stream:
             positions = _positions(begins if part.early else ends, ahead)
             is_committed = is_committed and self._commit(results, positions)
             if is_committed:
-                self._note(part, time.monotonic() - arrived)
-            results = []
+                self._note(outcomes, time.monotonic() - arrived)
+            results, outcomes = [], []
         if not is_committed:
             self.progress.given_again += len(received)
             self._source.rewind()
@@ -109,9 +111,9 @@ class Stream:
                 self._dead.add([one for one in results if one.reason is not None])
             return self._sink.commit(results, positions)
 
-    def _note(self, part: Served, seconds: float) -> None:
-        self.progress.committed += len(part.places)
-        routes = Counter(one.route for one in part.outcomes if one.unreadable is None)
+    def _note(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        self.progress.committed += len(outcomes)
+        routes = Counter(one.route for one in outcomes if one.unreadable is None)
         self.progress.latencies += [(route, count, seconds) for route, count in routes.items()]
 
     def _tell(self) -> None:

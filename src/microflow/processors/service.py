@@ -30,7 +30,7 @@ from microflow.schema import DatasetSchema, Record
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["MessageService", "Outcome", "Served"]
+__all__ = ["MessageService", "Outcome", "Served", "as_records"]
 
 #: From so many messages on they are read a column at a time.
 _COLUMNS = 32
@@ -158,7 +158,7 @@ class MessageService:
                 if count:
                     self.findings[self._rules[target]] += count
             records: list[Record | None] = [None] * len(places)
-            for place, record in zip(screened.kept[released.kept].tolist(), _records(released.rows), strict=True):
+            for place, record in zip(screened.kept[released.kept].tolist(), as_records(released.rows), strict=True):
                 records[place] = record
             found = np.bincount(screened.findings.rows, minlength=len(places)).tolist()
             return [self._outcome(route, *pair) for pair in zip(records, found, strict=True)]
@@ -215,7 +215,7 @@ class _Arrived:
         """One of them as a record."""
         if isinstance(self._records, list):
             return self._records[place]
-        return _records(self._records.slice(place, 1))[0]
+        return as_records(self._records.slice(place, 1))[0]
 
     def batch(self, places: Sequence[int], schema: DatasetSchema) -> pa.RecordBatch:
         """Some of them as rows."""
@@ -232,7 +232,7 @@ class _Arrived:
         return list(urgency.of_rows(self._records))
 
 
-def _records(rows: pa.RecordBatch) -> list[Record]:
+def as_records(rows: pa.RecordBatch) -> list[Record]:
     """Rows as mappings; Arrow's own way takes several times as long."""
     names = rows.schema.names
     columns = [column.to_list() for column in pl.DataFrame(rows)]

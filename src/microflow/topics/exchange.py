@@ -7,6 +7,8 @@ committed with the partitions it is given. A transactional id belongs to one pro
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
@@ -135,7 +137,11 @@ class GroupSource:
         self._consumer.close()
 
     def _kept_by_kafka(self, partitions: Sequence[int]) -> Mapping[int, Position]:
-        found = self._consumer.committed([TopicPartition(self.topic, one) for one in partitions], PATIENCE_S)
+        asked = [TopicPartition(self.topic, one) for one in partitions]
+        try:
+            found = self._consumer.committed(asked, PATIENCE_S)
+        except KafkaException as error:
+            raise StoreError(f"the positions could not be read: {_why(error)}", hint=_RESTART) from error
         return {
             one.partition: Position(one.offset, _ahead_of(one.offset, one.metadata)) for one in found if one.offset >= 0
         }
@@ -175,10 +181,9 @@ class KafkaSink:
     ) -> None:
         self._topic, self._dead, self._source = topic, dead, source
         preset = {"transaction.timeout.ms": _TRANSACTION_MS, "linger.ms": 5, "compression.type": "lz4"}
-        own = {"transactional.id": f"microflow-{uuid.uuid4().hex}"}
+        self._settings = {**preset, **_shared(address, client)}
         try:
-            self._producer = Producer({**preset, **_shared(address, client), **own})
-            self._producer.init_transactions(PATIENCE_S)
+            self._producer = self._new_producer()
             known = self._producer.list_topics(timeout=PATIENCE_S).topics
         except KafkaException as error:
             raise SetupError(f"Kafka at {address} cannot be used: {_why(error)}") from error
@@ -187,10 +192,10 @@ class KafkaSink:
                 raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """One transaction.
+        """One transaction; false where it was given up.
 
         Raises:
-            StoreError: another process has taken this one's place, or the broker was away too long.
+            StoreError: the broker was away too long.
         """
         try:
             self._producer.begin_transaction()
@@ -201,12 +206,12 @@ class KafkaSink:
                     self._produce(self._dead, None, letter(one))
             if self._source is not None:
                 there = places(self._source.topic, positions)
-                self._producer.send_offsets_to_transaction(there, self._source.member(), PATIENCE_S)
-            self._until_done(self._producer.commit_transaction)
+                if not self._add_positions(there, self._source.member()):
+                    self._producer = self._new_producer()
+                    return False
+            _until_done(self._producer.commit_transaction)
         except KafkaException as error:
-            if not error.args[0].txn_requires_abort():
-                raise StoreError(f"the transaction failed: {_why(error)}", hint=_RESTART) from error
-            self._abort()
+            self._give_up(error)
             return False
         else:
             return True
@@ -223,22 +228,61 @@ class KafkaSink:
             else:
                 return
 
-    def _abort(self) -> None:
-        try:
-            self._until_done(self._producer.abort_transaction)
-        except KafkaException as error:
-            raise StoreError(f"the transaction could not be given up: {_why(error)}", hint=_RESTART) from error
+    def _new_producer(self) -> Producer:
+        producer = Producer({**self._settings, "transactional.id": f"microflow-{uuid.uuid4().hex}"})
+        producer.init_transactions(PATIENCE_S)
+        return producer
 
-    def _until_done(self, step: Callable[[float], object]) -> None:
-        """A step whose answer was lost is asked for again; librdkafka makes that harmless."""
-        for last in (False, False, True):
-            try:
-                step(PATIENCE_S)
-            except KafkaException as error:
-                if last or not error.args[0].retriable():
-                    raise
+    def _give_up(self, failed: KafkaException) -> None:
+        """Abort. A producer whose transaction the broker has given up itself, by its timeout, is made anew.
+
+        What became of its last transaction the positions say: the broker tells them when it is decided, and not before.
+        """
+        try:
+            if failed.args[0].txn_requires_abort():
+                _until_done(self._producer.abort_transaction)
+            elif failed.args[0].fatal():
+                self._producer = self._new_producer()
             else:
-                return
+                raise failed
+        except KafkaException as error:
+            raise StoreError(f"the transaction failed: {_why(error)}", hint=_RESTART) from error
+
+    def _add_positions(self, there: list[TopicPartition], member: object) -> bool:
+        """Add the positions to the transaction; false where no answer came until the broker has given it up.
+
+        A broker that goes away meanwhile makes the client wait for ever, whatever its time limit (librdkafka issues
+        5456 and 5511). So it waits in a thread of its own, which is left behind with its producer.
+        """
+        send, failed = self._producer.send_offsets_to_transaction, list[KafkaException]()
+
+        def work() -> None:
+            try:
+                _until_done(lambda left: send(there, member, left))
+            except KafkaException as error:
+                failed.append(error)
+
+        waiting = threading.Thread(target=work, name="positions", daemon=True)
+        waiting.start()
+        waiting.join(float(str(self._settings["transaction.timeout.ms"])) / 1_000)
+        if waiting.is_alive():
+            return False
+        if failed:
+            raise failed[0]
+        return True
+
+
+def _until_done(step: Callable[[float], object]) -> None:
+    """A step whose answer was lost is asked for again; librdkafka makes that harmless."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            step(max(deadline - time.monotonic(), 1))
+        except KafkaException as error:
+            if time.monotonic() > deadline or not error.args[0].retriable():
+                raise
+        else:
+            return
 
 
 def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition]:

@@ -21,7 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 from microflow.errors import SetupError, StoreError
 from microflow.topics.contract import Received
 
-__all__ = ["KafkaReader", "KafkaWriter", "TopicSettings", "create_topic"]
+__all__ = ["GroupLag", "KafkaReader", "KafkaWriter", "TopicSettings", "create_topic"]
 
 #: How long a lost broker is waited for, in seconds, before the caller is told.
 PATIENCE_S = 60
@@ -171,6 +171,27 @@ class KafkaReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class GroupLag:
+    """How far a consumer group is behind its topic; it does not take part in the group."""
+
+    def __init__(self, address: str, topic: str, group: str, partitions: int) -> None:
+        self._consumer = Consumer({**_client(address), "group.id": group, "enable.auto.commit": False})
+        self._places = [TopicPartition(topic, one) for one in range(partitions)]
+
+    def read(self, timeout_s: float = 1.0) -> tuple[int, int] | None:
+        """Messages in the topic, and how many of them the group has committed; ``None`` while the broker is away."""
+        try:
+            committed = self._consumer.committed(self._places, timeout_s)
+            ends = [self._consumer.get_watermark_offsets(place, timeout_s) for place in self._places]
+        except KafkaException:
+            return None
+        return sum(end for _, end in ends), sum(max(place.offset, 0) for place in committed)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._consumer.close()
 
 
 def _client(address: str) -> dict[str, str | int | float | bool]:

@@ -1,0 +1,239 @@
+"""Records that arrive: JSON in and out in this process, and exactly once through a real broker beside a bare loop.
+
+The bare loop is what any program must do that reads a topic and writes another one in transactions: it copies the
+values and does nothing else. Where there is no Java, the lines of the broker are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from microflow.bench.harness import Case, Goal, Line, compared, fixed, rate
+from microflow.bench.saturation import spec_of
+from microflow.datasets import generate
+from microflow.errors import SetupError
+from microflow.ingest.json_lines import read_messages
+from microflow.lab.trials import interleaved
+from microflow.pipeline.stream_job import Progress, Stream
+from microflow.processors import StormStreamProcessor
+from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.kernel import BatchKernel
+from microflow.processors.service import MessageService, as_records
+from microflow.settings import MICROFLOW_ROWS
+from microflow.topics.broker import Broker
+from microflow.topics.exchange import GroupSource, KafkaSink
+from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, create_topic
+
+__all__ = ["run"]
+
+ROWS = 20_000
+_IN_PROCESS_ROUNDS, _BROKER_ROUNDS = 7, 5
+#: A backlog long enough that joining the group and the first fetch do not matter: so many times the rows.
+_BACKLOG = 5
+_PACED_S = 10.0
+#: The slowest of all is left out of a percentile's warm-up: while processes start, they are behind.
+_WARM_UP_S = 4.0
+_BARE = "a topic to a topic, bare loop"
+_PROGRAM = "from microflow.cli import main; main()"
+
+
+def run(rows: int | None = None) -> list[Line]:
+    """Rates in this process, then through a broker, then the latency at a third of that rate."""
+    records = [record for batch in generate("healthcare", rows or ROWS, seed=1) for record in batch.rows.to_pylist()]
+    messages = [json.dumps(record, separators=(",", ":")).encode() for record in records]
+    return [*_in_process(messages), *_through_a_broker(messages)]
+
+
+def _in_process(messages: Sequence[bytes]) -> list[Line]:
+    spec = spec_of()
+    services = {name: MessageService(spec, hybrid=name == "hybrid") for name in ("stream", "hybrid")}
+    bare, batch = "JSON in and out, nothing done", "batch, JSON in and out"
+    few = messages[: len(messages) // 4]
+    arms = {
+        bare: _case(bare, partial(_copied, few)),
+        "stream, JSON in and out": _case("stream", partial(_served, services["stream"], few, MICROFLOW_ROWS)),
+        "stream, records in memory": _case("records", _alone(spec, few)),
+        "hybrid, JSON in and out, backlog": _case("hybrid", partial(_served, services["hybrid"], messages, 10_000)),
+        batch: _case(batch, partial(_batch, spec, messages)),
+    }
+    rates = interleaved(arms, _IN_PROCESS_ROUNDS)
+    stream = StormStreamProcessor(spec)
+    for record in map(json.loads, few):
+        stream.process_record(record)
+    p99_us = stream.service.summary().p99_ns / 1e3
+    return [
+        compared(bare, rates),
+        compared("stream, records in memory", rates, bare, Goal(1e5, of_ratio=False)),
+        fixed("stream, records in memory: service p99", p99_us, "µs", at_most=50),
+        compared("stream, JSON in and out", rates, bare),
+        compared(batch, rates, bare),
+        compared("hybrid, JSON in and out, backlog", rates, batch, Goal(0.9)),
+    ]
+
+
+def _case(name: str, work: Callable[[], float]) -> Callable[[], float]:
+    return partial(rate, Case(name, work))
+
+
+def _copied(messages: Sequence[bytes]) -> float:
+    encode = msgspec.json.Encoder().encode
+    return float(sum(bool(encode(json.loads(message))) for message in messages))
+
+
+def _served(service: MessageService, messages: Sequence[bytes], most: int) -> float:
+    return float(sum(len(service(messages[at : at + most])) for at in range(0, len(messages), most)))
+
+
+def _alone(spec: ProcessingSpec, messages: Sequence[bytes]) -> Callable[[], float]:
+    compliance, anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
+    rows = read_messages(messages, spec.schema)
+    assert rows is not None
+    records = rows.to_pylist()
+    return lambda: float(sum(anonymize(compliance(0, record)).ordinal == 0 for record in records))
+
+
+def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
+    """What the hybrid cannot be faster than: read by columns, a microflow at a time, write."""
+    kernel, encode = BatchKernel(spec), msgspec.json.Encoder().encode
+    done = 0
+    for at in range(0, len(messages), MICROFLOW_ROWS):
+        rows = read_messages(messages[at : at + MICROFLOW_ROWS], spec.schema)
+        assert rows is not None
+        released, screened = kernel.run(rows)
+        for record in as_records(released.rows):
+            encode(record)
+        done += screened.findings.checked
+    return float(done)
+
+
+def _through_a_broker(messages: Sequence[bytes]) -> list[Line]:
+    try:
+        with tempfile.TemporaryDirectory() as folder, Broker(Path(folder)) as broker:
+            return _exactly_once(broker.address, messages)
+    except SetupError:
+        return []
+
+
+def _exactly_once(address: str, messages: Sequence[bytes]) -> list[Line]:
+    backlog = [*messages] * _BACKLOG
+    create_topic(address, "in", TopicSettings(partitions=2))
+    for name in ("out", "dead"):
+        create_topic(address, name, TopicSettings(partitions=2))
+    with KafkaWriter(address, "in") as writer:
+        writer.send((b"%d" % number, message) for number, message in enumerate(backlog))
+    spec, ours = spec_of(), "a topic to a topic, exactly once"
+    arms = {_BARE: lambda: _bare(address, len(backlog)), ours: lambda: _stream(address, spec, len(backlog))}
+    rates = interleaved(arms, _BROKER_ROUNDS, warm_ups=1)
+    third = float(np.median(rates[ours])) / 3
+    p99_ms = _latency_ms(address, messages, third)
+    return [
+        compared(_BARE, rates),
+        compared(ours, rates, _BARE, Goal(0.5)),
+        fixed("the same, on this machine", float(np.median(rates[ours])), "records/s", at_least=30_000),
+        fixed(f"append to committed p99 at {third:,.0f} records/s", p99_ms, "ms", at_most=250),
+    ]
+
+
+def _stream(address: str, spec: ProcessingSpec, enough: int) -> float:
+    """Records a second from the first commit on."""
+    source = GroupSource(address, "in", uuid.uuid4().hex)
+    sink = KafkaSink(address, "out", source, dead="dead")
+    marks: list[tuple[float, int]] = []
+
+    def note(progress: Progress) -> None:
+        if progress.committed:
+            marks.append((time.perf_counter(), progress.committed))
+
+    stream = Stream(source, sink, MessageService(spec, hybrid=True), observe=note)
+    stream.run(stopping=lambda: stream.progress.committed >= enough)
+    source.close()
+    return _rate(marks)
+
+
+def _bare(address: str, enough: int) -> float:
+    """The same transactions of as many records, and nothing else."""
+    shared = {"bootstrap.servers": address, "log_level": 0}
+    group = {"group.id": uuid.uuid4().hex, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    consumer = Consumer({**shared, **group, "isolation.level": "read_committed", "queued.max.messages.kbytes": 16_384})
+    producer = Producer({**shared, "transactional.id": uuid.uuid4().hex, "linger.ms": 5, "compression.type": "lz4"})
+    producer.init_transactions()
+    consumer.subscribe(["in"])
+    marks: list[tuple[float, int]] = []
+    done = 0
+    while done < enough:
+        if not (some := consumer.consume(1, 1.0)):
+            continue
+        some += consumer.consume(10_000, 0)
+        producer.begin_transaction()
+        ends: dict[int, int] = {}
+        for one in some:
+            producer.produce("out", one.value(), one.key())
+            ends[one.partition() or 0] = (one.offset() or 0) + 1
+        places = [TopicPartition("in", partition, end) for partition, end in ends.items()]
+        producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata())
+        producer.commit_transaction()
+        done += len(some)
+        marks.append((time.perf_counter(), done))
+    consumer.close()
+    return _rate(marks)
+
+
+def _rate(marks: Sequence[tuple[float, int]]) -> float:
+    (first, begun), (last, done) = marks[0], marks[-1]
+    return (done - begun) / (last - first)
+
+
+def _latency_ms(address: str, messages: Sequence[bytes], per_second: float) -> float:
+    """p99 from appending a record to seeing what became of it as a reader of committed records.
+
+    A process of its own serves; a record's key says when it was appended.
+    """
+    for name in ("paced", "paced.safe", "paced.dead"):
+        create_topic(address, name, TopicSettings(partitions=2))
+    place = f"kafka://{address}/paced"
+    words = [place, f"{place}.safe", "--schema", "healthcare", "--method", "tokenization"]
+    environment = os.environ | {"MICROFLOW_TOKEN_KEY": "07" * 32}
+    command = [sys.executable, "-c", _PROGRAM, "stream", *words]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    feeder = threading.Thread(target=_feed, args=(address, messages, per_second))
+    latencies: list[tuple[int, int]] = []
+    try:
+        with KafkaReader(address, "paced.safe") as reader:
+            feeder.start()
+            while (got := reader.poll(10_000, 0.05)) or feeder.is_alive():
+                now = time.monotonic_ns()
+                latencies += [(int(one.key or b"0"), now) for one in got]
+    finally:
+        process.terminate()
+        process.wait()
+    sent, seen = np.array(latencies).T
+    later = sent > sent.min() + _WARM_UP_S * 1e9
+    return float(np.percentile((seen - sent)[later], 99)) / 1e6
+
+
+def _feed(address: str, messages: Sequence[bytes], per_second: float) -> None:
+    turn = max(int(per_second * 0.01), 1)
+    with KafkaWriter(address, "paced") as writer:
+        started = time.monotonic()
+        for number in count(0, turn):
+            if number / per_second > _PACED_S + _WARM_UP_S:
+                break
+            time.sleep(max(started + number / per_second - time.monotonic(), 0))
+            now = b"%d" % time.monotonic_ns()
+            writer.send((now, messages[at % len(messages)]) for at in range(number, number + turn))

@@ -1,0 +1,206 @@
+"""A rehearsal of what goes wrong: processes that share a topic, one of them killed, and the broker once.
+
+Everything is what a user would start: ``microflow kafka feed`` writes, ``microflow stream`` processes share the work.
+It ends with every record once, or with an error.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from microflow.datasets import generate
+from microflow.errors import MicroflowError, SetupError
+from microflow.processors.contract import ProcessingSpec
+from microflow.processors.service import MessageService
+from microflow.topics.broker import Broker
+from microflow.topics.kafka import GroupLag, KafkaReader, TopicSettings, create_topic
+
+__all__ = ["Rehearsal", "Work", "messages"]
+
+#: A killed process is missed after so long; in the field longer is wiser.
+_QUICK = "session.timeout.ms=2000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=3000\n"
+_PROGRAM = "from microflow.cli import main; main()"
+_LOOK_S = 0.25
+_PATIENCE_S = 240
+_READ_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is fed: ``rows`` generated records, ``rate`` a second, and every ``broken``-th message cut short."""
+
+    schema: str
+    rows: int
+    rate: int
+    seed: int
+    broken: int = 1_000
+
+
+def messages(work: Work) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and messages, in order."""
+    number = 0
+    for block in generate(work.schema, work.rows, work.seed):
+        for record in block.rows.to_pylist():
+            text = json.dumps(record, separators=(",", ":")).encode()
+            number += 1
+            yield b"%d" % number, text[:-1] if number % work.broken == 0 else text
+
+
+@dataclass
+class Rehearsal:
+    """One run on a broker.
+
+    Attributes:
+        address: The broker's.
+        broker: The broker where it is ours to kill.
+        work: What is fed.
+        folder: For settings and what the processes say.
+        samples: Seconds, messages fed and messages committed.
+        events: Seconds and what happened.
+    """
+
+    address: str
+    work: Work
+    folder: Path
+    broker: Broker | None = None
+    partitions: int = 3
+    processes: int = 3
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    events: list[tuple[float, str]] = field(default_factory=list)
+
+    def run(self, source: str) -> None:
+        """Create the topics, feed, serve, kill; ends when everything fed is committed.
+
+        Raises:
+            MicroflowError: it did not end in time, or a process failed.
+        """
+        self.source, self.sink, self.dead = source, f"{source}.safe", f"{source}.dead"
+        for topic in (self.source, self.sink, self.dead):
+            create_topic(self.address, topic, TopicSettings(self.partitions))
+        config = self.folder / "client.properties"
+        config.write_text(_QUICK, "utf-8")
+        place, target = (f"kafka://{self.address}/{topic}" for topic in (self.source, self.sink))
+        words = ["--schema", self.work.schema, "--method", "tokenization", "--client-config", str(config)]
+        with ExitStack() as stack:
+            streams = [
+                stack.enter_context(
+                    self._process(f"stream {n}", ["stream", place, target, *words, "--group", "rehearsal"])
+                )
+                for n in range(1, self.processes + 1)
+            ]
+            lag = GroupLag(self.address, self.source, "rehearsal", self.partitions)
+            stack.callback(lag.close)
+            feeder = stack.enter_context(self._process("feed", self._feed(place)))
+            self._watch(lag, feeder, streams)
+            for process in streams:
+                process.send_signal(signal.SIGTERM)
+            # The one that was killed says so.
+            for number, process in enumerate(streams[1:], 2):
+                self._expect_end(f"stream {number}", process)
+
+    def results(self, released: int, broken: int) -> tuple[list[bytes], int]:
+        """What a reader of committed records sees, and how many dead letters there are: so many are waited for."""
+        with KafkaReader(self.address, self.sink) as sink, KafkaReader(self.address, self.dead) as dead:
+            return _all(sink, released), len(_all(dead, broken))
+
+    def expected(self, spec: ProcessingSpec) -> tuple[list[bytes], int]:
+        """The same by one service in this process."""
+        outcomes = MessageService(spec, hybrid=True)([message for _, message in messages(self.work)])
+        released = [one.released for one in outcomes if one.released is not None]
+        return released, sum(one.unreadable is not None for one in outcomes)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Messages committed a second: from the first to the last, and in the best two seconds."""
+        first = next((at for at, _, done in self.samples if done), 0.0)
+        last, _, total = self.samples[-1]
+        best = max(
+            (after[2] - before[2]) / (after[0] - before[0])
+            for before in self.samples
+            for after in [next((one for one in self.samples if one[0] >= before[0] + 2), self.samples[-1])]
+            if after[0] > before[0]
+        )
+        return total / max(last - first, 1e-9), best
+
+    def _feed(self, place: str) -> list[str]:
+        work = self.work
+        numbers = {"rows": work.rows, "rate": work.rate, "seed": work.seed, "broken": work.broken}
+        return ["kafka", "feed", place, "--schema", work.schema, *(f"--{name}={n}" for name, n in numbers.items())]
+
+    def _watch(
+        self, lag: GroupLag, feeder: subprocess.Popen[bytes], streams: Sequence[subprocess.Popen[bytes]]
+    ) -> None:
+        started = time.monotonic()
+
+        def now() -> float:
+            return time.monotonic() - started
+
+        faults: list[tuple[int, str, Callable[[], object]]] = [(self.work.rows // 3, "process killed", streams[0].kill)]
+        if self.broker is not None:
+            faults.append((2 * self.work.rows // 3, "broker killed", lambda: self._restart(self.broker)))
+        while now() < self.work.rows / self.work.rate + _PATIENCE_S:
+            if (found := lag.read()) is not None:
+                self.samples.append((now(), *found))
+                fed, done = found
+                if faults and done >= faults[0][0]:
+                    _, word, fault = faults.pop(0)
+                    self.events.append((now(), word))
+                    fault()
+                elif feeder.poll() is not None and fed == done:
+                    self._expect_end("feed", feeder)
+                    return
+            self._expect_running(streams[1:])
+            time.sleep(_LOOK_S)
+        raise MicroflowError("the stream processes did not come to an end", hint=f"see {self.folder}")
+
+    @staticmethod
+    def _restart(broker: Broker | None) -> None:
+        assert broker is not None
+        broker.kill()
+        broker.start()
+
+    @contextmanager
+    def _process(self, name: str, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+        with self._said(name).open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], stderr=log, stdout=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def _said(self, name: str) -> Path:
+        return self.folder / f"{name.replace(' ', '-')}.log"
+
+    def _expect_running(self, streams: Sequence[subprocess.Popen[bytes]]) -> None:
+        for number, process in enumerate(streams, 2):
+            if process.poll() is not None:
+                self._expect_end(f"stream {number}", process)
+
+    def _expect_end(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        if process.wait(60):
+            lines = self._said(name).read_text("utf-8", "replace").strip().splitlines() or ["without a word"]
+            raise SetupError(f"{name} ended with exit status {process.returncode}", hint="; ".join(lines[-2:]))
+
+
+def same(one: Sequence[bytes], other: Sequence[bytes]) -> bool:
+    """Equal as multisets: partitions are read in any order."""
+    return Counter(one) == Counter(other)
+
+
+def _all(reader: KafkaReader, enough: int) -> list[bytes]:
+    """Everything committed. Marks of transactions take offsets too, so the end is where nothing more comes."""
+    found: list[bytes] = []
+    deadline = time.monotonic() + _READ_S
+    while (got := reader.poll(10_000, 1.0)) or (len(found) < enough and time.monotonic() < deadline):
+        found += [one.value for one in got]
+    return found
