@@ -10,6 +10,7 @@ import click
 from microflow.bench.harness import document, render, save
 from microflow.figures.peers import peers_block
 from microflow.figures.readme import with_block
+from microflow.whole_file import write_whole
 
 __all__ = ["SUITES", "bench"]
 
@@ -42,4 +43,4 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     if json_file is not None:
         save(lines, json_file)
     if into is not None:
-        into.write_text(with_block(into.read_text("utf-8"), peers_block(document(lines))), "utf-8")
+        write_whole(into, with_block(into.read_text("utf-8"), peers_block(document(lines))))

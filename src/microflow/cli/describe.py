@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from microflow.advise.drift import drift_of
 from microflow.cli.options import FILE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
+from microflow.whole_file import write_whole
 
 __all__ = ["describe"]
 
@@ -77,13 +79,9 @@ def _targets(descriptions: list[Description], output: Path) -> list[Path]:
 
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
-    try:
-        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError("is there already", path=path, hint="give another name, or --overwrite") from None
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+    if not overwrite and os.path.lexists(path):
+        raise InputError("is there already", path=path, hint="give another name, or --overwrite")
+    write_whole(path, text)
 
 
 def _summary(description: Description, path: Path) -> str:

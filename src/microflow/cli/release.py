@@ -18,6 +18,7 @@ from microflow import __version__
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.cli.options import FILE, OUTPUT, method_options, method_settings, rows_bar, schema_option
 from microflow.errors import InputError, MicroflowError
+from microflow.whole_file import write_whole
 
 __all__ = ["release"]
 
@@ -77,7 +78,7 @@ def release(
                 click.echo(f"error: {failure}", err=True)
             click.echo("nothing was released", err=True)
             raise click.exceptions.Exit(1)
-        certificate.write_bytes(made.certificate(file, thresholds))
+        write_whole(certificate, made.certificate(file, thresholds))
         quarantine = made.output.with_name(f"{output.name}.quarantine.csv")
         if quarantine.exists():
             shutil.move(quarantine, output.with_name(quarantine.name))

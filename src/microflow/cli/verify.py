@@ -15,6 +15,7 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.schema import DatasetSchema, Dtype, Role, SourceFormat
+from microflow.whole_file import write_whole
 
 __all__ = ["class_sizes", "verify"]
 
@@ -63,7 +64,7 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
         "rows_below": rows_below,
     }
     if json_file is not None:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        write_whole(json_file, json.dumps(found, indent=2) + "\n")
     if certificate is not None:
         _refuse_mismatches(certificate, file, {"rows": rows, "k": smallest})
     members = unit if smallest == 1 else f"{unit}s"

@@ -10,7 +10,7 @@ from microflow.datasets.generator import generate
 from microflow.datasets.pages import TRUTH_SCHEMA
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import open_writer, partial_path
+from microflow.ingest import open_writer
 
 __all__ = ["write_dataset"]
 
@@ -37,8 +37,6 @@ def write_dataset(
         raise InputError("the rows and their truth need a file each", path=truth)
     batches = generate(data_type, rows, seed, violation_rate=violation_rate, hard_cases=hard_cases)
     with ExitStack() as files:
-        for half in (path, truth) if truth else (path,):
-            files.callback(partial_path(half).unlink, missing_ok=True)
         # Telephone numbers may begin with a plus: they are data here, and the same in every format.
         schema = load_schema(data_type).arrow
         rows_file = files.enter_context(open_writer(path, schema, escape_formulas=False))

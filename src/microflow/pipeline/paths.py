@@ -11,6 +11,7 @@ from pathlib import Path
 from microflow.errors import InputError, JobConflictError
 from microflow.ingest.places import STANDARD, is_url
 from microflow.pipeline.job import JobSpec
+from microflow.whole_file import is_device, refuse_unwritable
 
 __all__ = ["held_output", "refuse_clashes", "refuse_overwriting"]
 
@@ -25,7 +26,8 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
     Symbolic and hard links are followed, and a folder of input may hold none of the others.
 
     Raises:
-        InputError: two are one file; nothing was opened.
+        InputError: two are one file, or there is no place for one; nothing was opened.
+        MicroflowError: the metrics could not be written.
     """
     names = {"OUTPUT": job.output, "--quarantine": job.quarantine, "--metrics": job.metrics}
     written = {name: Path(place) for name, place in names.items() if place is not None and _is_local(place)}
@@ -39,6 +41,8 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
             if any(_is_one(path, one) for one in paths):
                 raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
         _refuse_place(path)
+    if job.metrics is not None:  # the others are opened before any row is read, this one when all is done
+        refuse_unwritable(job.metrics)
     if (folder := Path(str(job.input))).is_dir():
         for name, path in written.items():
             if path.parent.resolve() == folder.resolve():
@@ -62,18 +66,14 @@ def refuse_overwriting(job: JobSpec) -> None:
     if job.overwrite:
         return
     hint = "--overwrite replaces it"
-    if _is_local(job.output) and os.path.lexists(job.output) and not _is_device(job.output):
+    if _is_local(job.output) and os.path.lexists(job.output) and not is_device(job.output):
         raise InputError("is there already", path=job.output, hint=hint)
-    if job.quarantine is not None and not _begins(job.quarantine, _QUARANTINE):
+    if job.quarantine is not None and not is_device(job.quarantine) and not _begins(job.quarantine, _QUARANTINE):
         raise InputError("is there already, and is no quarantine", path=job.quarantine, hint=hint)
-    if job.metrics is not None and os.path.lexists(job.metrics) and not _is_device(job.metrics):
+    if job.metrics is not None and os.path.lexists(job.metrics) and not is_device(job.metrics):
         with suppress(OSError), job.metrics.open("rb") as file:
             if _METRICS not in file.read(1 << 16):
                 raise InputError("is there already, and is no metrics document", path=job.metrics, hint=hint)
-
-
-def _is_device(place: Path | str) -> bool:
-    return Path(place).exists() and not Path(place).is_file()
 
 
 def _begins(path: Path, heads: tuple[bytes, ...]) -> bool:
@@ -94,7 +94,7 @@ def held_output(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
     Raises:
         JobConflictError: another job is writing it.
     """
-    if not _is_local(job.output):
+    if not _is_local(job.output) or is_device(job.output):
         yield
         return
     target = Path(job.output)
@@ -151,6 +151,6 @@ def _is_one(first: Path, second: Path) -> bool:
     if first.resolve() == second.resolve():
         return True
     try:
-        return first.samefile(second) and not _is_device(first)
+        return first.samefile(second) and not is_device(first)
     except OSError:
         return False
