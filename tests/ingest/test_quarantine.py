@@ -97,7 +97,7 @@ def test_microflows_are_numbered_and_bounded(tmp_path, people):
 
 def test_a_quarantine_that_cannot_be_written_says_so(tmp_path):
     """The error names the quarantine, not the input that was being read."""
-    with pytest.raises(MicroflowError, match="log.csv cannot be written"):
+    with pytest.raises(MicroflowError, match=r"log\.csv cannot be written"):
         Quarantine(tmp_path / "none" / "log.csv").add(2, "", "a NUL character")
 
 
