@@ -44,6 +44,8 @@ class Ended:
     said: str
     seconds: float
     peak_mib: float
+    exposed: tuple[str, ...] = ()
+    """Child processes with the key in their environment, and sockets open to a network."""
 
 
 def microflow(*arguments: str | Path, folder: Path, stdin: bytes | None = None, **environment: str) -> Ended:
@@ -73,15 +75,18 @@ def microflow(*arguments: str | Path, folder: Path, stdin: bytes | None = None, 
                 break
     finally:
         process.kill()
-    return Ended(status, said.decode("utf-8", "replace"), time.monotonic() - started, peak.mib)
+    return Ended(
+        status, said.decode("utf-8", "replace"), time.monotonic() - started, peak.mib, tuple(sorted(peak.exposed))
+    )
 
 
 class _Peak:
-    """The most that a process and its children took, each by itself."""
+    """The most that a process and its children took, each by itself, and what the children give away."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self.mib = 0.0
+        self.exposed: set[str] = set()
 
     def look(self) -> None:
         try:
@@ -92,6 +97,15 @@ class _Peak:
             with suppress(OSError):
                 found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{one.pid}/status").read_text("ascii"))
                 self.mib = max(self.mib, int(found[1]) / 1024 if found else 0)
+            with suppress(psutil.Error):
+                self._expose(one)
+
+    def _expose(self, process: psutil.Process) -> None:
+        if process != self._process and any(_KEY in value for value in process.environ().values()):
+            self.exposed.add(f"the key in the environment of {process.name()}")
+        for one in process.net_connections("inet"):
+            if one.status == psutil.CONN_LISTEN and not one.laddr.ip.removeprefix("::ffff:").startswith("127."):
+                self.exposed.add(f"{process.name()} listens on {one.laddr.ip}")
 
 
 def judge(
@@ -120,7 +134,8 @@ def judge(
         read, *parts = (int(number.replace(",", "")) for number in counted.groups())
         if read != sum(parts):
             faults.append("counts do not add up")
-    leaks = [f"{sentinel[:12]}… on the screen" for sentinel in sentinels if sentinel in ended.said]
+    leaks = [*ended.exposed]
+    leaks += [f"{sentinel[:12]}… on the screen" for sentinel in sentinels if sentinel in ended.said]
     for path in artefacts:
         content = path.read_bytes() if path.is_file() else b""
         leaks += [f"{sentinel[:12]}… in {path.name}" for sentinel in sentinels if sentinel.encode() in content]

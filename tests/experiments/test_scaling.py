@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microflow.experiments import scaling
+from microflow.experiments import cores, scaling
 from microflow.lab.experiment import Matrix
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
@@ -28,7 +28,7 @@ def made_up(matrix: Matrix, fixed_s: float, slope_s: float, local_ns: float) -> 
 
 def test_the_fixed_cost_is_told_from_the_rate() -> None:
     """Half a second and 4 µs a record come back as such; two cores are twice as fast, each as far from local."""
-    frame = scaling.cores_frame(made_up(scaling.cores_matrix("quick"), 0.5, 4e-6, 2_000)).set_index("cores")
+    frame = cores.frame(made_up(cores.matrix("quick"), 0.5, 4e-6, 2_000)).set_index("cores")
     assert frame["fixed_s"].tolist() == pytest.approx([0.5, 0.5])
     assert frame["rate"].tolist() == pytest.approx([250_000, 500_000])
     assert frame["local"].tolist() == pytest.approx([500_000, 500_000])
@@ -37,17 +37,17 @@ def test_the_fixed_cost_is_told_from_the_rate() -> None:
 
 def test_a_larger_job_that_was_no_slower_gives_no_rate() -> None:
     """On a busy machine small volumes may come out upside down: the answer says so, and the notebook goes on."""
-    results = made_up(scaling.cores_matrix("smoke"), 0.5, -1e-6, 2_000)
-    assert "not known" in scaling.cores_table(results).rows[0][2]
-    assert "not known" in scaling.cores_answer(results).sentence
+    results = made_up(cores.matrix("smoke"), 0.5, -1e-6, 2_000)
+    assert "not known" in cores.table(results).rows[0][2]
+    assert "not known" in cores.answer(results).sentence
 
 
 def test_no_arm_has_more_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cores on two are no four cores."""
-    monkeypatch.setattr(scaling, "cores_here", lambda: 2)
-    assert [arm.config["cores"] for arm in scaling.cores_matrix("paper").arms] == [1, 2]
-    monkeypatch.setattr(scaling, "cores_here", lambda: 8)
-    assert [arm.config["cores"] for arm in scaling.cores_matrix("paper").arms] == [1, 2, 4, 8]
+    monkeypatch.setattr(cores, "cores_here", lambda: 2)
+    assert [arm.config["cores"] for arm in cores.matrix("paper").arms] == [1, 2]
+    monkeypatch.setattr(cores, "cores_here", lambda: 8)
+    assert [arm.config["cores"] for arm in cores.matrix("paper").arms] == [1, 2, 4, 8]
 
 
 def test_the_exponent_of_a_linear_pipeline_is_one() -> None:
@@ -78,7 +78,7 @@ def test_print_has_three_runs_of_each_volume() -> None:
 def test_every_volume_is_whole_repetitions_of_the_smallest() -> None:
     """The line is fitted at the numbers of rows that were really run."""
     for profile in ("smoke", "quick", "paper"):
-        for arm in scaling.cores_matrix(profile).arms:
+        for arm in cores.matrix(profile).arms:
             smallest = min(arm.config["volumes"])
             assert all(rows % smallest == 0 for rows in arm.config["volumes"])
 
@@ -86,8 +86,8 @@ def test_every_volume_is_whole_repetitions_of_the_smallest() -> None:
 @pytest.mark.spark
 def test_a_trial_runs_spark_on_as_many_threads() -> None:
     """Real jobs at both volumes: every pass has a time, and the local engine one beside it."""
-    (arm,) = scaling.cores_matrix("smoke").arms
-    found = scaling.cores_trial({**arm.config, "seed": 3})
+    (arm,) = cores.matrix("smoke").arms
+    found = cores.trial({**arm.config, "seed": 3})
     assert [len(passes) for passes in found["action_s"]] == [1, 1]
     assert all(seconds > 0 for passes in found["action_s"] for seconds in passes)
     assert len(found["samples"]) == 1

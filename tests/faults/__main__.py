@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from faults.company import COMPANY
 from faults.kills import KILLS, kills
 from faults.outages import OUTAGES
 from faults.stand import Outcome, Stand
@@ -39,7 +40,7 @@ def _outcomes(stand: Stand, word: str) -> Iterator[Outcome]:
     for line in KILLS:
         if word in " ".join(map(str, line)):
             yield from kills(stand, line, SEED)
-    for case, times in OUTAGES.items():
+    for case, times in {**OUTAGES, **COMPANY}.items():
         if word in case.__name__:
             yield from (case(stand, SEED + turn) for turn in range(times))
 

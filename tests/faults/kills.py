@@ -13,14 +13,15 @@ __all__ = ["KILLS", "Line", "kills"]
 #: Pipeline, engine, method and format of a job that is killed, and how many times.
 Line = tuple[str, str, str, str, int]
 KILLS: tuple[Line, ...] = (
-    ("batch", "local", "tokenization", ".csv", 10),
-    ("batch", "local", "k_anonymity", ".csv", 8),
-    ("batch", "local", "k_anonymity", ".parquet", 6),
-    ("batch", "local", "differential_privacy", ".jsonl", 6),
-    ("stream", "local", "tokenization", ".csv", 8),
-    ("stream", "local", "k_anonymity", ".csv", 8),
-    ("hybrid", "local", "tokenization", ".csv.gz", 6),
-    ("hybrid", "local", "k_anonymity", ".csv", 6),
+    ("batch", "local", "tokenization", ".csv", 12),
+    ("batch", "local", "k_anonymity", ".csv", 10),
+    ("batch", "local", "k_anonymity", ".parquet", 8),
+    ("batch", "local", "differential_privacy", ".jsonl", 8),
+    ("batch", "local", "tokenization", ".csv.gz", 4),
+    ("stream", "local", "tokenization", ".csv", 10),
+    ("stream", "local", "k_anonymity", ".csv", 10),
+    ("hybrid", "local", "tokenization", ".csv.gz", 8),
+    ("hybrid", "local", "k_anonymity", ".csv", 8),
     ("batch", "spark", "tokenization", ".csv", 2),
     ("batch", "spark", "k_anonymity", ".csv", 2),
 )

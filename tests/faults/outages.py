@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from faults.attempts import Attempt, run_attempt
-from faults.stand import Outcome, Stand, must_end, must_fail
+from faults.stand import Outcome, Stand, must_end, must_fail, wait_for_microflows
 from microflow.pipeline import JobSpec
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import JobStore
@@ -27,6 +27,7 @@ __all__ = ["OUTAGES"]
 
 _SHORT = (0.05, 0.1)
 _PATIENCE_SECONDS = 60.0
+_METHODS = ("tokenization", "k_anonymity")
 
 
 def cut_connection(stand: Stand, seed: int) -> Outcome:
@@ -39,7 +40,7 @@ def cut_connection(stand: Stand, seed: int) -> Outcome:
     def cut(_: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:
             for mark in marks:
-                _wait_for_microflows(connector, own, mark)
+                wait_for_microflows(connector, own, mark)
                 connector.query(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -51,9 +52,10 @@ def cut_connection(stand: Stand, seed: int) -> Outcome:
 
 def killed_server_comes_back(stand: Stand, seed: int) -> Outcome:
     """The embedded server is killed; the job starts it again and ends as if nothing had been."""
-    job = stand.job("stream", "local", "tokenization", ".csv")
+    draw = random.Random(f"killed_server_comes_back {seed}")
+    job = stand.job(draw.choice(("batch", "stream", "hybrid")), "local", "tokenization", ".csv")
     own = stand.fresh(job, "server")
-    mark = random.Random(f"killed_server_comes_back {seed}").randrange(1, stand.microflows * 3 // 4)
+    mark = draw.randrange(1, stand.microflows * 3 // 4)
     with _server_of_its_own() as state:
         url = server_url(state)
         environ = (("MICROFLOW_STATE", str(state.parent)), ("DATABASE_URL", ""))
@@ -63,9 +65,10 @@ def killed_server_comes_back(stand: Stand, seed: int) -> Outcome:
 
 def killed_server_stays_away(stand: Stand, seed: int) -> Outcome:
     """Somebody else's server is killed: retries, then one clear error; once it runs again the job is resumed."""
-    job = stand.job("hybrid", "local", "k_anonymity", ".csv")
+    draw = random.Random(f"killed_server_stays_away {seed}")
+    job = stand.job(draw.choice(("batch", "stream", "hybrid")), "local", "k_anonymity", ".csv")
     own = stand.fresh(job, "away")
-    mark = random.Random(f"killed_server_stays_away {seed}").randrange(1, stand.microflows * 3 // 4)
+    mark = draw.randrange(1, stand.microflows * 3 // 4)
     with _server_of_its_own() as state:
         url = server_url(state)
         ending = run_attempt(Attempt(own, url, pauses=_SHORT), _kill_server(state, url, own, mark))
@@ -96,26 +99,13 @@ def cancelled(stand: Stand, seed: int) -> Outcome:
 
     def cancel(_: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:
-            _wait_for_microflows(connector, own, mark)
+            wait_for_microflows(connector, own, mark)
             JobStore(connector).request_cancel(str(own.job_id))
 
     must_fail(run_attempt(Attempt(own, stand.url), cancel), "JobCancelledError")
     assert stand.status(own) == "cancelled"
     stand.finish(own)
     return stand.outcome("cancelled", job, own, note=f"at microflow {mark}")
-
-
-def second_process(stand: Stand, _: int) -> Outcome:
-    """A second process on a job is refused; the first one is not disturbed."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "second")
-    assert run_attempt(Attempt(own, stand.url, kill_at=stand.whole(job)[1] // 2)).killed
-    with PostgreSQLConnector(stand.url) as connector:
-        jobs = JobStore(connector)
-        jobs.lock(str(own.job_id))
-        must_fail(run_attempt(Attempt(own, stand.url, resume=True)), "JobConflictError")
-    stand.finish(own)
-    return stand.outcome("second process refused", job, own)
 
 
 def lost_spark_executor(stand: Stand, _: int) -> Outcome:
@@ -128,91 +118,6 @@ def lost_spark_executor(stand: Stand, _: int) -> Outcome:
     return stand.outcome("Spark executor lost", job, own)
 
 
-def two_jobs_one_output(stand: Stand, _: int) -> Outcome:
-    """A second job on the output of a running one is refused by name; the first one is not disturbed."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "first")
-
-    def start_another(_: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            _wait_for_microflows(connector, own, 1)
-        other = replace(own, job_id=f"{own.job_id}-second", overwrite=True)
-        must_fail(run_attempt(Attempt(other, stand.url)), f"JobConflictError: job {own.job_id} is writing")
-
-    # The first one waits at a commit, so that the second one finds it at work.
-    must_end(run_attempt(Attempt(own, stand.url, slow=0.3), start_another))
-    return stand.outcome("two jobs, one output", job, own)
-
-
-def another_job_between(stand: Stand, _: int) -> Outcome:
-    """Killed, another job takes the output and is killed too; resumed, the first one continues its own rows only."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "between")
-    middle = stand.whole(job)[1] // 2
-    assert run_attempt(Attempt(own, stand.url, kill_at=middle)).killed
-    other = replace(own, job_id=f"{own.job_id}-other")
-    assert run_attempt(Attempt(other, stand.url, kill_at=middle)).killed
-    stand.finish(own)
-    return stand.outcome("another job killed on the output", job, own)
-
-
-def settled_part_overwritten(stand: Stand, _: int) -> Outcome:
-    """Bytes changed inside of what was settled: resuming refuses; with the bytes put back it ends as ever."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "changed")
-    assert run_attempt(Attempt(own, stand.url, kill_at=stand.whole(job)[1] * 3 // 4)).killed
-    (partial,) = own.output.parent.glob(f".{own.output.name}.*.partial")
-    right = partial.read_bytes()
-    partial.write_bytes(right[:100] + b"X" + right[101:])
-    must_fail(run_attempt(Attempt(own, stand.url, resume=True)), "CheckpointError")
-    partial.write_bytes(right)
-    stand.finish(own)
-    return stand.outcome("settled part overwritten", job, own)
-
-
-def input_changed(stand: Stand, _: int) -> Outcome:
-    """The input grows while it is read: refused, nothing appears; put back, the job is resumed."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "input")
-    copy = own.output.with_name(f"{own.job_id}.input.csv")
-    shutil.copy2(job.input, copy)
-    before = copy.stat()
-    own = replace(own, input=copy)
-
-    def grow(_: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            _wait_for_microflows(connector, own, 1)
-        with copy.open("ab") as file:
-            file.write(b"\n")
-
-    must_fail(run_attempt(Attempt(own, stand.url, slow=0.3), grow), "InputError")
-    assert not own.output.exists()
-    shutil.copy2(job.input, copy)
-    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
-    stand.finish(own)
-    return stand.outcome("input changed while read", job, own)
-
-
-def paused_and_fenced(stand: Stand, _: int) -> Outcome:
-    """A process is paused and loses its connection; another completes the job; the first wakes and changes nothing."""
-    job = stand.job("batch", "local", "tokenization", ".csv")
-    own = stand.fresh(job, "paused")
-
-    def pause(pid: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            _wait_for_microflows(connector, own, 1)
-            os.kill(pid, signal.SIGSTOP)
-            connector.query(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        must_end(run_attempt(Attempt(own, stand.url, resume=True)))
-        os.kill(pid, signal.SIGCONT)
-
-    must_fail(run_attempt(Attempt(own, stand.url, slow=0.3), pause), "JobConflictError")
-    return stand.outcome("paused and fenced", job, own)
-
-
 def metrics_unwritable(stand: Stand, _: int) -> Outcome:
     """The folder of the metrics vanishes: the job is completed all the same and its document is in the database."""
     job = stand.job("batch", "local", "tokenization", ".csv")
@@ -223,7 +128,7 @@ def metrics_unwritable(stand: Stand, _: int) -> Outcome:
 
     def remove(_: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:
-            _wait_for_microflows(connector, own, 1)
+            wait_for_microflows(connector, own, 1)
         folder.rmdir()
 
     must_end(run_attempt(Attempt(own, stand.url, slow=0.3), remove))
@@ -253,21 +158,52 @@ def killed_worker(stand: Stand, _: int) -> Outcome:
     return stand.outcome("worker process killed", job, own)
 
 
+def killed_with_workers(stand: Stand, seed: int) -> Outcome:
+    """SIGKILL from outside at a seeded commit while workers work: they end by themselves, and the job is resumed."""
+    draw = random.Random(f"killed_with_workers {seed}")
+    job = replace(stand.job("batch", "local", draw.choice(_METHODS), ".csv"), workers=2, split_bytes=20_000)
+    own = stand.fresh(job, "workers")
+    mark = draw.randrange(1, stand.microflows * 3 // 4)
+    workers: list[psutil.Process] = []
+
+    def kill(pid: int) -> None:
+        with PostgreSQLConnector(stand.url) as connector:
+            wait_for_microflows(connector, own, mark)
+        workers.extend(psutil.Process(pid).children())
+        os.kill(pid, signal.SIGKILL)
+
+    assert run_attempt(Attempt(own, stand.url, slow=0.1), kill).killed
+    _, alive = psutil.wait_procs(workers, _PATIENCE_SECONDS)
+    assert not alive, "a worker outlived its job"
+    stand.finish(own)
+    return stand.outcome("SIGKILL with workers", job, own, note=f"at microflow {mark}")
+
+
+def full_disk_of_workers(stand: Stand, seed: int) -> Outcome:
+    """Parts and spools of worker processes find the disk full: one clear error; with room the job is resumed."""
+    draw = random.Random(f"full_disk_of_workers {seed}")
+    job = replace(stand.job("batch", "local", draw.choice(_METHODS), ".csv"), workers=2, split_bytes=20_000)
+    stand.whole(job)  # Python's own compiled files are there then: it would leave broken ones on a full disk
+    own = stand.fresh(job, "full")
+    room = draw.randrange(500, 4_000)
+    must_fail(run_attempt(Attempt(own, stand.url, largest_file=room, pauses=_SHORT)), "MicroflowError")
+    assert not own.output.exists()
+    assert stand.status(own) == "failed"
+    stand.finish(own)
+    return stand.outcome("disk full for workers", job, own, note=f"after {room} bytes")
+
+
 #: Case to the number of times it is run.
 OUTAGES: dict[Callable[[Stand, int], Outcome], int] = {
-    cut_connection: 3,
-    killed_server_comes_back: 2,
-    killed_server_stays_away: 2,
-    full_disk: 4,
-    cancelled: 2,
-    second_process: 1,
-    two_jobs_one_output: 2,
-    another_job_between: 2,
-    settled_part_overwritten: 2,
-    input_changed: 2,
-    paused_and_fenced: 2,
-    metrics_unwritable: 1,
-    killed_worker: 3,
+    cut_connection: 5,
+    killed_server_comes_back: 4,
+    killed_server_stays_away: 4,
+    full_disk: 10,
+    full_disk_of_workers: 4,
+    cancelled: 4,
+    metrics_unwritable: 2,
+    killed_worker: 4,
+    killed_with_workers: 6,
     lost_spark_executor: 1,
 }
 
@@ -289,7 +225,7 @@ def _server_of_its_own() -> Iterator[Path]:
 def _kill_server(state: Path, url: str, own: JobSpec, mark: int) -> Callable[[int], None]:
     def kill(_: int) -> None:
         with PostgreSQLConnector(url) as connector:
-            _wait_for_microflows(connector, own, mark)
+            wait_for_microflows(connector, own, mark)
         postmaster = int((state / "data" / "postmaster.pid").read_text().split()[0])
         children = psutil.Process(postmaster).children()
         for victim in (postmaster, *(child.pid for child in children)):
@@ -309,13 +245,3 @@ def _kill_first_executor(pid: int) -> None:
                     return
         time.sleep(0.05)
     raise AssertionError("no executor appeared")
-
-
-def _wait_for_microflows(connector: PostgreSQLConnector, own: JobSpec, count: int) -> None:
-    """Until the job has committed ``count`` microflows."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if connector.query("SELECT 1 FROM jobs WHERE id = %s AND microflows >= %s", (own.job_id, count)):
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"job {own.job_id} committed nothing for {_PATIENCE_SECONDS} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.pipeline import JobSpec
 from microflow.store import PostgreSQLConnector
 
-__all__ = ["Outcome", "Stand", "must_end", "must_fail"]
+__all__ = ["Outcome", "Stand", "must_end", "must_fail", "wait_for_microflows"]
+
+_PATIENCE_SECONDS = 60.0
 
 ROWS = 1_200
 
@@ -100,3 +103,13 @@ def must_fail(ending: Ending, error: str) -> None:
     """The attempt ended with a clear error of this kind."""
     assert ending.error is not None, f"the attempt was expected to end with {error}"
     assert ending.error.startswith(error), ending.error
+
+
+def wait_for_microflows(connector: PostgreSQLConnector, own: JobSpec, count: int) -> None:
+    """Until the job has committed ``count`` microflows."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if connector.query("SELECT 1 FROM jobs WHERE id = %s AND microflows >= %s", (own.job_id, count)):
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"job {own.job_id} committed nothing for {_PATIENCE_SECONDS} s")

@@ -149,7 +149,8 @@ def outcome(turn: Planned) -> dict[str, object]:
         "action_s": [[0.5 + 1e-5 * rows] for rows in config.get("volumes", [])],
         "p99_ns": [2e6] * (len(loads) or len(slices)),
         "time_s": slices.tolist(), "offered": [1e4] * len(slices), "size": [5.0] * len(slices),
-        "linkage": rate, "singling_out": rate, "passed": rate, "inference": rate, "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
+        **dict.fromkeys(("linkage", "singling_out", "passed", "inference"), rate),
+        "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
         "delay_p50": 0.0, "delay_max": 0.0,
     }  # fmt: skip
 

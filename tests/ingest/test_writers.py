@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.errors import InputError
+from microflow.errors import MicroflowError
 from microflow.ingest import Quarantine, open_writer, read_microflows
 from microflow.schema import Column, DatasetSchema
 
@@ -115,7 +115,7 @@ def test_a_header_may_not_be_a_formula(tmp_path):
 
 def test_a_missing_folder_is_one_clear_error(tmp_path, people):
     """No traceback for a folder that is not there."""
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(MicroflowError, match="cannot be written"):
         open_writer(tmp_path / "none" / "out.csv", people.arrow)
 
 

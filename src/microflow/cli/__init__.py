@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -93,7 +96,11 @@ def _is_from_file(error: click.BadParameter) -> bool:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line, a hint and exit status 2, never in a traceback."""
+    """Run the command line; a user's mistake ends in one line, a hint and exit status 2, never in a traceback.
+
+    SIGTERM stops a command as Ctrl-C does: partial files are removed, or kept where a job can be resumed from them.
+    """
+    signal.signal(signal.SIGTERM, _stop)
     try:
         status = cli(standalone_mode=False)
     except click.ClickException as error:
@@ -115,5 +122,16 @@ def main() -> None:
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
         raise SystemExit(error.exit_status) from None
+    except BrokenPipeError:  # whoever read our output has gone; so goes what Python still wants to say there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}the system refused: {error.strerror or type(error).__name__}", err=True)
+        raise SystemExit(2) from None
     # Without standalone mode click returns the status that a command left with.
     raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)

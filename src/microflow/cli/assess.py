@@ -15,6 +15,7 @@ from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
+from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.assess import Assessment
@@ -46,7 +47,7 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
     found = compare_files(original, released, schema, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:
-        json_file.write_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_whole(json_file, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def compare_files(original: Path, released: Path, schema: str, *, attempts: int = 1_000, seed: int = 1) -> Assessment:

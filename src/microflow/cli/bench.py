@@ -9,6 +9,7 @@ import click
 
 from microflow.bench.harness import document, render, save
 from microflow.figures.documents import peers_block, with_block
+from microflow.whole_file import write_whole
 
 __all__ = ["SUITES", "bench"]
 
@@ -41,4 +42,4 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     if json_file is not None:
         save(lines, json_file)
     if into is not None:
-        into.write_text(with_block(into.read_text("utf-8"), peers_block(document(lines))), "utf-8")
+        write_whole(into, with_block(into.read_text("utf-8"), peers_block(document(lines))))

@@ -14,6 +14,7 @@ from microflow.cli.options import PLACE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
+from microflow.whole_file import write_whole
 
 __all__ = ["describe"]
 
@@ -60,7 +61,7 @@ def describe(
     if output is not None:
         for description, path in zip(descriptions, _targets(descriptions, output), strict=True):
             require_free(path, files, overwrite=overwrite)
-            _write(path, as_yaml(description, examples=show_examples))
+            write_whole(path, as_yaml(description, examples=show_examples))
             click.echo(_summary(description, path), err=as_json)
     if as_json:
         data = [as_data(description, examples=show_examples) for description in descriptions]
@@ -77,13 +78,6 @@ def _targets(descriptions: list[Description], output: Path) -> list[Path]:
         raise InputError("two files would have one schema", path=output, hint="describe them apart")
     output.mkdir(parents=True, exist_ok=True)
     return paths
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
 
 
 def _summary(description: Description, path: Path) -> str:

@@ -11,7 +11,7 @@ from microflow.anonymize.tokenization import Detokenizer
 from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
+from microflow.ingest import Quarantine, open_writer, read_microflows
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
 
@@ -41,11 +41,7 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrit
     bits = int(key_bits)
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)
-    try:
-        rows, tokens = _restore(file, output, described, detokenizer)
-    finally:
-        # Half a file of personal data is not left behind.
-        partial_path(output).unlink(missing_ok=True)
+    rows, tokens = _restore(file, output, described, detokenizer)
     click.echo(f"{rows:,} rows with {tokens:,} tokens turned back, written to {output}")
 
 

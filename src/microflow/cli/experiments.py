@@ -14,6 +14,7 @@ import click
 from microflow.cli.notebooks import execute, parameters_of
 from microflow.experiments import NOTEBOOKS
 from microflow.lab.experiment import PREVIEWS, PROFILES
+from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.lab.reproduction import Difference
@@ -190,7 +191,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
     if into is None:
         click.echo(page(found))
     else:
-        into.write_text(page(found) + "\n", "utf-8")
+        write_whole(into, page(found) + "\n")
     unfounded = [one for one in found if not one.evidence]
     click.echo(f"{len(found)} claims, {len(unfounded)} without evidence", err=into is None)
     if unfounded:

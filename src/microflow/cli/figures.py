@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from microflow.lab.experiment import PROFILES
+from microflow.whole_file import write_whole
 
 __all__ = ["figures"]
 
@@ -44,7 +45,7 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
             if into is None:
                 click.echo(block)
             else:
-                into.write_text(with_block(into.read_text("utf-8"), block), "utf-8")
+                write_whole(into, with_block(into.read_text("utf-8"), block))
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for one in drawn:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from microflow.cli.options import counts_text, rows_bar
-from microflow.cli.run import terminable
 from microflow.pipeline import PipelineOrchestrator
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.store import PostgreSQLConnector
@@ -59,7 +58,7 @@ def job(job_id: str, as_json: bool) -> None:
 @click.argument("job_id", metavar="JOB")
 def resume(job_id: str) -> None:
     """Continue JOB where it stopped; its output ends as if it never had."""
-    with terminable(), PostgreSQLConnector() as connector, rows_bar() as follow:
+    with PostgreSQLConnector() as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).resume(job_id)
         view = JobStore(connector).load(job_id)
     click.echo(counts_text(metrics, Path(view.spec["output"])))

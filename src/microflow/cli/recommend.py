@@ -14,6 +14,7 @@ from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
 from microflow.ingest.places import STANDARD
 from microflow.pipeline.paths import require_free
+from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.advise.recommend import Recommendation
@@ -120,17 +121,10 @@ def recommend(
     if html is not None:
         from microflow.advise.page import page
 
-        _write(html, page(found))
+        write_whole(html, page(found))
     click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else _text(found))
     if not found.is_met:
         raise click.exceptions.Exit(1)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise MicroflowError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
 
 
 def _text(found: Recommendation) -> str:

@@ -20,6 +20,7 @@ from microflow.cli.options import FILE, OUTPUT, FiniteRange, method_options, met
 from microflow.errors import InputError, MicroflowError
 from microflow.ingest.places import STANDARD
 from microflow.pipeline.paths import require_free
+from microflow.whole_file import write_whole
 
 __all__ = ["release"]
 
@@ -82,7 +83,7 @@ def release(
                 click.echo(f"error: {failure}", err=True)
             click.echo("nothing was released", err=True)
             raise click.exceptions.Exit(1)
-        certificate.write_bytes(made.certificate(file, thresholds))
+        write_whole(certificate, made.certificate(file, thresholds))
         quarantine = made.output.with_name(f"{output.name}.quarantine.csv")
         if quarantine.exists():
             shutil.move(quarantine, output.with_name(quarantine.name))

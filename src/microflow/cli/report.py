@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microflow.errors import MicroflowError
+from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.job_view import JobView
@@ -53,10 +54,7 @@ def report(job_id: str, output: Path | None) -> None:
         violations = connector.query(_BY_RULE, (job_id,))
     page = _page(view, violations)
     path = output or Path(f"{job_id}.html")
-    try:
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise MicroflowError(f"{path} cannot be written: {error.strerror}") from error
+    write_whole(path, page)
     click.echo(str(path))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from microflow.processors import ENGINES, PIPELINES
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
 
-__all__ = ["connected", "run", "terminable"]
+__all__ = ["connected", "run"]
 
 
 @click.command()
@@ -90,7 +88,7 @@ def run(
         store_records=StoreRecords(store),
         **options,
     )
-    with terminable(), connected(no_database=no_database) as connector, rows_bar() as follow:
+    with connected(no_database=no_database) as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).run(job)
     say = partial(click.echo, err=str(output) == STANDARD)
     found = judged(metrics, job)
@@ -135,18 +133,3 @@ def connected(*, no_database: bool) -> Iterator[PostgreSQLConnector | None]:
 
     with PostgreSQLConnector() as connector:
         yield connector
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM stops the job as Ctrl-C does: partial files are removed, or kept to resume from."""
-
-    def stop(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,7 @@ from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.places import STANDARD
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema
+from microflow.whole_file import write_whole
 
 __all__ = ["class_sizes", "verify"]
 
@@ -69,7 +70,7 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
         "rows_below": rows_below,
     }
     if json_file is not None and not as_json:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        write_whole(json_file, json.dumps(found, indent=2) + "\n")
     certified = None if certificate is None else _certified(certificate, file, {"rows": rows, "k": smallest})
     if as_json:
         click.echo(json.dumps(found if certified is None else {**found, "certified": certified}, indent=2))

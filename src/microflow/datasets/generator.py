@@ -25,7 +25,7 @@ from microflow.datasets.iot import IOT
 from microflow.datasets.leaks import DataType, spread
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import open_writer, partial_path
+from microflow.ingest import open_writer
 from microflow.schema import DatasetSchema
 
 __all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]
@@ -155,8 +155,6 @@ def write_dataset(
         raise InputError("the rows and their truth need a file each", path=truth)
     batches = generate(data_type, rows, seed, violation_rate=violation_rate, hard_cases=hard_cases)
     with ExitStack() as files:
-        for half in (path, truth) if truth else (path,):
-            files.callback(partial_path(half).unlink, missing_ok=True)
         # Telephone numbers may begin with a plus: they are data here, and the same in every format.
         schema = load_schema(data_type).arrow
         rows_file = files.enter_context(open_writer(path, schema, escape_formulas=False))

@@ -33,7 +33,7 @@ EXPERIMENTS = (
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
     ("scaling", "SCALING"),
-    ("scaling", "CORES"),
+    ("cores", "CORES"),
 )
 #: In the order in which they run; the last one draws what the others have measured.
 NOTEBOOKS = ("timing_separation", "rq1", "rq2", "scalability", "figures")

@@ -15,6 +15,7 @@ from microflow.lab.report import Answer, Table, hardware, ratio_text, short
 from microflow.lab.results import IncompleteError, Results
 from microflow.lab.statistics import Estimate
 from microflow.store.experiments import ExperimentStore
+from microflow.whole_file import write_whole
 
 __all__ = [
     "MARKED",
@@ -49,12 +50,12 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
             continue
         for name, build in (one.tables or {}).items():
             path = folder / f"table-{name}.tex"
-            path.write_text(build(results).of(profile).to_latex(name), "utf-8")
+            write_whole(path, build(results).of(profile).to_latex(name))
             written.append(Drawn(path.stem, (path,)))
         if one.plot is not None:
             captions[f"caption {one.plot.name}"] = _for_latex(caption_of(one, profile, results))
     path = folder / "captions.tex"
-    path.write_text(numbers_tex(captions), "utf-8")
+    write_whole(path, numbers_tex(captions))
     return [*written, _write_numbers(profile, store, folder), Drawn("captions", (path,))]
 
 
@@ -63,7 +64,7 @@ def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:
     found = list(answers(profile, store, missing))
     numbers = {name: _for_latex(value) for _, one in found for name, value in one.numbers.items()}
     path = folder / "numbers.tex"
-    path.write_text(numbers_tex(numbers), "utf-8")
+    write_whole(path, numbers_tex(numbers))
     return Drawn("numbers", (path,), "; ".join(missing))
 
 

@@ -3,6 +3,6 @@
 from microflow.ingest.places import FORMATS, format_of
 from microflow.ingest.quarantine import Quarantine
 from microflow.ingest.reader import read_microflows
-from microflow.ingest.writers import Writer, open_writer, partial_path
+from microflow.ingest.writers import Writer, open_writer
 
-__all__ = ["FORMATS", "Quarantine", "Writer", "format_of", "open_writer", "partial_path", "read_microflows"]
+__all__ = ["FORMATS", "Quarantine", "Writer", "format_of", "open_writer", "read_microflows"]

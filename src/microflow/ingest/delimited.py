@@ -207,6 +207,7 @@ class _Rows:
 
     def __init__(self, lines: _Lines, width: int, source: SourceFormat, refusals: Refusals, line: int) -> None:
         self._lines, self._width, self._source, self._refusals = lines, width, source, refusals
+        self._refused = 0
         self._held: list[str] = []
         self._first = 0  # index of the current row's first line in ``_held``
         self._line = line  # its number in the file
@@ -229,12 +230,8 @@ class _Rows:
     def until(self, taken: int) -> list[Row]:
         """Rows up to this many bytes of the feed, or a block of them."""
         rows: list[Row] = []
-        most = len(self._refusals.rows) + BLOCK_ROWS
-        while (
-            len(rows) < BLOCK_ROWS
-            and len(self._refusals.rows) < most
-            and (self.holds_lines or self._lines.feed.taken < taken)
-        ):
+        most = self._refused + BLOCK_ROWS
+        while len(rows) < BLOCK_ROWS and self._refused < most and (self.holds_lines or self._lines.feed.taken < taken):
             if not self._have(self._first):
                 break
             self._one(rows)
@@ -275,6 +272,7 @@ class _Rows:
             self._advance(count)
 
     def _refuse(self, fault: str, count: int = 1) -> None:
+        self._refused += 1
         self._refusals.add(self._line, "", fault, self._held[self._first].rstrip("\r\n"))
         self._advance(count)
 

@@ -7,6 +7,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from typing import Self
 from microflow.errors import InputError
 from microflow.ingest.block import Refusal
 from microflow.ingest.formulas import harmless
+from microflow.whole_file import refused_as
 
 __all__ = ["Quarantine", "quarantine_head", "quarantine_text"]
 
@@ -69,14 +71,12 @@ class Quarantine:
         if self.path is None:
             return
         text = quarantine_text([Refusal(line, column, reason, raw)], keep_raw=self.keep_raw)
-        try:
+        with refused_as(self.path):
             if self._file is None:
                 descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 self._file = os.fdopen(descriptor, "wb")
                 self._file.write(quarantine_head(keep_raw=self.keep_raw))
             self._file.write(text)
-        except OSError as error:
-            raise InputError(f"the quarantine cannot be written: {error.strerror}", path=self.path) from error
 
     def require_none(self, path: Path | str) -> None:
         """See that every row of a file could be used.
@@ -101,8 +101,11 @@ class Quarantine:
     ) -> None:
         if self._file is None or self.path is None:
             return
-        self._file.close()
-        if kind is None:
+        if kind is not None:
+            with suppress(OSError):  # a full disk may refuse what is still waiting
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+            return
+        with refused_as(self.path):
+            self._file.close()
             self._partial.replace(self.path)
-        else:
-            self._partial.unlink()

@@ -20,10 +20,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from microflow.errors import InputError
 from microflow.ingest.formulas import harmless, harmless_column
 from microflow.ingest.places import compression_of, format_of
 from microflow.schema import SourceFormat
+from microflow.whole_file import WholeFile, refused_as
 
 __all__ = [
     "Encoder",
@@ -32,7 +32,6 @@ __all__ = [
     "encoder",
     "head_of",
     "open_writer",
-    "partial_path",
     "private",
     "row_sink",
     "text_of",
@@ -98,14 +97,10 @@ def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) 
     ``escape_formulas=False`` writes text of our own making to CSV as it is.
 
     Raises:
-        InputError: unknown suffix, or a folder that cannot be written to.
+        InputError: unknown suffix.
+        MicroflowError: the system refuses; says why.
     """
     return Writer(Path(path), schema, escape_formulas=escape_formulas)
-
-
-def partial_path(path: Path) -> Path:
-    """Where rows wait until the file is whole."""
-    return path.with_name(f".{path.name}.partial")
 
 
 class RowSink(Protocol):
@@ -132,17 +127,16 @@ class Writer:
         self._encode: Encoder = encoder(text)
         if text in _DELIMITERS and not escape_formulas:
             self._encode = partial(_delimited, delimiter=_DELIMITERS[text], escape=False)
-        try:
-            self._file = private(partial_path(path))
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-        self._sink = row_sink(self._file, path, schema)
+        self._whole = WholeFile(path, private=True)
+        self._sink = row_sink(self._whole.file, path, schema)
         self._sink.write(head_of(text, schema))
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Append one batch."""
         if rows.num_rows:
-            self._sink.write(self._encode(rows))
+            body = self._encode(rows)
+            with refused_as(self.path):
+                self._sink.write(body)
 
     def __enter__(self) -> Self:
         return self
@@ -150,17 +144,10 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with refused_as(self.path), self._whole if kind is None else suppress(OSError):
+            self._sink.finish()  # the first error is the one to tell
         if kind is not None:
-            with suppress(OSError):  # the first error is the one to tell
-                self._sink.finish()
-            self._file.close()
-            partial_path(self.path).unlink(missing_ok=True)
-            return
-        self._sink.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        partial_path(self.path).replace(self.path)
+            self._whole.discard()
 
 
 class _Text:

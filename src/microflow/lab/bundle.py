@@ -25,6 +25,7 @@ from microflow.errors import InputError
 from microflow.lab.machine import Machine
 from microflow.lab.results import series_of
 from microflow.store.experiments import ExperimentStore
+from microflow.whole_file import WholeFile, refused_as
 
 __all__ = ["export_bundle", "import_bundle"]
 
@@ -92,7 +93,11 @@ def export_bundle(store: ExperimentStore, path: Path) -> int:
         f"trials/{name}.jsonl": "".join(f"{json.dumps(one, sort_keys=True)}\n" for one in _trials(store, name)).encode()
         for name in tables
     }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        refused_as(path),
+        WholeFile(path) as whole,
+        zipfile.ZipFile(whole.file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name, content in {_METADATA: _crate(files, list(tables.values())), **files}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return sum(map(len, tables.values()))

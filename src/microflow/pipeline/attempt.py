@@ -41,6 +41,7 @@ from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
+from microflow.whole_file import is_device
 
 __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 
@@ -112,7 +113,8 @@ class Files:
                 self.quarantine.finish()
             else:
                 self.quarantine.close(discard=True)
-                self.quarantine.path.unlink(missing_ok=True)
+                if not is_device(self.quarantine.path):
+                    self.quarantine.path.unlink(missing_ok=True)
         self.output.finish()
 
     def close(self, *, discard: bool) -> None:
@@ -344,7 +346,7 @@ def _refuse_engine(job: JobSpec) -> None:
 
 def _beside(output: Path | str) -> Path | None:
     """A folder on the output's own file system, for what is gone again at the end."""
-    if str(output) == STANDARD or is_url(output):
+    if str(output) == STANDARD or is_url(output) or is_device(output):
         return None
     if not Path(output).parent.is_dir():
         raise InputError("cannot be written: its folder is not there", path=output, hint="make the folder first")

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from microflow.ingest.places import is_url, remove, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.pipeline.output import Settled, sync_folder, unwritable
+from microflow.pipeline.output import Settled, sync_folder
 from microflow.processors.reading import Part
+from microflow.whole_file import unwritable
 
 __all__ = ["FolderOutput", "is_part"]
 

@@ -28,6 +28,7 @@ from microflow.pipeline.seal import check_seal, sealed
 from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
 from microflow.store.progress import LIVE, JobStatus
+from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
@@ -285,16 +286,8 @@ def _write_metrics(job: JobSpec, metrics: dict[str, Any]) -> None:
         MicroflowError: the system refuses; the message says why.
     """
     assert job.metrics is not None
-    partial = job.metrics.with_name(f".{job.metrics.name}.{job.job_id}.partial")
     try:
-        if job.metrics.exists() and not job.metrics.is_file():
-            job.metrics.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-            return
-        partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-        partial.replace(job.metrics)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        write_whole(job.metrics, json.dumps(metrics, indent=2) + "\n")
+    except MicroflowError as error:
         again = f"; microflow job {job.job_id} --json shows it" if job.is_stored else ""
-        reason = f"the metrics cannot be written to {job.metrics}: {error.strerror or type(error).__name__}"
-        raise MicroflowError(reason, hint=f"the output is complete{again}") from error
+        raise MicroflowError(f"the metrics: {error.message}", hint=f"the output is complete{again}") from error

@@ -9,7 +9,6 @@ nobody can resume the job, they are written at once, while workers are busy with
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import os
@@ -23,15 +22,15 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from microflow.errors import CheckpointError, MicroflowError
+from microflow.errors import CheckpointError
 from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.processors.reading import Part
 from microflow.settings import Retries
+from microflow.whole_file import FULL, is_device, unwritable
 
-__all__ = ["Output", "PartialFile", "Settled", "sync_folder", "unwritable"]
+__all__ = ["Output", "PartialFile", "Settled", "sync_folder"]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PIECE = 1 << 20
 #: How long a file was when it was last settled, and the SHA-256 of so much of it.
 Settled = tuple[int, str]
@@ -65,8 +64,9 @@ class PartialFile:
         retries: Retries | None = None,
     ) -> None:
         self.path = path
+        folder = Path(tempfile.gettempdir()) if is_device(path) else path.parent
         #: Where the bytes wait.
-        self.partial = path.with_name(f".{path.name}.{job}.{attempt}.partial")
+        self.partial = folder / f".{path.name}.{job}.{attempt}.partial"
         self._durable = durable
         self._retries = retries or Retries()
         self._waiting: list[Body] = []
@@ -97,7 +97,7 @@ class PartialFile:
             try:
                 checksum = self._write()
             except OSError as error:
-                if pause is None or error.errno not in _FULL:
+                if pause is None or error.errno not in FULL:
                     raise unwritable(self.path, error) from error
                 self._retries.sleep(pause)
             else:
@@ -115,7 +115,12 @@ class PartialFile:
         try:
             os.fsync(self.file.fileno())
             self.file.close()
-            self.partial.replace(self.path)
+            if is_device(self.path):
+                with self.bodies() as file, self.path.open("wb") as device:
+                    shutil.copyfileobj(file, device, _PIECE)
+                self.partial.unlink()
+            else:
+                self.partial.replace(self.path)
             sync_folder(self.path.parent)
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -156,7 +161,7 @@ class PartialFile:
         return checksum
 
     def _earlier(self, job: str) -> list[Path]:
-        pattern = f"{glob.escape(str(self.path.with_name(f'.{self.path.name}.{job}')))}.*.partial"
+        pattern = f"{glob.escape(str(self.partial.with_name(f'.{self.path.name}.{job}')))}.*.partial"
         return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
 
     def _continue(self, earlier: list[Path], start: Settled) -> None:
@@ -358,13 +363,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def unwritable(path: Path | str, error: OSError) -> MicroflowError:
-    """The error that says which file the system refused, and why."""
-    hint = (
-        "make room, then resume the job or run it again"
-        if error.errno in _FULL
-        else "see that its folder is there and yours"
-    )
-    return MicroflowError(f"{path} cannot be written: {error.strerror or type(error).__name__}", hint=hint)

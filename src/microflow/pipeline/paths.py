@@ -12,6 +12,7 @@ from microflow.errors import InputError, JobConflictError
 from microflow.ingest.places import STANDARD, is_folder, is_url
 from microflow.pipeline.folder import is_part
 from microflow.pipeline.job import JobSpec
+from microflow.whole_file import is_device, refuse_unwritable
 
 __all__ = ["held_output", "refuse_clashes", "refuse_overwriting", "require_free"]
 
@@ -26,7 +27,8 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
     Symbolic and hard links are followed, and a folder of input may hold none of the others.
 
     Raises:
-        InputError: two are one file; nothing was opened.
+        InputError: two are one file, or there is no place for one; nothing was opened.
+        MicroflowError: the metrics could not be written.
     """
     names = {"OUTPUT": job.output, "--quarantine": job.quarantine, "--metrics": job.metrics}
     written = {name: Path(place) for name, place in names.items() if place is not None and _is_local(place)}
@@ -40,6 +42,8 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
             if any(_is_one(path, one) for one in paths):
                 raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
         _refuse_place(path, may_be_there=name == "OUTPUT" and is_folder(job.output))
+    if job.metrics is not None:  # the others are opened before any row is read, this one when all is done
+        refuse_unwritable(job.metrics)
     if (folder := Path(str(job.input))).is_dir():
         for name, path in written.items():
             if folder.resolve() in (path.resolve(), path.parent.resolve()):
@@ -64,7 +68,7 @@ def require_free(
     if any(_is_one(path, Path(other)) for other in read if _is_local(other)):
         raise InputError("would be written over a file that is read", path=path, hint="give another name")
     is_ours = replaces is not None and _begins(path, (replaces,))
-    if os.path.lexists(path) and not (overwrite or is_ours or _is_device(path)):
+    if os.path.lexists(path) and not (overwrite or is_ours or is_device(path)):
         raise InputError("is there already", path=path, hint="give another name, or --overwrite")
 
 
@@ -90,9 +94,9 @@ def refuse_overwriting(job: JobSpec) -> None:
     hint = "--overwrite replaces it"
     if _is_local(job.output) and os.path.lexists(job.output) and not _is_free(job.output):
         raise InputError("is there already", path=job.output, hint=hint)
-    if job.quarantine is not None and not _begins(job.quarantine, _QUARANTINE):
+    if job.quarantine is not None and not is_device(job.quarantine) and not _begins(job.quarantine, _QUARANTINE):
         raise InputError("is there already, and is no quarantine", path=job.quarantine, hint=hint)
-    if job.metrics is not None and os.path.lexists(job.metrics) and not _is_device(job.metrics):
+    if job.metrics is not None and os.path.lexists(job.metrics) and not is_device(job.metrics):
         with suppress(OSError), job.metrics.open("rb") as file:
             if _METRICS not in file.read(1 << 16):
                 raise InputError("is there already, and is no metrics document", path=job.metrics, hint=hint)
@@ -100,11 +104,7 @@ def refuse_overwriting(job: JobSpec) -> None:
 
 def _is_free(place: Path | str) -> bool:
     """Whether nothing is lost: a device, or a folder with nothing in it."""
-    return not any(Path(place).iterdir()) if is_folder(place) and Path(place).is_dir() else _is_device(place)
-
-
-def _is_device(place: Path | str) -> bool:
-    return Path(place).exists() and not Path(place).is_file()
+    return not any(Path(place).iterdir()) if is_folder(place) and Path(place).is_dir() else is_device(place)
 
 
 def _begins(path: Path, heads: tuple[bytes, ...]) -> bool:
@@ -125,7 +125,7 @@ def held_output(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
     Raises:
         JobConflictError: another job is writing it.
     """
-    if not _is_local(job.output):
+    if not _is_local(job.output) or is_device(job.output):
         yield
         return
     target = Path(job.output)
@@ -182,6 +182,6 @@ def _is_one(first: Path, second: Path) -> bool:
     if first.resolve() == second.resolve():
         return True
     try:
-        return first.samefile(second) and not _is_device(first)
+        return first.samefile(second) and not is_device(first)
     except OSError:
         return False

@@ -1,0 +1,259 @@
+"""More cores: what a Spark job costs whatever it holds, and what it does beyond that on so many cores.
+
+A line is fitted through jobs of several volumes, from file to file: its height is the fixed cost, its slope the cost of
+a record. The local engine's pure time is taken in each trial beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.errors import SetupError
+from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
+from microflow.ingest import open_writer
+from microflow.ingest.splits import SPLIT_BYTES
+from microflow.lab.experiment import Experiment, Matrix, scale_of
+from microflow.lab.report import (
+    UNKNOWN,
+    Answer,
+    Table,
+    design,
+    pure_or_not,
+    ratio_text,
+    rounded,
+    with_interval,
+)
+from microflow.lab.trials import Arm
+from microflow.microflows import Microflow
+from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.processors import Processor, build_processor
+from microflow.timing.clock import PhaseClock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.lab.results import Results
+    from microflow.lab.statistics import Estimate
+
+__all__ = ["CORES", "answer", "cores_here", "frame", "matrix", "table", "trial"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cores:
+    cores: tuple[int, ...]
+    volumes: tuple[int, ...]
+    passes: int
+    blocks: int
+
+
+_CORES = {
+    "smoke": _Cores((1,), (1_000, 2_000), 1, 1),
+    "quick": _Cores((1, 2), (20_000, 80_000), 1, 1),
+    "paper": _Cores((1, 2, 4, 8, 16), (10_000, 100_000, 1_000_000, 5_000_000), 1, 5),
+}
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Spark on so many threads of this machine, each trial at all volumes; never on more than there are cores."""
+    scale = scale_of(_CORES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "volumes": list(scale.volumes), "passes": scale.passes}
+    wanted = [cores for cores in scale.cores if cores <= cores_here()]
+    arms = [Arm(f"{cores} cores", f"{__name__}:trial", work | {"cores": cores}) for cores in wanted]
+    return Matrix("cores", tuple(arms), scale.blocks, seed, timeout_s=7_200)
+
+
+def missing() -> str:
+    """Why Spark cannot run here; nothing where it can."""
+    from microflow.jvm.java import find_java
+
+    try:
+        find_java()
+    except SetupError as error:
+        return str(error)
+    return ""
+
+
+def trial(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Jobs of growing volume in one Spark session of ``cores`` threads, after one that is thrown away.
+
+    Returns:
+        ``action_s``: of each volume, the seconds of each pass from file to file.
+        ``samples``: pure nanoseconds per record of the local engine, one value a pass over the smallest volume.
+        ``data_checksum``: of the smallest volume, which the others repeat.
+        ``evidence``: what the guards of all executors saw, a document for each job.
+    """
+    from microflow.processors.spark_session import spark_session
+
+    spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
+    flows = list(source(config, smallest))
+    spark_session(f"local[{config['cores']}]")
+    os.environ[KEY_VARIABLE] = secrets.token_hex(32)
+    action_s: dict[int, list[float]] = {rows: [] for rows in config["volumes"]}
+    local: list[float] = []
+    evidence = []
+    with tempfile.TemporaryDirectory(prefix="microflow-") as folder:
+        files = {rows: _repeated(flows, rows // smallest, Path(folder, f"{rows}.parquet")) for rows in action_s}
+        _spark_job(files[second], config)  # the JVM compiles while it is busy
+        for _ in range(config["passes"]):
+            for rows, seconds in action_s.items():
+                metrics = _spark_job(files[rows], config)
+                seconds.append(metrics["timing_separation"]["wall"])
+                evidence.append(metrics["research_benefits"]["timing_contamination"])
+            local.append(_pure_ns(build_processor(spec), flows) / smallest)
+    return {
+        "action_s": list(action_s.values()),
+        "samples": local,
+        "data_checksum": data_checksum(flows),
+        "evidence": evidence,
+    }
+
+
+def _spark_job(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    job = JobSpec(
+        input=file,
+        output=file.with_suffix(".released.parquet"),
+        schema=config["data_type"],
+        method=MethodSettings(Method(config["method"]["method"])),
+        engine="spark",
+        split_bytes=SPLIT_BYTES,
+        overwrite=True,
+    )
+    return PipelineOrchestrator(None).run(job)
+
+
+def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
+    clock = PhaseClock()
+    for _ in processor.process(flows, clock):
+        pass
+    return clock.pure_ns
+
+
+def _repeated(flows: list[Microflow], times: int, file: Path) -> Path:
+    """A file of the same rows again and again, their record ids counted on."""
+    position = 0
+    with open_writer(file, flows[0].rows.schema) as writer:
+        for flow in (flow for _ in range(times) for flow in flows):
+            numbered = pa.array(range(position, position + len(flow)), flow.rows.schema.field(0).type)
+            writer.write(flow.rows.set_column(0, flow.rows.schema.field(0), numbered))
+            position += len(flow)
+    return file
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """By number of cores, medians over blocks with Student's t intervals.
+
+    Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
+    ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
+    record and core over the local engine's). Rates and ``beside`` are nan where a block's larger job was no slower than
+    its smaller one: the volumes are too small for what else this machine did.
+
+    Raises:
+        MicroflowError: the trials ran on unlike machines.
+    """
+    import pandas as pd
+
+    from microflow.lab.machine import refuse_unlike
+    from microflow.lab.statistics import Estimate, typical
+
+    refuse_unlike(results.machines)
+    found = []
+    for arm in results.matrix.arms:
+        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        lines = [_line(arm.config["volumes"], result["action_s"]) for result in own]
+        local = [float(np.median(result["samples"])) / 1e9 for result in own]
+        cores: int = arm.config["cores"]
+        rate = beside = Estimate(math.nan, math.nan, math.nan)
+        if min(slope for _, slope in lines) > 0:
+            rate = typical([[1 / slope] for _, slope in lines])
+            beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
+        fixed_s = float(np.median([height for height, _ in lines]))
+        found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
+    return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
+
+
+def _line(rows: list[int], action_s: list[list[float]]) -> tuple[float, float]:
+    """Height (s) and slope (s per record) of the line through the fastest pass of each volume.
+
+    Relative errors are alike at every volume, so each counts by the inverse of its time.
+    """
+    times = np.array([min(passes) for passes in action_s])
+    slope, height = np.polyfit(rows, times, 1, w=1 / times)
+    return float(height), float(slope)
+
+
+def table(results: Results) -> Table:
+    """Spark's fixed cost and its rate beyond it, by number of cores."""
+    rows = [
+        [
+            str(row["cores"]),
+            f"{row['fixed_s']:.2f}",
+            UNKNOWN if math.isnan(row["rate"]) else with_interval(row["rate"], row["low"], row["high"]),
+            ratio_text(row["beside"]),
+        ]
+        for row in frame(results).to_dict("records")
+    ]
+    return Table(
+        ["cores", "a job, s", "records/s beyond", "core time beside local"],
+        rows,
+        "Spark on one machine, never on more cores than it has: what a job costs whatever it holds, the rate beyond it "
+        "(files and transport included), and a record's time on a core over that of the local engine's pure "
+        f"processing, which has neither files nor transport in it. Intervals are 95 % over blocks. Purity: "
+        f"{pure_or_not(results)}. {design(results)}.",
+    )
+
+
+def answer(results: Results) -> Answer:
+    """What a Spark job costs at least, and what a core of it does."""
+    rows = frame(results).to_dict("records")
+    last = rows[-1]
+    numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}
+    speeds = {row["cores"]: UNKNOWN if math.isnan(row["rate"]) else rounded(row["rate"]) for row in rows}
+    numbers |= {f"cores {cores} spark rate": speed for cores, speed in speeds.items()}
+    numbers |= {f"cores {row['cores']} spark beside local": ratio_text(row["beside"]) for row in rows}
+    rates = ", ".join(
+        f"at a rate {speed} on {cores}" if speed == UNKNOWN else f"{speed} records/s on {cores}"
+        for cores, speed in speeds.items()
+    )
+    sentence = (
+        f"A Spark job costs {numbers['cores spark fixed s']} s in any case, its session running already; beyond that, "
+        f"by number of cores, it processes {rates}, files and transport included. A record's time on a core over the "
+        f"local engine's pure time, which has neither: {ratio_text(rows[0]['beside'])}."
+    )
+    return Answer(sentence, numbers)
+
+
+def _shares(results: Results) -> Mapping[str, Estimate]:
+    rows = frame(results).to_dict("records")
+    return {f"Spark on {row['cores']} cores beside local": row["beside"] for row in rows}
+
+
+CORES = Experiment(
+    name="cores",
+    asks="What do more cores bring?",
+    notebook="scalability",
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    same=("data_checksum",),
+    tables={"cores": table},
+    ratios=_shares,
+    missing=missing,
+    optional=True,
+)
