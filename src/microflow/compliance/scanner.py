@@ -147,23 +147,24 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[list[_Compiled]]]:
     of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once; then
     by how many digits follow each other, so that few patterns are tried at a number.
     """
+    compiled = {pattern: _Compiled.of(pattern) for pattern in patterns}
     proposed: list[list[_Compiled]] = [[]]
     places = []
     for at, place in PLACES.items():
-        alternatives = _alternatives([pattern for pattern in patterns if pattern.at == at], proposed)
-        places += [f"{place}(?:{'|'.join(alternatives)})"] if alternatives else []
+        here = [pattern for pattern in patterns if pattern.at == at]
+        places += [f"{place}(?:{'|'.join(_alternatives(here))})"] if here else []
+        for pattern in here:
+            later = patterns[patterns.index(pattern) + 1 :]
+            others = [compiled[other] for other in later if pattern.starts & other.starts]
+            proposed.append([compiled[pattern], *others])
     if not places:
         return re.compile("(?!)").search, proposed
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
     return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search, proposed
 
 
-def _alternatives(patterns: Sequence[Pattern], proposed: list[list[_Compiled]]) -> list[str]:
+def _alternatives(patterns: Sequence[Pattern]) -> Iterator[str]:
     """The patterns that begin at one kind of place, each in a group; those that begin alike behind one look ahead."""
-    compiled = [_Compiled.of(pattern) for pattern in patterns]
-    proposed += [compiled[index:] for index in range(len(compiled))]
-    alternatives = []
     for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
         head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
-        alternatives.append(f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})")
-    return alternatives
+        yield f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})"
