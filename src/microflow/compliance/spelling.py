@@ -27,7 +27,7 @@ _MARKS = {
 #: From here on Unicode has forms of presentation, and characters made of others.
 _FORMS = 0xFE00
 #: In the syntax of Rust's regular expressions: what `plain` may turn into a digit, ``@``, ``://`` or ``www.``.
-SUSPICIOUS = rf"&|[{_UNSEEN}{_STOPS}\x{{FE00}}-\x{{10FFFF}}\p{{N}}\p{{Cf}}\p{{Mn}}\p{{Me}}]"
+SUSPICIOUS = rf"&|[{_UNSEEN}{_STOPS}\x{{FE00}}-\x{{10FFFF}}[\p{{N}}--0-9]\p{{Cf}}\p{{Mn}}\p{{Me}}]"
 #: In the same syntax: every text of which `plain` may move a character, and few others.
 RESPELLED = r"&|[^\x00-\x7F\x{C0}-\x{24F}]|[0-9](?:[ ./()-]{1,3}[0-9]){7}"
 
