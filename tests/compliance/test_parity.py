@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from datetime import date
 from functools import cache
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,10 +21,11 @@ from microflow.compliance import (
     load_policy,
     policy_names,
 )
+from microflow.compliance.conditions import NotOneOf, OneOf
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema, schema_names
 from microflow.records import to_batch
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Dtype
 
 SHIPPED = [(policy, schema) for policy in policy_names() for schema in schema_names()]
 
@@ -82,6 +85,29 @@ def test_both_remedies_agree_and_leave_nothing(
     assert len(forms.batch.check(remedied)) == 0
     kinds = [column.dtype.name for column in (found.rows, found.targets, found.starts, found.ends)]
     assert kinds == ["int32", "int16", "int32", "int32"]
+
+
+_SPELLED = st.lists(
+    st.sampled_from(
+        ["opt", "in", "yes", "oui", "straße", "ÉTÉ", "a+b", "#1", " ", "-", "_", "\t", "\u00a0", "\u3000", "K", "ſ"]
+    ),
+    max_size=5,
+).map("".join)
+
+
+@settings(max_examples=60)
+@given(words=st.lists(_SPELLED | st.text(max_size=4), min_size=1, max_size=4), data=st.data())
+def test_both_forms_read_coded_words_alike(words: list[str], data: st.DataObject) -> None:
+    """Any word of a policy, any value, in any case and between any blanks: found by both forms, or by neither."""
+    spelled = st.sampled_from(words) | _SPELLED | st.text(max_size=5)
+    values = data.draw(
+        st.lists(spelled.flatmap(lambda one: st.sampled_from([one, one.upper(), one.lower(), f" {one}\n"])))
+    )
+    for condition in (OneOf(tuple(words)), NotOneOf(tuple(words))):
+        holds = condition.predicate(date(2026, 1, 1))
+        asked = condition.expression(pl.col("value"), Dtype.STRING, date(2026, 1, 1))
+        frame = pl.DataFrame({"value": values}, schema={"value": pl.String})
+        assert frame.select(asked).to_series().to_list() == list(map(holds, values))
 
 
 @pytest.mark.parametrize("name", DATA_TYPES)

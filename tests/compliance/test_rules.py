@@ -40,6 +40,26 @@ CASES: list[tuple[str, dict[str, Any], list[str], Any]] = [
     ("ecommerce", {"card_number": "4111 1111 1111 1111"}, ["pci-pan"], {"card_number": "411111******1111"}),
     ("ecommerce", {"cvv": "123"}, ["pci-cvv"], {"cvv": None}),
     ("ecommerce", {"comments": "paid 4111-1111-1111-1111"}, ["pci-text-pan"], {"comments": "paid [CARD]"}),
+    *(
+        ("ecommerce", {"consent": word}, ["pci-consent-withdrawn"], REMOVED)
+        for word in (
+            "Withdrawn.",
+            "WITHDRAWN",
+            "no",
+            "0",
+            "false",
+            "opt-out",
+            "declined",
+            "granted?",
+            "revoked 2021",
+            "\u200bno",
+        )
+    ),
+    *(
+        ("ecommerce", {"consent": word}, [], {"consent": word})
+        for word in ("Granted", " YES\u00a0", "TRUE", "Opt In", "opted_in", "\tgiven\n", "1")
+    ),
+    ("financial", {"legal_basis": "Legal Obligation"}, [], {}),
     ("financial", {"legal_basis": None}, ["gdpr-legal-basis"], REMOVED),
     ("financial", {"legal_basis": "habit"}, ["gdpr-legal-basis-unknown"], REMOVED),
     ("financial", {"legal_basis": "consent", "consent": None}, ["gdpr-consent-missing"], REMOVED),

@@ -43,18 +43,64 @@ FOUND = [
     ("phone", "", "+14155550123", "."),
     ("phone", "", "1-415-555-0123", ""),
     ("phone", "", "+1 (415) 555.0123", ""),
-    ("date", "on ", "2021-03-04", "T10:00"),
+    ("date", "on ", "2021-03-04T10:00", ""),
     ("date", "", "31/12/2021", ""),
     ("date", "", "4 March 2021", ""),
     ("date", "", "Sept 4, 2021", ""),
 ]
+
+#: Other members of the same kinds: other countries, separators, scripts and spellings; each alone in its text.
+ALIKE = [
+    *(
+        ("phone", number)
+        for number in (
+            "+33 6 12 34 56 78", "+39 06 1234 5678", "+91 98765 43210", "+86 138 0013 8000", "+55 (11) 91234-5678",
+            "+7 (912) 345-67-89", "+52 1 55 1234 5678", "+44(0)20 7946 0958", "0044 20 7946 0958",
+            "011 44 20 7946 0958",
+            "+49 (0)30 / 12345678", "＋44 7911 123456", "5192362723x341", "519.236.2723#341", "519-236-2723;ext=341",
+            "519-236-2723 (x341)", "519_236_2723",
+        )
+    ),
+    *(("ssn", mark.join(("123", "45", "6789"))) for mark in "\u2043\u30fc\u2796\u00b7\u30fb\u2022\u3164\u2800_"),
+    *(("ssn", mark.join(("123", "45", "6789"))) for mark in ("&#45;", "&#X2d;", "&ndash;",
+    "&amp;ndash;", "&amp;nbsp;")),
+    *(("card", mark.join("4111111111111111")) for mark in "\u17b5\u115f\u0301\U000e0020\u2064\u200d\u00ad"),
+    ("card", "4111_1111_1111_1111"),
+    ("email", "anna@x\u3002org"), ("email", "anna&amp;#64;x.org"), ("email", "anna&commat;x&period;org"),
+    *(
+        ("iban", number)
+        for number in (
+            "DE 89 3704 0044 0532 0130 00", "DE89.3704.0044.0532.0130.00", "DE89_3704_0044_0532_0130_00",
+            "DE89/3704/0044/0532/0130/00", "MT84MALT011000012345MTLCAST001S", "IL620108000000099999999",
+            "UA213223130000026007233566001", "qa58 dohb 0000 1234 5678 90ab cdef g",
+            "ＤＥ８９３７０４００４４０５３２０１３０００",
+        )
+    ),
+    ("ip", "fe80::1ff:fe23:4567:890a%3"), ("ip", "0:0:0:0:0:ffff:192.168.1.77"), ("ip", "10&period;1&#46;2.3"),
+    *(
+        ("date", day)
+        for day in (
+            "2021-Mar-14", "2021 March 14", "14. März 2021", "14 mars 2021", "14 de marzo de 2021", "1er août 2021",
+            "14/Mar/2021:10:00:00", "14th of Mar., 2021", "2021-3-14", "2021/3/4", "20210314T100000Z",
+            "2021-03-14 10:00:05", "3/14/2021 at 4:05 pm", "2021_03_14", "March 14, 2021, 16:05",
+        )
+    ),
+    *(
+        ("mrn", number)
+        for number in (
+            "MRN (1234567", "M.R.N. 1234567", 'mrn": "1234567', "MRN: 12-34-567", "MRN 123 4567",
+            "Med. Rec. No. 1234567", "MRN was 1234567", "medical_record_number=1234567",
+            "MRN->1234567", "MRNs 1234567", "MRN：１２３４５６７",
+        )
+    ),
+]  # fmt: skip
 
 LEFT_ALONE = [
     "order 123456789", "4111 1111 1111 1112", "411111******1111", "***-**-6789", "000-12-3456", "666-12-3456",
     "987-65-4321", "123-00-4567", "123-45-0000", "v1.2.3.4", "1.2.3.4.5", "999.1.1.1", "10.0.0.256", "std::byte",
     "face::book", "12:30:45", "00:1A:2B:3C:4D:5E", "2021-13-45", "2021-02-30", "99/99/2021", "120/80", "1.2.2021",
     "5@3.50", "reply@once", "@handle", "a@b.c", "http://", "IE00 AIBK 9311 5212 3456 78", "MRN pending", "MRN 12",
-    "4.5 of 5.0", "16:9", "+1 2", "555-0123",
+    "4.5 of 5.0", "16:9", "+1 2", "555-0123", "AT 12 WEEKS AND 3 DAYS SHE", "is 12 of the 2021", "v2021.3.14",
 ]  # fmt: skip
 
 
@@ -63,6 +109,15 @@ def test_an_identifier_is_found_to_the_character(name: str, before: str, identif
     """Name and code point span are exact, whatever stands around it."""
     text = f"{before}{identifier}{after}"
     assert EVERYTHING.spans(text) == [(name, len(before), len(before) + len(identifier))]
+
+
+@pytest.mark.parametrize(("name", "identifier"), ALIKE)
+def test_other_members_of_a_kind_are_found(name: str, identifier: str) -> None:
+    """Alone, between words, and in many texts that are searched as one."""
+    size = len(identifier)
+    assert EVERYTHING.spans(identifier) == [(name, 0, size)]
+    assert EVERYTHING.spans(f"Seen: {identifier} today") == [(name, 6, 6 + size)]
+    assert list(EVERYTHING.spans_in(["&", f"Note {identifier}", "é"])) == [(1, (name, 5, 5 + size))]
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)
@@ -173,9 +228,12 @@ def test_redaction_is_linear_in_the_length(unit: str) -> None:
 
     def seconds(size: int) -> float:
         record = dict.fromkeys(schema.names) | {"notes": (unit * size)[:size]}
-        begun = time.process_time()
-        remedy.apply(record, checker.check(record))
-        return time.process_time() - begun
+        best = []
+        for _ in range(2):
+            begun = time.process_time()
+            remedy.apply(record, checker.check(record))
+            best.append(time.process_time() - begun)
+        return min(best)
 
     seconds(1_000)
     assert seconds(20_000) < 3.5 * max(seconds(10_000), 0.02)

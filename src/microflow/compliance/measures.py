@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 
 __all__ = [
     "IBAN_LENGTHS", "card", "cued", "email", "iban", "international", "ipv4", "ipv6", "iso_date", "luhn", "named_month",
-    "national", "north_american", "numeric_date", "ssn_by_cue", "whole",
+    "national", "north_american", "numeric_date", "ssn_by_cue", "whole", "year_first",
 ]  # fmt: skip
 
 # What a digit's character code adds to Luhn's sum, as it is and doubled (the digits of the product added).
@@ -18,7 +18,7 @@ _CARD_LENGTHS = range(12, 20)
 _DIGIT_CHARS = "0123456789"
 #: Issuers' ranges (ISO/IEC 7812); twelve digits are Maestro's alone, of which these beginnings are given out.
 _CARD_START = re.compile("(?:[2-6]|1800|2131)[0-9]{12}|(?:50[0-9]{2}|5[6-8][0-9]{2}|6[0-9]{3}|0604)[0-9]{8}|1800|2131")
-_NO_MARKS = str.maketrans("", "", " .-/()")
+_NO_MARKS = str.maketrans("", "", " .-/()`")
 _DIGITS = re.compile("[0-9]+")
 _NATIONAL, _CUED = range(9, 13), range(7, 13)
 _LONGEST_NUMBER = 15
@@ -37,17 +37,28 @@ _CUE_ENDS = (
     "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
     "line", "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
 )  # fmt: skip
-_IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}[cdefhlmopwx]", re.IGNORECASE | re.ASCII)
+_IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}[cdefhlmopwx#]", re.IGNORECASE | re.ASCII)
 _SSN_ENDS = ("ssn", "security", "no", "num", "number")
 _SSN_CUE = re.compile(r"\b(?:ssn|social[ ]security(?:[ ](?:no|number|num))?)[ .:=#is-]{0,6}\Z", re.IGNORECASE)
-_EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext|extn|extension)[.:]?[ ]?[#]?[0-9]{1,7}(?![0-9])", re.IGNORECASE)
-_ISO_DATE_LENGTH = 10
+_EXTENSION = re.compile(
+    r"[ ,;]{0,2}(?:\((?:x|ext|extn|extension)|x|ext|extn|extension|#)[.:=]?[ ]?[#]?[0-9]{1,7}(?![0-9])\)?",
+    re.IGNORECASE,
+)
+#: The time of day behind a date: with it the date is told to the minute.
+_TIME = re.compile(
+    r"(?:T[0-2][0-9][0-5][0-9](?:[0-5][0-9])?"
+    r"|(?:T|:|,?[ ](?:at[ ])?)(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?)(?![0-9])"
+    r"(?:[ ]?[ap]\.?m\b\.?)?(?:Z\b|[ ]?[+-][0-9]{2}:?[0-9]{2}\b)?",
+    re.IGNORECASE | re.ASCII,
+)
 _FOLLOWED = re.compile("[./-][0-9]")
 _OCTET = 255
 _IPV6_COLONS = 7
 _HEX, _GROUP = frozenset("0123456789ABCDEFabcdef"), 4
 _MONTHS, _DAYS, _LAST_DAY_OR_YEAR = range(1, 13), range(1, 32), 999
 
+#: An IBAN has a bank's four letters and rarely more.
+_MOST_LETTERS = 6
 #: Lengths by country of all countries in the ISO 13616 registry (SWIFT, release 99).
 IBAN_LENGTHS = {
     country: length
@@ -64,7 +75,7 @@ IBAN_LENGTHS = {
 _MOST_DIGITS = {
     code: most
     for most, codes in {
-        10: "45 47 65", 11: "1 27 31 32 33 34 36 40 41 48 61 7", 12: "20 30 44 46 52 64 81 82 91 351 352 353 420",
+        10: "45 47 65", 11: "1 27 31 32 33 34 36 40 41 48 61 7", 12: "20 30 44 46 64 81 82 91 351 352 353 420",
         14: "43 49",
     }.items()
     for code in codes.split()
@@ -111,12 +122,15 @@ def iban(match: re.Match[str]) -> int:
     The match begins at the check digits; what is glued to the end may be letters, of which the length tells it.
     """
     start = match.start()
-    country = match.string[start - 2 : start].upper()
-    ends = [place + 1 for place, char in enumerate(match[0]) if char not in " -"]
+    spaced = not match.string[start - 1].isalpha()
+    country = match.string[start - 2 - spaced : start - spaced].upper()
+    ends = [place + 1 for place, char in enumerate(match[0]) if char.isalnum()]
     length = IBAN_LENGTHS.get(country, 0) - 2
     if not 0 < length <= len(ends) or match.string[start + ends[length - 1] :][:1].isdigit():
         return 0
     digits = match[0].translate(_NO_MARKS)[:length].upper()
+    if spaced and sum(map(str.isalpha, digits)) > _MOST_LETTERS:
+        return 0  # words behind one of two letters, as ``AT 12 weeks``
     number = int("".join(str(int(char, 36)) for char in digits[2:] + country + digits[:2]))
     return ends[length - 1] if number % 97 == 1 else 0
 
@@ -160,7 +174,7 @@ def _is_ipv6(text: str) -> bool:
 def international(match: re.Match[str]) -> int:
     """A telephone number behind ``+`` or ``00`` in any grouping, as long as its country's plan allows (ITU-T E.164)."""
     digits = match[0].translate(_NO_MARKS)
-    number = digits[1:] if digits[0] == "+" else digits[2:]
+    number = digits[1:] if digits[0] == "+" else digits[3:] if digits.startswith("011") else digits[2:]
     if digits[0] != "+" and match[0].isdigit() and not _is_cued(match.string, match.start(), match.end()):
         return 0  # any number may begin with zeros
     most = next((_MOST_DIGITS[code] for size in (1, 2, 3) if (code := number[:size]) in _MOST_DIGITS), 13)
@@ -231,18 +245,30 @@ def ssn_by_cue(match: re.Match[str]) -> int:
 
 def iso_date(match: re.Match[str]) -> int:
     """A day of the calendar, year first, with or without a time behind it."""
-    year, month, day = (int(part) for part in _DIGITS.findall(match[0][:_ISO_DATE_LENGTH]))
+    written = match[0].partition("T")[0]
+    parts = _DIGITS.findall(written)
+    year, month, day = parts if len(parts) > 1 else (written[:4], written[4:6], written[6:])
     try:
-        date(year, month, day)
+        date(int(year), int(month), int(day))
     except ValueError:
         return 0
-    return _ISO_DATE_LENGTH
+    return _timed(match, len(written))
+
+
+def _timed(match: re.Match[str], length: int) -> int:
+    time = _TIME.match(match.string, match.start() + length)
+    return time.end() - match.start() if time else length
+
+
+def year_first(match: re.Match[str]) -> int:
+    """A year, the name of a month and a day that a month can have."""
+    return _timed(match, whole(match)) if int(_DIGITS.findall(match[0])[-1]) in _DAYS else 0
 
 
 def named_month(match: re.Match[str]) -> int:
     """A day that a month can have, or no day at all."""
     day = int(re.match("[0-9]+", match[0])[0])  # type: ignore[index]  # it begins with a digit
-    return whole(match) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
+    return _timed(match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
 
 
 def numeric_date(match: re.Match[str]) -> int:
@@ -252,7 +278,7 @@ def numeric_date(match: re.Match[str]) -> int:
     one, other = int(first), int(second)
     possible = (one in _MONTHS and other in _DAYS) or (one in _DAYS and other in _MONTHS)
     padded = "/" in text or len(first) == len(second) == 2 or (len(first) + len(second) == 3 and "-" in text)  # noqa: PLR2004
-    return whole(match) if possible and padded else 0
+    return _timed(match, whole(match)) if possible and padded else 0
 
 
 def _is_word(text: str, position: int) -> bool:

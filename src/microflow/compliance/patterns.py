@@ -39,10 +39,12 @@ class Pattern:
         rest: What comes behind it.
         measure: How many code points of a match, from its start, are the identifier: 0 for none.
         at: Where a match may begin: at the beginning of a word, at a mark (no letter and no digit), or behind the two
-            letters that a word begins with.
+            letters that a word begins with, or is.
         before: The class of characters in front of a match that belong to the identifier; at least one must be there.
         behind: An expression for what must stand in front of a match, at most `BEHIND` code points, and belongs to it.
         digits: How many digits follow each other where a match begins, if that is not for its expression alone to say.
+        hint: In the syntax of Rust's regular expressions, what is in every text in which the pattern finds something,
+            and not in most prose that holds digits.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Pattern:
     before: str = ""
     behind: str = ""
     digits: range = range(0)
+    hint: str = ""
 
     @property
     def expression(self) -> str:
@@ -65,15 +68,19 @@ class Pattern:
         return frozenset(char for char in map(chr, range(128)) if re.match(f"[{self.first}]", char))
 
 
-#: What is true behind the first character of a match that begins there.
-PLACES = {"word": r"(?<=\b\w)", "mark": r"(?<=\W)", "letters": r"(?<=\b[A-Za-z]{2}[0-9])"}
+#: What is true behind the first character of a match that begins there; the first is tried first.
+PLACES = {
+    "letters": r"(?:(?<=\b[A-Za-z]{2}[0-9])|(?<=\b[A-Z]{2}[ `-][0-9])|(?<=\b[Ii][Bb][Aa][Nn][A-Za-z]{2}[0-9]))",
+    "word": r"(?<=\b\w)",
+    "mark": r"(?<=\W)",
+}
 
 # A mailbox or a domain label: anything but separators, so that internationalised names count (RFC 6531).
 _NOT_IN_NAME = r"""\x00-\x20\x7f-\xa0@<>,;:!?*="'()\[\]/\\|{}\u00ab\u00bb\u2000-\u206f\u3000-\u3003"""
 _MAILBOX, _LABEL = f"[^{_NOT_IN_NAME}]", f"[^.{_NOT_IN_NAME}]"
 _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 #: Between the groups of a number: a mark, with or without blanks, or blanks.
-_SEP = "(?: ?[.-] ?| {1,2})"
+_SEP = "(?: ?[.`-] ?| {1,2})"
 _END = "(?![0-9A-Za-z])"
 _MONTH = (
     "(?=[ADFJMNOSadfjmnos])(?i:J(?:an(?:uary)?|une?|uly?)|Feb(?:ruary)?|Ma(?:r(?:ch)?|y)|A(?:pr(?:il)?|ug(?:ust)?)"
@@ -84,77 +91,125 @@ _ENDS = "(?i:ary|rch|ril|may|une|uly|ust|ber|jan|feb|mar|apr|jun|jul|aug|sep|ept
 #: Without an ordinal and a year, only what is written as a name is one (``may 3`` is none).
 _MONTH_AS_NAME = f"(?=[A-Z]){_MONTH}"
 _ORDINAL = "(?i:st|nd|rd|th)"
-_YEAR = "(?:[12][0-9]{3}|'?[0-9]{2})(?![0-9A-Za-z]|[.:][0-9])"
+_YEAR = "(?:[12][0-9]{3}(?![0-9A-Za-z]|[.][0-9])|'?[0-9]{2}(?![0-9A-Za-z]|[.:][0-9]))"
 _LOCAL = f"[0-9]{{3}}{_SEP}[0-9]{{4}}(?![0-9])"
+#: The interface of a link-local address (RFC 4007).
+_ZONE = "(?:%[0-9A-Za-z]{1,15})?"
 _HEX4 = "[0-9A-Fa-f]{0,4}"
 # Ranges that an expression can say cheaply stand in it: a look-alike dropped by the engine costs no call of a measure.
 # What the Social Security Administration gives out (2011): no area 000, 666 or 9xx, no group 00, no serial 0000.
-_GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for mark in (" ?- ?", " {1,2}", "[.]"))
+_GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for mark in (" ?- ?", " {1,2}", "[.`]"))
 _SSN_REST = f"(?<!9)(?<!6(?=66))(?<!0(?=00))[0-9]{{2}}(?:{_GROUPS})"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_ANY_GROUPS = r"(?:[ ()./-]{0,3}[0-9])"
+_ANY_GROUPS = r"(?:[ ()./`-]{0,3}[0-9])"
 _DAY = range(1, 3)
+_MM, _DD = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+#: Months as German, French, Spanish, Italian, Dutch and Portuguese write them; only with a day and a year.
+_MONTH_ABROAD = (
+    "(?i:J(?:an(?:uari?|vier|eiro)|[\u00e4\u00c4]nner|uni|uli|uin|uillet|unio|ulio|unho|ulho)"
+    "|F(?:ebruari?|[e\u00e9\u00c9]vrier|ebrero|ebbraio|evereiro)"
+    "|M(?:[\u00e4\u00c4]rz|aerz|ars|arzo|aart|ar[\u00e7\u00c7c]o|ai|ayo|aggio|ei|aio)"
+    "|A(?:vril|bril|prile|o[\u00fb\u00dbu]t|gosto|ugustus)|S(?:eptembre|ep?tiembre|ettembre|etembro)"
+    "|O(?:ktober|ctobre|ctubre|ttobre|utubro)|N(?:ovembre|oviembre|ovembro)"
+    "|D(?:ezember|[e\u00e9\u00c9]cembre|iciembre|icembre|ezembro)|enero|gennaio|giugno|luglio)"
+)
 # Nothing of this is tried in another way: what follows does not begin like it.
-_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[.-] ?| {{1,3}})?){_MONTH}"
+_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[./`-] ?| {{1,3}})?){_MONTH}"
+
+# Hints: so many digits in any grouping; numbers joined by marks; a number beside the name of a month.
+_TWELVE, _NINE, _SEVEN, _SIX = (rf"[0-9](?:[ \t()./_-]{{0,3}}[0-9]){{{more}}}" for more in (11, 8, 6, 5))
+_JOINED = r"[0-9][./_-][0-9]{1,3}[./_-]'?[0-9]"
+_COLONS = "::|(?:[0-9A-Fa-f]{1,4}:){5}"
+_BEGUN = (
+    "(?i:jan|j[\u00e4\u00c4]n|feb|f[e\u00e9\u00c9]v|m[a\u00e4\u00c4]r|ma[aegiy]|mei|a[pvb]r|ju[nil]|giu|lug|a[ug][gou]|ao|se[pt]"
+    "|o[ckt]t|out|nov|d[ei\u00e9\u00c9][czi]|ene|gen)"
+)
+_BEFORE_MONTH = rf"[0-9](?i:st|nd|rd|th|er)?[.\u00ba\u00b0]?(?i: of| de)?[ \t./_-]{{0,3}}{_BEGUN}"
+_BEHIND_MONTH = rf"{_BEGUN}[A-Za-z]{{0,6}}[.,]?(?i: the| of)?[ \t/_-][0-9]"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
-    Pattern("url", ":", f"(?<=[A-Za-z][A-Za-z0-9]:)//{_URL_REST}", at="mark", before="[A-Za-z0-9+]"),
-    Pattern("url", "Ww", rf"[Ww]{{2}}[0-9]{{0,2}}\.{_URL_REST}"),
-    Pattern("email", "@", rf"(?:{_LABEL}+\.)+{_LABEL}+", measures.email, at="mark", before=_MAILBOX),
+    Pattern("url", ":", f"(?<=[A-Za-z][A-Za-z0-9]:)//{_URL_REST}", at="mark", before="[A-Za-z0-9+]", hint="://"),
+    Pattern("url", "Ww", rf"[Ww]{{2}}[0-9]{{0,2}}\.{_URL_REST}", hint=r"[Ww]{2}[0-9]{0,2}\."),
+    Pattern(
+        "email",
+        "@",
+        rf"(?:{_LABEL}+\.)+{_LABEL}+",
+        measures.email,
+        at="mark",
+        before=_MAILBOX,
+        hint=r"@[^@\x00-\x20]+\.[^@\x00-\x20]",
+    ),
     Pattern(
         "iban",
         "0-9",
-        "[0-9](?:[ -]{0,2}[A-Za-z0-9]){11,30}",
+        "[0-9](?:[ ./`-]{0,2}[A-Za-z0-9]){11,30}",
         measures.iban,
         at="letters",
-        behind="[A-Za-z]{2}",
+        behind="[A-Za-z]{2}[ `-]?",
+        hint=r"[A-Za-z]{2}[0-9]{2}|[A-Z]{2}[ \t_-][0-9]{2}",
     ),
     Pattern(
         "card",
         "0-9",
-        r"(?=(?:[ .-]{0,3}[0-9]){11})"
+        r"(?=(?:[ .`-]{0,3}[0-9]){11})"
         rf"(?:[0-9]{{11,18}}|[0-9]{{2,5}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
         rf"{_END}",
         measures.card,
+        hint=_TWELVE,
     ),
-    Pattern("ssn", "0-9", _SSN_REST),
-    Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue),
+    Pattern("ssn", "0-9", _SSN_REST, hint=_NINE),
+    Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue, hint=_NINE),
     Pattern(
         "mrn",
         "Mm",
-        rf"(?:[Rr][Nn]|(?i:edical record))(?: ?(?i:no|num|nr|number)\b)?(?: is\b)?[.:=#` -]{{0,4}}"
-        rf"(?:[A-Za-z]{{1,3}}-?)?[0-9]{{6,12}}{_END}",
+        r"(?i:rns?|\.r\.n\.?|ed(?:ical|\.)?[ `-]?rec(?:ord)?s?\.?)(?:[ `-]?(?i:no|num|nr|number|id)\b\.?)?"
+        r"(?: (?:is|was|of)\b)?[\"'.:=#`|/(\[<> -]{0,5}(?:[A-Za-z]{1,3}-?)?"
+        rf"(?:[0-9]{{6,12}}|(?=(?:[ `-]?[0-9]){{6}})[0-9]{{2,4}}(?:[ `-][0-9]{{2,4}}){{1,3}}){_END}",
+        hint=_SIX,
     ),
-    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4),
+    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, hint=_JOINED),
     Pattern(
         "ip",
         ":",
-        rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?",
+        rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?{_ZONE}",
         measures.ipv6,
         at="mark",
         before="[0-9A-Fa-f]",
+        hint=_COLONS,
     ),
-    Pattern("ip", ":", rf"(?::{_HEX4}){{1,7}}(?:(?:\.{_OCTET}){{3}})?", measures.ipv6, at="mark"),
+    Pattern("ip", ":", rf"(?::{_HEX4}){{1,7}}(?:(?:\.{_OCTET}){{3}})?{_ZONE}", measures.ipv6, at="mark", hint=_COLONS),
     Pattern(
         "date",
         "0-9",
-        rf"[0-9]{{3}}[./-](?:0[1-9]|1[0-2])[./-](?:0[1-9]|[12][0-9]|3[01])(?:T[0-9]|{_END})",
+        rf"[0-9]{{3}}(?:[./`-]{_MM}[./`-]{_DD}|-[0-9]{{1,2}}-[0-9]{{1,2}}|/[0-9]{{1,2}}/[0-9]{{1,2}})(?:T[0-9]|{_END})"
+        rf"|[0-9]{{3}}{_MM}{_DD}T[0-9]{{2}}",
         measures.iso_date,
+        hint=rf"{_JOINED}|[0-9]{{8}}T",
     ),
     Pattern(
         "date",
         "0-9",
-        rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9]\.[0-9]{{2}}\.){_YEAR}(?!-[0-9])",
+        rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9][.`][0-9]{{2}}[.`]){_YEAR}(?!-[0-9])",
         measures.numeric_date,
         digits=_DAY,
+        hint=_JOINED,
     ),
     Pattern(
         "date",
         "0-9",
-        rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}",
+        rf"{_DAY_MONTH}[.,]{{0,2}}(?: ?- ?|[/`]| {{0,2}}){_YEAR}",
         measures.named_month,
         digits=_DAY,
+        hint=_BEFORE_MONTH,
+    ),
+    Pattern(
+        "date",
+        "0-9",
+        rf"(?>[0-9]?(?:\.|er|[\u00ba\u00b0])?(?: de)? ?){_MONTH_ABROAD}\.?(?: del?)?,? [12][0-9]{{3}}{_END}",
+        measures.named_month,
+        digits=_DAY,
+        hint=_BEFORE_MONTH,
     ),
     Pattern(
         "date",
@@ -162,6 +217,7 @@ PATTERNS = (
         rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b",
         measures.named_month,
         digits=_DAY,
+        hint=_BEFORE_MONTH,
     ),
     Pattern(
         "date",
@@ -170,14 +226,16 @@ PATTERNS = (
         measures.named_month,
         behind=rf"\b{_MONTH}[.,]?[ -]",
         digits=_DAY,
+        hint=_BEHIND_MONTH,
     ),
     Pattern(
         "date",
         "0-9",
         rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b",
         measures.named_month,
-        behind=rf"\b{_MONTH}\.? ",
+        behind=rf"\b{_MONTH}\.?(?: the)? ",
         digits=_DAY,
+        hint=_BEHIND_MONTH,
     ),
     Pattern(
         "date",
@@ -186,6 +244,10 @@ PATTERNS = (
         measures.named_month,
         behind=rf"\b{_MONTH_AS_NAME}\.? ",
         digits=_DAY,
+        hint=_BEHIND_MONTH,
+    ),
+    Pattern(
+        "date", "12", rf"[0-9]{{3}}[ ./`-]{_MONTH}[ ./`-][0-9]{{1,2}}{_END}", measures.year_first, hint=_BEFORE_MONTH
     ),
     Pattern(
         "date",
@@ -194,21 +256,28 @@ PATTERNS = (
         rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
         measures.named_month,
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
+        hint=_BEHIND_MONTH,
     ),
-    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american),
+    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american, hint=_SEVEN),
+    Pattern(
+        "phone", "1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", measures.north_american, hint=_SEVEN
+    ),
+    Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark", hint=_SEVEN),
     Pattern(
         "phone",
-        "1",
-        rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}",
+        "(",
+        rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}",
         measures.north_american,
+        at="mark",
+        hint=_SEVEN,
     ),
-    Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark"),
-    Pattern("phone", "(", rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}", measures.north_american, at="mark"),
-    Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark"),
-    Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international),
-    Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national),
-    Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued),
-    Pattern("phone", "(", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark"),
+    Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark", hint=_SEVEN),
+    Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, hint=_SEVEN),
+    Pattern("phone", "0", rf"11[ .-][1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, hint=_SEVEN),
+    Pattern("phone", "2-9", "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])", measures.north_american, hint=_SEVEN),
+    Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national, hint=_SEVEN),
+    Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, hint=_SEVEN),
+    Pattern("phone", "(", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark", hint=_SEVEN),
 )
 #: What a record's own columns give to look for in its prose (see `microflow.compliance.own`).
 OWN_NAMES = ("name", "address", "identifier")

@@ -6,7 +6,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import accumulate, groupby
 
 import polars as pl
 
@@ -57,10 +58,11 @@ class TextScanner:
         wanted = set(names)
         patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
         self._search, self._proposed = _union(patterns)
+        self._hints = "|".join(dict.fromkeys(pattern.hint for pattern in patterns)) or "[^\\s\\S]"
 
-    def bears_clue(self, text: pl.Expr) -> pl.Expr:
-        """True of every text in which there is something to find, and of few others."""
-        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}")
+    def bears_clue(self, text: pl.Expr, *, any_digit: bool = True) -> pl.Expr:
+        """True of every text in which there is something to find, and of few others; or of every text with a digit."""
+        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}" if any_digit else f"{self._hints}|{SUSPICIOUS}")
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""
@@ -74,15 +76,15 @@ class TextScanner:
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
         """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
         written = pl.Series(texts, dtype=pl.String)
-        spelled = {index: plain(texts[index]) for index in written.str.contains(RESPELLED).arg_true().to_list()}
-        if spelled:
-            texts = [spelled[index].text if index in spelled else text for index, text in enumerate(texts)]
-            written = pl.Series(texts, dtype=pl.String)
-        ends = (written.str.len_chars().cast(pl.Int64) + len(_BETWEEN)).cum_sum().to_list()
-        for name, start, end in self._spans(with_marks(_BETWEEN.join(texts)), 0):
-            index = bisect_right(ends, start)
-            begin = ends[index - 1] if index else 0
-            span = start - begin, end - begin
+        odd = written.str.contains(RESPELLED)
+        spelled = {index: plain(texts[index]) for index in odd.arg_true().to_list()}
+        at = (odd | written.str.contains(self._hints)).arg_true().to_list()
+        searched = [spelled[index].text if index in spelled else texts[index] for index in at]
+        ends = list(accumulate(len(text) + len(_BETWEEN) for text in searched))
+        for name, start, end in self._spans(with_marks(_BETWEEN.join(searched)), 0):
+            place = bisect_right(ends, start)
+            begin = ends[place - 1] if place else 0
+            index, span = at[place], (start - begin, end - begin)
             yield index, (name, *(spelled[index].original(*span) if index in spelled else span))
 
     def _spans(self, text: str, position: int) -> list[Span]:
@@ -90,13 +92,13 @@ class TextScanner:
         found: list[Span] = []
         while (match := search(text, position)) is not None:
             start = match.start()
-            pattern, *others = proposed[match.lastindex or 0]
+            pattern, others = proposed[(match.lastindex or 0) - 1]
             length = pattern.measure(match)
             if length and not pattern.reads_back:  # nearly always
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
-            span = _span(pattern, match, length, found) or _second_choice(others, text, start, found)
+            span = _span(pattern, match, length, found) or others.span(text, start, found)
             position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
@@ -105,13 +107,28 @@ class TextScanner:
         return found
 
 
-def _second_choice(patterns: Sequence[_Compiled], text: str, start: int, found: list[Span]) -> Span | None:
-    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-    for pattern in patterns:
-        match = pattern.match(text, start)
-        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
-            return span
-    return None
+class _Others:
+    """The patterns that may begin where one does that came before them, as one expression, made when first needed."""
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self._patterns = patterns
+
+    @cached_property
+    def _tried(self) -> list[tuple[_Compiled, _Others]]:
+        later = range(1, len(self._patterns) + 1)
+        return [(_Compiled.of(self._patterns[index - 1]), _Others(self._patterns[index:])) for index in later]
+
+    @cached_property
+    def _match(self) -> Search:
+        return re.compile("|".join(f"({pattern.expression})" for pattern in self._patterns), re.ASCII).match
+
+    def span(self, text: str, start: int, found: list[Span]) -> Span | None:
+        """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+        match = self._match(text, start) if self._patterns else None
+        if match is None:
+            return None
+        pattern, others = self._tried[(match.lastindex or 0) - 1]
+        return _span(pattern, match, pattern.measure(match), found) or others.span(text, start, found)
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -140,30 +157,30 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[list[_Compiled]]]:
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
     """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
     of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once; then
     by how many digits follow each other, so that few patterns are tried at a number.
     """
-    proposed: list[list[_Compiled]] = [[]]
+    proposed: list[tuple[_Compiled, _Others]] = []
     places = []
     for at, place in PLACES.items():
-        alternatives = _alternatives([pattern for pattern in patterns if pattern.at == at], proposed)
-        places += [f"{place}(?:{'|'.join(alternatives)})"] if alternatives else []
+        here = [pattern for pattern in patterns if pattern.at == at]
+        places += [f"{place}(?:{'|'.join(_alternatives(here))})"] if here else []
+        for pattern in here:
+            later = patterns[patterns.index(pattern) + 1 :]
+            alike = [other for other in later if pattern.starts & other.starts]
+            proposed.append((_Compiled.of(pattern), _Others(alike)))
     if not places:
         return re.compile("(?!)").search, proposed
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
     return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search, proposed
 
 
-def _alternatives(patterns: Sequence[Pattern], proposed: list[list[_Compiled]]) -> list[str]:
+def _alternatives(patterns: Sequence[Pattern]) -> Iterator[str]:
     """The patterns that begin at one kind of place, each in a group; those that begin alike behind one look ahead."""
-    compiled = [_Compiled.of(pattern) for pattern in patterns]
-    proposed += [compiled[index:] for index in range(len(compiled))]
-    alternatives = []
     for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
         head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
-        alternatives.append(f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})")
-    return alternatives
+        yield f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})"

@@ -14,17 +14,26 @@ from dataclasses import dataclass
 
 __all__ = ["RESPELLED", "SUSPICIOUS", "Spelled", "folded", "plain", "simplified", "with_marks"]
 
-#: Characters without a width, or that only say how the one before is drawn.
-_UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff"
+#: Characters without a width that are no marks of format (Cf) and no marks on another character (Mn, Me).
+_UNSEEN = "\u115f\u1160\u180e\uffa0"
+_UNSEEN_KINDS = frozenset({"Cf", "Mn", "Me"})
+#: What is written for a hyphen, a full stop or a blank, though Unicode takes it for something else.
+_STOPS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u3002\u30fb\uff61\uff65"
+_MARKS = {
+    **dict.fromkeys("\u02d7\u2043\u2212\u2796\u30fc", "-"),
+    **dict.fromkeys(_STOPS, "."),
+    **dict.fromkeys("\u0085\u2028\u2029\u2800\u3164", " "),
+}
 #: From here on Unicode has forms of presentation, and characters made of others.
 _FORMS = 0xFE00
 #: In the syntax of Rust's regular expressions: what `plain` may turn into a digit, ``@``, ``://`` or ``www.``.
-SUSPICIOUS = rf"&|[{_UNSEEN}\x{{FE00}}-\x{{10FFFF}}]|\p{{N}}"
+SUSPICIOUS = rf"&|[{_UNSEEN}{_STOPS}\x{{FE00}}-\x{{10FFFF}}[\p{{N}}--0-9]\p{{Cf}}\p{{Mn}}\p{{Me}}]"
 #: In the same syntax: every text of which `plain` may move a character, and few others.
 RESPELLED = r"&|[^\x00-\x7F\x{C0}-\x{24F}]|[0-9](?:[ ./()-]{1,3}[0-9]){7}"
 
-_is_unseen = re.compile(f"[{_UNSEEN}]").match
-_REFERENCE = re.compile("&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)")
+#: A character reference of HTML, which may have been written as text of HTML once more.
+_REFERENCE = re.compile("&(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)")
+_TIMES = 4
 #: Digits one by one; where two blanks follow each other, a group ends.
 _ONE_BY_ONE = re.compile("[0-9](?<![0-9A-Za-z].)(?:(?: {1,3}| ?[-./()] ?)[0-9]){7,}(?![0-9A-Za-z])")
 _BLANKS = re.compile(" +")
@@ -61,11 +70,11 @@ class _Table(dict[str, str]):
     def read(self, char: str) -> str:
         if char.isascii():
             return {"\t": " ", "_": "`"}.get(char, char)
-        if _is_unseen(char):
-            return ""
         category = unicodedata.category(char)
-        if category == "Pd" or char == "\u2212":
-            return "-"
+        if category in _UNSEEN_KINDS or char in _UNSEEN:
+            return ""
+        if category == "Pd" or char in _MARKS:
+            return _MARKS.get(char, "-")
         if category == "Zs":
             return " "
         if category[0] == "N" or ord(char) >= _FORMS:
@@ -146,12 +155,19 @@ def _respelled(text: str, table: _Table) -> Spelled:
                 chars.append(char)
                 starts.append(place)
                 ends.append(place + 1)
-        for char in "".join(table[char] for char in html.unescape(text[begin:end])):
+        for char in "".join(map(table.__getitem__, _unescaped(text[begin:end]))):
             chars.append(char)
             starts.append(begin)
             ends.append(end)
         position = end
     return Spelled("".join(chars), tuple(starts), tuple(ends))
+
+
+def _unescaped(reference: str) -> str:
+    """What a character reference stands for, however often it was escaped."""
+    for _ in range(_TIMES):
+        reference = html.unescape(reference)
+    return reference
 
 
 def _together(spelled: Spelled) -> Spelled:

@@ -41,7 +41,9 @@ class BatchChecker(Compiled):
         self._expressions = [
             *plain_expressions(compiled),
             *(
-                field.scanner.bears_clue(pl.col(field.name)).fill_null(value=False).alias(field.name)
+                field.scanner.bears_clue(pl.col(field.name), any_digit=bool(field.own.columns))
+                .fill_null(value=False)
+                .alias(field.name)
                 for field in compiled.texts
             ),
         ]
