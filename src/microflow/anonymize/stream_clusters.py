@@ -1,4 +1,7 @@
-"""CASTLE's open clusters, in arrays: what a record would add to the loss of each, in a handful of NumPy calls."""
+"""CASTLE's clusters, in arrays: the open ones, with what a record would add to the loss of each, and released ones.
+
+A released cluster may be reused: later records are written as it is where its labels cover them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from microflow.anonymize.stream_kernels import note_added, split_cluster
-from microflow.anonymize.stream_space import Floats, Point, Space
+from microflow.anonymize.stream_space import Floats, Point, Space, Written
 from microflow.schema import Record, Value
 
-__all__ = ["Cluster", "Clusters", "Held"]
+__all__ = ["Archive", "Cluster", "Clusters", "Held"]
 
 #: Losses nearer than this are equal.
 _EQUAL = 1e-12
@@ -160,3 +163,31 @@ class Clusters:
         self._rows[cluster.slot, -1] = -np.inf
         self._by_slot[cluster.slot] = None
         self._free.append(cluster.slot)
+
+
+class Archive:
+    """The latest ``limit`` of them."""
+
+    def __init__(self, space: Space, limit: int) -> None:
+        self._space = space
+        self._written: list[Written] = []
+        self._losses = np.full(limit, np.inf)
+        self._next = 0
+
+    def remember(self, written: Written) -> None:
+        """Keep a cluster, in place of the oldest where there is no room."""
+        place = self._next
+        self._next = (place + 1) % len(self._losses)
+        self._written[place : place + 1] = [written]
+        self._losses[place] = written.loss
+        self._space.remember(place, written)
+
+    def covering(self, point: Point) -> Written | None:
+        """The cluster of least loss that covers a point, or ``None``."""
+        losses = np.where(self._space.may_cover(point), self._losses, np.inf)
+        for place in map(int, np.argsort(losses, kind="stable")):
+            if losses[place] == np.inf:
+                return None
+            if self._space.covers(self._written[place], point):
+                return self._written[place]
+        return None
