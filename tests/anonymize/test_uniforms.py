@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from microflow.anonymize.uniforms import UNIFORM_BITS, Uniforms
+from microflow.anonymize.uniforms import UNIFORM_BITS, Thresholds, Uniforms
 
 
 def test_numbers_are_uniform_and_independent() -> None:
@@ -67,3 +70,19 @@ def test_a_seed_without_record_ids_counts() -> None:
     source = Uniforms(3, 1)
     parts = [source.many(4), np.array([source.one()]).T, source.many(5)]
     assert np.array_equal(np.concatenate(parts, axis=1), whole)
+
+
+TOP = (1 << UNIFORM_BITS) - 1
+#: Anywhere, close together, and at the places where the guide's cells begin.
+THRESHOLD = st.integers(0, TOP) | st.integers(0, 40) | st.integers(0, (1 << 14) - 1).map(lambda cell: cell << 49)
+
+
+@settings(max_examples=60)
+@given(st.lists(THRESHOLD, max_size=40).map(sorted), st.lists(st.integers(0, TOP), max_size=5))
+def test_the_guide_counts_as_a_search_does(thresholds: list[int], others: list[int]) -> None:
+    """At every threshold, beside it, at both ends and anywhere else."""
+    asked = [n for t in (0, TOP, *thresholds, *others) for n in (t - 1, t, t + 1) if 0 <= n <= TOP]
+    expected = [bisect_right(thresholds, n) for n in asked]
+    made = Thresholds(thresholds)
+    assert made.reached(np.array(asked, np.uint64)).tolist() == expected
+    assert [made.reached_by(n) for n in asked] == expected

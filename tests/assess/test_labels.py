@@ -113,7 +113,7 @@ def numbers(labels: list[object], dtype: pa.DataType | None = None, column: Colu
 def test_numeric_labels_by_hand() -> None:
     """Exact, range, set around a gap, anything, and missing, of a column from 0 to 100."""
     labels = numbers(["37", "[30-39]", "{null,[10-20],60}", "*", None])
-    assert labels.width == pytest.approx([0, 0.09, 0.5, 1, 1])
+    assert labels.width == pytest.approx([0, 0.09, 1, 1, 1])
     far = labels.distance(np.arange(3))
     assert far[0] == pytest.approx([0, 0, 0, 0, 1])
     assert far[1] == pytest.approx([0.13, 0.11, 0, 0, 1])
@@ -147,7 +147,7 @@ def test_nodes_above_numbers_are_the_interval_around_their_values() -> None:
     named = numbers(
         ["younger", "adult", "{null,older}", "child"], column=Column("age", dtype=Dtype.INTEGER, hierarchy=tree)
     )
-    assert named.width.tolist() == [0, 1, 0, 1]
+    assert named.width.tolist() == [0, 1, 1, 1]
     assert named.distance(np.arange(3)).tolist() == [[0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 0, 1]]
     prefixes = Column("age", dtype=Dtype.INTEGER, hierarchy=Hierarchy(prefix=(2, 1, 0)))
     assert numbers(["3*", "*"], column=prefixes).width.tolist() == [0, 1]

@@ -15,8 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from microflow.anonymize.thresholds import Thresholds
-from microflow.anonymize.uniforms import UNIFORM_BITS
+from microflow.anonymize.uniforms import UNIFORM_BITS, Thresholds
 from microflow.errors import MicroflowError
 
 __all__ = ["EPSILON_RANGE", "Codes", "Mechanism", "RandomisedResponse", "TruncatedGeometric"]

@@ -89,8 +89,10 @@ def recode(task: Recoding, settings: MethodSettings) -> Codes:
 def _within_budget(task: Recoding, settings: MethodSettings) -> Codes:
     best = _recoded(task, settings, np.arange(len(task.rows)))
     left = int(settings.suppress * int(task.rows.sum()))
+    if not left or not (best >= 0).any():
+        return best
     lost = _lost(task, best)
-    for _ in range(_ROUNDS if (best >= 0).any() else 0):
+    for _ in range(_ROUNDS):
         given_up = _outliers(task, best, (left + 1) // 2)
         if not len(given_up):
             break

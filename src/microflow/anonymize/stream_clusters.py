@@ -1,4 +1,7 @@
-"""CASTLE's open clusters, in arrays: what a record would add to the loss of each, in a handful of NumPy calls."""
+"""CASTLE's clusters, in arrays: the open ones, with what a record would add to the loss of each, and released ones.
+
+A released cluster may be reused: later records are written as it is where its labels cover them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from microflow.anonymize.stream_space import Floats, Index, Point, Space
+from microflow.anonymize.stream_kernels import note_added, split_cluster
+from microflow.anonymize.stream_space import Floats, Point, Space, Written
 from microflow.schema import Record, Value
 
-__all__ = ["Cluster", "Clusters", "Held"]
+__all__ = ["Archive", "Cluster", "Clusters", "Held"]
 
 #: Losses nearer than this are equal.
 _EQUAL = 1e-12
@@ -63,29 +67,37 @@ class Clusters:
         self._space = space
         self._rows = np.zeros((limit, space.width))
         self._rows[:, -1] = -np.inf  # a free slot is infinitely far
-        self._work = np.empty_like(self._rows)
+        self._added = np.empty(limit)
+        self._near = np.empty(limit, np.int64)
+        self._no_gain = (np.zeros((1, limit)),)
         self._free = list(range(limit))[::-1]
         self._by_slot: list[Cluster | None] = [None] * limit
+        # Compiled now, and not while a record waits.
+        point = space.point([None] * space.columns)
+        self._note_added(point)
+        split_cluster(*space.matrix([point]), np.zeros(1, np.int64), 1, np.full(1, -1))
 
     @property
     def full(self) -> bool:
         """Whether no cluster can be opened."""
         return not self._free
 
-    def _added_loss(self, point: Point) -> Floats:
-        """What the point would add to the loss of each slot's cluster; infinite for a free slot."""
-        np.subtract(point.row, self._rows, out=self._work)
-        np.fmax(self._work, 0.0, out=self._work)
-        added: Floats = self._work.dot(self._space.weights)
-        for table, code in zip(self._space.tables, point.codes, strict=True):
-            added += table.gain[code]
-        return added
+    def _note_added(self, point: Point) -> tuple[int, float]:
+        """Note what the point would add to the loss of each slot's cluster, infinite for a free slot.
+
+        Returns how many slots it adds least to, which are the first of ``_near``, and how much that is.
+        """
+        gains = tuple([table.gain for table in self._space.tables]) or self._no_gain
+        codes = tuple(point.codes) or (0,)
+        found: tuple[int, float] = note_added(
+            point.row, self._rows, self._space.weights, gains, codes, _EQUAL, self._added, self._near
+        )
+        return found
 
     def nearest(self, point: Point) -> list[tuple[Cluster, float]]:
         """The open clusters to which the point adds least, and how much that is."""
-        added = self._added_loss(point)
-        least = float(added[added.argmin()])
-        slots = (added <= least + _EQUAL).nonzero()[0].tolist()
+        count, least = self._note_added(point)
+        slots = self._near[:count].tolist()
         return [(cluster, least) for slot in slots if (cluster := self._by_slot[slot]) is not None]
 
     def open(self, held: Held) -> None:
@@ -114,7 +126,8 @@ class Clusters:
         if target is None or target is small:
             return None
         for held in list(small.members.values()):
-            self.join(target, held, float(self._added_loss(held.point)[slot]))
+            self._note_added(held.point)
+            self.join(target, held, float(self._added[slot]))
         self.close(small)
         return target
 
@@ -134,21 +147,14 @@ class Clusters:
         members = list(cluster.members.values())
         if len(cluster.persons) < 2 * k:
             return [members]
-        distances = self._space.distances([held.point for held in members])
         number = {person: i for i, person in enumerate(cluster.persons)}
         persons = np.array([number[held.person] for held in members])
-        left = np.arange(len(members))
-        groups: list[list[int]] = []
-        # The centre is at no distance from itself, and a stable order keeps it before others that are not either.
-        while (end := _reaches(k, persons[order := left[distances(left[0], left).argsort(kind="stable")]])) > 0:
-            groups.append(order[:end].tolist())
-            left = np.sort(order[end:])
-            if len(left) < k:
-                break
-        centres = np.array([group[0] for group in groups])
-        for one in left.tolist():
-            groups[int(distances(one, centres).argmin())].append(one)
-        return [[members[i] for i in sorted(group)] for group in groups]
+        group_of = np.full(len(members), -1, np.int64)
+        count = split_cluster(*self._space.matrix([held.point for held in members]), persons, k, group_of)
+        groups: list[list[Held]] = [[] for _ in range(count)]
+        for held, group in zip(members, group_of.tolist(), strict=True):
+            groups[group].append(held)
+        return groups
 
     def close(self, cluster: Cluster) -> None:
         """Give the cluster's slot back, and part its members from it, so that both are freed without a search."""
@@ -159,7 +165,29 @@ class Clusters:
         self._free.append(cluster.slot)
 
 
-def _reaches(k: int, persons: Index) -> int:
-    """How many of some records it takes until ``k`` persons are among them; 0 where they never are."""
-    first = np.unique(persons, return_index=True)[1]
-    return int(np.sort(first)[k - 1]) + 1 if len(first) >= k else 0
+class Archive:
+    """The latest ``limit`` of them."""
+
+    def __init__(self, space: Space, limit: int) -> None:
+        self._space = space
+        self._written: list[Written] = []
+        self._losses = np.full(limit, np.inf)
+        self._next = 0
+
+    def remember(self, written: Written) -> None:
+        """Keep a cluster, in place of the oldest where there is no room."""
+        place = self._next
+        self._next = (place + 1) % len(self._losses)
+        self._written[place : place + 1] = [written]
+        self._losses[place] = written.loss
+        self._space.remember(place, written)
+
+    def covering(self, point: Point) -> Written | None:
+        """The cluster of least loss that covers a point, or ``None``."""
+        losses = np.where(self._space.may_cover(point), self._losses, np.inf)
+        for place in map(int, np.argsort(losses, kind="stable")):
+            if losses[place] == np.inf:
+                return None
+            if self._space.covers(self._written[place], point):
+                return self._written[place]
+        return None

@@ -22,8 +22,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import MethodSettings, Scope
 from microflow.anonymize.k_anonymity import guarantee, released_schema, require_classes, unit_of
-from microflow.anonymize.stream_archive import Archive
-from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
+from microflow.anonymize.stream_clusters import Archive, Cluster, Clusters, Held
 from microflow.anonymize.stream_space import Space
 from microflow.errors import MicroflowError
 from microflow.records import copied

@@ -8,7 +8,7 @@ mixing missing with known values adds 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ class Space:
     """``slots`` open clusters and ``remembered`` released ones over some columns."""
 
     def __init__(self, columns: Sequence[Column], slots: int, remembered: int) -> None:
+        self.columns = len(columns)
         self._line_at = [i for i, column in enumerate(columns) if is_line(column)]
         self._table_at = [i for i, column in enumerate(columns) if not is_line(column)]
         self.lines = [Line(columns[i], remembered) for i in self._line_at]
@@ -83,19 +84,13 @@ class Space:
             codes.append(table.code(values[i]) if code is None else code)
         return Point(values, np.array(row), codes)
 
-    def distances(self, points: Sequence[Point]) -> Callable[[int, Index], Floats]:
-        """A function of one point and some others (by index) that tells the loss of it together with each of them."""
+    def matrix(self, points: Sequence[Point]) -> tuple[Floats, Floats, Index, Floats]:
+        """Some points as rows with what one unit of each entry loses, and as levels with what a difference loses."""
         rows = np.array([point.row for point in points])
-        weights = self.weights
         levels = [t.levels[[point.codes[n] for point in points]] for n, t in enumerate(self.tables)]
-        traits = np.concatenate([np.empty((len(points), 0)), *levels], axis=1)
+        traits = np.concatenate([np.empty((len(points), 0), np.int64), *levels], axis=1)
         steps = np.concatenate([np.empty(0), *(table.steps for table in self.tables)])
-
-        def from_one(centre: int, others: Index) -> Floats:
-            apart = np.fmax(rows[centre] - rows[others], 0.0) @ weights
-            return np.asarray(apart + (traits[centre] != traits[others]) @ steps)
-
-        return from_one
+        return rows, self.weights, traits, steps
 
     def write(self, points: Sequence[Point]) -> Written:
         """The labels that cover all of some points."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from microflow.anonymize.axes import prefix_paths, tree_paths
 from microflow.anonymize.generalise import exact_label, set_label
+from microflow.anonymize.stream_kernels import common_length, note_gain
 from microflow.anonymize.stream_lines import Flags, Summary
 from microflow.schema import Column, Hierarchy, Value
 
@@ -126,10 +127,13 @@ class Paths(Table):
         self.steps = np.where(np.arange(height) < free, 0.0, 1.0 / max(1, height - free))
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
-        self._nodes: list[Node] = [()] * slots
+        #: The path to each slot's node, and how long it is.
+        self._nodes = np.zeros((slots, height), np.int64)
+        self._lengths = np.zeros(slots, np.int64)
         self._top_of = np.full(remembered, -1, np.int64)
         self._missing_in = np.zeros(remembered, np.bool_)
         self._learn(0)
+        self.extend(0, 0)  # of no level: compiled now, and not while a record waits
 
     def _path(self, code: int) -> tuple[str, ...]:
         if code == 0:
@@ -143,28 +147,23 @@ class Paths(Table):
         self._names.extend(list(self._numbers)[len(self._names) :])
         # A short path is its own continuation: below its end it shares nothing with others.
         self.levels[code] = numbers + [numbers[-1]] * (self.levels.shape[1] - len(numbers))
-        for slot, node in enumerate(self._nodes):
-            self.gain[code, slot] = self._added(node, self.levels[code : code + 1])[0]
-
-    def _added(self, node: Node, levels: npt.NDArray[np.int64]) -> Floats:
-        """What some values would add to the loss of a node: the steps of its own levels in which they differ."""
-        return np.asarray((levels[:, : len(node)] != node) @ self.steps[: len(node)])
+        for slot, (node, length) in enumerate(zip(self._nodes, self._lengths, strict=True)):
+            note_gain(node, length, self.levels, code, code + 1, self.steps, self.gain, slot)
 
     def start(self, slot: int, code: int) -> None:
         """A slot has a new cluster of one value."""
-        self._move(slot, tuple(self.levels[code].tolist()))
+        self._nodes[slot] = self.levels[code]
+        self._move(slot, self.levels.shape[1])
 
     def extend(self, slot: int, code: int) -> None:
         """The value has joined the slot's cluster."""
-        node = self._nodes[slot]
-        common = _common(node, self.levels[code].tolist())
-        if len(common) < len(node):
+        common = common_length(self._nodes[slot], self._lengths[slot], self.levels[code])
+        if common < self._lengths[slot]:
             self._move(slot, common)
 
-    def _move(self, slot: int, node: Node) -> None:
-        self._nodes[slot] = node
-        known = len(self.codes)
-        self.gain[:known, slot] = self._added(node, self.levels[:known])
+    def _move(self, slot: int, length: int) -> None:
+        self._lengths[slot] = length
+        note_gain(self._nodes[slot], length, self.levels, 0, len(self.codes), self.steps, self.gain, slot)
 
     def added_by(self, codes: list[int]) -> Floats:
         """What several values would add to the loss of each cluster (the one that adds most: all else lies below)."""

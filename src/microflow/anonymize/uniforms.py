@@ -3,6 +3,11 @@
 Both are AES-128 in counter mode. Without a seed the key comes from the operating system and the counter never repeats.
 With a seed the key is a hash of it and the counter of a record is its record id, so that a record gets the same noise
 in every engine, on any worker and in any order; where the data have no record id, records are counted.
+
+`Thresholds` turns a number into an outcome. A binary search over random numbers is a chain of jumps that no processor
+can foretell. The numbers' first bits are a place in a guide instead (Chen and Asau 1974): where no threshold shares
+these bits with a number, the guide knows how many lie below it, and only the few others are searched for. The answer is
+that of the search, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,12 +16,14 @@ import hashlib
 import os
 import secrets
 import struct
+from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-__all__ = ["UNIFORM_BITS", "Uniforms"]
+__all__ = ["UNIFORM_BITS", "Thresholds", "Uniforms"]
 
 #: A uniform number is a whole number below two to this power.
 UNIFORM_BITS = 63
@@ -73,3 +80,34 @@ class Uniforms:
         first = self._next
         self._next += rows
         return np.arange(first, first + rows, dtype=np.uint64)
+
+
+#: So many first bits lead to a place in the guide, which then has 64 kB and stays in the processor's cache.
+_GUIDE_BITS = 14
+_REST = UNIFORM_BITS - _GUIDE_BITS
+
+
+class Thresholds:
+    """Ascending thresholds, of which those that a uniform 63-bit number has reached are counted."""
+
+    def __init__(self, thresholds: Sequence[int]) -> None:
+        self.values = tuple(thresholds)
+        self._sorted = np.array(self.values, np.uint64)
+        first = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(_REST)
+        lowest, highest = (self._search(ends) for ends in (first, first + np.uint64((1 << _REST) - 1)))
+        self._guide = np.where(lowest == highest, lowest, -1).astype(np.int32)
+
+    def _search(self, uniforms: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self._sorted, uniforms, side="right")
+
+    def reached(self, uniforms: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """How many thresholds are not above each number."""
+        count = self._guide.take((uniforms >> np.uint64(_REST)).view(np.int64))
+        unsure = np.flatnonzero(count < 0)
+        if len(unsure):
+            count[unsure] = self._search(uniforms.take(unsure))
+        return count
+
+    def reached_by(self, uniform: int) -> int:
+        """The same for one number."""
+        return bisect_right(self.values, uniform)

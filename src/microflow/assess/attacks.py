@@ -1,4 +1,4 @@
-"""Attacks on a release by somebody who knows quasi-identifiers of persons exactly.
+"""What somebody who knows quasi-identifiers of persons exactly finds out: by attack, and from the sizes of classes.
 
 *Linkage*: the attacker looks for the released row nearest to a target and wins when it is a row of the target's. Rows
 that cover what is known come before others, narrow labels before wide ones, ties are broken by lot. The control is an
@@ -7,20 +7,96 @@ attacker who was told the quasi-identifiers of another target. A target whose ro
 *Singling out*: a predicate made from a released row ("all that its labels cover") wins when it isolates exactly one
 person of the original (WP216). Half of the persons are attacked with their own rows; the control is how often the same
 predicates isolate somebody among the other half, who had no part in them (Anonymeter's protocol).
+
+A risk is ``(main - control) / (1 - control)`` (Giomi et al., Anonymeter, PoPETs 2023): of what could not be had by
+chance, the part that the release gives. Rates have Wilson's interval (1927). The risk rises with the main rate and
+falls with the control rate, so its interval is taken between the opposite ends of theirs, which errs on the wide side.
+
+`Reidentification` is risk as statisticians count it, after El Emam, *Guide to the De-Identification of Personal Health
+Information* (2013): the population is the original table. These counts believe what a release says: where values were
+perturbed they tell little, and the attacks are the measure.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from microflow.assess.labels import Floats, Index
 from microflow.assess.pair import Pair, group
-from microflow.assess.rates import Attack, Rate
 
-__all__ = ["CHUNK", "TIE", "affordable", "distances", "linkage", "matches", "singling_out"]
+__all__ = [
+    "CHUNK", "THRESHOLD", "TIE", "Attack", "Rate", "Reidentification", "affordable", "distances", "linkage", "matches",
+    "reidentification", "singling_out",
+]  # fmt: skip
+
+_Z = 1.959963984540054
+"""The normal quantile of a two-sided 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Successes among attempts, with a 95 % interval."""
+
+    successes: int
+    attempts: int
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, successes: int, attempts: int) -> Rate:
+        """Wilson's score interval.
+
+        >>> rate = Rate.of(10, 100)
+        >>> round(rate.low, 4), round(rate.high, 4)
+        (0.0552, 0.1744)
+        """
+        if attempts == 0:
+            return cls(0, 0, 0.0, 0.0, 1.0)
+        share = successes / attempts
+        scale = 1 + _Z**2 / attempts
+        centre = (share + _Z**2 / (2 * attempts)) / scale
+        half = _Z / scale * math.sqrt(share * (1 - share) / attempts + _Z**2 / (4 * attempts**2))
+        # Rounding must not move the ends that are exact.
+        low = max(0.0, centre - half) if successes else 0.0
+        high = min(1.0, centre + half) if successes < attempts else 1.0
+        return cls(successes, attempts, share, low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack and its control; ``knows`` is how many quasi-identifiers the attacker knew of each target."""
+
+    name: str
+    knows: int
+    main: Rate
+    control: Rate
+    risk: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, name: str, knows: int, main: Rate, control: Rate) -> Attack:
+        """The risk that remains over chance; never below 0."""
+        return cls(
+            name,
+            knows,
+            main,
+            control,
+            risk=_beyond(main.value, control.value),
+            low=_beyond(main.low, control.high),
+            high=_beyond(main.high, control.low),
+        )
+
+
+def _beyond(main: float, control: float) -> float:
+    return max(0.0, (main - control) / (1 - control)) if control < 1 else 0.0
+
 
 #: Targets whose distances are in memory together.
 CHUNK = 64
@@ -122,3 +198,43 @@ def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:
             near = one.labels.distance(np.arange(len(one.domain.values)), codes) == 0
             covered &= near[one.codes[first]][:, place]
         yield covered.T.astype(np.float64)
+
+
+#: Records in classes smaller than five are commonly called at risk.
+THRESHOLD = 0.2
+_MOST_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reidentification:
+    """Three attackers: one who knows that the target is in the release, one who does not, one who wants everybody.
+
+    ``prosecutor_*`` are 1 over the members of the class at its greatest, on average, and the share of rows above
+    `THRESHOLD`; ``journalist_highest`` is 1 over the smallest number of persons that a row may stand for, ``marketer``
+    the share of all rows that would be matched correctly. The last two were measured on ``sampled`` rows.
+    """
+
+    prosecutor_highest: float
+    prosecutor_average: float
+    prosecutor_at_risk: float
+    journalist_highest: float
+    marketer: float
+    sampled: int
+
+
+def reidentification(pair: Pair, rng: np.random.Generator) -> Reidentification:
+    """Measure the three risks."""
+    rows = pair.released.num_rows
+    risk = 1 / pair.members
+    sample = rng.choice(rows, affordable(_MOST_ROWS, rows, pair.original.num_rows), replace=False)
+    population = matches(pair, sample, np.ones((int(pair.persons.max()) + 1, 1)))[:, 0]
+    # A row that stands for nobody, because it was perturbed, leads to nobody.
+    found = np.divide(1, population, out=np.zeros_like(population), where=population > 0)
+    return Reidentification(
+        prosecutor_highest=float(risk.max()),
+        prosecutor_average=len(pair.members) / int(pair.members.sum()),
+        prosecutor_at_risk=float(pair.sizes[risk > THRESHOLD].sum() / rows),
+        journalist_highest=float(found.max()),
+        marketer=float(found.mean()),
+        sampled=len(sample),
+    )

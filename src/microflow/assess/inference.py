@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.generalise import text_of
-from microflow.assess.attacks import CHUNK, TIE, affordable, distances
+from microflow.assess.attacks import CHUNK, TIE, Attack, Rate, affordable, distances
 from microflow.assess.labels import Floats, Index, distinct
 from microflow.assess.pair import Pair, group
-from microflow.assess.rates import Attack, Rate
 from microflow.assess.utility import classes_of, target_of
 
 __all__ = ["inference", "linkage_by_passed"]

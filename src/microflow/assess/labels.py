@@ -151,6 +151,7 @@ class NumberLabels:
         width: Shape (labels,): the part of the domain a label leaves open, 0 for one value to 1 for nothing (NCP).
         centre: Shape (labels,): the middle of a label, from 0 to 1 between the bounds; NaN where there is none.
         covers_missing: Shape (labels,): whether a missing value may hide behind a label.
+        blank: Shape (labels,): whether nothing else may.
     """
 
     def __init__(self, domain: Domain, released: pa.ChunkedArray) -> None:
@@ -162,7 +163,9 @@ class NumberLabels:
         self.covers_missing = np.array([missing for _, missing in parsed], np.bool_)
         self._lows, self._highs = ((ends[:, i] - self._low) / self._range for i in (0, 1))
         inside = np.clip(self._highs, 0, 1) - np.clip(self._lows, 0, 1)
-        self.width = np.where(np.isnan(inside), 1.0, inside)
+        self.blank = np.isnan(inside) & self.covers_missing
+        # What may be a number or missing says nearly nothing.
+        self.width = np.where(np.isnan(inside) | self.covers_missing, 1.0, inside)
         self.centre = (np.clip(self._highs, 0, 1) + np.clip(self._lows, 0, 1)) / 2
 
     def distance(self, truths: Index, codes: Index | None = None) -> Floats:
@@ -240,6 +243,7 @@ class TextLabels:
         codes: Shape (rows,): which label each row has.
         width: Shape (labels,): the part of the domain a label leaves open, 0 for one value to 1 for nothing (NCP).
         covers_missing: Shape (labels,): whether a missing value may hide behind a label.
+        blank: Shape (labels,): whether nothing else may.
     """
 
     def __init__(
@@ -273,9 +277,10 @@ class TextLabels:
         self._sizes = np.fromiter(map(len, members), np.int64, len(members))
         self._starts = np.cumsum(self._sizes) - self._sizes
         self._members = np.fromiter(chain.from_iterable(members), np.int64, int(self._sizes.sum()))
-        #: Nothing but a missing value is told. A text that the domain does not know is still one value.
-        self._blank = (self._sizes == 0) & self.covers_missing
-        self.width = np.where(self._blank, 1.0, np.maximum(self._sizes - 1, 0) / max(1, len(domain.texts) - 1))
+        self.blank = (self._sizes == 0) & self.covers_missing
+        # A missing value is a value, and a text that the domain does not know is still one.
+        covered, known = self._sizes + self.covers_missing, len(domain.texts) + int(domain.missing.any())
+        self.width = np.where(self.blank, 1.0, np.maximum(covered - 1, 0) / max(1, known - 1))
 
     def _values_among(self, texts: Sequence[str | None], members: Sequence[Index], ordinals: Index | None) -> list[int]:
         """The codes of texts that could be read as a label, and are values of the original."""
@@ -330,7 +335,7 @@ class TextLabels:
         owner, members = self._flat(np.arange(len(self._sizes)))
         first = members < cells
         spread[owner[first], members[first]] = 1 / self._sizes[owner[first]]
-        spread[self._blank, -1] = 1
+        spread[self.blank, -1] = 1
         spread[:, -2] = 1 - spread.sum(axis=1)
         return spread
 
@@ -340,8 +345,8 @@ class TextLabels:
         rows = np.bincount(self.codes, minlength=len(self._sizes)) / len(self.codes)
         owner, members = self._flat(np.arange(len(self._sizes)))
         found = np.bincount(np.minimum(members, cells), (rows / np.maximum(self._sizes, 1))[owner], cells + 2)
-        found[-1] = rows[self._blank].sum()
-        found[-2] += rows[(self._sizes == 0) & ~self._blank].sum()
+        found[-1] = rows[self.blank].sum()
+        found[-2] += rows[(self._sizes == 0) & ~self.blank].sum()
         return found.astype(np.float64)
 
 

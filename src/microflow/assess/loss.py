@@ -1,7 +1,8 @@
 """What a release has lost: per column, and in how columns hang together.
 
-- *NCP* (Xu et al., KDD 2006): the part of its domain that a label leaves open; *GCP* (Ghinita et al., VLDB 2007) is its
-  mean over all cells, suppressed rows counting as 1.
+- *NCP* (Xu et al., KDD 2006): the part of its domain that a label leaves open: its length over the column's, or
+  ``(covered - 1) / (values - 1)`` where values have no distance, a missing one being a value; *GCP* (Ghinita et al.,
+  VLDB 2007) is its mean over all cells, suppressed rows counting as 1.
 - *Distortion*: how far the truth lies from the label: 0 for any label that covers it, so that generalisation has none,
   and perturbation has no NCP. One must look at both.
 - *Total variation* between a column's distributions before and after, a label spread evenly over what it covers.
@@ -19,7 +20,7 @@ import numpy as np
 from microflow.assess.labels import Floats, Index, NumberLabels, TextLabels
 from microflow.assess.pair import Compared, Pair
 
-__all__ = ["ColumnLoss", "Encoded", "Loss", "encode", "measure_loss"]
+__all__ = ["ColumnLoss", "Encoded", "Loss", "encode", "gcp", "measure_loss"]
 
 _DISTORTION_ROWS = 5_000
 _CHUNK = 256
@@ -53,7 +54,7 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     sample = rng.choice(rows, min(rows, _DISTORTION_ROWS), replace=False)
     before, after = (_at_most(size, _CORRELATED_ROWS, rng) for size in (pair.original.num_rows, rows))
     return Loss(
-        gcp=_gcp(pair),
+        gcp=gcp(pair),
         columns={one.column.name: _column_loss(pair, one, sample) for one in columns},
         correlation_change=_correlation_change([encode(one, _CORRELATED_TEXTS, before, after) for one in columns]),
     )
@@ -64,7 +65,8 @@ def _at_most(rows: int, most: int, rng: np.random.Generator) -> Index:
     return np.arange(rows) if rows <= most else rng.choice(rows, most, replace=False)
 
 
-def _gcp(pair: Pair) -> float:
+def gcp(pair: Pair) -> float:
+    """The information that a release has lost: 0 nothing, 1 everything."""
     lost = sum(float(_row_widths(pair, one).sum()) for one in pair.quasi)
     cells = pair.original.num_rows * len(pair.quasi)
     return (lost + pair.suppressed * len(pair.quasi)) / cells if cells else 0.0
@@ -80,8 +82,8 @@ def _column_loss(pair: Pair, one: Compared, sample: Index) -> ColumnLoss:
 
 
 def _row_widths(pair: Pair, one: Compared) -> Floats:
-    """The NCP of each released row; what was missing all along has not been lost."""
-    absent = one.domain.missing[one.codes[pair.ordinals]]
+    """The NCP of each released row; what was missing all along and still is has not been lost."""
+    absent = one.domain.missing[one.codes[pair.ordinals]] & one.labels.blank[one.labels.codes]
     return np.where(absent, 0.0, one.labels.width[one.labels.codes])
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from textwrap import fill
 
 from microflow.assess.assessment import Assessment
-from microflow.assess.rates import Attack
-from microflow.assess.reidentification import THRESHOLD
+from microflow.assess.attacks import THRESHOLD, Attack
 
 __all__ = ["render"]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from microflow.assess.rates import Rate
+from microflow.assess.attacks import Rate
 from microflow.compliance import BatchChecker, load_policy
 from microflow.datasets import GeneratedBatch, generate
 from microflow.descriptors import load_schema

@@ -31,7 +31,7 @@ from microflow.timing.clock import PhaseClock
 if TYPE_CHECKING:
     import pandas as pd
 
-    from microflow.assess.rates import Attack
+    from microflow.assess.attacks import Attack
     from microflow.lab.results import Results
     from microflow.lab.statistics import Estimate
 
