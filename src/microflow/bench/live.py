@@ -43,7 +43,7 @@ from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, crea
 __all__ = ["run"]
 
 ROWS = 20_000
-_IN_PROCESS_ROUNDS, _BROKER_ROUNDS = 7, 5
+_IN_PROCESS_ROUNDS, _BROKER_ROUNDS = 7, 3
 #: A backlog long enough that joining the group and the first fetch do not matter: so many times the rows.
 _BACKLOG = 5
 _PACED_S = 10.0
