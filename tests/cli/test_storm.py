@@ -18,7 +18,7 @@ from microflow.storm.trial import StormTrial
 
 DUE = np.arange(100) * 1_000_000
 TRIAL = StormTrial(
-    topology="microflow-hybrid",
+    topology="microflow-one-bolt",
     rows_in=1_600,
     rows_out=1_600,
     equal=True,
@@ -32,13 +32,13 @@ def printed(outcome: StormTrial, monkeypatch: pytest.MonkeyPatch) -> tuple[int, 
     """Exit status and output of a run with this outcome instead of Storm's."""
 
     def storm_trial(*_: Any, **given: Any) -> StormTrial:
-        assert given["topology"].name == "microflow-hybrid"
+        assert given["topology"].name == "microflow-one-bolt"
         assert len(given["schedule"]) > 0
         return outcome
 
     monkeypatch.setattr(command, "storm_trial", storm_trial)
     monkeypatch.setenv("MICROFLOW_TOKEN_KEY", "0" * 64)
-    done = CliRunner().invoke(cli, ["storm", "run", "--topology", "hybrid", "--rows", "10", "--load", "50"])
+    done = CliRunner().invoke(cli, ["storm", "run", "--topology", "one-bolt", "--rows", "10", "--load", "50"])
     return done.exit_code, done.output
 
 
@@ -56,7 +56,7 @@ def test_another_answer_ends_with_status_1(outcome: StormTrial, monkeypatch: pyt
     assert printed(outcome, monkeypatch)[0] == 1
 
 
-@pytest.mark.parametrize("topology", ["stream", "hybrid"])
+@pytest.mark.parametrize("topology", ["stream", "one-bolt"])
 def test_flux_is_printed_for_both_topologies(topology: str) -> None:
     """YAML and nothing else, so that it can be piped into a file."""
     done = CliRunner().invoke(cli, ["storm", "flux", topology, "/srv/job.json", "--python", "/opt/python"])

@@ -28,7 +28,7 @@ from microflow.storm.trial import StormTrial
 from microflow.timing.resources import ResourceUsage
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}
-STORM = WORK | {"engine": "storm", "pipeline": "stream", "paced": 40, "load": 200}
+STORM = WORK | {"engine": "storm", "topology": "stream", "paced": 40, "load": 200}
 HERE = WORK | {"engine": "local", "pipeline": "stream", "passes": 1, "released_alike": True}
 WHOLE = StormTrial(
     "microflow-stream", 1_300, 1_300, True, 5e4, Acks(np.arange(1_260) * 10, np.arange(40), np.arange(40)), 1

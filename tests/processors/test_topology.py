@@ -4,7 +4,7 @@ import pytest
 
 from microflow.errors import TopologyError
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
+from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
 
 SPOUT, BOLT, SINK = Component("in", "spout", ("key",)), Component("work", "bolt"), Component("out", "sink")
 WAY = (Stream("in", "work"), Stream("work", "out"))
@@ -13,7 +13,7 @@ WAY = (Stream("in", "work"), Stream("work", "out"))
 def test_the_stream_is_spout_two_bolts_sink() -> None:
     """In the order that the processor and Storm run them, under the bolts' own names."""
     assert STREAM_TOPOLOGY.order == ("records", ComplianceBolt.name, AnonymizeBolt.name, "results")
-    assert HYBRID_TOPOLOGY.order == ("records", "router", "results")
+    assert ONE_BOLT_TOPOLOGY.order == ("records", "work", "results")
 
 
 def test_a_diamond_is_fine() -> None:

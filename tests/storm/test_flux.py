@@ -12,11 +12,11 @@ import yaml
 
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
-from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY, Topology
+from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Topology
 from microflow.storm.flux import flux
 
 
-@pytest.mark.parametrize("topology", [STREAM_TOPOLOGY, HYBRID_TOPOLOGY], ids=lambda one: one.name)
+@pytest.mark.parametrize("topology", [STREAM_TOPOLOGY, ONE_BOLT_TOPOLOGY], ids=lambda one: one.name)
 def test_every_component_and_stream_is_written(topology: Topology) -> None:
     """One source: nothing is added, nothing forgotten."""
     document = yaml.safe_load(flux(topology, Path("/srv/job.json"), python="python3"))
@@ -28,7 +28,7 @@ def test_every_component_and_stream_is_written(topology: Topology) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("topology", [STREAM_TOPOLOGY, HYBRID_TOPOLOGY], ids=lambda one: one.name)
+@pytest.mark.parametrize("topology", [STREAM_TOPOLOGY, ONE_BOLT_TOPOLOGY], ids=lambda one: one.name)
 def test_storm_itself_reads_the_topology(topology: Topology, tmp_path: Path, needs_jars: Callable[[str], None]) -> None:
     """Flux's own dry run builds it and lists the same components and streams."""
     needs_jars("storm")

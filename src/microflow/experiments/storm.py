@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STORM", "answer", "frame", "matrix", "missing", "table", "trial"]
 
-_STORM, _STREAM, _BATCH = "Storm stream", "stream", "batch"
+_STORM, _ONE_BOLT, _STREAM, _BATCH = "Storm stream", "Storm, one bolt", "stream", "batch"
 _SLICES = 12
 _NS = 1e9
 
@@ -47,26 +47,26 @@ class _Scale:
     paced: int
     load: int
     blocks: int
-    hybrid: bool = False
+    one_bolt: bool = False
 
 
 _SCALES = {
     "smoke": _Scale(600, 100, 200, 1),
     "quick": _Scale(1_500, 300, 300, 1),
-    "paper": _Scale(12_000, 3_000, 300, 6, hybrid=True),
+    "paper": _Scale(12_000, 3_000, 300, 6, one_bolt=True),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
-    """Healthcare records, tokenized: batch and stream in process, and the stream topology on Storm (on paper both)."""
+    """Healthcare records, tokenized: batch and stream in process, and on Storm; on paper there also as one bolt."""
     scale = scale_of(_SCALES, profile)
     work = {"data_type": "healthcare", "method": TOKENS, "rows": scale.rows}
     here = work | {"engine": "local", "passes": _SLICES, "released_alike": True}
     storm = work | {"engine": "storm", "paced": scale.paced, "load": scale.load}
     arms = [Arm(name, "microflow.experiments.work:throughput", here | {"pipeline": name}) for name in (_BATCH, _STREAM)]
     arms += [
-        Arm(f"Storm {name}", f"{__name__}:trial", storm | {"pipeline": name})
-        for name in ((_STREAM, "hybrid") if scale.hybrid else (_STREAM,))
+        Arm(name, f"{__name__}:trial", storm | {"topology": topology})
+        for name, topology in ((_STORM, "stream"), (_ONE_BOLT, "one-bolt"))[: 1 + scale.one_bolt]
     ]
     return Matrix("rq1-storm", tuple(arms), scale.blocks, seed)
 
@@ -105,7 +105,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="microflow-storm-", ignore_cleanup_errors=True) as name:
         found = storm_trial(
             Path(name), spec, config["data_type"], spec.schema.policy, records,
-            schedule=_schedule(config), topology=TOPOLOGIES[config["pipeline"]],
+            schedule=_schedule(config), topology=TOPOLOGIES[config["topology"]],
         )  # fmt: skip
         results = read_results(Path(name) / "results.jsonl")
     _require_whole(found)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +41,8 @@ _EXACT: dict[Dtype, set[type]] = {
     Dtype.TIMESTAMP: {str},
 }
 
+#: A colon that stands apart from its key, and escapes of a NUL or of half a surrogate pair.
+_NOT_PLAIN = (b" :", b"\t:", b"\r:", b"\n:", b"\\u0000", b"\\ud", b"\\uD")
 Line = tuple[int, bytes]
 #: What the shape of an array depends on; an escaped sign means nothing.
 _SIGNS = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
@@ -185,9 +188,9 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
     """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
     try:
-        parse = _decoder(schema.source.missing, is_checked=False)
-        found = [parse(raw.decode()) for raw in raws]
-        if not all(map(_is_plain, raws, found)):
+        found = [_parse_fast(raw) for raw in raws]
+        whole = b"\n".join(raws)
+        if any(sign in whole for sign in _NOT_PLAIN) or not all(map(_is_plain, raws, found)):
             return None
         if schema.others == "refuse" and not all(map(names.issuperset, found)):
             return None
@@ -200,10 +203,8 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
 
 
 def _is_plain(raw: bytes, found: object) -> bool:
-    """Whether no key is named twice (as many colons as keys), and no escape hides a NUL or half a surrogate pair."""
-    if not isinstance(found, dict) or raw.count(b'":') != len(found):
-        return False
-    return not any(sign in raw for sign in (b" :", b"\t:", b"\r:", b"\\u0000", b"\\ud", b"\\uD"))
+    """Whether no key is named twice: as many colons behind a quotation mark as keys."""
+    return isinstance(found, dict) and raw.count(b'":') == len(found)
 
 
 def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:
@@ -318,15 +319,19 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+#: What it accepts, `_decoder`'s accepts with the same values, but for keys that are named twice.
+_parse_fast = msgspec.json.Decoder().decode
+
+
 @lru_cache(maxsize=100)
-def _decoder(missing: frozenset[str], *, is_checked: bool = True) -> Callable[[str], Any]:
-    """What reads JSON; NaN and Infinity are none unless they spell a missing value. ``is_checked`` sees double keys."""
+def _decoder(missing: frozenset[str]) -> Callable[[str], Any]:
+    """What reads JSON and sees double keys; NaN and Infinity are none unless they spell a missing value."""
 
     def constant(name: str) -> None:
         if name not in missing:
             raise UnreadableError("", f"{name} is not JSON")
 
-    return json.JSONDecoder(parse_constant=constant, object_pairs_hook=_only_once if is_checked else None).decode
+    return json.JSONDecoder(parse_constant=constant, object_pairs_hook=_only_once).decode
 
 
 class UnreadableError(ValueError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from microflow.errors import TopologyError
 
-__all__ = ["HYBRID_TOPOLOGY", "STREAM_TOPOLOGY", "Component", "Stream", "Topology"]
+__all__ = ["ONE_BOLT_TOPOLOGY", "STREAM_TOPOLOGY", "Component", "Stream", "Topology"]
 
 _SHAPES = {"spout": "([{}])", "bolt": "[{}]", "sink": "[({})]"}
 
@@ -136,12 +136,13 @@ STREAM_TOPOLOGY = Topology(
     (Stream("records", "compliance"), Stream("compliance", "anonymize"), Stream("anonymize", "results")),
 )
 
-HYBRID_TOPOLOGY = Topology(
-    "microflow-hybrid",
+#: A record's whole work in one bolt: a hop less. Nothing is routed: the adaptive router is `microflow stream`'s.
+ONE_BOLT_TOPOLOGY = Topology(
+    "microflow-one-bolt",
     (
         Component("records", "spout", ("ordinal", "record")),
-        Component("router", "bolt", _TUPLE),
+        Component("work", "bolt", _TUPLE),
         Component("results", "sink"),
     ),
-    (Stream("records", "router"), Stream("router", "results")),
+    (Stream("records", "work"), Stream("work", "results")),
 )

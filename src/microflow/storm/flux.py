@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from microflow.processors.topology import HYBRID_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
+from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
 
 __all__ = ["TOPOLOGIES", "flux"]
 
@@ -20,8 +20,8 @@ _WRAPPERS = "org.apache.storm.flux.wrappers"
 #: The fields of every tuple: the record's ordinal, the record as JSON text (null where it may not be kept), and the
 #: violations found in it as JSON text.
 FIELDS = ["ordinal", "record", "violations"]
-#: What can be run on Storm, by the name of the pipeline it is.
-TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "hybrid": HYBRID_TOPOLOGY}
+#: What can be run on Storm: the stream's two bolts, or both as one.
+TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "one-bolt": ONE_BOLT_TOPOLOGY}
 
 
 def flux(topology: Topology, job: Path, *, python: str = sys.executable, pending: int = 1_000) -> str:

@@ -117,7 +117,7 @@ def work_of(component: str, job: dict[str, Any]) -> Work:
     makers: dict[str, Callable[[dict[str, Any]], Work]] = {
         "compliance": lambda job: _compliance(ComplianceBolt.of(_spec(job))),
         "anonymize": lambda job: _anonymize(AnonymizeBolt.of(_spec(job))),
-        "router": lambda job: _router(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
+        "work": lambda job: _both(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
         "results": lambda job: _sink(FileSink(Path(job["results"]))),
     }
     return makers[component](job)
@@ -145,8 +145,8 @@ def _anonymize(bolt: AnonymizeBolt) -> Work:
     return work
 
 
-def _router(compliance: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
-    """The hybrid's quick way as one bolt: on Storm, tuples arrive one by one and none waits for company."""
+def _both(compliance: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
+    """Both bolts as one."""
 
     def work(received: Tuple) -> list[list[Any]]:
         ordinal, record, _ = received.values

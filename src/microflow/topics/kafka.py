@@ -135,9 +135,16 @@ class KafkaReader:
         self._consumer.assign(starts)
 
     def poll(self, most: int, timeout_s: float = 1.0) -> list[Received[bytes]]:
-        """Up to ``most`` records in partition order; empty when nothing came in time. A lost broker is waited for."""
+        """Up to ``most`` records in partition order, as soon as there is one; empty when none came in time.
+
+        A lost broker is waited for.
+        """
         received = []
-        for message in self._consumer.consume(most, timeout_s):
+        messages = self._consumer.consume(1, timeout_s)
+        if messages and most > 1:
+            # Asked for more at once, the client would wait for all of them.
+            messages += self._consumer.consume(most - 1, 0)
+        for message in messages:
             partition, offset = message.partition(), message.offset()
             if message.error() is not None or partition is None or offset is None:
                 continue  # librdkafka reconnects by itself; what was not received is received later
