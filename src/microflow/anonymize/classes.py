@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
 from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.encode import Coder, Codes
 from microflow.anonymize.mondrian import partition
 from microflow.anonymize.segments import Index, Tuples
 from microflow.errors import MicroflowError
+from microflow.schema import DatasetSchema
 
 __all__ = ["Classes", "Decision", "decide"]
 
@@ -54,6 +54,17 @@ class Decision:
     tuples: list[Codes]
     class_of: Codes
     classes: Classes
+
+
+def warm(schema: DatasetSchema) -> None:
+    """Load what `decide` may need of compiled code, where every quasi-identifier may have a hierarchy.
+
+    It is kept out of whatever only counts or looks up: the compiler's import takes longer than a small job.
+    """
+    if all(column.hierarchy is not None or not column.is_numeric for column in schema.quasi_identifiers):
+        from microflow.anonymize import cover
+
+        cover.warm()
 
 
 def decide(
@@ -119,7 +130,11 @@ def _classes(
 ) -> npt.NDArray[np.int32]:
     """By the lattice where every column has a hierarchy, and lattice and tuples are few enough; else by Mondrian."""
     trees = [tree for axis in axes if (tree := axis.tree) is not None]
-    if len(trees) == len(axes) and lattice_size(trees) <= MOST_ELEMENTS and 0 < len(tuples.weights) <= MOST_TUPLES:
+    if len(trees) < len(axes):
+        return partition(tuples, axes, settings.k, strict=settings.strict, constraint=constraint)
+    from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
+
+    if lattice_size(trees) <= MOST_ELEMENTS and 0 < len(tuples.weights) <= MOST_TUPLES:
         # In the order of ranks: the order in which values were met, which splits change, decides nothing.
         order = np.lexsort(tuples.ranks)
         ranks = [column[order] for column in tuples.ranks]

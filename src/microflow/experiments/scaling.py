@@ -273,14 +273,9 @@ def cores_trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spark_job(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     job = JobSpec(
-        input=file,
-        output=file.with_suffix(".released.parquet"),
-        schema=config["data_type"],
-        method=MethodSettings(Method(config["method"]["method"])),
-        engine="spark",
-        split_bytes=SPLIT_BYTES,
-        overwrite=True,
-    )
+        file, file.with_suffix(".released.parquet"), config["data_type"],
+        MethodSettings(Method(config["method"]["method"])), engine="spark", split_bytes=SPLIT_BYTES, overwrite=True,
+    )  # fmt: skip
     return PipelineOrchestrator(None).run(job)
 
 
