@@ -31,9 +31,8 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.ingest.parquet import typed_array
 from microflow.ingest.typed import typed_column
-from microflow.processors.contract import ProcessingSpec
+from microflow.processors.contract import ProcessingSpec, scoped
 from microflow.processors.kernel import BatchKernel, Screening
-from microflow.processors.scopes import scoped
 from microflow.schema import DatasetSchema
 
 if TYPE_CHECKING:

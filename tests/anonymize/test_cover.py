@@ -92,5 +92,5 @@ def test_less_is_lost_than_by_mondrian(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the same rows, hierarchies and k."""
     original = rows(800, seed=8)
     lattice = loss(release([original], 5), original)
-    monkeypatch.setattr("microflow.anonymize.recode.MOST_ELEMENTS", 0)
+    monkeypatch.setattr("microflow.anonymize.cover.MOST_ELEMENTS", 0)
     assert lattice < 0.9 * loss(release([original], 5), original)

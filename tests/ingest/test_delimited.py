@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from microflow.ingest import Quarantine, delimited, feed
+from microflow.ingest import delimited, feed
+from microflow.ingest.block import Refusals
 from microflow.ingest.delimited import read_delimited
 from microflow.ingest.plain import parse_plain
 from microflow.schema import Column, DatasetSchema, SourceFormat
@@ -48,15 +49,13 @@ TEXTS = st.lists(PIECES, max_size=40).map("".join)
 
 def read(content: bytes, source: SourceFormat):
     """All accepted rows with their lines, and the quarantined lines with reasons."""
-    log = []
-    quarantine = Quarantine()
-    quarantine.add = lambda line, column, reason, raw="": log.append((line, reason, raw))
+    refusals = Refusals(keep_raw=True)
     rows = []
     schema = DatasetSchema("x", tuple(map(Column, NAMES)), policy="gdpr", source=source)
-    for block in read_delimited(io.BytesIO(content), "file", schema, quarantine):
+    for block in read_delimited(io.BytesIO(content), "file", schema, refusals):
         columns = [block.columns[name].to_pylist() for name in NAMES]
         rows += zip(block.lines.tolist(), *columns, strict=True)
-    return rows, log
+    return rows, [(one.line, one.reason, one.raw) for one in refusals.rows]
 
 
 def read_slowly(content: bytes, source: SourceFormat):

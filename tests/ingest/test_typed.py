@@ -34,6 +34,9 @@ TEXT = st.one_of(NUMBERS, DATES, WORDS, st.text(max_size=6)).filter(lambda text:
 @given(st.lists(st.one_of(st.none(), TEXT), max_size=8), st.sampled_from(DTYPES), st.booleans())
 @example(["2000-02-29", "1900-02-29"], Dtype.DATE, False)
 @example(["9223372036854775807", "9223372036854775808"], Dtype.INTEGER, False)
+@example(["007", None, "123456789012345678"], Dtype.INTEGER, False)
+@example(["1234567890123456789", "99999999999999999999"], Dtype.INTEGER, False)
+@example(["1", "/", ":"], Dtype.INTEGER, False)
 @example(["1e308", "1e309"], Dtype.NUMBER, False)
 def test_both_forms_agree(texts, dtype, required):
     """Equal values and equal refusals, for any text in any type of column."""

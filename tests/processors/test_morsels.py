@@ -13,8 +13,7 @@ from microflow.microflows import Microflow
 from microflow.processors import ProcessingSpec
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import BatchKernel
-from microflow.processors.morsels import Morsel, morsels
-from microflow.processors.results import results_of
+from microflow.processors.morsels import Morsel, morsels, results_of
 
 MakeRows = Callable[..., pa.RecordBatch]
 MakeSpec = Callable[..., ProcessingSpec]

@@ -14,19 +14,35 @@ penalty of one column (Xu et al., KDD 2006):
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from microflow.anonymize.cover import Tree
 from microflow.anonymize.generalise import exact_label, prefix_label, set_label
 from microflow.schema import Hierarchy
 
-__all__ = ["Axis", "Bag", "Ladder", "Scale", "prefix_paths", "tree_paths"]
+__all__ = ["Axis", "Bag", "Ladder", "Scale", "Tree", "prefix_paths", "tree_paths"]
 
 Ranks = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A hierarchy over the ranks of one column; each node's leaves are neighbours.
+
+    ``nodes[d, r]`` is the node of rank ``r`` at depth ``d`` (0 is the root, the last depth holds the leaves), and
+    ``first``, ``last``, ``parent`` and ``loss`` describe each node: its lowest and highest rank, the node above it
+    (-1 for the root), and its normalised certainty penalty.
+    """
+
+    nodes: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+    parent: npt.NDArray[np.int64]
+    loss: Floats
 
 
 class Axis(Protocol):

@@ -18,6 +18,7 @@ from microflow.anonymize.encode import Coder, Codes
 from microflow.anonymize.recode import Members, Recoding, recode
 from microflow.anonymize.segments import Index
 from microflow.errors import MicroflowError
+from microflow.schema import DatasetSchema
 
 __all__ = ["Classes", "Decision", "decide"]
 
@@ -53,6 +54,17 @@ class Decision:
     tuples: list[Codes]
     class_of: Codes
     classes: Classes
+
+
+def warm(schema: DatasetSchema) -> None:
+    """Load what `decide` may need of compiled code, where every quasi-identifier may have a hierarchy.
+
+    It is kept out of whatever only counts or looks up: the compiler's import takes longer than a small job.
+    """
+    if all(column.hierarchy is not None or not column.is_numeric for column in schema.quasi_identifiers):
+        from microflow.anonymize import cover
+
+        cover.warm()
 
 
 def decide(

@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from microflow.anonymize.axes import Axis
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
 from microflow.anonymize.encode import Codes
 from microflow.anonymize.mondrian import NEAR, Constraint, partition
 from microflow.anonymize.segments import Index, Tuples
@@ -120,11 +119,15 @@ def _recoded(task: Recoding, settings: MethodSettings, kept: Index) -> Codes:
     constraint = None if task.constraint is None else _Reordered(task.constraint, kept)
     trees = [tree for axis in task.axes if (tree := axis.tree) is not None]
     best = np.full(len(task.rows), -1, np.int32)
-    if len(trees) == len(task.axes) and lattice_size(trees) <= MOST_ELEMENTS and 0 < len(kept) <= MOST_TUPLES:
-        best[kept] = cover(
-            tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint
-        )
-        return best
+    if len(trees) == len(task.axes):
+        # Compiled code: its import takes longer than a small job, so only who needs it waits for it.
+        from microflow.anonymize.cover import MOST_ELEMENTS, MOST_TUPLES, cover, lattice_size
+
+        if lattice_size(trees) <= MOST_ELEMENTS and 0 < len(kept) <= MOST_TUPLES:
+            best[kept] = cover(
+                tuples.ranks, tuples.weights, trees, settings.k, effort=settings.effort, constraint=constraint
+            )
+            return best
     lost = np.inf
     for size in _SIZES[: max(1, settings.effort)]:
         found = np.full(len(task.rows), -1, np.int32)

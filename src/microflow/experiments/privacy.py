@@ -25,7 +25,7 @@ from microflow.lab.trials import Arm
 from microflow.microflows import Microflow
 from microflow.processors import ProcessingSpec, build_processor
 from microflow.processors.bolts import releasing
-from microflow.processors.scopes import with_scope
+from microflow.processors.contract import with_scope
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ _PLAIN = {
     Dtype.NUMBER: r"^[+-]?[0-9]{1,15}(\.[0-9]{1,17})?$",
     Dtype.DATE: f"^(?:{ISO_DATE.pattern})$",
 }
+_MOST_DIGITS = 18
+_NOUGHT, _NINE = np.frombuffer(b"09", np.uint8)
 _NOUGHTS = r"^([+-]?[0-9]{1,18})\.0*$"
 
 
@@ -86,6 +88,8 @@ def _cast(text: pa.Array, dtype: Dtype) -> pa.Array:
     pattern = _PLAIN.get(dtype)
     if pattern is None:
         return pa.nulls(len(text), dtype.arrow)
+    if dtype is Dtype.INTEGER and _are_digits(text):
+        return pc.cast(text, pa.int64())
     fits = pc.match_substring_regex(text, pattern)
     if not pc.all(fits, skip_nulls=True).as_py():
         if dtype is Dtype.INTEGER:
@@ -97,6 +101,20 @@ def _cast(text: pa.Array, dtype: Dtype) -> pa.Array:
     if dtype is Dtype.INTEGER:
         return pc.cast(pc.utf8_ltrim(text, "+"), pa.int64())
     return pc.add(pc.cast(text, pa.float64()), 0.0)  # there is one zero: -0.0 + 0.0 is 0.0
+
+
+def _are_digits(text: pa.Array) -> bool:
+    """Whether all texts are a few digits and nothing else: then they need not be looked at one by one."""
+    _, offsets, data = text.buffers()
+    if data is None:
+        return False
+    ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
+    if (np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] - _NOUGHT > _NINE - _NOUGHT).any():
+        return False
+    lengths = np.diff(ends)
+    if text.null_count:
+        lengths = lengths[text.is_valid().to_numpy(zero_copy_only=False)]
+    return bool(lengths.all() and lengths.max(initial=0) <= _MOST_DIGITS)
 
 
 def _in_calendar(text: pa.Array) -> pa.Array:

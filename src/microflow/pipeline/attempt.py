@@ -31,9 +31,9 @@ from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
 from microflow.processors import ENGINES, ProcessingSpec, Processor, build_processor
+from microflow.processors.contract import scoped
 from microflow.processors.reading import Ids, Reading, Work
 from microflow.processors.schedulers import Done, InProcess, Workers
-from microflow.processors.scopes import scoped
 from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.processors.worker import ProcessPool
 from microflow.settings import MORSEL, Retries, Settings

@@ -12,11 +12,9 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Scope
 from microflow.microflows import Microflow
-from microflow.processors.contract import Engine, Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec, scoped
 from microflow.processors.kernel import BatchKernel, Screening, warm_up, warmed
-from microflow.processors.morsels import Morsel, morsels
-from microflow.processors.results import results_of
-from microflow.processors.scopes import scoped
+from microflow.processors.morsels import Morsel, morsels, results_of
 from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.timing.clock import PhaseClock
 

@@ -1,7 +1,12 @@
-"""What every engine is given and gives back; the engines differ in nothing else."""
+"""What every engine is given and gives back; the engines differ in nothing else.
+
+Also which scopes of k-anonymity a pipeline can do, and what engines do that are made without a specification.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -10,16 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.contract import Anonymizer, Method, MethodSettings
+from microflow.anonymize.contract import Anonymizer, Method, MethodSettings, Scope
+from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key
+from microflow.compliance import load_policy
 from microflow.compliance.conditions import Present
 from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy, Rule
+from microflow.descriptors import load_schema
+from microflow.errors import MicroflowError
 from microflow.microflows import Microflow
 from microflow.schema import DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["DROPPED", "Engine", "Processed", "ProcessingSpec", "Processor"]
+__all__ = ["DROPPED", "Engine", "Processed", "ProcessingSpec", "Processor", "default_spec", "scoped", "with_scope"]
 
 
 #: Blanks attributes that a schema wants dropped where the method would tokenize or pass them.
@@ -130,3 +139,53 @@ class Processor(Protocol):
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory, with ``clock.pure()`` around the pure phase only."""
         ...
+
+
+#: By pipeline: what it can do, its default first.
+_SCOPES = {
+    "batch": (Scope.DATASET, Scope.MICROFLOW),
+    "stream": (Scope.STREAM,),
+    "hybrid": (Scope.MICROFLOW,),
+}
+
+
+def scoped(spec: ProcessingSpec, pipeline: str) -> ProcessingSpec:
+    """The specification with the scope that a pipeline works in.
+
+    Raises:
+        MicroflowError: another scope was asked for than the pipeline can do.
+    """
+    possible = _SCOPES[pipeline]
+    asked = spec.method.scope or possible[0]
+    if spec.method.method is Method.K_ANONYMITY and asked not in possible:
+        raise MicroflowError(
+            f"a {pipeline} pipeline cannot work by scope {asked.value!r}",
+            hint=f"it can by: {', '.join(scope.value for scope in possible)}",
+        )
+    return with_scope(spec, asked)
+
+
+def with_scope(spec: ProcessingSpec, scope: Scope) -> ProcessingSpec:
+    """The specification with this scope, where the method has a choice."""
+    if spec.method.method is not Method.K_ANONYMITY:
+        return spec
+    return replace(spec, method=replace(spec.method, scope=scope))
+
+
+def default_spec(schema: str = "healthcare", method: str = "tokenization") -> ProcessingSpec:
+    """A data type under its own policy, by one method with its default parameters.
+
+    Tokens are made with the key of the environment. Without one a random key is drawn that nobody keeps: such tokens
+    are consistent within this specification and can be linked with nothing else.
+
+    >>> default_spec("iot", "k_anonymity").policy.name
+    'gdpr'
+    """
+    described, settings = load_schema(schema), MethodSettings(Method(method))
+    key = _key(settings.key_bits) if settings.method is Method.TOKENIZATION else None
+    return ProcessingSpec(described, load_policy(described.policy), settings, key=key)
+
+
+def _key(bits: int) -> bytes:
+    is_named = os.environ.keys() & {KEY_VARIABLE, KEY_FILE_VARIABLE}
+    return read_key(bits) if is_named else secrets.token_bytes(bits // 8)

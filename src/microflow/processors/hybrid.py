@@ -12,14 +12,11 @@ import pyarrow as pa
 from microflow.anonymize.contract import RecordAnonymizer, Released
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.processors.contract import Engine, Processed, ProcessingSpec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
 from microflow.processors.costs import LearnedCosts
-from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import BatchKernel, Screened, warm_up, warmed
-from microflow.processors.morsels import Morsel, portions
-from microflow.processors.results import FindingsBuilder, merge_findings, results_of
+from microflow.processors.morsels import FindingsBuilder, Morsel, merge_findings, portions, results_of
 from microflow.processors.router import Objectives
-from microflow.processors.scopes import scoped
 from microflow.processors.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import to_batch
 from microflow.settings import MORSEL

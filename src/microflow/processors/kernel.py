@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Released, Scope
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, Released, Scope
 from microflow.compliance import BatchChecker, BatchRemedy, Findings
 from microflow.microflows import Microflow
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.morsels import Morsel, ends_of
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["BatchKernel", "Screened", "Screening", "warm_up", "warmed"]
+__all__ = ["BatchKernel", "Screened", "Screening", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed"]
 
 Flow = TypeVar("Flow", Microflow, Morsel)
 #: Bytes: just under what the C library can learn to keep.
@@ -94,10 +94,32 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | N
     ``screening`` has no state and is warmed itself; compiling another one takes longer than a morsel.
     """
     kernel = BatchKernel(spec, screening)
+    if spec.method.method is Method.K_ANONYMITY:
+        from microflow.anonymize.classes import warm
+
+        warm(spec.schema)
     if isinstance(kernel.anonymizer, DatasetAnonymizer):
         kernel.anonymizer.observe(rows)
         kernel.anonymizer.freeze()
     kernel.run(rows)
+
+
+def warm_up_counting(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening) -> None:
+    """The same for who counts for data-set k-anonymity, and decides nothing."""
+    anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
+    anonymizer.observe(screening.screen(rows).rows)
+    _ = anonymizer.counts
+
+
+def warm_up_deciding(spec: ProcessingSpec) -> None:
+    """The same for who merges counts and decides, and sees no row."""
+    from microflow.anonymize.classes import warm
+
+    warm(spec.schema)
+    counting, deciding = (cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema)) for _ in range(2))
+    counting.observe(pa.RecordBatch.from_pylist([], schema=spec.schema.arrow))
+    deciding.merge(counting.counts)
+    deciding.freeze()
 
 
 def warmed(source: Iterable[Flow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]) -> Iterator[Flow]:

@@ -16,11 +16,10 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import RecordAnonymizer, Scope, StreamAnonymizer
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.processors.contract import ProcessingSpec
+from microflow.processors.contract import ProcessingSpec, with_scope
 from microflow.processors.costs import Costs
 from microflow.processors.kernel import BatchKernel
 from microflow.processors.router import Route
-from microflow.processors.scopes import with_scope
 from microflow.processors.urgency import Urgency
 from microflow.schema import Record
 from microflow.settings import MORSEL_ROWS

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 from microflow.errors import MicroflowError
 from microflow.processors.bolts import ComplianceBolt, Passing, Releasing, releasing
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.scopes import scoped
+from microflow.processors.contract import ProcessingSpec, scoped
 from microflow.schema import Record
 from microflow.topics.contract import Received
 from microflow.topics.delivery import Delivery, Once

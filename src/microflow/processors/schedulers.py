@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
-import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.ingest.identity import SeenIds
 from microflow.ingest.splits import Split
-from microflow.processors.kernel import warm_up
+from microflow.processors.kernel import warm_up_deciding
 from microflow.processors.reading import Ids, Work, doubled_in
 from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
 from microflow.timing.clock import PhaseClock
@@ -98,6 +97,8 @@ class InProcess:
             with self._clock.pure():
                 anonymizer.merge(counts)
             spools.append((split, spool, rows))
+        with self._clock.pre():
+            warm_up_deciding(spec)
         with self._clock.pure():
             anonymizer.freeze()
         self._claim = anonymizer.describe()
@@ -194,7 +195,7 @@ class Workers:
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         spools: list[ScreenedSplit] = []
         with self._clock.pre():
-            warm_up(spec, pa.RecordBatch.from_pylist([], schema=spec.schema.arrow))
+            warm_up_deciding(spec)
         spools.extend(self._unique(splits, lambda _: ("screen", ())))
         # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
         for one in spools:

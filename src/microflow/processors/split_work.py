@@ -25,7 +25,7 @@ from microflow.ingest.splits import Split
 from microflow.ingest.writers import Encoder, encoder, private
 from microflow.microflows import microflows
 from microflow.processors.contract import Processed, ProcessingSpec
-from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up
+from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up, warm_up_counting
 from microflow.processors.morsels import Morsel, Places, morsels
 from microflow.processors.reading import Digests, Ids, Part, Reading, Work
 from microflow.processors.spool import Laid, batches_of, lay, pick_up
@@ -150,6 +150,7 @@ class SplitWorker:
         with clock.pre():
             nothing = pa.RecordBatch.from_pylist([], schema=spec.schema.arrow)
             self._cold_rows = _WARM_ROWS
+            self._looked_up = False
             anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
             self.is_two_pass = anonymizer.scope is Scope.DATASET
             self.output_schema = anonymizer.output_schema
@@ -232,6 +233,7 @@ class SplitWorker:
         """The second pass, over one spool, behind so many microflows and refused rows."""
         clock = self._clock
         microflows = refusals = 0
+        is_cold, self._looked_up = not self._looked_up, True
         with ExitStack() as opened:
             file = opened.enter_context(Path(spool).open("rb"))
             originals = None
@@ -246,7 +248,10 @@ class SplitWorker:
                 if not laid.places:
                     yield only_refused(refused, text)
                     continue
-                self._warm(laid.screened.rows)  # another worker may have screened it
+                if is_cold:
+                    with clock.pre():
+                        anonymizer.anonymize(laid.screened.rows)
+                    is_cold = False
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():
@@ -273,7 +278,7 @@ class SplitWorker:
         """
         if self._cold_rows > 0:
             with self._clock.pre():
-                warm_up(self._work.spec, rows, self._screening)
+                (warm_up_counting if self.is_two_pass else warm_up)(self._work.spec, rows, self._screening)
             self._cold_rows -= max(rows.num_rows, 1)
 
     def _piece(

@@ -17,11 +17,9 @@ from microflow.compliance import Violation
 from microflow.errors import InputError
 from microflow.microflows import Microflow
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, HoldingBolt, Passing, Releasing, releasing
-from microflow.processors.contract import Engine, Processed, ProcessingSpec
-from microflow.processors.defaults import default_spec
+from microflow.processors.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
 from microflow.processors.kernel import warmed
-from microflow.processors.results import FindingsBuilder
-from microflow.processors.scopes import scoped
+from microflow.processors.morsels import FindingsBuilder
 from microflow.records import coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
