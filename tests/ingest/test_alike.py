@@ -248,3 +248,11 @@ def test_the_same_tokens(tmp_path_factory, rows):
         found.append([row for flow in flows for row in tokenizer.anonymize(flow.rows).rows.to_pylist()])
     assert len(found[0]) == len(rows)
     assert all(other == found[0] for other in found)
+
+
+def test_an_unknown_name_is_refused_even_where_it_holds_nothing(tmp_path):
+    """Only the object around described fields may be missing as a whole."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a.x": 1, "b": null}\n{"a.x": 1, "a": null}\n{"a.x": 1}\n', "utf-8")
+    schema = replace(SCHEMA, columns=(Column("a.x", dtype=Dtype.INTEGER),))
+    assert read(path, schema) == [{"a.x": 1}, {"a.x": 1}]
