@@ -27,6 +27,7 @@ from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.advise.drift import drift_of
 from microflow.descriptors import load_schema
 from microflow.descriptors.model import descriptor_json_schema
+from microflow.errors import InputError
 from microflow.schema import Dtype, Role
 
 
@@ -167,6 +168,14 @@ def test_lists_do_not_come_along(suffix, tmp_path):
     assert (found.profile.rows, found.profile.refused) == (60, 0)
     assert found.schema.names == ("sex", "p.age")
     assert 'others: drop  # lists, which are no single values, do not come along: tags, "p.codes"' in as_yaml(found)
+
+
+def test_a_file_of_which_no_row_can_be_read(tmp_path):
+    """That is an error, and no description of nothing."""
+    path = tmp_path / "a.csv"
+    path.write_text("age,sex\n" + "1,F,and more\n" * 9, "utf-8")
+    with pytest.raises(InputError, match=r"9 rows cannot be read \(9: 2 fields expected, not 3\)"):
+        describe(path)
 
 
 def test_no_rows_say_nothing(tmp_path):

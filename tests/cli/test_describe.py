@@ -87,3 +87,54 @@ def test_a_folder_of_tables(tmp_path):
     assert [one["name"] for one in found] == ["person", "condition_occurrence"]
     assert found[1]["person"] == "person_id"
     assert "examples" not in found[0]["columns"]["person_id"]
+
+
+def test_linked_tables_still_join(tmp_path, monkeypatch):
+    """Tables shaped as OHDSI's, described together: released keys join the same rows, and are none of the old ones."""
+    monkeypatch.setenv("MICROFLOW_TOKEN_KEY", "00" * 32)
+    persons = [{"person_id": 7_000 + n, "gender_concept_id": 8507 + 25 * (n % 2)} for n in range(80)]
+    visits = [
+        {"visit_occurrence_id": 50_000 + n, "person_id": 7_000 + n * 7 % 80, "visit_concept_id": 9202}
+        for n in range(160)
+    ]
+    conditions = [
+        {
+            "condition_occurrence_id": n,
+            "person_id": visit["person_id"],
+            "visit_occurrence_id": visit["visit_occurrence_id"],
+        }
+        for n, visit in enumerate(visits[::2])
+    ]
+    tables = {"person": persons, "visit_occurrence": visits, "condition_occurrence": conditions}
+    for name, rows in tables.items():
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+    files = [tmp_path / f"{name}.csv" for name in tables]
+    done = call(describe, *files, "-o", tmp_path / "schemas")
+    assert "undecided" not in done.output
+    released = {}
+    for name in tables:
+        out = tmp_path / f"{name}.released.csv"
+        options = ["--schema", tmp_path / "schemas" / f"{name}.yaml", "--method", "tokenization", "--no-database"]
+        assert call(run, tmp_path / f"{name}.csv", out, *options).exit_code == 0
+        released[name] = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
+
+    def joined(found, left, right, key):
+        """Which rows of one table have the key of which row of another."""
+        place = {str(row[key]): at for at, row in enumerate(found[right])}
+        return [place[str(row[key])] for row in found[left]]
+
+    for left, right, key in (
+        ("visit_occurrence", "person", "person_id"),
+        ("condition_occurrence", "person", "person_id"),
+        ("condition_occurrence", "visit_occurrence", "visit_occurrence_id"),
+    ):
+        assert joined(released, left, right, key) == joined(tables, left, right, key)
+    assert not {row["person_id"] for row in released["person"]} & {str(row["person_id"]) for row in persons}
+    method = ["--method", "k_anonymity", "--no-database", "--overwrite"]
+    files = [tmp_path / "person.csv", tmp_path / "out.csv", "--schema", tmp_path / "schemas" / "person.yaml"]
+    assert call(run, *files, *method).exit_code == 0
+    grouped = csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline=""))
+    assert {row["person_id"] for row in grouped} == {""}

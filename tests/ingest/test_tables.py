@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from xml.sax.saxutils import escape
 
@@ -230,3 +232,21 @@ def test_a_server_that_is_not_there():
     pytest.importorskip("psycopg2", reason="needs the extra database")
     with pytest.raises(InputError, match=r"postgresql://localhost:1/shop\?table=people: the database does not answer"):
         read("postgresql://me@localhost:1/shop?table=people")
+
+
+@pytest.mark.parametrize(
+    ("package", "place", "extra"),
+    [("fastexcel", "a.xlsx", "[excel]"), ("psycopg2", "postgresql://host/a?table=b", "[database]")],
+)
+def test_an_extra_that_is_not_installed(package, place, extra, tmp_path):
+    """Status 2 and which extra, in a line."""
+    (tmp_path / "a.xlsx").write_bytes(b"")
+    (tmp_path / "s.yaml").write_text("columns: {a: {}}", "utf-8")
+    words = ["microflow", "run", place, "out.csv", "--schema", "s.yaml", "--method", "identity", "--no-database"]
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = {words!r}; from microflow.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert extra in done.stderr
+    assert "Traceback" not in done.stderr

@@ -86,7 +86,12 @@ def _described(profile: FileProfile, domains: dict[tuple[str, str], str]) -> Des
     columns, from_data = [], set[str]()
     for found in profile.columns:
         column, is_from_data = _column(found, judgements[found.name])
-        columns.append(replace(column, token_domain=domains.get((str(profile.path), found.name))))
+        if domain := domains.get((str(profile.path), found.name)):
+            # A policy blanks unique identifiers; a database's key of a record is a code, and its tokens still join.
+            column = replace(column, token_domain=domain, kind="code")
+            reason = f"{judgements[found.name].reason}; it joins these tables"
+            judgements[found.name] = replace(judgements[found.name], reason=reason)
+        columns.append(column)
         if is_from_data:
             from_data.add(found.name)
     schema = DatasetSchema(

@@ -206,6 +206,8 @@ def profile_file(path: Path | str) -> FileProfile:
                     hashes[place].append(values.hash(seed=1).to_numpy())
             rows += block.num_rows
         refused = quarantine.total
+        if not rows:
+            quarantine.require_none(path)
     for profile, parts in zip(profiles, hashes, strict=True):
         profile.hashes = np.concatenate(parts) if parts else profile.hashes
         profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
