@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retries", "Settings", "child_environment"]
+__all__ = ["MICROFLOW_BYTES", "MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retries", "Settings", "child_environment"]
 
 #: The upper bound of a microflow, in rows. A smaller one is allowed, a larger one is not.
 MICROFLOW_ROWS = 1_000
+#: A microflow of longer text has fewer rows than were asked for: memory is bounded, whatever the cells hold.
+MICROFLOW_BYTES = 2**26
 #: So many microflows are worked on at once where so many are at hand: see `microflow.processors.morsels`.
 MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS

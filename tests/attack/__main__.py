@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from attack import hostile, leaks
+from attack import hostile, leaks, places
 
-THEMES = {"hostile": hostile.cases, "leaks": leaks.cases}
+THEMES = {"hostile": hostile.cases, "leaks": leaks.cases, "places": places.cases}
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="microflow-attack-") as folder:
         for theme in themes:
-            for outcome in theme(Path(folder)):
+            for outcome in theme(Path(folder), "" if word in THEMES else word):
                 if word in THEMES or word in outcome.case:
                     outcomes.append(outcome)
                     verdict = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ columns:
   notes: {role: free_text}
 """
 _HEAD = b"id,name,age,notes\n"
+_BEGUN = b'{"id":1,"name":"'
 _GOOD = b"1,Ada,30,well\n2,Bob,31,ill\n"
 
 
@@ -96,20 +96,22 @@ _YAML = {
 }
 
 
-def cases(folder: Path) -> Iterator[Outcome]:
+def cases(folder: Path, word: str = "") -> Iterator[Outcome]:
     """Every hostile input through ``microflow run``, by two methods where rows may survive."""
     (folder / "schema.yaml").write_text(SCHEMA)
+    (folder / "good.csv").write_bytes(_HEAD + _GOOD)
     for suffix, files in ((".csv", _delimited), (".jsonl", _json)):
-        yield from _files(folder, suffix, files)
-    yield from _compressed(folder)
-    yield from _documents(folder)
-    yield from _environments(folder)
+        yield from _files(folder, suffix, files, word)
+    yield from _compressed(folder, word)
+    yield from _documents(folder, word)
+    yield from _environments(folder, word)
 
 
-def _files(folder: Path, suffix: str, files: Callable[[], Iterator[tuple[str, bytes]]]) -> Iterator[Outcome]:
+def _files(folder: Path, suffix: str, files: Callable[[], Iterator[tuple[str, bytes]]], word: str) -> Iterator[Outcome]:
     for number, (name, content) in enumerate(files()):
         method = ("k_anonymity", "tokenization", "differential_privacy")[number % 3]
-        yield hostile_file(folder, f"{suffix[1:]}: {name}", f"hostile-{number}{suffix}", content, method)
+        if word in (case := f"{suffix[1:]}: {name}"):
+            yield hostile_file(folder, case, f"hostile-{number}{suffix}", content, method)
 
 
 def hostile_file(folder: Path, case: str, name: str, content: bytes, method: str) -> Outcome:
@@ -122,35 +124,42 @@ def hostile_file(folder: Path, case: str, name: str, content: bytes, method: str
     return judge(case, ended, [SENTINEL], artefacts=(metrics, quarantine))
 
 
-def _compressed(folder: Path) -> Iterator[Outcome]:
-    whole = gzip.compress(_HEAD + _GOOD)
-    yield hostile_file(folder, "gz: cut short", "cut.csv.gz", whole[:-9], "tokenization")
-    yield hostile_file(folder, "gz: not gzip", "not.csv.gz", _HEAD + _GOOD, "tokenization")
-    yield hostile_file(
-        folder,
-        "gz: a bomb of one line",
-        "bomb.jsonl.gz",
-        gzip.compress(b'{"id":1,"name":"' + b"x" * 10**9),
+#: Case to file name, content and method; the content is made when its turn has come.
+_PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "gz: cut short": ("cut.csv.gz", lambda: gzip.compress(_HEAD + _GOOD)[:-9], "tokenization"),
+    "gz: not gzip": ("not.csv.gz", lambda: _HEAD + _GOOD, "tokenization"),
+    "gz: a bomb of one line": ("bomb.jsonl.gz", lambda: gzip.compress(_BEGUN + b"x" * 10**9), "tokenization"),
+    "gz: a bomb of blank lines": ("blank.csv.gz", lambda: gzip.compress(_HEAD + b"\n" * 10**8), "tokenization"),
+    "gz: a cell of a million lines": (
+        "lines.csv.gz",
+        lambda: gzip.compress(_HEAD + b'3,"' + b"x\n" * 1_000_000 + b'",30,y\n' + _GOOD),
+        "k_anonymity",
+    ),
+    "gz: 100 lines of 3 MB": (
+        "long.jsonl.gz",
+        lambda: gzip.compress(b"".join(b'{"id":%d,"name":"' % n + b"x" * 3_000_000 + b'"}\n' for n in range(100))),
+        "k_anonymity",
+    ),
+    "zst: a bomb of one line": (
+        "bomb.jsonl.zst",
+        lambda: pa.compress(_BEGUN + b"x" * 10**9, "zstd", asbytes=True),
         "tokenization",
-    )
-    yield hostile_file(
-        folder, "gz: a bomb of blank lines", "blank.csv.gz", gzip.compress(_HEAD + b"\n" * 10**8), "tokenization"
-    )
-    whole = _HEAD + b'3,"' + b"x\n" * 1_000_000 + b'",30,y\n' + _GOOD
-    yield hostile_file(folder, "gz: a cell of a million lines", "lines.csv.gz", gzip.compress(whole), "k_anonymity")
-    long = b'{"id":%d,"name":"' + b"x" * 3_000_000 + b'"}\n'
-    lines = gzip.compress(b"".join(long % number for number in range(300)))
-    yield hostile_file(folder, "gz: 300 lines of 3 MB", "long.jsonl.gz", lines, "k_anonymity")
-    zstd = pa.compress(b'{"id":1,"name":"' + b"x" * 10**9, "zstd", asbytes=True)
-    yield hostile_file(folder, "zst: a bomb of one line", "bomb.jsonl.zst", zstd, "tokenization")
-    window = b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99)
-    yield hostile_file(folder, "zst: a window of 2 GiB", "window.csv.zst", window, "tokenization")
-    yield hostile_file(folder, "parquet: not parquet", "not.parquet", b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization")
+    ),
+    "zst: a window of 2 GiB": ("window.csv.zst", lambda: b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99), "tokenization"),
+    "parquet: not parquet": ("not.parquet", lambda: b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization"),
+}
 
 
-def _documents(folder: Path) -> Iterator[Outcome]:
-    (folder / "good.csv").write_bytes(_HEAD + _GOOD)
+def _compressed(folder: Path, word: str) -> Iterator[Outcome]:
+    for case, (name, content, method) in _PACKED.items():
+        if word in case:
+            yield hostile_file(folder, case, name, content(), method)
+
+
+def _documents(folder: Path, word: str) -> Iterator[Outcome]:
     for number, (name, text) in enumerate(_YAML.items()):
+        if word not in f"descriptor: {name}" and word not in f"policy: {name}":
+            continue
         path = folder / f"hostile-{number}.yaml"
         path.write_text(text)
         run = ("run", "good.csv", f"y{number}.csv", "--method", "tokenization", "--no-database", "--schema")
@@ -167,7 +176,7 @@ def _without_file(outcome: Outcome, path: Path) -> Outcome:
     return outcome
 
 
-def _environments(folder: Path) -> Iterator[Outcome]:
+def _environments(folder: Path, word: str) -> Iterator[Outcome]:
     addresses = {
         "a port that is no number": "postgresql://me:Zq7-Sentinel-Vx9@localhost:port/db",
         "another database": "mysql://me:Zq7-Sentinel-Vx9@localhost/db",
@@ -176,12 +185,14 @@ def _environments(folder: Path) -> Iterator[Outcome]:
         "a password in the query": "postgresql://localhost/db?password=Zq7-Sentinel-Vx9",
     }
     for name, url in addresses.items():
+        if word not in f"DATABASE_URL: {name}":
+            continue
         command = ("db", "url") if name in {"a closed port", "a password in the query"} else ("jobs",)
         ended = microflow(*command, folder=folder, DATABASE_URL=url)
         yield judge(f"DATABASE_URL: {name}", ended, [SENTINEL])
     for name, key in {"short": "00", "no hexadecimal": SENTINEL, "empty": ""}.items():
+        if word not in f"token key: {name}":
+            continue
         run = ("run", "good.csv", "key.csv", "--schema", "schema.yaml", "--method", "tokenization", "--no-database")
         ended = microflow(*run, folder=folder, MICROFLOW_TOKEN_KEY=key)
         yield judge(f"token key: {name}", ended, [SENTINEL], allowed=(2,))
-    document = json.dumps({"certificate": 1})
-    (folder / "certificate.json").write_text(document)

@@ -19,6 +19,12 @@ __all__ = ["Ended", "Outcome", "judge", "microflow"]
 #: Seconds after which an attack counts as one that never ends.
 PATIENCE_S = 120
 _KEY = "5e" * 32
+_LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
+sys.dont_write_bytecode = True
+runpy.run_module("microflow", run_name="__main__")
+"""
 
 
 @dataclass(frozen=True)
@@ -48,26 +54,28 @@ class Ended:
     """Child processes with the key in their environment, and sockets open to a network."""
 
 
-def microflow(*arguments: str | Path, folder: Path, stdin: bytes | None = None, **environment: str) -> Ended:
-    """Run a command with a token key in its environment, and measure what it took."""
-    command = [sys.executable, "-m", "microflow", *map(str, arguments)]
+def microflow(*arguments: str | Path, folder: Path, largest_file: int | None = None, **environment: str) -> Ended:
+    """Run a command with a token key in its environment, and measure what it took.
+
+    ``largest_file`` is how many bytes a file may have before the disk counts as full.
+    """
+    program = ["-m", "microflow"] if largest_file is None else ["-c", _LIMITED, str(largest_file)]
+    command = [sys.executable, *program, *map(str, arguments)]
     env = {**os.environ, "MICROFLOW_TOKEN_KEY": _KEY, **environment}
     started = time.monotonic()
     process = subprocess.Popen(
-        command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     peak = _Peak(process.pid)
     status: int | None = None
     said = b""
     try:
-        to_send = stdin or b""
         while True:
             try:
-                said, _ = process.communicate(to_send, timeout=0.05)
+                said, _ = process.communicate(timeout=0.05)
                 status = process.returncode
                 break
             except subprocess.TimeoutExpired:
-                to_send = b""
                 peak.look()
             if time.monotonic() - started > PATIENCE_S:
                 process.kill()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.anonymize.contract import Method, Scope
-from microflow.microflows import Microflow
+from microflow.microflows import Microflow, microflows
 from microflow.processors import ProcessingSpec
 from microflow.processors.contract import Processed
 from microflow.processors.kernel import BatchKernel
@@ -67,3 +67,31 @@ def test_one_microflow_is_not_copied(make_rows: MakeRows, make_spec: MakeSpec) -
     """Joining is paid for only where there is something to join."""
     (flow,) = flows_of(make_rows(make_spec("iot").schema, 5), [5])
     assert Morsel.of([flow]).rows is flow.rows
+
+
+@pytest.mark.parametrize("cuts", [(40,), (1,) * 40, (3, 30, 7), (39, 1)])
+def test_long_text_ends_a_microflow_early_wherever_batches_end(
+    monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
+) -> None:
+    """No more text than allowed, but for a row that is longer by itself; the rows alone decide."""
+    monkeypatch.setattr("microflow.microflows.MICROFLOW_BYTES", 100)
+    texts = [None if n % 7 == 0 else "x" * (n * n % 60 + (150 if n == 20 else 0)) for n in range(40)]
+    rows = pa.record_batch({"n": list(range(40)), "text": texts})
+    ends = np.cumsum(cuts).tolist()
+    flows = list(microflows([rows.slice(end - cut, cut) for end, cut in zip(ends, cuts, strict=True)], 10))
+    assert pa.Table.from_batches([flow.rows for flow in flows]).combine_chunks() == pa.table(rows)
+    assert [flow.number for flow in flows] == list(range(len(flows)))
+    assert [flow.first_row for flow in flows] == [flow.rows["n"][0].as_py() for flow in flows]
+    reference = [len(flow) for flow in microflows([rows], 10)]
+    assert [len(flow) for flow in flows] == reference
+    assert max(reference) <= 10
+    held = [sum(len(text or "") for text in flow.rows["text"].to_pylist()) for flow in flows]
+    assert all(size <= 100 or len(flow) == 1 for size, flow in zip(held, flows, strict=True))
+    assert len(flows) > 8
+
+
+def test_long_text_fills_a_morsel_early() -> None:
+    """Microflows of 40 MB are worked on alone; light ones together."""
+    rows = pa.record_batch({"text": ["x"]})
+    flows = [Microflow(n, n, rows, 40 * 2**20) for n in range(2)] + [Microflow(n, n, rows) for n in (2, 3)]
+    assert [len(morsel.places) for morsel in morsels(flows, 24)] == [1, 1, 2]

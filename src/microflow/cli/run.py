@@ -120,7 +120,8 @@ def beside(output: Path | str, suffix: str) -> Path | None:
     if str(output) == STANDARD or is_url(output):
         return None
     path = Path(output)
-    return path.with_name(f"{path.name}.{suffix}")
+    # A folder by itself has no name; that it is one is said by the job.
+    return path.with_name(f"{path.name}.{suffix}") if path.name else None
 
 
 @contextmanager

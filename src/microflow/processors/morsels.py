@@ -23,7 +23,7 @@ from microflow.compliance import Findings, Violation
 from microflow.compliance.targets import Targets
 from microflow.microflows import Microflow
 from microflow.processors.contract import Processed, ProcessingSpec
-from microflow.settings import MORSEL
+from microflow.settings import MICROFLOW_BYTES, MORSEL
 
 if TYPE_CHECKING:
     from microflow.processors.kernel import Screened
@@ -91,11 +91,24 @@ def morsels(source: Iterable[Microflow], most: int = MORSEL) -> Iterator[Morsel]
 def portions(source: Iterable[Microflow], sizes: Iterable[int]) -> Iterator[list[Microflow]]:
     """The source in lists of these lengths, each size asked for when its turn has come, until nothing is left.
 
-    >>> [len(portion) for portion in portions([None] * 7, [1, 4, 4, 4])]
+    A list that holds more than half the text that fits into a microflow is full.
+
+    >>> flow = Microflow(0, 0, pa.record_batch({}))
+    >>> [len(portion) for portion in portions([flow] * 7, [1, 4, 4, 4])]
     [1, 4, 2]
     """
     flows = iter(source)
-    return takewhile(len, (list(islice(flows, size)) for size in sizes))
+    return takewhile(len, (_portion(flows, size) for size in sizes))
+
+
+def _portion(flows: Iterator[Microflow], size: int) -> list[Microflow]:
+    portion, held = list[Microflow](), 0
+    for flow in islice(flows, size):
+        portion.append(flow)
+        held += flow.text_bytes
+        if held > MICROFLOW_BYTES // 2:
+            break
+    return portion
 
 
 def results_of(places: Places, released: Released, screened: Screened, pure_ns: int) -> Iterator[Processed]:
