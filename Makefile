@@ -1,6 +1,6 @@
 # Microflow. `make` alone lists the targets; any of them works on a fresh clone, because each first makes the environment.
 #
-#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores, or the hour that a paper needs)
+#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores, or the hours that a paper needs)
 #   PYTHON=python3.12     the interpreter the environment is made with (3.11 or newer)
 #   FORCE=1               run experiments again although the database holds them
 #   BUNDLE=results.zip    the recording that `make reproduce` repeats, instead of the database's own
@@ -80,7 +80,7 @@ lab: $(READY) ## Open JupyterLab on the notebooks
 
 .PHONY: test
 test: $(READY) ## Run the tests and the notebooks (pytest and nbval)
-	@cd $(ROOT) && $(BIN)/python -m pytest
+	@cd $(ROOT) && $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 	@cd $(ROOT) && $(BIN)/python -m pytest --nbval-lax --ignore notebooks/executed notebooks
 
 # Demonstrations tokenize with a key of their own where none is set; nobody keeps it.
@@ -116,7 +116,7 @@ audit: $(READY) ## Look the locked packages up in the vulnerability database, wh
 .PHONY: data
 data: $(READY) ## Generate the four data sets into data/ (ROWS=100000)
 	@for type in healthcare financial ecommerce iot; do \
-	  ( $(MICROFLOW) generate $$type data/$$type.csv --rows $(ROWS) --seed 1 --truth data/$$type.truth.csv ) || exit 1; \
+	  ( $(MICROFLOW) generate $$type data/$$type.csv --overwrite --rows $(ROWS) --seed 1 --truth data/$$type.truth.csv ) || exit 1; \
 	done
 
 .PHONY: db-start

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.formats import BooleanFormat, NumberFormat, TimeFormat, plain_time
+from microflow.formats import BooleanFormat, CountedTime, TimeFormat, plain_time
+from microflow.number_format import NumberFormat
 from microflow.schema import Dtype
 
 READ = [
@@ -34,6 +35,19 @@ READ = [
     (NumberFormat("1 234,5"), {"1 234 567": "1234567", "12": "12", "1 23": None}),
     (NumberFormat("0,5"), {"1,5": "1.5", "1.5": None, "-0,25": "-0.25"}),
     (NumberFormat("12.5%"), {"12%": "12", "1.5 %": "1.5"}),
+    (NumberFormat("1 234,5"), {"1\xa0234,5": "1234.5", "1\u202f234": "1234", "1\u2009234 567,25": "1234567.25"}),
+    (NumberFormat("1'234.50"), {"1’234.50": "1234.50", "-1'234": "-1234", "1 234": None}),
+    (NumberFormat("12,34,567.50"), {"12,34,567.50": "1234567.50", "1,234": "1234", "999": "999", "1,23,456": "123456",
+                                    "1,234,567": None, "12,34": None}),
+    (NumberFormat("1,234.50-"), {"1,234.50-": "-1234.50", "-7": "-7", "7": "7", "-7-": None, "−7": "-7"}),
+    (TimeFormat("MM/DD/YYYY", Dtype.DATE), {"2021-03-14 00:00:00": "2021-03-14", "2021-03-14 25:00:00": None}),
+    (CountedTime("unix", Dtype.TIMESTAMP), {"1615714200": "2021-03-14T09:30:00Z", "-1": "1969-12-31T23:59:59Z",
+                                            "1615714200.25": "2021-03-14T09:30:00.25Z", "1e9": None, "soon": None,
+                                            "99999999999999999999": None, "2021-03-14": "2021-03-14"}),
+    (CountedTime("unix-ns", Dtype.TIMESTAMP), {"1546300800000000001": "2019-01-01T00:00:00.000000001Z"}),
+    (CountedTime("unix-ms", Dtype.DATE), {"1615714200500": "2021-03-14", "-1": "1969-12-31"}),
+    (CountedTime("excel", Dtype.TIMESTAMP), {"44269.3958333333": "2021-03-14T09:30:00", "44269": "2021-03-14T00:00:00"}),
+    (CountedTime("excel", Dtype.DATE), {"44269": "2021-03-14", "61": "1900-03-01"}),
     (BooleanFormat("Y/N"), {"y": "true", "N": "false", "x": None}),
 ]  # fmt: skip
 
@@ -45,7 +59,10 @@ def test_what_is_read(form, values):
     assert form.column(pa.array([*values, None], pa.string())).to_pylist() == [*values.values(), None]
 
 
-@given(st.lists(st.text("0123456789.,-+−()$€ %x", max_size=9)), st.sampled_from(["$1,234.50", "1.234,5", "0,5", "12%"]))
+@given(
+    st.lists(st.text("0123456789.,-+−()$€ %x\xa0’", max_size=9)),
+    st.sampled_from(["$1,234.50", "1.234,5", "0,5", "12%", "1 234.5-", "1'234", "1,23,456"]),
+)
 def test_columns_read_numbers_as_single_values_are(texts, example):
     """Any text at all."""
     form = NumberFormat(example)
@@ -84,6 +101,12 @@ def test_time_stamps_are_the_same_moment(moment, minutes):
         (lambda: TimeFormat("JJJJ", Dtype.DATE), "no part of a date"),
         (lambda: TimeFormat("YYYY-MM-DD", Dtype.TIMESTAMP), "needs a day, an hour and a minute"),
         (lambda: TimeFormat("hh:mm", Dtype.TIME), "go together"),
+        (lambda: TimeFormat("%m/%d/%Y", Dtype.DATE), "write MM/DD/YYYY$"),
+        (lambda: TimeFormat("%H:%M", Dtype.TIME), "write HH:mm$"),
+        (lambda: TimeFormat("dd.MM.yyyy HH:mm", Dtype.TIMESTAMP), "write DD.MM.YYYY HH:mm$"),
+        (lambda: TimeFormat("mm/dd/yy", Dtype.DATE), "write MM/DD/YY$"),
+        (lambda: TimeFormat("epoch", Dtype.TIMESTAMP), "unix-ms.*excel$"),
+        (lambda: CountedTime("unix", Dtype.TIME), "cannot be counted"),
         (lambda: NumberFormat("euro"), "an example"),
         (lambda: NumberFormat("1,234.567,8"), "one decimal separator"),
         (lambda: BooleanFormat("Y"), "two words"),

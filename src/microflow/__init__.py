@@ -22,7 +22,7 @@ _PUBLIC = {
     "PipelineOrchestrator": ("microflow.pipeline", "PipelineOrchestrator"),
     "PostgreSQLConnector": ("microflow.store", "PostgreSQLConnector"),
     "PostgresConnector": ("microflow.store", "PostgreSQLConnector"),
-    "SparkBatchProcessor": ("microflow.processors", "SparkBatchProcessor"),
+    "SparkBatchProcessor": ("microflow.pipeline", "SparkBatchProcessor"),
     "StormStreamProcessor": ("microflow.processors", "StormStreamProcessor"),
     "detailed_compliance_check": ("microflow.compliance", "detailed_compliance_check"),
     "load_policy": ("microflow.compliance", "load_policy"),

@@ -4,10 +4,12 @@ A *date format* is written with letters: ``MM/DD/YYYY``, ``D MMM YYYY``, ``YYYY-
 ``YYYY`` is a year and ``YY`` its last two digits (00-68 are 2000-2068, as in POSIX); ``MM``, ``DD``, ``HH``, ``hh``
 (1-12), ``mm``, ``ss`` take two digits, ``M``, ``D``, ``H``, ``h`` one or two; ``MMM`` is Jan … Dec and ``MMMM`` is
 January … December in English; ``S`` any number of digits of a second; ``a`` AM or PM; ``Z`` a zone (``Z``,
-``+01:00``, ``+0100``). What is plain ISO 8601 to the day is read as such beside any date format.
+``+01:00``, ``+0100``). What is plain ISO 8601 to the day is read as such beside any date format. Counted days and
+moments have a word instead: ``unix`` (seconds since 1970), ``unix-ms``, ``unix-us``, ``unix-ns``, ``excel`` (days since
+1899-12-30).
 
-A *number format* is an example: ``$1,234.50``, ``1.234,50 €``, ``1 234,5``, ``1,5``. A *boolean format* is two words,
-true first: ``Y/N``.
+A *number format* is an example: ``$1,234.50``, ``1.234,50 €``, ``1 234,5``, ``1,5``, ``12,34,567``, ``1,234.50-``. A
+*boolean format* is two words, true first: ``Y/N``.
 
 Each format turns text into the plain form of its type, which every reader knows: ``one`` a text, ``column`` an Arrow
 column of them; a test holds the two equal.
@@ -18,15 +20,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from microflow.number_format import NumberFormat
 from microflow.schema import Column, Dtype
 
-__all__ = ["BooleanFormat", "Format", "NumberFormat", "TimeFormat", "format_of", "iso_text", "plain_time"]
+__all__ = [
+    "BooleanFormat",
+    "CountedTime",
+    "Format",
+    "NumberFormat",
+    "TimeFormat",
+    "format_of",
+    "iso_text",
+    "plain_time",
+]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -50,7 +62,7 @@ _PARTS = {
     "ss": "(?P<second>[0-9]{2})",
     "S": "(?P<fraction>[0-9]{1,9})",
     "a": "(?P<half>(?i:AM|PM))",
-    "Z": "(?P<zone>Z|UTC|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2})",
+    "Z": "(?P<zone>[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2})",
 }
 _TOKEN = re.compile("T|" + "|".join(sorted(_PARTS, key=len, reverse=True)) + "|[A-Za-z]+|.", re.DOTALL)
 _CLOCK = re.compile(r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?")
@@ -95,7 +107,7 @@ def _compiled(written: str, dtype: Dtype) -> Format:
         return BooleanFormat(written)
     if dtype is Dtype.STRING:
         raise ValueError("a text has no format: give the column a type")
-    return TimeFormat(written, dtype)
+    return CountedTime(written, dtype) if written in _COUNTED else TimeFormat(written, dtype)
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,8 @@ class TimeFormat:
         for letters in _TOKEN.findall(self.format):
             if letters in _PARTS:
                 parts.append(_PARTS[letters])
-            elif letters.isalpha() and letters != "T":
-                raise ValueError(f"{letters!r} is no part of a date: known are {', '.join(_PARTS)}")
+            elif (letters.isalpha() and letters != "T") or letters == "%":
+                raise ValueError(_unknown_part(letters, self.format))
             else:
                 parts.append(re.escape(letters))
         return "".join(parts)
@@ -150,6 +162,77 @@ class TimeFormat:
         encoded = texts.dictionary_encode()
         values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
         return pa.array(values, pa.string()).take(encoded.indices)
+
+
+def _unknown_part(letters: str, written: str) -> str:
+    """What is wrong with a date format; one in the letters of strptime or of Java is translated."""
+    meant = _STRPTIME.sub(lambda match: _LETTERS.get(match[1], match[0]), written)
+    if meant == written:
+        for theirs, ours in (("'", ""), ("uuuu", "YYYY"), ("yyyy", "YYYY"), ("yy", "YY"), ("dd", "DD")):
+            meant = meant.replace(theirs, ours)
+        meant = meant if ":" in meant else meant.replace("mm", "MM")
+    known = f"{letters!r} is no part of a date: known are {', '.join(_PARTS)}, or {', '.join(_COUNTED)}"
+    parts = [part for part in _TOKEN.findall(meant) if part.isalpha()]
+    is_understood = meant != written and all(part in _PARTS or part == "T" for part in parts)
+    return f"{known}; write {meant}" if is_understood else known
+
+
+_STRPTIME = re.compile("%([A-Za-z])")
+_LETTERS = {
+    "Y": "YYYY", "y": "YY", "m": "MM", "d": "DD", "b": "MMM", "B": "MMMM", "H": "HH", "I": "hh", "M": "mm", "S": "ss",
+    "f": "S", "p": "a", "z": "Z", "F": "YYYY-MM-DD", "T": "HH:mm:ss", "D": "MM/DD/YY",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CountedTime:
+    """Days or moments counted from a day on, in UTC; a date drops the time.
+
+    >>> CountedTime("unix-ms", Dtype.TIMESTAMP).one("1615714200500")
+    '2021-03-14T09:30:00.5Z'
+    """
+
+    unit: str
+    dtype: Dtype
+
+    def __post_init__(self) -> None:
+        if self.dtype is Dtype.TIME:
+            raise ValueError(f"a {self.dtype} cannot be counted in {self.unit!r}")
+
+    def one(self, text: str) -> str | None:
+        if _COUNT.fullmatch(text) is None:
+            return plain_time(text, self.dtype) if len(text) >= _WHOLE else None
+        first, unit, least = _COUNTED[self.unit]
+        days, rest = divmod(int((Decimal(text) * unit / least).to_integral_value()) * least, _DAY)
+        try:
+            day = (first + timedelta(days=days)).isoformat()
+        except OverflowError:
+            return None
+        if self.dtype is Dtype.DATE:
+            return day
+        seconds, fraction = divmod(rest, 10**9)
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        decimals = f".{fraction:09}".rstrip("0").rstrip(".")
+        return f"{day}T{clock}{decimals}" + ("" if self.unit == "excel" else "Z")
+
+    def column(self, texts: pa.Array) -> pa.Array:
+        encoded = texts.dictionary_encode()
+        values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
+        return pa.array(values, pa.string()).take(encoded.indices)
+
+
+_COUNT = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,15})?", re.ASCII)
+_DAY = 86_400 * 10**9
+_UNIX = date(1970, 1, 1)
+#: The day from which is counted; the nanoseconds of a unit, and those that are told apart: a day of a spreadsheet has
+#: too few decimals for more than milliseconds.
+_COUNTED = {
+    "unix": (_UNIX, 10**9, 1),
+    "unix-ms": (_UNIX, 10**6, 1),
+    "unix-us": (_UNIX, 10**3, 1),
+    "unix-ns": (_UNIX, 1, 1),
+    "excel": (date(1899, 12, 30), _DAY, 10**6),
+}
 
 
 def iso_text(parts: dict[str, str], dtype: Dtype) -> str | None:
@@ -219,73 +302,9 @@ def plain_time(text: str, dtype: Dtype) -> str | None:
     """
     pattern = {Dtype.TIME: _CLOCK, Dtype.DATE: _DATE, Dtype.TIMESTAMP: _STAMP}[dtype]
     match = pattern.fullmatch(text)
+    if match is None and dtype is Dtype.DATE and (moment := plain_time(text, Dtype.TIMESTAMP)):
+        return moment[:_WHOLE]  # a date drops the time that a database writes with it
     return match and iso_text({name: part for name, part in match.groupdict().items() if part}, dtype)
-
-
-class NumberFormat:
-    """Numbers written like an example; currency, grouping and a sign may be absent, brackets mean negative.
-
-    One separator before exactly three digits groups (``1,234``); any other single one is the decimal (``1,5``).
-
-    >>> NumberFormat("$1,234.50").one("($2,000)"), NumberFormat("1.234,50 €").one("-0,5")
-    ('-2000', '-0.5')
-    """
-
-    def __init__(self, example: str) -> None:
-        match = re.fullmatch(r"([^0-9+-]*)[+-]?([0-9][0-9.,' _\u00a0\u202f’]*)?([^0-9]*)", example.strip())
-        if match is None or not match[2]:
-            raise ValueError("the format of a number is an example of one, such as $1,234.50 or 1.234,5")
-        body = match[2].strip()
-        self._prefix, self._suffix = match[1].strip(), match[3].strip()
-        separators = [sign for sign in body if not sign.isdigit()]
-        self._group, self._decimal = _separators(separators, body)
-        sign = r"[+\-−]?"
-        digits = f"[0-9]{{1,3}}(?:{re.escape(self._group)}[0-9]{{3}})+|[0-9]+" if self._group else "[0-9]+"
-        decimals = f"(?:{re.escape(self._decimal)}[0-9]*)?"
-        prefix = f"(?:{re.escape(self._prefix)})?" if self._prefix else ""
-        suffix = f"(?:{re.escape(self._suffix)})?" if self._suffix else ""
-        space = "[ \u00a0\u202f]*"
-        inner = f"{prefix}{space}{sign}(?:{digits}){decimals}{space}{suffix}"
-        self._source = rf"{sign}{space}{inner}|\({inner}\)"
-        self._pattern = re.compile(self._source, re.ASCII)
-
-    def one(self, text: str) -> str | None:
-        if self._pattern.fullmatch(text) is None or sum(map(text.count, "+-−")) > 1:
-            return None
-        is_negative = text[0] == "(" or "-" in text or "−" in text
-        whole, _, decimals = text.partition(self._decimal)
-        kept = ["".join(filter(_is_digit, part)) for part in (whole, decimals)]
-        return f"{'-' * is_negative}{kept[0]}{f'.{kept[1]}' if kept[1] else ''}"
-
-    def column(self, texts: pa.Array) -> pa.Array:
-        signs = pc.count_substring_regex(texts, "[+\\-−]")
-        fits = pc.and_(pc.match_substring_regex(texts, f"^(?:{self._source})$"), pc.less_equal(signs, 1))
-        is_negative = pc.match_substring_regex(texts, "^\\(|[\\-−]")
-        marked = pc.replace_substring(texts, self._decimal, "~", max_replacements=1)
-        digits = pc.replace_substring_regex(marked, "[^0-9~]|~[^0-9]*$", "")
-        plain = pc.replace_substring(digits, "~", ".")
-        signed = pc.if_else(is_negative, pc.binary_join_element_wise("-", plain, ""), plain)
-        return pc.if_else(fits, signed, pa.scalar(None, pa.string()))
-
-
-def _is_digit(sign: str) -> bool:
-    return "0" <= sign <= "9"
-
-
-def _separators(separators: list[str], body: str) -> tuple[str, str]:
-    """What groups digits, and what comes before decimals."""
-    if len(set(separators)) > 2:  # noqa: PLR2004 - one of each
-        raise ValueError("the format of a number has at most two separators, such as 1,234.50")
-    if not separators:
-        return "", "."
-    last = separators[-1]
-    if len(set(separators)) == 2:  # noqa: PLR2004
-        if separators.count(last) != 1:
-            raise ValueError("the format of a number has one decimal separator, such as 1,234.50")
-        return separators[0], last
-    if len(separators) == 1 and len(body.rpartition(last)[2]) != 3:  # noqa: PLR2004 - digits of a group
-        return "", last
-    return last, "," if last == "." else "."
 
 
 class BooleanFormat:

@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from microflow.formats import format_of, plain_time
-from microflow.schema import ISO_DATE, Column, DatasetSchema, Dtype, Record, Value
+from microflow.schema import ISO_DATE, WHOLE_DATE, Column, DatasetSchema, Dtype, Record, Value
 
 __all__ = ["UnconvertibleError", "coerce", "convert", "copied", "to_batch"]
 
-TRUE = frozenset({"true", "t", "yes", "y", "1"})
-FALSE = frozenset({"false", "f", "no", "n", "0"})
+TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0"})
+FALSE = frozenset({"false", "f", "no", "n", "0", "0.0"})
 _INT64 = range(-(2**63), 2**63)
 _NOUGHTS = re.compile(r"(?<=[0-9])\.0*(?=\s*$)")
 
@@ -98,8 +98,10 @@ def _integer(value: object) -> int:
             number = int(_NOUGHTS.sub("", value)) if "_" not in value else None
         except ValueError:
             number = None
-    if number is None or number not in _INT64:
+    if number is None:
         raise UnconvertibleError("not a whole number")
+    if number not in _INT64:
+        raise UnconvertibleError("not a whole number of at most 64 bits")
     return number
 
 
@@ -132,8 +134,10 @@ def _boolean(value: object) -> bool:
 
 
 def _date(value: object) -> str:
-    if isinstance(value, str) and ISO_DATE.fullmatch(value) and plain_time(value, Dtype.DATE):
-        return value
+    if isinstance(value, str) and (ISO_DATE.fullmatch(value) or len(value) > WHOLE_DATE):
+        found = plain_time(value, Dtype.DATE)
+        if found is not None:
+            return found
     raise UnconvertibleError("not an ISO 8601 date (YYYY, YYYY-MM or YYYY-MM-DD)")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Literal
@@ -171,15 +171,23 @@ class SourceFormat:
     """How a source of this data set is written.
 
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
-    ``quote`` is one character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
+    ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
+    character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
     """
 
-    delimiter: str = ","
+    delimiter: str = ""
     quote: str = '"'
     encoding: str = "utf-8"
     header: bool = True
     trim: bool = False
     missing: frozenset[str] = frozenset()
+
+    def of(self, place: object) -> SourceFormat:
+        """The format of one file: with the delimiter that its name tells where none is described."""
+        return self if self.delimiter else replace(self, delimiter="\t" if _TABS.search(str(place)) else ",")
+
+
+_TABS = re.compile(r"\.tsv(?:\.gz|\.zst)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -232,6 +240,25 @@ class DatasetSchema:
                 f"schema {self.name!r}: the role of {', '.join(map(repr, undecided))} is undecided",
                 hint="say for each what it is: identifier, quasi_identifier, sensitive, free_text or attribute",
             )
+
+    def released(self, *typed: Role) -> DatasetSchema:
+        """How a release of this data set is read: plain, with a header, and as text, since labels and tokens are.
+
+        Args:
+            typed: Roles whose columns have the type they had before.
+        """
+        columns = (
+            replace(
+                column,
+                dtype=column.dtype if column.role in typed else Dtype.STRING,
+                role=Role.ATTRIBUTE if column.role is Role.RECORD_ID and column.role not in typed else column.role,
+                required=False,
+                # Whatever the source wrote, a release has the plain form.
+                format=None,
+            )
+            for column in self.columns
+        )
+        return replace(self, columns=tuple(columns), source=SourceFormat())
 
     @property
     def quasi_identifiers(self) -> tuple[Column, ...]:

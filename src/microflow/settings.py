@@ -31,7 +31,7 @@ _INHERITED = frozenset(
         *("MICROFLOW_STATE", "MICROFLOW_SPARK_FOLDER"),
     }
 )
-_INHERITED_BEGINNINGS = ("LC_", "OPENBLAS_", "OMP_", "NUMBA_", "POLARS_", "SPARK_LOCAL_", "PYSPARK_")
+_INHERITED_BEGINNINGS = ("LC_", "OPENBLAS_", "OMP_", "NUMBA_", "POLARS_", "SPARK_LOCAL_", "PYSPARK_", "MAVEN_")
 
 
 def child_environment(**more: str) -> dict[str, str]:

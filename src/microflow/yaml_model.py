@@ -71,7 +71,7 @@ def read_file(path: Path, model: type[T], kind: type[InputError] = InputError) -
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise kind("not UTF-8 text", path=path) from error
+        raise kind("not UTF-8 text", path=path, hint="save the file as UTF-8") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         raise kind(f"cannot be read: {reason}", path=path) from error

@@ -151,3 +151,65 @@ def test_editors_have_the_words():
 
     shipped = resources.files("microflow.descriptors").joinpath("descriptor.schema.json").read_text("utf-8")
     assert json.loads(shipped) == json.loads(json.dumps(descriptor_json_schema()))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_lists_do_not_come_along(suffix, tmp_path):
+    """They are named, and the rest of the file is described and can be read."""
+    rows = [{"sex": "FM"[n % 2], "tags": ["a"], "p": {"age": n, "codes": [1, 2]}} for n in range(60)]
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(json.dumps(rows) if suffix == "json" else "\n".join(map(json.dumps, rows)), "utf-8")
+    found = describe(path)
+    assert found.profile.left_out == ("tags", "p.codes")
+    assert (found.profile.rows, found.profile.refused) == (60, 0)
+    assert found.schema.names == ("sex", "p.age")
+    assert 'others: drop  # lists, which are no single values, do not come along: tags, "p.codes"' in as_yaml(found)
+
+
+def test_no_rows_say_nothing(tmp_path):
+    """What a header alone does not say stays undecided: its columns will be filled one day."""
+    path = tmp_path / "a.csv"
+    path.write_text("email,zone,blob\n", "utf-8")
+    assert describe(path).undecided == ("zone", "blob")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"2020-01-{n % 28 + 1:02}" if n % 2 else f"01/{n % 28 + 1:02}/2020" for n in range(200)],
+        [str(10**20 + n) for n in range(200)],
+    ],
+    ids=["two forms of dates", "keys too long for a number"],
+)
+def test_what_has_no_type_is_not_let_pass(values, tmp_path):
+    """Neither is a harmless attribute, and no digit of a key is lost in a float."""
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["thing", *values]), "utf-8")
+    column = describe(path).schema["thing"]
+    assert column.dtype is Dtype.STRING
+    assert column.role in {Role.UNDECIDED, Role.IDENTIFIER}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "^", "~", "\x01", "\x1f", "¦"])
+def test_delimiters(delimiter, tmp_path):
+    """Also those of exports of Hive; a line separator within a value ends no line."""
+    path = tmp_path / "a.csv"
+    rows = [delimiter.join([str(n), f"street\u2028{n} 1"]) for n in range(60)]
+    path.write_text("\n".join([delimiter.join(["age", "address"]), *rows]), "utf-8")
+    found = describe(path)
+    assert found.schema.names == ("age", "address")
+    assert found.schema.source.of(path).delimiter == delimiter
+    assert (found.profile.rows, found.profile.refused) == (60, 0)
+
+
+def test_rows_that_became_unreadable_are_drift(tmp_path):
+    """A row with too few fields is no row that fits."""
+    path = tmp_path / "a.csv"
+    path.write_text("age,sex\n1,F\n2,M\n3\n", "utf-8")
+    (tmp_path / "s.yaml").write_text("columns: {age: {type: integer}, sex: {}}", "utf-8")
+    found = drift_of(path, load_schema(tmp_path / "s.yaml"))
+    assert found
+    assert found.lines() == ["unreadable: 1 rows cannot be read as they are described"]

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
@@ -261,3 +262,36 @@ def test_uci_adult_is_k_anonymous_with_all_rows(adult_csv: Path, k: int) -> None
     released = release(rows, schema, k=k)
     assert len(released.kept) == rows.num_rows == 32_561
     assert canon.k_anonymity(table(released, quasi), quasi) >= k
+
+
+@pytest.mark.parametrize("bound", [2**53 - 2, 4 - 2**53])
+def test_the_largest_bounds_a_descriptor_may_give(bound: int, tmp_path: Path) -> None:
+    """Cells beside the last exact whole number still hold their own value."""
+    path = tmp_path / "mine.yaml"
+    column = f"{{role: quasi_identifier, type: integer, low: {bound - 2}, high: {bound}}}"
+    path.write_text(f"columns: {{n: {column}}}", "utf-8")
+    schema = load_schema(path)
+    method = build_anonymizer(MethodSettings(Method.K_ANONYMITY, k=2, scope=Scope.MICROFLOW), schema, None)
+    assert isinstance(method, BatchAnonymizer)
+    values = [bound - 1, bound - 1, bound, bound]
+    released = method.anonymize(pa.record_batch({"n": pa.array(values)}))
+    assert released.rows.column("n").to_pylist() == list(map(str, values))
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+def test_the_achieved_l_and_t_are_pycanons(*, entropy: bool) -> None:
+    """Measured on what is released, and not repeated from what was asked for."""
+    rows = people(400)
+    asked = MethodSettings(Method.K_ANONYMITY, k=4, l_diversity=2, l_entropy=entropy, t_closeness=0.6)
+    anonymizer = KAnonymity(asked, SCHEMA)
+    anonymizer.observe(rows)
+    anonymizer.freeze()
+    frame, claim = table(anonymizer.anonymize(rows), QUASI), anonymizer.describe()
+    least, most = claim["achieved_l"]["illness"], claim["achieved_t"]["illness"]  # type: ignore[index]
+    classes = frame.groupby(QUASI)["illness"]
+    # pycanon truncates the entropy's power to a whole number, and 2 - 1e-16 to 1.
+    found = classes.agg(lambda own: np.exp(scipy.stats.entropy(own.value_counts()))) if entropy else classes.nunique()
+    assert least == pytest.approx(found.min())
+    assert least >= 2 - 1e-9
+    assert most == pytest.approx(canon.t_closeness(frame, QUASI, ["illness"]), abs=1e-9)
+    assert most <= 0.6

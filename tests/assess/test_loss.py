@@ -8,8 +8,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.penalty import certainty_penalty
-from microflow.assess.features import Encoded
-from microflow.assess.loss import _correlation_change, measure_loss
+from microflow.assess.loss import Encoded, _correlation_change, measure_loss
 from microflow.assess.pair import Pair
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 

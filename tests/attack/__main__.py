@@ -26,7 +26,7 @@ def main() -> int:
                     verdict = (
                         "refused or harmless" if outcome.is_clean else ", ".join((*outcome.leaks, *outcome.faults))
                     )
-                    sys.stdout.write(f"{outcome.case:<52} {verdict}\n")
+                    sys.stdout.write(f"{outcome.case:<52} {outcome.cost:>18}  {verdict}\n")
                     sys.stdout.flush()
     leaked = sum(len(one.leaks) for one in outcomes)
     wrong = sum(bool(one.faults) for one in outcomes)

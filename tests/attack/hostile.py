@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from attack.stand import Outcome, judge, microflow
 
 __all__ = ["SCHEMA", "cases", "hostile_file"]
@@ -111,7 +113,7 @@ def _files(folder: Path, suffix: str, files: Callable[[], Iterator[tuple[str, by
 
 
 def hostile_file(folder: Path, case: str, name: str, content: bytes, method: str) -> Outcome:
-    source, output = folder / name, folder / f"out-{name.removesuffix('.gz')}"
+    source, output = folder / name, folder / f"out-{name.removesuffix('.gz').removesuffix('.zst')}"
     source.write_bytes(content)
     metrics, quarantine = folder / f"{name}.metrics.json", folder / f"{name}.quarantine.csv"
     options = ("--schema", "schema.yaml", "--method", method, "--no-database")
@@ -134,6 +136,15 @@ def _compressed(folder: Path) -> Iterator[Outcome]:
     yield hostile_file(
         folder, "gz: a bomb of blank lines", "blank.csv.gz", gzip.compress(_HEAD + b"\n" * 10**8), "tokenization"
     )
+    whole = _HEAD + b'3,"' + b"x\n" * 1_000_000 + b'",30,y\n' + _GOOD
+    yield hostile_file(folder, "gz: a cell of a million lines", "lines.csv.gz", gzip.compress(whole), "k_anonymity")
+    long = b'{"id":%d,"name":"' + b"x" * 3_000_000 + b'"}\n'
+    lines = gzip.compress(b"".join(long % number for number in range(300)))
+    yield hostile_file(folder, "gz: 300 lines of 3 MB", "long.jsonl.gz", lines, "k_anonymity")
+    zstd = pa.compress(b'{"id":1,"name":"' + b"x" * 10**9, "zstd", asbytes=True)
+    yield hostile_file(folder, "zst: a bomb of one line", "bomb.jsonl.zst", zstd, "tokenization")
+    window = b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99)
+    yield hostile_file(folder, "zst: a window of 2 GiB", "window.csv.zst", window, "tokenization")
     yield hostile_file(folder, "parquet: not parquet", "not.parquet", b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization")
 
 

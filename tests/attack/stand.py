@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 __all__ = ["Ended", "Outcome", "judge", "microflow"]
 
@@ -20,11 +23,12 @@ _KEY = "5e" * 32
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case, what leaked, and what else is wrong with how it ended."""
+    """A case, what leaked, what else is wrong with how it ended, and the time and memory it took."""
 
     case: str
     leaks: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    cost: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -73,17 +77,21 @@ def microflow(*arguments: str | Path, folder: Path, stdin: bytes | None = None, 
 
 
 class _Peak:
+    """The most that a process and its children took, each by itself."""
+
     def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
+        self._process = psutil.Process(pid)
         self.mib = 0.0
 
     def look(self) -> None:
         try:
-            found = re.search(r"VmHWM:\s+(\d+)", self._status.read_text("ascii"))
-        except OSError:
+            family = [self._process, *self._process.children(recursive=True)]
+        except psutil.NoSuchProcess:
             return
-        if found:
-            self.mib = max(self.mib, int(found[1]) / 1024)
+        for one in family:
+            with suppress(OSError):
+                found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{one.pid}/status").read_text("ascii"))
+                self.mib = max(self.mib, int(found[1]) / 1024 if found else 0)
 
 
 def judge(
@@ -93,7 +101,7 @@ def judge(
     *,
     allowed: Sequence[int] = (0, 1, 2),
     artefacts: Iterable[Path] = (),
-    most_mib: float = 1_500,
+    most_mib: float = 600,
 ) -> Outcome:
     """What is wrong with an ended command: tracebacks, statuses, sizes, and sentinels wherever they are."""
     faults = []
@@ -116,4 +124,4 @@ def judge(
     for path in artefacts:
         content = path.read_bytes() if path.is_file() else b""
         leaks += [f"{sentinel[:12]}… in {path.name}" for sentinel in sentinels if sentinel.encode() in content]
-    return Outcome(case, tuple(leaks), tuple(faults))
+    return Outcome(case, tuple(leaks), tuple(faults), f"{ended.seconds:5.1f} s {ended.peak_mib:5.0f} MiB")

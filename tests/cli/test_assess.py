@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from microflow.cli.assess import assess
+from microflow.cli.run import run
+from microflow.cli.verify import verify
 from microflow.errors import InputError
 
 SCHEMA = """
@@ -69,3 +71,39 @@ def test_files_that_do_not_belong_together(files: dict[str, Path], tmp_path: Pat
     result = CliRunner().invoke(assess, [str(files["before.csv"]), str(stranger), *arguments])
     assert isinstance(result.exception, InputError)
     assert "no rows" in str(result.exception)
+
+
+FORMATTED = """
+source: {delimiter: ";", decimal: ",", missing: [NA], encoding: cp1252}
+columns:
+  id: {role: record_id, type: integer, format: "1.234"}
+  born: {role: quasi_identifier, type: date, format: DD.MM.YYYY}
+  pay: {role: sensitive, type: number, format: "1.234,50 €", required: true}
+  ok: {role: sensitive, type: boolean, format: J/N}
+"""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_release_is_plain_whatever_its_source_was(suffix: str, tmp_path: Path) -> None:
+    """Formats, missing values and the dialect are the source's; no released row is lost over them."""
+    source, out, schema = tmp_path / "in.csv", tmp_path / f"out.{suffix}", tmp_path / "mine.yaml"
+    rows = "".join(f"{i + 1}.000;0{i % 9 + 1}.02.2020;{i}.000,5 €;{'JN'[i % 2]}\n" for i in range(60))
+    source.write_text("id;born;pay;ok\n" + rows, "cp1252")
+    schema.write_text(FORMATTED, "utf-8")
+    options = ["--schema", str(schema)]
+    method = ["--method", "k_anonymity", "--k", "5", "--no-database"]
+    assert CliRunner().invoke(run, [str(source), str(out), *options, *method]).exit_code == 0
+    counted = CliRunner().invoke(verify, [str(out), *options, "--k", "5"])
+    assert "5-anonymous: 60 rows" in counted.output
+    measured = CliRunner().invoke(assess, [str(source), str(out), *options, "--attempts", "10"])
+    assert "60 of 60 rows released, 0 suppressed" in measured.output
+
+
+def test_a_release_that_cannot_be_read_is_no_small_release(files: dict[str, Path]) -> None:
+    """A row that is cut off is an error, and not a suppressed one."""
+    with files["after.csv"].open("a") as file:
+        file.write("80,,\n")
+    arguments = [str(files[name]) for name in ("before.csv", "after.csv")]
+    result = CliRunner().invoke(assess, [*arguments, "--schema", str(files["mine.yaml"])])
+    assert isinstance(result.exception, InputError)
+    assert "1 rows cannot be read (1: 6 fields expected, not 3)" in str(result.exception)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.tokenization import Tokenizer
 from microflow.cli.detokenize import detokenize
+from microflow.cli.run import run
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, KeyMaterialError
 from microflow.ingest import open_writer
@@ -94,3 +95,21 @@ def test_rows_that_cannot_be_read_are_not_lost_silently(
     result = CliRunner().invoke(detokenize, [str(file), str(tmp_path / "back.csv"), "--schema", str(schema)])
     assert isinstance(result.exception, InputError)
     assert not (tmp_path / "back.csv").exists()
+
+
+@pytest.mark.parametrize("dtype", ["integer", "number", "boolean", "date", "time", "timestamp"])
+def test_tokens_of_another_type(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The column is named, the value is not, and nothing is written."""
+    monkeypatch.setenv("MICROFLOW_TOKEN_KEY", KEY.hex())
+    paths = [tmp_path / name for name in ("in.csv", "tokens.csv", "back.csv", "s.yaml")]
+    source, tokenized, back, schema = map(str, paths)
+    paths[0].write_text("ref\nAlice Doe\n")
+    paths[3].write_text("name: s\ncolumns: {ref: {role: identifier}}")
+    made = ["--method", "tokenization", "--reversible", "--no-database"]
+    assert CliRunner().invoke(run, [source, tokenized, "--schema", schema, *made]).exit_code == 0
+    paths[3].write_text(f"name: s\ncolumns: {{ref: {{role: identifier, type: {dtype}}}}}")
+    done = CliRunner().invoke(detokenize, [tokenized, back, "--schema", schema])
+    assert isinstance(done.exception, InputError)
+    assert f"column 'ref': its tokens do not hold values of type {dtype}" in str(done.exception)
+    assert "Alice" not in str(done.exception)
+    assert not paths[2].exists()

@@ -54,6 +54,9 @@ def test_help_imports_no_engine():
         (["genrate"], "No such command 'genrate'"),
         (["generate"], "Missing argument"),
         (["generate", "iot", "x.csv", "--rows", "-1"], "--rows"),
+        (["generate", "iot", "x.csv", "--violation-rate", "nan"], "nan is no finite number"),
+        (["run", "--t-closeness", "nan"], "t-closeness"),
+        (["release", "x.csv", "y.csv", "--schema", "adult", "--max-risk", "nan"], "no finite number"),
         (["generate", "weather", "x.csv"], "no data type 'weather'"),
     ],
 )

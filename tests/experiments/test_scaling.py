@@ -35,6 +35,13 @@ def test_the_fixed_cost_is_told_from_the_rate() -> None:
     assert [one.value for one in frame["beside"]] == pytest.approx([2, 2])
 
 
+def test_a_larger_job_that_was_no_slower_gives_no_rate() -> None:
+    """On a busy machine small volumes may come out upside down: the answer says so, and the notebook goes on."""
+    results = made_up(scaling.cores_matrix("smoke"), 0.5, -1e-6, 2_000)
+    assert "not known" in scaling.cores_table(results).rows[0][2]
+    assert "not known" in scaling.cores_answer(results).sentence
+
+
 def test_no_arm_has_more_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cores on two are no four cores."""
     monkeypatch.setattr(scaling, "cores_here", lambda: 2)

@@ -106,7 +106,7 @@ def made_up() -> Results:
         samples = [cost.get(turn.arm.name, 1e6) * (1 + turn.block / 100)] * 12
         return {"samples": samples, "latency_ns": [2e6] * 98 + [50e6] * 2, "data_checksum": "a"}
 
-    matrix = storm.matrix("quick")
+    matrix = storm.matrix("paper")
     trials = [Trial(turn, Launch(result(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
     return Results(matrix, tuple(trials))
 

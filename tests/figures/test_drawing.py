@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,12 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from microflow.figures import charts
 from microflow.figures.style import COLUMN_IN, PAGE_IN, ieee, look, save
 
 
 def drawn(name: str, frame: pd.DataFrame) -> Figure:
     with ieee():
-        figure = import_module(f"microflow.figures.{name}").draw(frame)
+        figure = getattr(charts, f"draw_{name}")(frame)
     assert isinstance(figure, Figure)
     return figure
 

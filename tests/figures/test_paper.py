@@ -11,7 +11,7 @@ import pytest
 
 from microflow.experiments import all_experiments
 from microflow.figures.catalogue import draw_all
-from microflow.figures.paper import write_tables
+from microflow.figures.documents import write_tables
 from microflow.store.experiments import ExperimentStore
 
 pytestmark = pytest.mark.database

@@ -11,8 +11,7 @@ from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments
 from microflow.figures.catalogue import table
-from microflow.figures.paper import answers
-from microflow.figures.readme import MARKED, results_block, with_block
+from microflow.figures.documents import MARKED, answers, results_block, with_block
 from microflow.lab.reproduction import bundled
 from microflow.lab.results import IncompleteError, Results
 from microflow.store.experiments import ExperimentStore

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from microflow.anonymize import MethodSettings, build_anonymizer
 from microflow.anonymize.contract import Method
 from microflow.compliance import detailed_compliance_check
+from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
+from microflow.ingest.columns import column_names
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 
 SCHEMA = DatasetSchema(
@@ -116,6 +119,30 @@ def test_whole_numbers_with_noughts(tmp_path):
     assert read(path, replace(SCHEMA, columns=(Column("n", dtype=Dtype.INTEGER),))) == [{"n": 41}, {"n": 0}]
 
 
+def test_a_day_with_its_time(tmp_path):
+    """Databases write midnight with a day; the day is the same in every format, also where a zone is named."""
+    days = ["2021-03-14 00:00:00", "2021-03-14T23:30:00-02:00", "2021-03-14"]
+    (tmp_path / "a.csv").write_text("\n".join(["seen", *days]), "utf-8")
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"seen": day}) for day in days), "utf-8")
+    moments = [datetime(2021, 3, 14, tzinfo=UTC), datetime(2021, 3, 15, 1, 30, tzinfo=UTC)]
+    pq.write_table(
+        pa.table({"seen": pa.array([*moments, moments[0]], pa.timestamp("us", "UTC"))}), tmp_path / "c.parquet"
+    )
+    schema = replace(SCHEMA, columns=(SCHEMA["seen"],))
+    found = [read(tmp_path / name, schema) for name in ("a.csv", "b.jsonl", "c.parquet")]
+    assert found[0] == found[1] == found[2] == [{"seen": f"2021-03-{day}"} for day in (14, 15, 14)]
+
+
+def test_flags_with_gaps(tmp_path):
+    """pandas writes 1.0 and 0.0 where a column of flags has a gap."""
+    (tmp_path / "a.csv").write_text('yes\n1.0\n0.0\n""\n', "utf-8")
+    pq.write_table(pa.table({"yes": [1.0, 0.0, None]}), tmp_path / "b.parquet")
+    (tmp_path / "c.jsonl").write_text('{"yes": 1.0}\n{"yes": 0.0}\n{"yes": null}\n', "utf-8")
+    schema = replace(SCHEMA, columns=(SCHEMA["yes"],))
+    for name in ("a.csv", "b.parquet", "c.jsonl"):
+        assert read(tmp_path / name, schema) == [{"yes": True}, {"yes": False}, {"yes": None}]
+
+
 HOSTILE = [
     ('{"n": 1, "n": 2}', "named twice"),
     ('{"n": ' + "9" * 400 + "}", "not a whole number"),
@@ -160,3 +187,40 @@ def test_structs_of_parquet(tmp_path):
     assert read(tmp_path / "a.parquet", schema) == [{"a.n": 1}, {"a.n": None}]
     with pytest.raises(Exception, match=r"lists.*others: drop"):
         read(tmp_path / "a.parquet", replace(schema, columns=(SCHEMA["note"],)))
+
+
+def test_nan_is_missing_where_it_is_described_so(tmp_path):
+    """In every format, whatever the column's type."""
+    (tmp_path / "a.csv").write_text("x,account\nNaN,NaN\n1.5,a\n", "utf-8")
+    (tmp_path / "b.jsonl").write_text('{"x": NaN, "account": NaN}\n{"x": 1.5, "account": "a"}\n', "utf-8")
+    table = pa.table({"x": [float("nan"), 1.5], "account": ["NaN", "a"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    source = SourceFormat(missing=frozenset({"NaN"}))
+    schema = replace(SCHEMA, columns=(SCHEMA["x"], SCHEMA["account"]), source=source)
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        assert read(tmp_path / name, schema) == [{"x": None, "account": None}, {"x": 1.5, "account": "a"}]
+
+
+def test_an_object_that_is_missing_as_a_whole(tmp_path):
+    """So are its fields, in JSON as in Parquet, however deep."""
+    rows = [{"a": {"x": 1, "y": {"z": "q"}}}, {"a": None}, {"a": {"x": 2, "y": None}}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    (tmp_path / "b.json").write_text(json.dumps(rows, indent=2), "utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    columns = (Column("a.x", dtype=Dtype.INTEGER), Column("a.y.z"))
+    schema = replace(SCHEMA, columns=columns)
+    expected = [{"a.x": 1, "a.y.z": "q"}, {"a.x": None, "a.y.z": None}, {"a.x": 2, "a.y.z": None}]
+    for name in ("a.jsonl", "b.json", "c.parquet"):
+        assert read(tmp_path / name, schema) == expected
+        assert column_names(tmp_path / name, SourceFormat()) == ["a.x", "a.y.z"]
+
+
+def test_json_as_people_write_it(tmp_path):
+    """One object over several lines is a record; UTF-16 is named."""
+    schema = replace(SCHEMA, columns=(SCHEMA["n"], SCHEMA["note"]))
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"n": 1, "note": "}"}, indent=2), "utf-8")
+    assert read(path, schema) == [{"n": 1, "note": "}"}]
+    path.write_text('{"n": 1}', "utf-16")
+    with pytest.raises(InputError, match=r"a\.json: JSON is UTF-8 text, and this is UTF-16"):
+        read(path, schema)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import tracemalloc
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -119,6 +120,8 @@ CSV = [
     csv("nan", "1,Ann,41,NaN,,,\n" + NEXT, [2], [(2, "score", "not a finite number")]),
     csv("infinity", "1,Ann,41,inf,,,\n2,B,1,1e999,,,\n", [], [(2, "score", "finite"), (3, "score", "finite")]),
     csv("decimal-comma", '1,Ann,41,"1,5",,,\n' + NEXT, [2], [(2, "score", "not a finite number")]),
+    csv("integer-beyond-64-bits", "1,Ann,9223372036854775808,,,,\n", [], [(2, "age", "of at most 64 bits")]),
+    csv("utf-32", WHOLE.decode().encode("utf-32"), [1, 2]),
     csv("wrong-boolean", "1,Ann,41,,maybe,,\n" + NEXT, [2], [(2, "member", "neither true nor false")]),
     csv("month-13", "1,Ann,41,,,2021-13-01,\n" + NEXT, [2], [(2, "seen", "not an ISO 8601 date")]),
     csv("day-32", "1,Ann,41,,,2021-01-32,\n" + NEXT, [2], [(2, "seen", "not an ISO 8601 date")]),
@@ -136,6 +139,10 @@ CSV = [
     Bad("gzip-corrupt", gzip.compress(WHOLE)[:20] + b"\xff" * 30, ".csv.gz", error="broken"),
     Bad("gzip-in-name-only", WHOLE, ".csv.gz", error="broken"),
     Bad("gzip-empty", b"", ".csv.gz", error="broken"),
+    Bad("zstd-lines", pa.compress(b'{"id":1,"name":"Ann"}\n', "zstd", asbytes=True), ".jsonl.zst", [1]),
+    Bad("zstd-truncated", pa.compress(WHOLE, "zstd", asbytes=True)[:-9], ".csv.zst", error="broken"),
+    # A frame that asks for a window of 2 GiB, by its second byte (RFC 8878, 3.1.1.1.2).
+    Bad("zstd-window", b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99), ".csv.zst", error="too much memory"),
     Bad("gzip-not-in-name", gzip.compress(WHOLE), ".csv", error="header"),
     Bad("unknown-suffix", WHOLE, ".xlsx", error="no format is known"),
 ]  # fmt: skip
@@ -278,3 +285,44 @@ def test_a_pipe_is_read_once(tmp_path, read):
     os.wait()
     assert [row["id"] for row in rows] == [1, 2]
     assert log == []
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst", ".csv.gz", ".csv.zst"])
+def test_a_line_that_never_ends_is_refused_by_its_number_in_bounded_memory(tmp_path, people, suffix):
+    """300 MB in one line, compressed to nothing: refused as line 2 (the first of JSON), its neighbour is kept."""
+    head = HEADER if suffix.startswith(".csv") else ""
+    good = GOOD if head else '{"id":1,"name":"Ann"}\n'
+    pieces = [head.encode(), *[b"x" * 10**6] * 300, b"\n", good.encode()]
+    path = tmp_path / f"bomb{suffix}"
+    if suffix.endswith("gz"):
+        with gzip.open(path, "wb", 1) as packed:
+            packed.writelines(pieces)
+    else:
+        with pa.output_stream(path, "zstd") as stream:
+            for piece in pieces:
+                stream.write(piece)
+    with Quarantine(tmp_path / "bad.csv") as quarantine:
+        tracemalloc.start()
+        rows = sum(len(flow) for flow in read_microflows(path, people, quarantine=quarantine))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert rows == 1
+    assert (tmp_path / "bad.csv").read_text().splitlines()[1].startswith(f"{2 if head else 1},,")
+    assert "a line of more than" in (tmp_path / "bad.csv").read_text()
+    assert peak < 64 * 2**20
+
+
+def test_long_lines_fill_a_block_before_there_are_many(tmp_path, people):
+    """Forty lines of 3 MB are never held together."""
+    path = tmp_path / "long.jsonl"
+    with path.open("w") as file:
+        for number in range(40):
+            file.write(json.dumps({"id": number, "name": "x" * 3_000_000}) + "\n")
+    tracemalloc.start()
+    ids = [
+        flow.rows.column("id").to_pylist() for flow in read_microflows(path, people, quarantine=Quarantine(), size=1)
+    ]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ids == [[number] for number in range(40)]
+    assert peak < 64 * 2**20

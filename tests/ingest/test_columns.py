@@ -28,6 +28,8 @@ def schema(*names: str, **options: object) -> DatasetSchema:
         (["a", "b"], ["a ", "b"], ["a ", "b"]),
         (["zip", "zip", "zip"], ["zip", "zip#2", "zip#3"], ["zip", "zip#2", "zip#3"]),
         (["", "a"], ["", "a"], ["", "a"]),
+        (["a", "a", "a#2"], ["a", "a#3", "a#2"], ["a", "a#3", "a#2"]),
+        (["a#2", "a", "a", "a"], ["a", "a#2", "a#3", "a#4"], ["a#2", "a", "a#3", "a#4"]),
     ],
 )
 def test_matched(found, names, known):
@@ -42,6 +44,13 @@ def test_matched(found, names, known):
         (["a"], ["a", "b", "c"], ["lacks 'b', 'c'", "describes: 'a', 'b', 'c'"]),
         (["a;b;c"], ["a", "b", "c"], ["semicolons", "delimiter: ';'"]),
         (["a\tb"], ["a", "b"], ["tabs", 'delimiter: "\\t"']),
+        (["a\x01b"], ["a", "b"], ['delimiter: "\\u0001"']),
+        (["a~b"], ["a", "b"], ["delimiter: '~'"]),
+        (["a||b"], ["a", "b"], ["'||'", "a delimiter is one character"]),
+        (["a\0", "\0b\0"], ["a", "b"], ["encoding: utf-16-le"]),
+        (["\0a", "\0b"], ["a", "b"], ["encoding: utf-16-be"]),
+        (["A", "First name"], ["a", "first_name"], ["spells them 'A': write the names in the schema"]),
+        (["A\u0308", "First\xa0name"], ["\xc4", "first name"], ["'First\\xa0name': write the names in the schema"]),
         (["", "a"], ["a"], ["column 1, which has no name", 'described as ""']),
         (["a", "a"], ["a"], ["'a#2'"]),
         (["n" * 500, "a"], ["a"], ["n" * 60 + "…"]),

@@ -15,9 +15,9 @@ from microflow.ingest.plain import parse_plain
 from microflow.schema import Column, DatasetSchema, SourceFormat
 
 NAMES = ("a", "b", "c")
-PLAIN = SourceFormat(missing=frozenset({"NA"}))
-UNQUOTED = SourceFormat(quote="")
-TRIMMED = SourceFormat(trim=True, missing=frozenset({"?"}))
+PLAIN = SourceFormat(",", missing=frozenset({"NA"}))
+UNQUOTED = SourceFormat(",", quote="")
+TRIMMED = SourceFormat(",", trim=True, missing=frozenset({"?"}))
 
 #: Bytes in which everything that can go wrong goes wrong often.
 PIECES = st.sampled_from(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from microflow.ingest.formulas import harmless, harmless_column, unescaped, unescaped_column
 
-TEXTS = st.text(st.sampled_from("'=+-@\t\r1.,(x|e "), max_size=8) | st.text()
+TEXTS = st.text(st.sampled_from("'=+-@\t\r\n1.,(x|e ＝＠＋－％"), max_size=8) | st.text()
 
 
 @given(st.lists(TEXTS | st.none()))
@@ -22,7 +22,8 @@ def test_the_escape_is_taken_back_exactly(texts):
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "@sum", "\tx", "\r=1", "+cmd|' /C calc'!A0", "-2+A1", "+A1", "-x", "-1e", "+=1"]
+    "text",
+    ["=1+1", "@sum", "\tx", "\r=1", "\n=1", "+cmd|' /C calc'!A0", "-2+A1", "+A1", "-x", "-1e", "+=1", *"＝＠－＋"],
 )
 def test_what_a_spreadsheet_would_run_is_escaped(text):
     """OWASP's list, and signs that go on with a name."""
@@ -31,7 +32,8 @@ def test_what_a_spreadsheet_would_run_is_escaped(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["-70", "+1", "-1..3", "-10..-5", "-1.5e3", "+353 1 555 0100", "+1 (555) 201-3344", "-", "'x", "a=b"]
+    "text",
+    ["-70", "+1", "-1..3", "-10..-5", "-1.5e3", "-5%", "+353 1 555 0100", "+1 (555) 201-3344", "-", "'x", "1\n=1"],
 )
 def test_numbers_telephones_and_labels_stay(text):
     """Nothing in them could run: they are written as they are, and read back as they are."""

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.errors import InputError
-from microflow.ingest import open_writer
+from microflow.ingest import Quarantine, open_writer, read_microflows
+from microflow.schema import Column, DatasetSchema
 
-SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.zst", ".jsonl", ".jsonl.gz", ".parquet")
 
 
 def fail(writer):
@@ -127,3 +128,22 @@ def test_no_rows_make_a_valid_file(suffix, tmp_path, people, read):
     if "jsonl" not in suffix:
         assert read(path) == ([], [])
     assert path.exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_one_column_with_gaps(suffix, tmp_path):
+    """A missing value alone in its row is a row, and no blank line."""
+    schema = DatasetSchema("one", (Column("a, b"),), "gdpr")
+    with open_writer(tmp_path / f"out{suffix}", schema.arrow) as writer:
+        writer.write(pa.record_batch({"a, b": ["x", None, None, "y"]}))
+    with Quarantine() as quarantine:
+        flows = list(read_microflows(tmp_path / f"out{suffix}", schema, quarantine=quarantine))
+    assert [value for flow in flows for value in flow.rows.column(0).to_pylist()] == ["x", None, None, "y"]
+
+
+def test_tabs_by_the_name(tmp_path):
+    """A file named .tsv has tabs, and so it is read; what has tabs itself is quoted."""
+    schema = DatasetSchema("two", (Column("a\tb"), Column("c")), "gdpr")
+    with open_writer(tmp_path / "out.tsv", schema.arrow) as writer:
+        writer.write(pa.record_batch({"a\tb": ["x,y"], "c": ["1\t2"]}))
+    assert (tmp_path / "out.tsv").read_bytes() == b'"a\tb"\tc\nx,y\t"1\t2"\n'

@@ -26,7 +26,7 @@ ECHO = "builtins:dict"
 MATRIX = Matrix(
     "echo",
     (
-        Arm("slow", ECHO, {"samples": [4.0, 4.5, 4.2], "data_type": "iot", "phases": {"pre": 1.5}}),
+        Arm("slow", ECHO, {"samples": [4.0, 4.5, 4.2], "data_type": "iot", "phases": {"pre": 1.5}, "none": []}),
         Arm("fast", ECHO, {"samples": [2.0, 2.1, 2.2], "data_type": "iot", "phases": {"pre": 0.5}}),
     ),
     blocks=2,
@@ -89,6 +89,7 @@ def test_results_come_back_ready_to_compare(store: ExperimentStore, first: Progr
     assert [block.tolist() for block in blocks["slow"]] == [[4.0, 4.5, 4.2]] * 2
     frame = results.frame
     assert set(frame["phases.pre"]) == {0.5, 1.5}
+    assert [one.run.result.get("none") for one in results.trials if one.planned.arm.name == "slow"] == [[]] * 2
     assert (frame["cpu_s"] > 0).all()
 
 

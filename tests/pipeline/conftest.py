@@ -22,6 +22,27 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten files with cells of several lines, rows for the quarantine, and ids that come twice."""
+    folder = tmp_path_factory.mktemp("visits")
+    for number in range(10):
+        path = folder / f"{number:02d}.csv"
+        write_people(path, 30, seed=number // 2)
+        path.write_text(path.read_text().replace("no complaints", '"seen\ntwice, ""well"""'))
+    for number in range(1, 10):
+        path = folder / f"{number:02d}.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        moved = [
+            f"{int(a) + 25 * number},{b}"
+            if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
+            else line
+            for line in lines
+        ]
+        path.write_text("".join(moved))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def token_key(monkeypatch: pytest.MonkeyPatch) -> str:
     """The key of the environment."""

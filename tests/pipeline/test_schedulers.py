@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from faults.people import write_people
-from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import InputError, JobConflictError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.pipeline.paths import held_output
+from pipeline.alike import METHODS, run
 
 Make = Callable[..., JobSpec]
-METHODS = {
-    "tokenization": MethodSettings(Method.TOKENIZATION),
-    "k_anonymity": MethodSettings(Method.K_ANONYMITY, k=3),
-    "microflow": MethodSettings(Method.K_ANONYMITY, k=3, scope=Scope.MICROFLOW),
-    "noise": MethodSettings(Method.DIFFERENTIAL_PRIVACY, seed=7),
-}
-
-
-@pytest.fixture(scope="module")
-def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of ten files with cells of several lines, rows for the quarantine, and ids that come twice."""
-    folder = tmp_path_factory.mktemp("visits")
-    for number in range(10):
-        path = folder / f"{number:02d}.csv"
-        write_people(path, 30, seed=number // 2)
-        path.write_text(path.read_text().replace("no complaints", '"seen\ntwice, ""well"""'))
-    for number in range(1, 10):
-        path = folder / f"{number:02d}.csv"
-        lines = path.read_text().splitlines(keepends=True)
-        moved = [
-            f"{int(a) + 25 * number},{b}"
-            if (a := line.partition(",")[0]).isdigit() and (b := line.partition(",")[2])
-            else line
-            for line in lines
-        ]
-        path.write_text("".join(moved))
-    return folder
-
-
-def run(job: JobSpec) -> tuple[bytes, bytes, dict[str, object]]:
-    """Output, quarantine, and what became of the rows."""
-    metrics = PipelineOrchestrator(None).run(job)
-    counted = metrics["processing_metrics"]
-    assert metrics["research_benefits"]["timing_contamination"]["is_pure"] is True
-    fates = ("total_records", "released", "suppressed", "quarantined", "violations_found")
-    quarantine = job.quarantine.read_bytes() if job.quarantine and job.quarantine.exists() else b""
-    return Path(job.output).read_bytes(), quarantine, {name: counted[name] for name in fates}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -80,6 +44,29 @@ def test_every_format_is_written_the_same_by_workers(a_job: Make, tmp_path: Path
     assert one == two
     if suffix == ".parquet":
         assert pq.read_table(tmp_path / "two.parquet").num_rows == one[2]["released"]
+
+
+@pytest.mark.parametrize("method", ["tokenization", "k_anonymity", "microflow"])
+def test_many_refused_rows_wait_in_a_file(
+    a_job: Make, visits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+) -> None:
+    """What says which rows were refused is the same text, in memory or not; the file is gone at the end."""
+    job = a_job(input=visits, method=METHODS[method], split_bytes=2_000)
+    answer = run(replace(job, output=tmp_path / "whole.csv", workers=1))
+    monkeypatch.setattr("microflow.processors.reading.MOST_TEXT", 10)
+    assert run(replace(job, workers=1)) == answer
+    assert not list(tmp_path.glob("**/*.refused"))
+
+
+def test_one_compressed_file_is_read_in_this_process(
+    a_job: Make, people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is one split, whose results a worker would hold back until its end: nothing is won, and all is in memory."""
+    packed = tmp_path / "people.csv.gz"
+    packed.write_bytes(gzip.compress(people.read_bytes()))
+    monkeypatch.setattr("microflow.processors.schedulers.Worker", None)
+    plain = run(a_job(output=tmp_path / "plain.csv", workers=1))
+    assert run(a_job(input=packed, workers=2)) == plain
 
 
 def test_a_worker_does_not_inherit_the_key(a_job: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

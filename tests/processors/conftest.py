@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -12,12 +11,8 @@ import pytest
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
-from microflow.errors import SetupError
 from microflow.processors import ProcessingSpec
 from microflow.schema import Column, DatasetSchema, Dtype, Role, Value
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 DATA_TYPES = ("healthcare", "financial", "ecommerce", "iot")
 KEY = bytes(range(32))
@@ -96,16 +91,3 @@ def make_rows() -> Callable[..., pa.RecordBatch]:
 def make_spec() -> Callable[..., ProcessingSpec]:
     """`spec_of`."""
     return spec_of
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    """One session for all tests, or the reason why there is none."""
-    from microflow.processors.spark_session import spark_session
-
-    try:
-        session = spark_session("local[2]")
-    except SetupError as error:
-        pytest.skip(str(error))
-    yield session
-    session.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +19,11 @@ from microflow.processors import (
     LocalBatchProcessor,
     Processed,
     ProcessingSpec,
-    SparkBatchProcessor,
     StormStreamProcessor,
 )
 from microflow.processors.router import Objectives
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 DATA_TYPES = ("healthcare", "financial", "ecommerce", "iot")
 RECORD_WISE = ((Method.TOKENIZATION, {}), (Method.DIFFERENTIAL_PRIVACY, {"seed": 7}), (Method.IDENTITY, {}))
@@ -75,28 +70,6 @@ def test_local_engines_release_equal_rows(
     assert sum(len(done.suppressed) for done in reference) > 5
     for engine in LOCAL.values():
         assert_equal(reference, run(engine(spec), [rows]))
-
-
-ON_SPARK = [
-    *((data_type, Method.TOKENIZATION, {}) for data_type in DATA_TYPES),
-    *((data_type, Method.K_ANONYMITY, {"k": 4}) for data_type in DATA_TYPES),
-    ("healthcare", Method.DIFFERENTIAL_PRIVACY, {"seed": 7}),
-]
-
-
-@pytest.mark.spark
-@pytest.mark.parametrize("case", ON_SPARK, ids=lambda case: f"{case[0]}-{case[1]}")
-def test_spark_releases_what_the_local_engine_does(
-    case: tuple[str, Method, dict[str, int]],
-    make_rows: Callable[..., pa.RecordBatch],
-    make_spec: Make,
-    spark: SparkSession,
-) -> None:
-    """Also by k-anonymity over the whole data set, whose two passes meet on the driver as counts only."""
-    data_type, method, settings = case
-    spec = make_spec(data_type, method, **settings)
-    batches = [make_rows(spec.schema, 700, seed) for seed in range(4)]
-    assert_equal(run(LocalBatchProcessor(spec), batches, 50), run(SparkBatchProcessor(spec, spark), batches, 50))
 
 
 @pytest.mark.parametrize("data_type", DATA_TYPES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,13 +18,9 @@ from microflow.processors import (
     HybridProcessor,
     LocalBatchProcessor,
     ProcessingSpec,
-    SparkBatchProcessor,
     StormStreamProcessor,
 )
 from microflow.timing.clock import PhaseClock
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 HOUSE = """
 name: house
@@ -77,9 +73,3 @@ def assert_enforced(processor: Any, spec: ProcessingSpec, rows: pa.RecordBatch) 
 def test_a_rule_in_yaml_is_enforced(processor: Any, spec: ProcessingSpec, rows: pa.RecordBatch) -> None:
     """Batch, stream and hybrid find, suppress and redact by rules that no code knows."""
     assert_enforced(processor(spec), spec, rows)
-
-
-@pytest.mark.spark
-def test_a_rule_in_yaml_is_enforced_on_spark(spec: ProcessingSpec, rows: pa.RecordBatch, spark: SparkSession) -> None:
-    """The policy travels to Spark's workers as it is."""
-    assert_enforced(SparkBatchProcessor(spec, spark), spec, rows)

@@ -120,19 +120,21 @@ def test_an_exception_ends_the_span(ticks: list[int]) -> None:
     assert clock.report().pure_ns == 4
 
 
-def test_spans_of_two_workers_add_up_but_overlap(ticks: list[int]) -> None:
-    """Work is the sum over workers; wall time is held by the busiest one, so the residual is never negative."""
+def test_what_two_workers_do_adds_up_but_overlaps(ticks: list[int]) -> None:
+    """Work is the sum over workers; no more of it than this process waited for lies in wall time."""
     clock = PhaseClock()
-    for ns, worker in ((40, "a"), (30, "b"), (20, "a"), (5, "b")):
-        clock.add_pure(ns, worker)
+    with clock.waiting():
+        ticks[0] += 50
+    clock.add_work(4, (40, 20), 1)
+    clock.add_work(0, (30, 5), 0)
     with clock.pure():
         ticks[0] += 7
-    ticks[0] += 60
+    ticks[0] += 3
     report = clock.report()
     assert report.pure_ns == clock.pure_ns == 102
-    assert report.overlap_ns == 35
-    assert report.residual_ns == 67 - (102 - 35)
-    assert clock.pure_spans.tolist() == [40, 30, 20, 5, 7]
+    assert report.overlap_ns == 50
+    assert report.residual_ns == 60 - (4 + 102 + 1 - 50)
+    assert clock.pure_spans.tolist() == [40, 20, 30, 5, 7]
 
 
 def test_real_time_is_counted() -> None:

@@ -93,6 +93,7 @@ def _described(profile: FileProfile, domains: dict[tuple[Path, str], str]) -> De
         columns=tuple(columns),
         policy="combined",
         source=profile.source,
+        others="drop" if profile.left_out else "refuse",
     )
     return Description(schema, judgements, profile, frozenset(from_data), _quasi_identifier_sets(profile, schema))
 

@@ -33,6 +33,9 @@ def as_yaml(description: Description, *, examples: bool = False) -> str:
     lines += [f"name: {_word(schema.name)}", f"policy: {_word(schema.policy)}"]
     if source := _source(schema.source):
         lines.append(f"source: {source}")
+    if profile.left_out:
+        names = ", ".join(map(_word, profile.left_out))
+        lines.append(f"others: {schema.others}  # lists, which are no single values, do not come along: {names}")
     lines.append("columns:")
     for column in schema.columns:
         lines.append(f"  # {_about(description, column, examples=examples)}")
@@ -50,6 +53,7 @@ def as_data(description: Description, *, examples: bool = False) -> dict[str, An
         "file": str(profile.path),
         "rows": profile.rows,
         "refused": profile.refused,
+        "left_out": list(profile.left_out),
         "name": schema.name,
         "policy": schema.policy,
         "person": schema.person,

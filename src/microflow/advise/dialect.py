@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ __all__ = ["Dialect", "find_dialect", "looks_like_data"]
 #: Looked at for everything but the encoding, which is checked over the whole file.
 SAMPLE_BYTES = 2**18
 _SAMPLE_ROWS = 200
-_DELIMITERS = (",", ";", "\t", "|", " ", "^", "~", ":")
+_DELIMITERS = (",", ";", "\t", "|", "\x01", "\x1f", "¦", "§", "^", "~", " ", ":")
 _UNDEFINED_IN_CP1252 = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])
 _MOSTLY = 0.9
 
@@ -69,7 +70,7 @@ def looks_like_data(text: str) -> bool:
 
 
 def _encoding(start: bytes, file: IO[bytes]) -> str:
-    if start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         return "utf-8"  # the mark itself says the rest
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) > len(start) // 4:
@@ -88,10 +89,12 @@ def _encoding(start: bytes, file: IO[bytes]) -> str:
 
 
 def _lines(start: bytes, encoding: str, *, is_whole: bool) -> list[str]:
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        encoding = "utf-32"
+    elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     text = start.decode(encoding, "replace").removeprefix("\ufeff").replace("\0", "")
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))  # splitlines would end lines at signs that are within values
     return lines if is_whole else lines[:-1]
 
 

@@ -24,9 +24,10 @@ class Drift:
     missing: tuple[str, ...]
     retyped: dict[str, tuple[int, str]]
     rows: int
+    refused: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.missing or self.retyped)
+        return bool(self.new or self.missing or self.retyped or self.refused)
 
     def lines(self) -> list[str]:
         """What differs, a line each; no value is shown."""
@@ -37,6 +38,7 @@ class Drift:
                 f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}"
                 for name, (count, reason) in self.retyped.items()
             ),
+            *([f"unreadable: {self.refused:,} rows cannot be read as they are described"] if self.refused else []),
         ]
 
 
@@ -52,7 +54,7 @@ def drift_of(path: Path, schema: DatasetSchema) -> Drift:
     there = [column for column in schema.columns if column.name in names]
     new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
     missing = tuple(name for name in schema.names if name not in names)
-    rows, counts, reasons = 0, Counter[str](), dict[str, str]()
+    rows, refused, counts, reasons = 0, 0, Counter[str](), dict[str, str]()
     if there:
         texts = tuple(
             replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
@@ -66,5 +68,6 @@ def drift_of(path: Path, schema: DatasetSchema) -> Drift:
                     counts[column.name] += len(failures)
                     if failures:
                         reasons.setdefault(column.name, failures[0][1])
+            refused = quarantine.total
     retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
-    return Drift(new, missing, retyped, rows)
+    return Drift(new, missing, retyped, rows, refused)

@@ -9,7 +9,7 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, cast
@@ -23,11 +23,11 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
 from microflow.ingest.block import numbered
-from microflow.ingest.columns import column_names
+from microflow.ingest.columns import column_names, list_names
 from microflow.ingest.places import format_of
-from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 
-__all__ = ["ColumnProfile", "FileProfile", "profile_file", "text_blocks"]
+__all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
@@ -68,11 +68,12 @@ _DAYS = (
     "MM/DD/YYYY", "DD/MM/YYYY", "M/D/YYYY", "D/M/YYYY", "YYYY/MM/DD", "DD.MM.YYYY", "D.M.YYYY", "DD-MM-YYYY",
     "MM-DD-YYYY", "DD-MMM-YYYY", "D MMM YYYY", "DD MMM YYYY", "MMM D, YYYY", "YYYYMMDD",
 )  # fmt: skip
+_DATES = {Dtype.DATE, Dtype.TIMESTAMP}
 _CLOCKS = ("HH:mm:ss", "HH:mm", "H:mm", "hh:mm:ss a", "h:mm:ss a", "hh:mm a", "h:mm a")
 #: In the order of preference where several are left; a plain form first.
 _CANDIDATES = (
     _Candidate(Dtype.INTEGER, None, r"^[+-]?(?:0|[1-9][0-9]{0,17})(?:\.0*)?$"),
-    _Candidate(Dtype.NUMBER, None, r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?$"),
+    _Candidate(Dtype.NUMBER, None, r"^[+-]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?$"),
     _Candidate(Dtype.NUMBER, "$1,234.50", r"^\(?-?[$€£]\s?-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?\)?$"),
     _Candidate(Dtype.NUMBER, "1,234.50", r"^-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|0|[1-9][0-9]*)(?:\.[0-9]+)?$"),
     _Candidate(Dtype.NUMBER, "1.234,50", r"^-?(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|0|[1-9][0-9]*)(?:,[0-9]+)?$"),
@@ -84,6 +85,16 @@ _CANDIDATES = (
     *(_dated(day, Dtype.DATE) for day in _DAYS),
     *(_dated(f"{day} {clock}", Dtype.TIMESTAMP) for day in _DAYS[:9] for clock in _CLOCKS),
 )  # fmt: skip
+
+
+_DATED = re.compile(
+    "|".join(f"(?:{one.pattern.removeprefix('(?i)')})" for one in _CANDIDATES if one.dtype in _DATES), re.IGNORECASE
+)
+
+
+def looks_dated(text: str) -> bool:
+    """Whether a text is a date or time stamp in any of the forms that are known."""
+    return _DATED.match(text) is not None
 
 
 @dataclass
@@ -160,6 +171,8 @@ class FileProfile:
     columns: tuple[ColumnProfile, ...]
     rows: int
     refused: int
+    left_out: tuple[str, ...] = ()
+    """Columns of lists, which are no single values."""
 
 
 def profile_file(path: Path) -> FileProfile:
@@ -168,10 +181,13 @@ def profile_file(path: Path) -> FileProfile:
     Raises:
         InputError: the file cannot be read, or holds no column.
     """
-    source, names = _dialect(path)
+    source, found = _dialect(path)
+    lists = list_names(path)
+    names = tuple(name for name in found if name not in lists)
     if not names:
         raise InputError("there is nothing to describe", path=path)
-    schema = DatasetSchema("described", tuple(map(Column, names)), policy="combined", source=source)
+    others: Others = "drop" if lists else "refuse"
+    schema = DatasetSchema("described", tuple(map(Column, names)), policy="combined", source=source, others=others)
     profiles = tuple(map(ColumnProfile, names))
     hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in names]
     rows = 0
@@ -189,7 +205,7 @@ def profile_file(path: Path) -> FileProfile:
         profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
         _settle(profile)
     missing = frozenset(spelling for profile in profiles for spelling in profile.spellings)
-    return FileProfile(path, _with_missing(source, missing), profiles, rows, refused)
+    return FileProfile(path, replace(source, missing=missing), profiles, rows, refused, lists)
 
 
 def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
@@ -197,10 +213,6 @@ def text_blocks(path: Path, schema: DatasetSchema, quarantine: Quarantine) -> It
     flows = read_microflows(path, schema, quarantine=quarantine)
     while some := list(islice(flows, _TOGETHER)):
         yield pa.Table.from_batches([flow.rows for flow in some])
-
-
-def _with_missing(source: SourceFormat, missing: frozenset[str]) -> SourceFormat:
-    return SourceFormat(source.delimiter, source.quote, source.encoding, source.header, source.trim, missing)
 
 
 def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
@@ -215,7 +227,10 @@ def _dialect(path: Path) -> tuple[SourceFormat, tuple[str, ...]]:
             dialect = find_dialect(cast("IO[bytes]", text))
     except (OSError, EOFError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=path) from error
-    return dialect.source, tuple(numbered(dialect.header))
+    source = replace(dialect.source, delimiter="")
+    if source.of(path) != dialect.source:
+        source = dialect.source
+    return source, tuple(numbered(dialect.header))
 
 
 def _take(profile: ColumnProfile, values: pl.Series) -> None:

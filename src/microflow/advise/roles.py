@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from microflow.advise.profile import ColumnProfile
+from microflow.advise.profile import ColumnProfile, looks_dated
+from microflow.names import NAMES_A_PERSON, PERSON_WORD, words_of
 from microflow.schema import Dtype, Role
 
-__all__ = ["Judgement", "judge", "words_of"]
+__all__ = ["Judgement", "judge"]
 
 _NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
 _DATED = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
@@ -49,12 +50,6 @@ class _Rule:
 
 
 _ID, _QI, _SE, _AT, _FT = Role.IDENTIFIER, Role.QUASI_IDENTIFIER, Role.SENSITIVE, Role.ATTRIBUTE, Role.FREE_TEXT
-_NUMBER_WORD = "(?:id|ids|key|no|num|nr|number|nbr|uuid|guid|code|ref|identifier|pk|sk)"
-_PERSON = (
-    "(?:patient|person|pat|subject|member|customer|cust|client|user|beneficiary|bene|insured|employee|emp|student|"
-    "voter|applicant|borrower|cardholder|individual|participant|respondent|citizen|passenger|owner|subscriber|people|"
-    "defendant|inmate|donor|resident|contact)"
-)
 _PLACE = r" (?:city|town|municipality|place|borough|neighbou?rhood|precinct|district|census tract|community board)"
 #: Words of a name (joined by blanks, blanks around them), the first rule that fits counts.
 _RULES = (
@@ -83,7 +78,7 @@ _RULES = (
           "name"),
     _Rule(r" (?:surname|forename|firstname|lastname|username|fullname|vorname|nachname|nom|prenom|apellido|nombre)", _ID,
           "name"),
-    _Rule(rf" {_PERSON} name", _ID, "name"),
+    _Rule(rf" {PERSON_WORD} name", _ID, "name"),
     _Rule(r" (?:name|names|first|last|middle|maiden|initials|alias|login|physician|doctor|surgeon|clinician|attending) $",
           _ID, "name", frozenset({Dtype.STRING})),
     _Rule(r" (?:prefix|suffix|title|salutation) $", _QI, None, frozenset({Dtype.STRING})),
@@ -136,22 +131,14 @@ _VALUES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 )  # fmt: skip
 
 
-def words_of(name: str) -> str:
-    """The words of a column's name in lower case, blanks between and around them.
-
-    >>> words_of("BirthDate"), words_of("Rndrng_NPI"), words_of("pat-first_name2")
-    (' birth date ', ' rndrng npi ', ' pat first name 2 ')
-    """
-    found = re.findall(r"[A-ZÀ-Þ]+(?![a-zß-ÿ])|[A-ZÀ-Þ]?[a-zß-ÿ]+|[0-9]+|[^\W\d_]+", name)
-    return f" {' '.join(found).lower()} "
-
-
 def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
     """What a column is, by its values where they leave no doubt, else by its name, else by how they spread.
 
     Where the file names no columns (``is_named`` is false), what the values do not say stays undecided.
     """
     found = _judged(profile)
+    if not profile.rows and found.confidence <= _BY_DEFAULT:
+        return Judgement(Role.UNDECIDED, None, "the file holds no rows: say what the column is", 0.0)
     if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
         return Judgement(Role.UNDECIDED, None, "the file has no header: name the column and say what it is", 0.0)
     return found
@@ -211,7 +198,6 @@ def _is_iban(text: str) -> bool:
 _ROW_NUMBER = re.compile(
     r" (?:|unnamed 0 |index |row |row ?(?:id|number|no|num|nr) |line ?(?:no|number) |lfd nr |seq )$"
 )
-_NAMES_PERSONS = re.compile(rf" {_PERSON}(?: source| value)*(?: {_NUMBER_WORD}| number)* $| {_PERSON} {_NUMBER_WORD} ")
 _KEY = re.compile(
     r" (?:id|ids|uuid|guid|unique key|case number|case no|ticket|invoice|order number|docket|encounter|claim|ccn|npi|"
     r"identifier|[a-z]+id|ref|reference|visit|payer|organization|provider|account) $"
@@ -234,7 +220,7 @@ def _as_key(profile: ColumnProfile, words: str) -> Judgement | None:
         if _counts_rows(profile):
             return Judgement(Role.RECORD_ID, None, "it numbers the rows", _BY_BOTH)
         reason = "its name says that it names rows"
-    elif _NAMES_PERSONS.search(words):
+    elif NAMES_A_PERSON.search(words):
         reason, confidence = "its name says that it names a person", _BY_BOTH
     elif _CODE_OF_ALL.search(words):
         return None
@@ -328,6 +314,8 @@ def _by_spread(profile: ColumnProfile) -> Judgement:
     share = profile.distinct / profile.present if profile.present else 0.0
     if profile.mean_words >= _MANY_WORDS and share > 0.2 and profile.mean_letters >= _LONG:  # noqa: PLR2004
         return Judgement(_FT, None, "long texts that differ", _BY_VALUES)
+    if profile.examples and _share(profile.examples, looks_dated) >= _MOSTLY:
+        return Judgement(Role.UNDECIDED, None, "dates that are written in several ways", 0.0)
     if profile.distinct <= 1 or share <= 0.5:  # noqa: PLR2004 - most values occur again
         return Judgement(_AT, None, "few distinct texts whose name says nothing about persons", _BY_DEFAULT)
     return Judgement(Role.UNDECIDED, None, "many distinct texts whose name says nothing", 0.0)

@@ -30,7 +30,8 @@ _SET_BITS = 63
 class Classes:
     """Labels by class: class ``c`` is written ``labels[q][label_of[q][c]]`` in quasi-identifier ``q``.
 
-    ``k`` is the fewest rows that share a combination of labels (0 without any class), ``rows`` how many were placed.
+    ``k`` is the fewest rows, or persons, that share a combination of labels (0 without any class), ``rows`` how many
+    rows were placed. ``diversity`` is the least l and the greatest t of each sensitive column that was looked at.
     """
 
     labels: tuple[pa.Array, ...]
@@ -38,6 +39,7 @@ class Classes:
     k: int
     count: int
     rows: int
+    diversity: tuple[tuple[float, float], ...] = ()
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
@@ -55,33 +57,48 @@ class Decision:
 
 
 def decide(
-    cells: Cells, coders: Sequence[Coder], sensitive: Sequence[tuple[Coder, bool]], settings: MethodSettings
+    cells: Cells,
+    coders: Sequence[Coder],
+    sensitive: Sequence[tuple[Coder, bool]],
+    settings: MethodSettings,
+    *,
+    by_person: bool = False,
 ) -> Decision:
-    """Partition counted cells, whose last ``len(sensitive)`` columns are sensitive codes, and label the classes.
+    """Partition counted cells and label the classes.
 
-    Each sensitive coder comes with whether its values have an order.
+    Args:
+        cells: Distinct tuples, sorted: codes of quasi-identifiers, of sensitive columns, and of the person if there is
+            one.
+        coders: Those of the quasi-identifiers.
+        sensitive: Those of the sensitive columns, each with whether its values have an order.
+        settings: k, l and t.
+        by_person: Whether the last column says which rows are one person's; persons are then counted instead of rows.
 
     Raises:
         MicroflowError: the result is not what was asked for; nothing may be released then.
     """
     codes, counts = cells
     owner, tuples = _tuples_of(codes[: len(coders)])
-    weights = np.bincount(owner, counts, len(tuples[0])).astype(np.int64)
-    axes, ranks = _ranked(coders, tuples, weights)
-    constraint = _constraint(owner, counts, codes[len(coders) :], sensitive, settings)
+    in_tuple = np.bincount(owner, counts, len(tuples[0])).astype(np.int64)
+    persons = codes[-1] if by_person else None
+    axes, ranks = _ranked(coders, tuples, in_tuple)
+    weights = in_tuple if persons is None else _homes(owner, persons, ranks)
+    constraint = _constraint(owner, (codes[len(coders) :], counts), sensitive, settings, persons)
     class_of = _classes(Tuples(ranks, weights), axes, settings, constraint)
-    members = _Members.of(class_of)
-    labelled = [_labels(axis, column, members) for axis, column in zip(axes, ranks, strict=True)]
+    sorted_tuples = _Members.of(class_of)
+    labelled = [_labels(axis, column, sorted_tuples) for axis, column in zip(axes, ranks, strict=True)]
     same = _same_labels(labelled)
     placed = class_of >= 0
-    rows = np.bincount(same[class_of[placed]], weights[placed]).astype(np.int64)
-    _verify(rows, same, class_of, constraint, settings)
+    rows = np.bincount(same[class_of[placed]], in_tuple[placed]).astype(np.int64)
+    members = rows if persons is None else _distinct_persons(same, class_of[owner], persons)
+    _verify(members, same, class_of, constraint, settings)
     classes = Classes(
         labels=tuple(labels for labels, _ in labelled),
         label_of=tuple(of for _, of in labelled),
-        k=int(rows.min(initial=np.iinfo(np.int64).max)) if len(rows) else 0,
+        k=int(members.min()) if len(members) else 0,
         count=len(rows),
         rows=int(rows.sum()),
+        diversity=_diversity(constraint, class_of, same),
     )
     return Decision(tuples, class_of, classes)
 
@@ -123,6 +140,29 @@ def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:
     return np.cumsum(first) - 1, [column[first] for column in codes]
 
 
+def _homes(owner: Index, persons: Codes, ranks: Sequence[Codes]) -> Index:
+    """Persons by tuple, each counted in one of their tuples only: in the one that fewest persons have.
+
+    Whatever tuples form a class, its persons are then at least as many as the sum.
+    """
+    tuples = len(ranks[0])
+    keys = np.unique(persons.astype(np.int64) * tuples + owner)
+    person, place = keys // max(1, tuples), keys % max(1, tuples)
+    turn = np.empty(tuples, np.int64)
+    turn[np.lexsort(ranks)] = np.arange(tuples)  # not the order in which values were met: splits change it
+    order = np.lexsort((turn[place], np.bincount(place, minlength=tuples)[place], person))
+    first = np.flatnonzero(np.diff(person[order], prepend=-1))
+    return np.bincount(place[order[first]], minlength=tuples).astype(np.int64)
+
+
+def _distinct_persons(same: Index, class_of_cell: Codes, persons: Codes) -> Index:
+    """How many persons each class has; classes that are written alike are one."""
+    placed = class_of_cell >= 0
+    size = int(persons.max(initial=0)) + 1
+    pairs = np.unique(same[class_of_cell[placed]] * size + persons[placed])
+    return np.bincount(pairs // size).astype(np.int64)
+
+
 def _ranked(coders: Sequence[Coder], tuples: list[Codes], weights: Index) -> tuple[list[Axis], list[Codes]]:
     axes, ranks = [], []
     for coder, codes in zip(coders, tuples, strict=True):
@@ -134,15 +174,17 @@ def _ranked(coders: Sequence[Coder], tuples: list[Codes], weights: Index) -> tup
 
 def _constraint(
     owner: Index,
-    counts: Index,
-    codes: Sequence[Codes],
+    cells: Cells,
     sensitive: Sequence[tuple[Coder, bool]],
     settings: MethodSettings,
+    persons: Codes | None,
 ) -> Diversity | None:
+    """The constraint over cells, of which the first columns are the sensitive ones."""
     if not sensitive:
         return None
+    codes, counts = cells
     columns = []
-    for (coder, ordered), column in zip(sensitive, codes, strict=True):
+    for (coder, ordered), column in zip(sensitive, codes, strict=False):  # a person's may follow
         _, rank_of = coder.axis(np.bincount(column, counts, coder.size).astype(np.int64))
         # Numbered again without the missing value where none is missing: it would lengthen the ordered distance.
         present, ranks = np.unique(rank_of[column], return_inverse=True)
@@ -154,6 +196,7 @@ def _constraint(
         l_diversity=settings.l_diversity,
         entropy=settings.l_entropy,
         t_closeness=settings.t_closeness,
+        persons=persons,
     )
 
 
@@ -220,12 +263,22 @@ def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> npt.NDArray[np.int
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _verify(rows: Index, same: Index, class_of: Codes, constraint: Diversity | None, settings: MethodSettings) -> None:
+def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[tuple[float, float], ...]:
+    """What the classes achieve, by what readers will see."""
+    placed = np.flatnonzero(class_of >= 0)
+    if constraint is None or not len(placed):
+        return ()
+    return tuple(constraint.achieved(placed, same[class_of[placed]], int(same.max()) + 1))
+
+
+def _verify(
+    members: Index, same: Index, class_of: Codes, constraint: Diversity | None, settings: MethodSettings
+) -> None:
     """Hold the result against the claim, by a count of its own over what readers will see."""
-    if len(rows) and rows.min() < settings.k:
-        raise MicroflowError(f"a class of fewer than {settings.k} rows was formed; nothing is released")
-    if constraint is None or not len(rows):
+    if len(members) and members.min() < settings.k:
+        raise MicroflowError(f"a class of fewer than {settings.k} was formed; nothing is released")
+    if constraint is None or not len(members):
         return
     placed = np.flatnonzero(class_of >= 0)
-    if not constraint.allows(placed, same[class_of[placed]], len(rows)).all():
+    if not constraint.allows(placed, same[class_of[placed]], len(members)).all():
         raise MicroflowError("a class without the diversity asked for was formed; nothing is released")

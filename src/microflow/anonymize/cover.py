@@ -28,7 +28,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from microflow.anonymize.refine import merge, refine
+from microflow.anonymize.refine import attach, merge, refine
 
 __all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "Constraint", "Tree", "cover", "lattice_size"]
 
@@ -94,7 +94,7 @@ def cover(
 
     Args:
         ranks: One array of ranks a column.
-        weights: Rows (or persons) of each tuple.
+        weights: Rows of each tuple, or persons; a tuple whose persons are counted elsewhere has none.
         trees: The columns' hierarchies.
         k: The fewest rows of a class.
         effort: Rounds of refinement, and how many tuples are asked to lend themselves before the search falls back on
@@ -109,9 +109,14 @@ def cover(
     if int(weights.sum()) < k or not _allowed(everything, constraint).all():
         return np.full(len(weights), -1, np.int32)
     forest = _Forest.of(trees)
-    class_of = _opened(tuples, weights, trees, forest, k, effort)
+    some = np.flatnonzero(weights)
+    found = _opened(tuples[some], weights[some], trees, forest, k, effort)
     for turn in range(effort):
-        class_of = _renumbered(refine(tuples, weights, class_of, *forest.arrays, k, _TRIALS, _NEIGHBOURS, turn))
+        found = _renumbered(refine(tuples[some], weights[some], found, *forest.arrays, k, _TRIALS, _NEIGHBOURS, turn))
+    class_of = np.full(len(weights), -1, np.int64)
+    class_of[some] = found
+    if len(some) < len(weights):
+        attach(tuples, weights, class_of, *forest.arrays)
     while constraint is not None and not (allowed := _allowed(class_of, constraint)).all():
         class_of = _renumbered(merge(tuples, weights, class_of, ~allowed, *forest.arrays))
     return class_of.astype(np.int32)

@@ -12,7 +12,7 @@ one secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,10 @@ def diverse_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Col
 
 
 class Diversity:
-    """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``."""
+    """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``.
+
+    Where ``persons`` says whose they are, a person counts once for each different value.
+    """
 
     def __init__(
         self,
@@ -70,9 +73,11 @@ class Diversity:
         l_diversity: int = 1,
         entropy: bool = False,
         t_closeness: float = 1.0,
+        persons: npt.NDArray[np.int32] | None = None,
     ) -> None:
         self._owner = owner
         self._weights = weights
+        self._persons = persons
         self._columns = columns
         self._l = l_diversity
         self._entropy = entropy
@@ -81,30 +86,59 @@ class Diversity:
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
         """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        allowed = np.ones(count, np.bool_)
+        for column, cells in zip(self._columns, self._cells(members, groups), strict=True):
+            if self._entropy:
+                allowed &= _entropies(*cells, count) >= np.log(self._l) - _SLACK
+            elif self._l > 1:
+                allowed &= np.bincount(cells[0], minlength=count) >= self._l
+            if self._t < 1:
+                allowed &= self._distances(column, *cells, count) <= self._t + _SLACK
+        return allowed
+
+    def achieved(self, members: Index, groups: Index, count: int) -> list[tuple[float, float]]:
+        """For each column the least l (by entropy where that was asked for) and the greatest t of ``count`` groups."""
+        found = []
+        for column, cells in zip(self._columns, self._cells(members, groups), strict=True):
+            values = np.bincount(cells[0], minlength=count).astype(np.float64)
+            l_of = np.exp(_entropies(*cells, count)) if self._entropy else values
+            found.append((float(l_of.min()), float(self._distances(column, *cells, count).max())))
+        return found
+
+    def _cells(self, members: Index, groups: Index) -> Iterator[tuple[Index, Index, npt.NDArray[np.float64]]]:
+        """For each column the group and the rank of all pairs that occur, and the share of each in its group."""
         group_of = np.full(self._tuples, -1, np.int64)
         group_of[members] = groups
         group = group_of[self._owner]
         inside = group >= 0
-        allowed = np.ones(count, np.bool_)
         for column in self._columns:
-            keys, place = np.unique(group[inside] * column.size + column.ranks[inside], return_inverse=True)
-            rows = np.bincount(place, self._weights[inside], len(keys)).astype(np.float64)
-            allowed &= self._fits(column, keys // column.size, keys % column.size, rows, count)
-        return allowed
+            keys, rows = self._counted(group[inside] * column.size + column.ranks[inside], inside)
+            of_key = keys // column.size
+            yield of_key, keys % column.size, rows / np.bincount(of_key, rows)[of_key]
 
-    def _fits(self, column: Sensitive, group: Index, rank: Index, rows: npt.NDArray[np.float64], count: int) -> Flags:
-        """Each (group, rank) that occurs comes once, with its rows."""
-        share = rows / np.bincount(group, rows, count)[group]
-        fits = np.ones(count, np.bool_)
-        if self._entropy:
-            fits &= np.bincount(group, -share * np.log(share), count) >= np.log(self._l) - _SLACK
-        else:
-            fits &= np.bincount(group, minlength=count) >= self._l
-        if self._t < 1:
-            everybody = np.bincount(column.ranks, self._weights, column.size) / self._weights.sum()
-            distance = _ordered_distance if column.ordered else _equal_distance
-            fits &= distance(everybody, group, rank, share, count) <= self._t + _SLACK
-        return fits
+    def _counted(self, keys: Index, inside: Flags | slice) -> tuple[Index, npt.NDArray[np.float64]]:
+        """The different keys of some cells, and the rows of each; or its persons, each counted once for a key."""
+        weights = self._weights[inside]
+        if self._persons is not None:
+            persons = int(self._persons.max(initial=0)) + 1
+            pairs = np.unique(keys * persons + self._persons[inside])
+            keys, weights = pairs // persons, np.ones(len(pairs), np.int64)
+        found, place = np.unique(keys, return_inverse=True)
+        return found, np.bincount(place, weights, len(found)).astype(np.float64)
+
+    def _everybody(self, column: Sensitive) -> npt.NDArray[np.float64]:
+        ranks, rows = self._counted(column.ranks.astype(np.int64), slice(None))
+        return np.bincount(ranks, rows / rows.sum(), column.size).astype(np.float64)
+
+    def _distances(
+        self, column: Sensitive, group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
+    ) -> npt.NDArray[np.float64]:
+        measure = _ordered_distance if column.ordered else _equal_distance
+        return measure(self._everybody(column), group, rank, share, count)
+
+
+def _entropies(group: Index, rank: Index, share: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:  # noqa: ARG001 - one form for all measures
+    return np.bincount(group, -share * np.log(share), count).astype(np.float64)
 
 
 def _equal_distance(

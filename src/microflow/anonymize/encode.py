@@ -116,8 +116,10 @@ def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
     else:
         step = _round_up((high - low) / CELLS) if high > low else 1.0
     count = math.floor((high - low) / step) + 2
-    digits = max(0, 1 - math.floor(math.log10(step)))
-    return step, np.round(low + step * np.arange(count), digits)
+    edges: npt.NDArray[np.float64] = low + step * np.arange(count, dtype=np.float64)
+    if column.dtype is Dtype.INTEGER:
+        return step, edges  # whole numbers are exact; rounding would multiply them beyond 2**53
+    return step, np.round(edges, max(0, 1 - math.floor(math.log10(step))))
 
 
 def _round_up(width: float) -> float:

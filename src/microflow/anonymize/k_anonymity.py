@@ -4,12 +4,16 @@ The data set is counted into a cube of quasi-identifier tuples (`observe`), Mond
 and each row's labels follow from its tuple (`anonymize`): no row is kept in memory, rows may come in any order and on
 any worker, and equal rows are always released alike.
 
+Where the schema has a column of role person, its distinct values are counted instead of rows: cells are then tuples
+with a person, and memory grows with persons, too.
+
 Identifiers are released as missing values and quasi-identifiers as labels (`microflow.anonymize.generalise`); every
 other column passes. Rows that no class can take (fewer than k in all, or too little diversity) are suppressed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,11 +23,11 @@ from microflow.anonymize.classes import Classes, decide
 from microflow.anonymize.contract import MethodSettings, Released, Scope
 from microflow.anonymize.cube import CellIndex, Cube, Packing
 from microflow.anonymize.diversity import diverse_columns
-from microflow.anonymize.encode import Coder, Codes, coder_for
+from microflow.anonymize.encode import Coder, Codes, DictionaryCoder, coder_for
 from microflow.errors import MicroflowError
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Role
 
-__all__ = ["KAnonymity", "MicroflowKAnonymity", "released_schema", "require_classes"]
+__all__ = ["KAnonymity", "MicroflowKAnonymity", "guarantee", "released_schema", "require_classes", "unit_of"]
 
 #: Rows that wait in Arrow before they are counted: encoding many at once costs a fraction of encoding each microflow.
 _WAITING_ROWS = 65_536
@@ -47,7 +51,11 @@ class _Columns:
         self.quasi = [coder_for(column) for column in schema.quasi_identifiers]
         sensitive = diverse_columns(settings, schema)
         self.sensitive = [(coder_for(column), column.ordered) for column in sensitive]
-        self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive)]
+        persons = schema.with_role(Role.PERSON)
+        #: Never a grid: two persons in one cell would be taken for one.
+        self.person = [DictionaryCoder(column) for column in persons]
+        self.diverse = [column.name for column in sensitive]
+        self.names = [column.name for column in (*schema.quasi_identifiers, *sensitive, *persons)]
         labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
         #: Per column of the output the quasi-identifier whose label it holds, and the type of nothing.
         self._plan = [
@@ -59,7 +67,7 @@ class _Columns:
 
     @property
     def coders(self) -> list[Coder]:
-        return [*self.quasi, *(coder for coder, _ in self.sensitive)]
+        return [*self.quasi, *(coder for coder, _ in self.sensitive), *self.person]
 
     @property
     def sizes(self) -> list[int]:
@@ -84,7 +92,7 @@ class _Columns:
                 columns.append(rows.column(place) if blank is None else nothing[blank])
         return Released(pa.RecordBatch.from_arrays(columns, schema=self.output_schema), kept, seen)
 
-    def describe(self, scope: Scope, unit: str) -> dict[str, object]:
+    def describe(self, scope: Scope, among: str) -> dict[str, object]:
         settings = self.settings
         claim: dict[str, object] = {
             "method": settings.method.value,
@@ -92,7 +100,8 @@ class _Columns:
             "k": settings.k,
             "cuts": "strict" if settings.strict else "relaxed",
             "quasi_identifiers": [column.name for column in self.schema.quasi_identifiers],
-            "guarantee": f"each released row shares its quasi-identifiers with at least {settings.k - 1} others {unit}",
+            "unit": unit_of(self.schema),
+            "guarantee": guarantee(self.schema, settings.k, among),
         }
         if settings.l_diversity > 1:
             claim["l_diversity"] = settings.l_diversity
@@ -100,6 +109,21 @@ class _Columns:
         if settings.t_closeness < 1:
             claim["t_closeness"] = settings.t_closeness
         return claim
+
+
+def unit_of(schema: DatasetSchema) -> str:
+    """What is counted: ``person`` where a column says which rows are one person's, else ``row``."""
+    return "row" if schema.person is None else "person"
+
+
+def guarantee(schema: DatasetSchema, k: int, among: str) -> str:
+    """What k-anonymity promises, and for whom.
+
+    >>> guarantee(DatasetSchema("visits", (), "hipaa"), 5, "of the data set")
+    'each released row shares its quasi-identifiers with at least 4 other rows of the data set'
+    """
+    others = "other rows" if schema.person is None else "other persons"
+    return f"each released row shares its quasi-identifiers with at least {k - 1} {others} {among}"
 
 
 def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
@@ -182,7 +206,10 @@ class KAnonymity:
             MicroflowError: already frozen, or a class broke the claim (which would be a fault of ours).
         """
         columns = self._columns
-        decision = decide(self._count_waiting().cells(), columns.quasi, columns.sensitive, columns.settings)
+        cells = self._count_waiting().cells()
+        decision = decide(
+            cells, columns.quasi, columns.sensitive, columns.settings, by_person=self._columns.schema.person is not None
+        )
         sizes = [coder.size for coder in columns.quasi]
         self._index = CellIndex(sizes, decision.tuples, decision.class_of)
         self._classes = decision.classes
@@ -204,11 +231,37 @@ class KAnonymity:
         """The claim, and once frozen what was achieved."""
         claim = self._columns.describe(self.scope, "of the data set")
         if self._classes is not None:
-            claim["achieved_k"] = self._classes.k
-            claim["classes"] = self._classes.count
+            found = _Achieved(len(self._columns.sensitive))
+            found.add(self._classes)
+            claim |= found.describe(self._columns.diverse)
             claim["rows_observed"] = self._observed
             claim["rows_suppressed"] = self._observed - self._classes.rows
         return claim
+
+
+class _Achieved:
+    """The weakest of all classes so far."""
+
+    def __init__(self, sensitive: int) -> None:
+        self._k: int | None = None
+        self._classes = 0
+        self._diversity: list[tuple[float, float]] = [(math.inf, 0.0)] * sensitive
+
+    def add(self, classes: Classes) -> None:
+        self._classes += classes.count
+        if classes.count:
+            self._k = classes.k if self._k is None else min(self._k, classes.k)
+            pairs = zip(self._diversity, classes.diversity, strict=True)
+            self._diversity = [(min(mine[0], other[0]), max(mine[1], other[1])) for mine, other in pairs]
+
+    def describe(self, names: Sequence[str]) -> dict[str, object]:
+        """What was achieved: k, and l and t by sensitive column where they were asked for; ``None`` without a class."""
+        found: dict[str, object] = {"achieved_k": self._k, "classes": self._classes}
+        if self._classes and names:
+            named = dict(zip(names, self._diversity, strict=True))
+            found["achieved_l"] = {name: least for name, (least, _) in named.items()}
+            found["achieved_t"] = {name: most for name, (_, most) in named.items()}
+        return found
 
 
 class MicroflowKAnonymity:
@@ -221,6 +274,7 @@ class MicroflowKAnonymity:
 
     def __init__(self, settings: MethodSettings, schema: DatasetSchema) -> None:
         self._columns = _Columns(settings, schema)
+        self._achieved = _Achieved(len(self._columns.sensitive))
 
     @property
     def output_schema(self) -> pa.Schema:
@@ -230,11 +284,16 @@ class MicroflowKAnonymity:
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Release one microflow; all of it is suppressed where it has fewer than k rows."""
         columns = self._columns
-        codes = columns.learn([rows.column(name) for name in columns.names])
-        packing = Packing(columns.sizes)
+        known = [*columns.quasi, *(coder for coder, _ in columns.sensitive)]
+        codes = [coder.learn(rows.column(name)) for coder, name in zip(known, columns.names, strict=False)]
+        # Numbered anew each time: a coder that learned every person would grow without bound.
+        persons = [rows.column(name).dictionary_encode("encode") for name in columns.names[len(known) :]]
+        codes += [np.asarray(person.indices.to_numpy(), np.int32) for person in persons]
+        packing = Packing([*(coder.size for coder in known), *(len(person.dictionary) for person in persons)])
         keys, cell_of, counts = np.unique(packing.pack(codes), return_inverse=True, return_counts=True)
         cells = packing.unpack(keys)
-        decision = decide((cells, counts), columns.quasi, columns.sensitive, columns.settings)
+        decision = decide((cells, counts), columns.quasi, columns.sensitive, columns.settings, by_person=bool(persons))
+        self._achieved.add(decision.classes)
         return columns.release(rows, decision.classes, decision.class_of[self._tuple_of(cells)][cell_of])
 
     def _tuple_of(self, cells: list[Codes]) -> Codes:
@@ -244,5 +303,6 @@ class MicroflowKAnonymity:
         return np.concatenate([[0], np.cumsum(changed)]).astype(np.int32) if quasi.size else quasi[0]
 
     def describe(self) -> dict[str, object]:
-        """The claim."""
-        return self._columns.describe(self.scope, "of its microflow")
+        """The claim, and what was achieved so far; a class is counted in each of its microflows."""
+        claim = self._columns.describe(self.scope, "of its microflow")
+        return claim | self._achieved.describe(self._columns.diverse)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["common_loss", "hull_loss", "hulls", "join", "merge", "nearest", "refine"]
+__all__ = ["attach", "common_loss", "hull_loss", "hulls", "join", "merge", "nearest", "refine"]
 
 #: The most tuples of a neighbourhood.
 _MEMBERS = 256
@@ -114,6 +114,34 @@ def merge(tuples, weights, class_of, marked, first, last, parent, loss, leaf, le
                 target[a] = target[found[0]]
                 taken[a] = taken[found[0]] = True
     return target[class_of]
+
+
+@_compiled
+def attach(tuples, weights, class_of, first, last, parent, loss, leaf, leaf_at):  # fmt: skip
+    """Each tuple without a class (-1) joins the one that loses least by it."""
+    n, columns = tuples.shape
+    classes = class_of.max() + 1
+    hull, count = np.full((classes, columns), -1, np.int64), np.zeros(classes, np.int64)
+    loss_of = np.zeros(classes)
+    for t in range(n):
+        b = class_of[t]
+        if b >= 0:
+            if count[b] == 0:
+                for c in range(columns):
+                    hull[b, c] = leaf[leaf_at[c] + tuples[t, c]]
+            loss_of[b] = join(hull[b], tuples, t, first, last, parent, loss)
+            count[b] += weights[t]
+    for t in range(n):
+        if class_of[t] >= 0:
+            continue
+        cheapest, chosen = np.inf, 0
+        for b in range(classes):
+            joined = hull_loss(hull[b], tuples, t, first, last, parent, loss)
+            cost = count[b] * (joined - loss_of[b]) + joined
+            if cost < cheapest:
+                cheapest, chosen = cost, b
+        class_of[t] = chosen
+        loss_of[chosen] = join(hull[chosen], tuples, t, first, last, parent, loss)
 
 
 @_compiled

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from microflow.anonymize.stream_space import Floats, Point, Space
-from microflow.schema import Record
+from microflow.anonymize.stream_space import Floats, Index, Point, Space
+from microflow.schema import Record, Value
 
 __all__ = ["Cluster", "Clusters", "Held"]
 
@@ -17,18 +17,37 @@ _EQUAL = 1e-12
 
 @dataclass(slots=True, eq=False)
 class Cluster:
-    """An open cluster: its members by ordinal, oldest first, and the loss of a label that covers them."""
+    """An open cluster: its members by ordinal, oldest first, how many each person has, and what a label would lose."""
 
     slot: int
     members: dict[int, Held] = field(default_factory=dict)
+    persons: dict[Value, int] = field(default_factory=dict)
     loss: float = 0.0
+
+    def add(self, held: Held) -> None:
+        """Take a record."""
+        held.cluster = self
+        self.members[held.ordinal] = held
+        self.persons[held.person] = self.persons.get(held.person, 0) + 1
+
+    def remove(self, held: Held) -> None:
+        """Give a record away."""
+        del self.members[held.ordinal]
+        if self.persons[held.person] == 1:
+            del self.persons[held.person]
+        else:
+            self.persons[held.person] -= 1
 
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A record that has not left yet, the ``number``-th to come, at the time ``arrived``."""
+    """A record that has not left yet, the ``number``-th to come, at the time ``arrived``.
+
+    ``person`` says whose it is; without a column of role person each record is a person's of its own.
+    """
 
     ordinal: int
+    person: Value
     record: Record
     point: Point
     number: int
@@ -72,16 +91,15 @@ class Clusters:
     def open(self, held: Held) -> None:
         """Open a cluster of one record."""
         slot = self._free.pop()
-        cluster = self._by_slot[slot] = held.cluster = Cluster(slot)
-        cluster.members[held.ordinal] = held
+        cluster = self._by_slot[slot] = Cluster(slot)
+        cluster.add(held)
         self._rows[slot] = held.point.row
         for table, code in zip(self._space.tables, held.point.codes, strict=True):
             table.start(slot, code)
 
     def join(self, cluster: Cluster, held: Held, added: float) -> None:
         """Put a record, which adds so much loss, into a cluster."""
-        held.cluster = cluster
-        cluster.members[held.ordinal] = held
+        cluster.add(held)
         if added > 0.0:
             cluster.loss += added
             row = self._rows[cluster.slot]
@@ -109,21 +127,24 @@ class Clusters:
         return growth
 
     def groups(self, cluster: Cluster, k: int) -> list[list[Held]]:
-        """The members in groups of at least k: the oldest and its k-1 nearest, and so on; the rest with the nearest.
+        """The members in groups of k persons or more: the oldest and its nearest, and so on; the rest with the nearest.
 
         CASTLE draws the centre of each group at random; the oldest makes a run repeatable.
         """
         members = list(cluster.members.values())
-        if len(members) < 2 * k:
+        if len(cluster.persons) < 2 * k:
             return [members]
         distances = self._space.distances([held.point for held in members])
+        number = {person: i for i, person in enumerate(cluster.persons)}
+        persons = np.array([number[held.person] for held in members])
         left = np.arange(len(members))
         groups: list[list[int]] = []
-        while len(left) >= k:
-            # The centre is at no distance from itself, and a stable order keeps it before others that are not either.
-            order = distances(left[0], left).argsort(kind="stable")
-            groups.append(left[order[:k]].tolist())
-            left = np.sort(left[order[k:]])
+        # The centre is at no distance from itself, and a stable order keeps it before others that are not either.
+        while (end := _reaches(k, persons[order := left[distances(left[0], left).argsort(kind="stable")]])) > 0:
+            groups.append(order[:end].tolist())
+            left = np.sort(order[end:])
+            if len(left) < k:
+                break
         centres = np.array([group[0] for group in groups])
         for one in left.tolist():
             groups[int(distances(one, centres).argmin())].append(one)
@@ -132,6 +153,13 @@ class Clusters:
     def close(self, cluster: Cluster) -> None:
         """Give the cluster's slot back, and part its members from it, so that both are freed without a search."""
         cluster.members.clear()
+        cluster.persons.clear()
         self._rows[cluster.slot, -1] = -np.inf
         self._by_slot[cluster.slot] = None
         self._free.append(cluster.slot)
+
+
+def _reaches(k: int, persons: Index) -> int:
+    """How many of some records it takes until ``k`` persons are among them; 0 where they never are."""
+    first = np.unique(persons, return_index=True)[1]
+    return int(np.sort(first)[k - 1]) + 1 if len(first) >= k else 0

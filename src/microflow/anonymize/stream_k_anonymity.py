@@ -3,7 +3,8 @@
 Records wait in at most β open clusters. When the oldest has waited for δ records, its cluster leaves: whole where it
 holds at least k records (cut into several from 2k on); else the record is written as an earlier released cluster that
 covers it; else the cluster is merged with its nearest until k are together. Every label is therefore shared by at least
-k records of different ordinals.
+k records of different ordinals; where the schema has a column of role person, by records of at least k persons (as in
+Prink, Groneberg et al., ARES 2025).
 
 Where this differs from the paper:
 - centres and reused clusters are chosen by age and loss instead of at random, so that a run can be repeated;
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from microflow.anonymize.contract import MethodSettings, Scope
-from microflow.anonymize.k_anonymity import released_schema, require_classes
+from microflow.anonymize.k_anonymity import guarantee, released_schema, require_classes, unit_of
 from microflow.anonymize.stream_archive import Archive
 from microflow.anonymize.stream_clusters import Cluster, Clusters, Held
 from microflow.anonymize.stream_space import Space
@@ -69,6 +70,9 @@ class StreamKAnonymity:
         self._seconds = seconds
         self._now = now or _no_clock
         self._quasi = [column.name for column in schema.quasi_identifiers]
+        self._person = schema.person
+        self._unit = unit_of(schema)
+        self._guarantee = guarantee(schema, settings.k, "of the whole stream")
         self._fields = schema.names
         self._blank = dict.fromkeys(column.name for column in schema.identifiers)
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
@@ -80,6 +84,8 @@ class StreamKAnonymity:
         self._losses: deque[float] = deque(maxlen=_MU)
         self._mean_loss = 0.0
         self._suppressed: list[int] = []
+        self._smallest: int | None = None
+        self._classes = 0
 
     @property
     def suppressed(self) -> Sequence[int]:
@@ -96,8 +102,10 @@ class StreamKAnonymity:
             "delta_seconds": self._seconds,
             "beta": self._clusters.limit,
             "quasi_identifiers": list(self._quasi),
-            "guarantee": f"each released record shares its quasi-identifiers with at least {self._k - 1} others "
-            "of the whole stream",
+            "unit": self._unit,
+            "guarantee": self._guarantee,
+            "achieved_k": self._smallest,
+            "classes": self._classes,
             "records_suppressed": len(self._suppressed),
         }
 
@@ -106,7 +114,8 @@ class StreamKAnonymity:
         if ordinal in self._held:
             raise MicroflowError(f"record {ordinal} was pushed twice")
         point = self._space.point([record[name] for name in self._quasi])
-        held = Held(ordinal, record, point, self._pushed, self._now())
+        person = ordinal if self._person is None else record[self._person]
+        held = Held(ordinal, person, record, point, self._pushed, self._now())
         self._place(held)
         self._held[ordinal] = held
         self._arrivals.append(held)
@@ -128,7 +137,7 @@ class StreamKAnonymity:
         if not good and not self._clusters.full:
             self._clusters.open(held)
             return
-        cluster, added = min(good or nearest, key=lambda choice: len(choice[0].members))
+        cluster, added = min(good or nearest, key=lambda choice: len(choice[0].persons))
         self._clusters.join(cluster, held, added)
 
     def _is_due(self, held: Held) -> bool:
@@ -150,13 +159,13 @@ class StreamKAnonymity:
     def _let_go(self, held: Held, out: Left) -> None:
         """The delay constraint: the record leaves now, with its cluster, as part of an earlier one, or not at all."""
         cluster = held.cluster
-        if len(cluster.members) < self._k and (earlier := self._archive.covering(held.point)) is not None:
+        if len(cluster.persons) < self._k and (earlier := self._archive.covering(held.point)) is not None:
             self._leave(held, earlier.labels, out)
-            del cluster.members[held.ordinal]
+            cluster.remove(held)
             if not cluster.members:
                 self._clusters.close(cluster)
             return
-        while len(cluster.members) < self._k:
+        while len(cluster.persons) < self._k:
             larger = self._clusters.absorb(cluster)
             if larger is None:
                 self._suppress(cluster)
@@ -168,6 +177,9 @@ class StreamKAnonymity:
 
     def _release(self, group: Sequence[Held], out: Left) -> None:
         """Write a cluster, and remember it where it is no worse than the mean."""
+        persons = len({held.person for held in group})
+        self._smallest = persons if self._smallest is None else min(persons, self._smallest)
+        self._classes += 1
         written = self._space.write([held.point for held in group])
         self._losses.append(written.loss)
         self._mean_loss = sum(self._losses) / len(self._losses)

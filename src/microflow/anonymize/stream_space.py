@@ -19,7 +19,7 @@ from microflow.anonymize.stream_lines import Line, Summary, is_line
 from microflow.anonymize.stream_tables import Bag, Paths
 from microflow.schema import Column, Value
 
-__all__ = ["Floats", "Point", "Space", "Written"]
+__all__ = ["Floats", "Index", "Point", "Space", "Written"]
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

@@ -18,8 +18,9 @@ from microflow.anonymize.keys import KEY_BITS, derived_key, key_id, require_bits
 from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCodes
 from microflow.anonymize.token_text import REVERSIBLE, REVERSIBLE_V1, split
 from microflow.errors import InputError, KeyMaterialError
+from microflow.formats import plain_time
 from microflow.records import copied
-from microflow.schema import Column, DatasetSchema, Record, Value
+from microflow.schema import Column, DatasetSchema, Dtype, Record, Value
 
 __all__ = ["Detokenizer", "Tokenizer", "token_domain"]
 
@@ -133,8 +134,8 @@ class Detokenizer:
         for field, column in self._identifiers:
             texts = [self._value(field, column.name, token) for token in rows.column(column.name).to_pylist()]
             try:
-                values = pa.array(texts, pa.string()).cast(column.dtype.arrow)
-            except pa.ArrowInvalid:
+                values = _typed(texts, column.dtype)
+            except ValueError:
                 raise InputError(
                     f"its tokens do not hold values of type {column.dtype}",
                     column=column.name,
@@ -194,3 +195,16 @@ def _text(value: Value, column: Column) -> str:
     text = pa.scalar(value, column.dtype.arrow).cast(pa.string()).as_py()
     assert isinstance(text, str)
     return text
+
+
+def _typed(texts: list[str | None], dtype: Dtype) -> pa.Array:
+    """Values of a type.
+
+    Raises:
+        ValueError: some text is none.
+    """
+    values = pa.array(texts, pa.string()).cast(dtype.arrow)
+    is_told = dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP}
+    if is_told and any(text is not None and plain_time(text, dtype) is None for text in set(texts)):
+        raise ValueError(dtype)
+    return values

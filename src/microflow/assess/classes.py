@@ -1,12 +1,15 @@
 """What the equivalence classes of a release achieve: k, l and t, and the risks that follow from their sizes.
 
-k: the fewest rows that share all quasi-identifiers (Samarati 2001). l: the fewest different values of a sensitive
-column in a class (Machanavajjhala et al. 2007). t: the greatest earth mover's distance between a class and everybody,
-with equal ground distance for text and ordered distance for numbers and ordered categories (Li et al. 2007).
+k: the fewest persons that share all quasi-identifiers (Samarati 2001). Each row is taken for a person where no column
+says whose it is; else a person counts once, and in l and t once for each of their values.
+l: the fewest different values of a sensitive column in a class (Machanavajjhala et al. 2007). t: the greatest earth
+mover's distance between a class and everybody, with equal ground distance for text and ordered distance for numbers and
+ordered categories (Li et al. 2007).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,13 +26,16 @@ __all__ = ["Achieved", "achieved", "achieved_k", "l_diversity", "t_closeness"]
 
 @dataclass(frozen=True, slots=True)
 class Achieved:
-    """``l`` and ``t`` by sensitive column; ``average_class`` is C_avg (LeFevre et al. 2006): rows per class over k.
+    """``k`` counts the ``unit``, persons or rows; ``l`` and ``t`` are by sensitive column.
+
+    ``average_class`` is C_avg (LeFevre et al. 2006): members per class over k.
 
     ``discernibility`` (Bayardo and Agrawal 2005) is the sum of squared class sizes, each suppressed row counting as
     many as there are rows.
     """
 
     k: int
+    unit: str
     classes: int
     rows: int
     suppressed: int
@@ -59,19 +65,20 @@ def achieved_k(released: pa.Table, quasi_identifiers: Sequence[str]) -> int:
 
 def achieved(pair: Pair) -> Achieved:
     """Measure the classes of a release."""
-    smallest, rows = int(pair.sizes.min()), pair.released.num_rows
+    smallest, rows = int(pair.members.min()), pair.released.num_rows
     columns = {one.column.name: (one.column, *distinct(pair.released[one.column.name])) for one in pair.sensitive}
     return Achieved(
         k=smallest,
+        unit=pair.unit,
         classes=len(pair.sizes),
         rows=rows,
         suppressed=pair.suppressed,
         l_diversity={name: l_diversity(pair.classes, codes) for name, (_, codes, _) in columns.items()},
         t_closeness={
-            name: t_closeness(pair.classes, _ranks(column, codes, values), ordered=column.is_numeric or column.ordered)
+            name: _t_closeness(pair, _ranks(column, codes, values), ordered=column.is_numeric or column.ordered)
             for name, (column, codes, values) in columns.items()
         },
-        average_class=rows / len(pair.sizes) / smallest,
+        average_class=float(pair.members.mean()) / smallest,
         discernibility=int((pair.sizes**2).sum()) + pair.suppressed * pair.original.num_rows,
     )
 
@@ -89,7 +96,7 @@ def _ranks(column: Column, codes: Index, values: list[Value]) -> Index:
     def place(code: int) -> tuple[bool, float, str]:
         value = values[code]
         if isinstance(value, int | float):
-            return False, float(value), ""
+            return (True, 0.0, "") if math.isnan(value) else (False, float(value), "")
         return value is None, declared.get(value or "", len(declared)), str(value)
 
     rank_of = np.empty(len(values), np.int64)
@@ -97,16 +104,26 @@ def _ranks(column: Column, codes: Index, values: list[Value]) -> Index:
     return rank_of[codes]
 
 
-def t_closeness(classes: Index, ranks: Index, *, ordered: bool) -> float:
-    """The greatest distance of a class's distribution of ``ranks`` from everybody's."""
-    everybody = np.bincount(ranks) / len(ranks)
-    if len(everybody) <= 1:
+def _t_closeness(pair: Pair, ranks: Index, *, ordered: bool) -> float:
+    """The distances of distributions over persons, each of whom counts once for each of their values."""
+    persons = pair.persons[pair.ordinals]
+    everybody, own = (
+        np.unique(np.stack(columns, axis=1), axis=0) if pair.unit == "person" else np.stack(columns, axis=1)
+        for columns in ((persons, ranks), (persons, pair.classes, ranks))
+    )
+    return t_closeness(own[:, 1], own[:, 2], everybody[:, 1], ordered=ordered)
+
+
+def t_closeness(classes: Index, ranks: Index, everybody: Index, *, ordered: bool) -> float:
+    """The greatest distance of a class's distribution of ``ranks`` from that of ``everybody``'s ranks."""
+    shares = np.bincount(everybody) / len(everybody)
+    if len(shares) <= 1:
         return 0.0
     order = np.lexsort((ranks, classes))
     starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
     size = np.diff(np.append(starts, len(ranks)))
     measure = _ordered_distances if ordered else _equal_distances
-    return float(measure(everybody, ranks[order], starts, size).max())
+    return float(measure(shares, ranks[order], starts, size).max())
 
 
 def _equal_distances(everybody: Floats, ranks: Index, starts: Index, sizes: Index) -> Floats:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from microflow.anonymize.token_text import REVERSIBLE, split
-from microflow.assess.labels import distinct
+from microflow.anonymize.token_text import REVERSIBLE, VERSIONS
 from microflow.assess.loss import Loss
 from microflow.assess.pair import Compared, Pair
+from microflow.names import named_like_persons
 
 __all__ = ["reasons"]
+
+#: A whole token (see `microflow.anonymize.token_text`).
+TOKEN = rf"^(?:{'|'.join(VERSIONS)})\.[^.]*\.[^.]*$"
 
 #: A linkage risk that calls for an explanation.
 _HIGH = 0.2
@@ -19,23 +24,35 @@ _PERTURBED = 0.05
 
 def reasons(pair: Pair, loss: Loss, linkage_risk: float) -> tuple[str, ...]:
     """Sentences for the report; none holds a value."""
-    found = [*_identifiers(pair), *_quasi_identifiers(pair, loss, linkage_risk)]
+    found = [*_repeated_persons(pair), *_identifiers(pair), *_quasi_identifiers(pair, loss, linkage_risk)]
     if pair.suppressed:
         found.append(f"{pair.suppressed} of {pair.original.num_rows} rows were suppressed.")
     return tuple(found)
 
 
+def _repeated_persons(pair: Pair) -> list[str]:
+    """Columns that seem to tell persons apart, of whom some have several rows, where rows are counted."""
+    if pair.unit == "person":
+        return []
+    names = [name for name in pair.original.column_names if name != pair.schema.record_id]
+    repeated = [name for name in named_like_persons(names) if _repeats(pair.original[name].drop_null())]
+    told = "named like a person's, and values occur in several rows. Rows were counted, and k of persons is less"
+    return [f"{', '.join(repeated)}: {told}: describe the column with role: person."] if repeated else []
+
+
+def _repeats(values: pa.ChunkedArray) -> bool:
+    return int(pc.count_distinct(values).as_py()) < len(values)
+
+
 def _identifiers(pair: Pair) -> list[str]:
     tokens, reversible, unchanged = [], [], []
     for column in pair.schema.identifiers:
-        before = pair.original[column.name].combine_chunks().take(pair.ordinals).to_pylist()
-        _, values = distinct(pair.released[column.name])
-        after = pair.released[column.name].to_pylist()
-        parts = [split(value) for value in values if isinstance(value, str)]
-        if parts and all(parts):
+        before = pair.original[column.name].combine_chunks().take(pair.ordinals).cast(pa.string())
+        after = pair.released[column.name].combine_chunks().cast(pa.string())
+        if after.null_count < len(after) and pc.all(pc.match_substring_regex(after, TOKEN)).as_py():
             tokens.append(column.name)
-            reversible += [column.name] if any(part and part[0] == REVERSIBLE for part in parts) else []
-        elif any(old is not None and old == new for old, new in zip(before, after, strict=True)):
+            reversible += [column.name] if pc.any(pc.starts_with(after, REVERSIBLE + ".")).as_py() else []
+        elif pc.any(pc.equal(before, after)).as_py():
             unchanged.append(column.name)
     found = []
     if tokens:

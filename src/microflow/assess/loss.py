@@ -16,15 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microflow.assess.features import Encoded, encode
-from microflow.assess.labels import Floats, Index, Labels
+from microflow.assess.labels import Floats, Index, NumberLabels, TextLabels
 from microflow.assess.pair import Compared, Pair
 
-__all__ = ["ColumnLoss", "Loss", "measure_loss"]
+__all__ = ["ColumnLoss", "Encoded", "Loss", "encode", "measure_loss"]
 
 _DISTORTION_ROWS = 5_000
 _CHUNK = 256
 _CORRELATED_TEXTS = 4
+_CORRELATED_ROWS = 100_000
 _CONSTANT = 1e-9
 
 
@@ -49,12 +49,19 @@ class Loss:
 def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     """Measure quasi-identifiers and sensitive columns."""
     columns = (*pair.quasi, *pair.sensitive)
-    sample = rng.choice(len(pair.ordinals), min(len(pair.ordinals), _DISTORTION_ROWS), replace=False)
+    rows = len(pair.ordinals)
+    sample = rng.choice(rows, min(rows, _DISTORTION_ROWS), replace=False)
+    before, after = (_at_most(size, _CORRELATED_ROWS, rng) for size in (pair.original.num_rows, rows))
     return Loss(
         gcp=_gcp(pair),
         columns={one.column.name: _column_loss(pair, one, sample) for one in columns},
-        correlation_change=_correlation_change([encode(one, _CORRELATED_TEXTS) for one in columns]),
+        correlation_change=_correlation_change([encode(one, _CORRELATED_TEXTS, before, after) for one in columns]),
     )
+
+
+def _at_most(rows: int, most: int, rng: np.random.Generator) -> Index:
+    """All rows, or so many of them by lot."""
+    return np.arange(rows) if rows <= most else rng.choice(rows, most, replace=False)
 
 
 def _gcp(pair: Pair) -> float:
@@ -64,7 +71,7 @@ def _gcp(pair: Pair) -> float:
 
 
 def _column_loss(pair: Pair, one: Compared, sample: Index) -> ColumnLoss:
-    before, after = (_distribution(labels) for labels in (one.before, one.labels))
+    before, after = (labels.distribution() for labels in (one.before, one.labels))
     return ColumnLoss(
         ncp=float(_row_widths(pair, one).mean()),
         distortion=float(np.concatenate(list(_distances(one, pair.ordinals, sample))).mean()),
@@ -72,14 +79,9 @@ def _column_loss(pair: Pair, one: Compared, sample: Index) -> ColumnLoss:
     )
 
 
-def _distribution(labels: Labels) -> Floats:
-    """How all rows together spread over the cells of the domain."""
-    return np.bincount(labels.codes, minlength=len(labels.spread)) @ labels.spread / len(labels.codes)
-
-
 def _row_widths(pair: Pair, one: Compared) -> Floats:
     """The NCP of each released row; what was missing all along has not been lost."""
-    absent = np.array([value is None for value in one.values])[one.codes[pair.ordinals]]
+    absent = one.domain.missing[one.codes[pair.ordinals]]
     return np.where(absent, 0.0, one.labels.width[one.labels.codes])
 
 
@@ -89,7 +91,7 @@ def _distances(one: Compared, ordinals: Index, rows: Index) -> Iterator[Floats]:
         chunk = rows[first : first + _CHUNK]
         truths, truth = np.unique(one.codes[ordinals[chunk]], return_inverse=True)
         codes, code = np.unique(one.labels.codes[chunk], return_inverse=True)
-        yield one.labels.distance([one.values[i] for i in truths], codes)[truth, code]
+        yield one.labels.distance(truths, codes)[truth, code]
 
 
 def _correlation_change(columns: Sequence[Encoded]) -> float:
@@ -102,3 +104,33 @@ def _correlation_change(columns: Sequence[Encoded]) -> float:
         return 0.0
     change = np.abs(np.corrcoef(before[:, alive].T) - np.corrcoef(after[:, alive].T))
     return float(change[np.triu_indices(len(change), 1)].mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One column as features: ``before`` has shape (original rows, features), ``after`` (released rows, features)."""
+
+    before: Floats
+    after: Floats
+
+
+def encode(one: Compared, most_texts: int, before: Index, after: Index) -> Encoded:
+    """Some rows of a column as numbers, the same way on both sides.
+
+    A numeric column is the middle of its label from 0 to 1; a missing one is the original's mean. A text column is the
+    probability of each of its ``most_texts`` most frequent values.
+    """
+    original, released = one.before, one.labels
+    if isinstance(original, TextLabels) and isinstance(released, TextLabels):
+        cells = slice(None, -2)
+        return Encoded(
+            original.spread(most_texts)[original.codes[before], cells],
+            released.spread(most_texts)[released.codes[after], cells],
+        )
+    assert isinstance(original, NumberLabels)
+    assert isinstance(released, NumberLabels)
+    known = original.centre[original.codes]
+    known = known[~np.isnan(known)]
+    mean = float(known.mean()) if len(known) else 0.0
+    sides = ((original, before), (released, after))
+    return Encoded(*(np.nan_to_num(side.centre[side.codes[rows]], nan=mean)[:, None] for side, rows in sides))

@@ -8,55 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from microflow.assess.labels import Index, Labels, distinct
-from microflow.assess.number_labels import NumberLabels
-from microflow.assess.text_labels import TextLabels
+from microflow.assess.labels import Domain, Index, Labels, distinct, read_labels
 from microflow.errors import InputError
-from microflow.schema import Column, DatasetSchema, Role, Value
+from microflow.schema import Column, DatasetSchema, Role
 
 __all__ = ["Compared", "Pair", "align", "group", "needed_columns"]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One column of both tables. ``codes`` and ``values`` are the original's, ``labels`` the release's.
+    """One column of both tables. ``domain`` are the original's values, ``labels`` the release's.
 
     ``before`` are the original's values seen as labels, for measures that are taken the same way on both sides.
     """
 
     column: Column
-    codes: Index
-    values: list[Value]
+    domain: Domain
     labels: Labels
     before: Labels
 
     @classmethod
-    def of(cls, column: Column, original: pa.Table, released: pa.Table) -> Compared:
+    def of(cls, column: Column, original: pa.Table, released: pa.Table, ordinals: Index) -> Compared:
         """Compare one column; quasi-identifiers may have been generalised, other columns never are."""
-        truth = original[column.name]
+        domain = Domain(column, original[column.name])
         generalised = column.role is Role.QUASI_IDENTIFIER
-        labels = _labels_of(column, released[column.name], truth, generalised=generalised)
-        before = _labels_of(column, truth, truth, generalised=False)
-        return cls(column, *distinct(truth), labels, before)
+        labels = read_labels(domain, released[column.name], ordinals, generalised=generalised)
+        return cls(column, domain, labels, read_labels(domain, original[column.name], None, generalised=False))
 
-
-def _labels_of(column: Column, released: pa.ChunkedArray, original: pa.ChunkedArray, *, generalised: bool) -> Labels:
-    """The labels of a released column, against the domain of the original one.
-
-    ``generalised`` says that text is to be read as labels rather than as values.
-    """
-    if column.is_numeric:
-        return NumberLabels(column, released, original)
-    return TextLabels(column, released, original, generalised=generalised)
+    @property
+    def codes(self) -> Index:
+        """The code of each original row."""
+        return self.domain.codes
 
 
 @dataclass(frozen=True)
 class Pair:
     """``released`` row ``i`` came from ``original`` row ``ordinals[i]``; original rows not named were suppressed.
 
-    ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted from 0;
-    ``sizes`` the rows of each class, ``first`` the row by which a class is known.
+    ``persons`` is whose each original row is, counted from 0: by the column of role person, or each row its own
+    person's. ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted
+    from 0; ``sizes`` the rows of each class, ``members`` its persons, ``first`` the row by which a class is known.
     """
 
     schema: DatasetSchema
@@ -65,8 +58,10 @@ class Pair:
     ordinals: Index
     quasi: tuple[Compared, ...]
     sensitive: tuple[Compared, ...]
+    persons: Index
     classes: Index
     sizes: Index
+    members: Index
     first: Index
 
     @property
@@ -83,10 +78,20 @@ class Pair:
         """
         rows = np.asarray(ordinals, np.int64)
         _check(schema, original, released, rows)
-        quasi = tuple(Compared.of(column, original, released) for column in schema.quasi_identifiers)
-        sensitive = tuple(Compared.of(column, original, released) for column in schema.with_role(Role.SENSITIVE))
+        quasi = tuple(Compared.of(column, original, released, rows) for column in schema.quasi_identifiers)
+        sensitive = tuple(Compared.of(column, original, released, rows) for column in schema.with_role(Role.SENSITIVE))
         classes, first, sizes = group([one.labels.codes for one in quasi], len(rows))
-        return cls(schema, original, released, rows, quasi, sensitive, classes, sizes, first)
+        persons, members = np.arange(original.num_rows), sizes
+        if schema.person is not None:
+            persons = distinct(original[schema.person])[0]
+            _, each, _ = group([classes, persons[rows]], len(rows))
+            members = np.bincount(classes[each])
+        return cls(schema, original, released, rows, quasi, sensitive, persons, classes, sizes, members, first)
+
+    @property
+    def unit(self) -> str:
+        """What k counts: ``person`` where a column says whose each row is, else ``row``."""
+        return "row" if self.schema.person is None else "person"
 
 
 def needed_columns(schema: DatasetSchema) -> list[str]:
@@ -103,8 +108,11 @@ def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
     """
     classes = np.zeros(rows, np.int64)
     for column in codes:
-        classes = np.unique(classes * (int(column.max(initial=0)) + 1) + column, return_inverse=True)[1]
-    _, first, sizes = np.unique(classes, return_index=True, return_counts=True)
+        keys = pa.array(classes * (int(column.max(initial=0)) + 1) + column)
+        classes = keys.dictionary_encode().indices.to_numpy().astype(np.int64)
+    sizes = np.bincount(classes)
+    first = np.empty(len(sizes), np.int64)
+    first[classes[::-1]] = np.arange(rows)[::-1]
     return classes, first, sizes
 
 
@@ -117,10 +125,12 @@ def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordina
             )
         if table.num_rows == 0:
             raise InputError(f"the {name} table has no rows", hint="there is nothing to compare")
-    if len(ordinals) != released.num_rows or len(np.unique(ordinals)) != len(ordinals):
+    if len(ordinals) != released.num_rows:
         raise InputError("each released row must name one original row of its own")
     if ordinals.min() < 0 or ordinals.max() >= original.num_rows:
         raise InputError("a released row names an original row that does not exist")
+    if np.bincount(ordinals).max() > 1:
+        raise InputError("each released row must name one original row of its own")
 
 
 def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Index:
@@ -137,10 +147,15 @@ def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Inde
                 hint="without a column of role record_id, files of equal length are compared row by row",
             )
         return np.arange(original.num_rows)
-    places = {key: row for row, key in enumerate(original[name].to_pylist())}
-    keys = released[name].to_pylist()
-    if len(places) != original.num_rows or len(set(keys)) != len(keys):
-        raise InputError("a record id occurs twice", column=name)
-    if unknown := sum(key not in places for key in keys):
-        raise InputError(f"{unknown} released rows have a record id that the original does not have", column=name)
-    return np.array([places[key] for key in keys], np.int64)
+    known, keys = original[name].combine_chunks(), released[name].combine_chunks()
+    if pc.count_distinct(known, mode="all").as_py() != len(known) or pc.count_distinct(keys, mode="all").as_py() != len(
+        keys
+    ):
+        hint = "a column that names persons, of whom each may have several rows, has the role person"
+        raise InputError("a record id occurs twice", column=name, hint=hint)
+    places = pc.index_in(keys, value_set=known)
+    if places.null_count:
+        raise InputError(
+            f"{places.null_count} released rows have a record id that the original does not have", column=name
+        )
+    return np.asarray(places.to_numpy(), np.int64)

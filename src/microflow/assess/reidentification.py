@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microflow.assess.attacks import matches
+from microflow.assess.attacks import affordable, matches
 from microflow.assess.pair import Pair
 
 __all__ = ["THRESHOLD", "Reidentification", "reidentification"]
@@ -25,9 +25,9 @@ _MOST_ROWS = 2_000
 class Reidentification:
     """Three attackers: one who knows that the target is in the release, one who does not, one who wants everybody.
 
-    ``prosecutor_*`` are 1 over the class size at its greatest, on average, and the share of rows above `THRESHOLD`;
-    ``journalist_highest`` is 1 over the smallest number of persons that a row may stand for, ``marketer`` the share of
-    all rows that would be matched correctly. The last two were measured on ``sampled`` rows.
+    ``prosecutor_*`` are 1 over the members of the class at its greatest, on average, and the share of rows above
+    `THRESHOLD`; ``journalist_highest`` is 1 over the smallest number of persons that a row may stand for, ``marketer``
+    the share of all rows that would be matched correctly. The last two were measured on ``sampled`` rows.
     """
 
     prosecutor_highest: float
@@ -41,14 +41,14 @@ class Reidentification:
 def reidentification(pair: Pair, rng: np.random.Generator) -> Reidentification:
     """Measure the three risks."""
     rows = pair.released.num_rows
-    risk = 1 / pair.sizes
-    sample = rng.choice(rows, min(rows, _MOST_ROWS), replace=False)
-    population = matches(pair, sample, np.ones((pair.original.num_rows, 1)))[:, 0]
+    risk = 1 / pair.members
+    sample = rng.choice(rows, affordable(_MOST_ROWS, rows, pair.original.num_rows), replace=False)
+    population = matches(pair, sample, np.ones((int(pair.persons.max()) + 1, 1)))[:, 0]
     # A row that stands for nobody, because it was perturbed, leads to nobody.
     found = np.divide(1, population, out=np.zeros_like(population), where=population > 0)
     return Reidentification(
         prosecutor_highest=float(risk.max()),
-        prosecutor_average=len(pair.sizes) / rows,
+        prosecutor_average=len(pair.members) / int(pair.members.sum()),
         prosecutor_at_risk=float(pair.sizes[risk > THRESHOLD].sum() / rows),
         journalist_highest=float(found.max()),
         marketer=float(found.mean()),

@@ -29,7 +29,7 @@ def _classes(assessment: Assessment) -> Iterator[str]:
     yield f"{found.rows:,} of {assessment.rows:,} rows released, {found.suppressed:,} suppressed"
     yield f"quasi-identifiers: {', '.join(assessment.quasi_identifiers)}"
     yield "\nequivalence classes"
-    yield _line("k (smallest class)", f"{found.k:,}")
+    yield _line(f"k (smallest class, in {found.unit}s)", f"{found.k:,}")
     yield _line("classes, C_avg", f"{found.classes:,}, {found.average_class:.3g}")
     yield _line("discernibility", f"{found.discernibility:,}")
     for name, l_diversity in found.l_diversity.items():

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microflow.assess.features import encode
-from microflow.assess.labels import Floats, Index
+from microflow.assess.labels import Floats, Index, NumberLabels, TextLabels
+from microflow.assess.loss import encode
 from microflow.assess.pair import Compared, Pair
 
 __all__ = ["Utility", "measure_utility"]
@@ -54,12 +54,13 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     enough = min(len(usable), len(known), len(test)) >= _FEWEST_ROWS
     if not enough or len(np.unique(truth[known])) <= 1:
         return None
-    columns = [encode(one, _MOST_TEXTS) for one in pair.quasi]
+    columns = [encode(one, _MOST_TEXTS, np.concatenate([known, test]), usable) for one in pair.quasi]
     before = np.concatenate([one.before for one in columns], axis=1)
     after = np.concatenate([one.after for one in columns], axis=1)
+    before, held_out = before[: len(known)], before[len(known) :]
     score = [
-        _score(features, labels, before[test], truth[test])
-        for features, labels in ((before[known], truth[known]), (after[usable], told[usable]))
+        _score(features, labels, held_out, truth[test])
+        for features, labels in ((before, truth[known]), (after, told[usable]))
     ]
     return _utility(target.column.name, score, 1 / len(np.unique(truth[test])))
 
@@ -71,22 +72,26 @@ def _utility(target: str, score: list[float], chance: float) -> Utility:
 
 
 def _target(pair: Pair) -> Compared | None:
-    texts = [one for one in pair.sensitive if not one.column.is_numeric and len(one.values) > 1]
+    texts = [one for one in pair.sensitive if not one.column.is_numeric and len(one.domain.values) > 1]
     if texts:
-        return min(texts, key=lambda one: len(one.values))
+        return min(texts, key=lambda one: len(one.domain.values))
     return pair.sensitive[0] if pair.sensitive else None
 
 
 def _classes(one: Compared) -> tuple[Index, Index]:
     """The class of each original and each released row, -1 where it is missing or nothing that is known."""
-    if one.column.is_numeric:
-        before, after = (labels.centre[labels.codes] for labels in (one.before, one.labels))
-        median = np.nanmedian(before)
-        return tuple(np.where(np.isnan(side), -1, side > median) for side in (before, after))  # type: ignore[return-value]
-    return _most_likely(one.before.spread)[one.before.codes], _most_likely(one.labels.spread)[one.labels.codes]
+    if isinstance(one.before, TextLabels) and isinstance(one.labels, TextLabels):
+        return _most_likely(one.before)[one.before.codes], _most_likely(one.labels)[one.labels.codes]
+    assert isinstance(one.before, NumberLabels)
+    assert isinstance(one.labels, NumberLabels)
+    before, after = (labels.centre[labels.codes] for labels in (one.before, one.labels))
+    known = before[~np.isnan(before)]
+    median = float(np.median(known)) if len(known) else 0.0
+    return np.where(np.isnan(before), -1, before > median), np.where(np.isnan(after), -1, after > median)
 
 
-def _most_likely(spread: Floats) -> Index:
+def _most_likely(labels: TextLabels) -> Index:
+    spread = labels.spread()
     best = spread.argmax(axis=1)
     return np.where(best < spread.shape[1] - 2, best, -1)
 

@@ -12,7 +12,6 @@ from microflow.anonymize.contract import Method
 from microflow.bench import saturation
 from microflow.bench.harness import Goal, Line, compared, fixed, in_one_thread
 from microflow.bench.saturation import spec_of
-from microflow.bench.spark import spark_lines
 from microflow.datasets import generate
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
@@ -42,13 +41,12 @@ _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_l
 
 
 def run(rows: int | None = None) -> list[Line]:
-    """Rates at saturation, service times, the hybrid by offered load and under a burst, Spark where there is Java."""
+    """Rates at saturation, service times, the hybrid by offered load and under a burst."""
     flows = list(microflows(batch.rows for batch in generate("healthcare", rows or ROWS, seed=1)))
     service = Service(spec_of(), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
     costs = measured_costs(service)
     lines = in_one_thread(saturation.__name__, rows or saturation.ROWS)
-    lines += [*_service_times(flows), *_by_load(service, costs), *_burst(costs)]
-    return [*lines, *spark_lines(spec_of(), flows)]
+    return [*lines, *_service_times(flows), *_by_load(service, costs), *_burst(costs)]
 
 
 def _service_times(flows: Sequence[Microflow]) -> list[Line]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
-from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
+from microflow.pipeline.paths import require_free
+from microflow.schema import DatasetSchema, Role
 
 if TYPE_CHECKING:
     from microflow.assess import Assessment
@@ -41,6 +41,8 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
     """
     from microflow.assess import render
 
+    if json_file is not None:
+        require_free(json_file, (original, released, schema), replaces=b"{")
     found = compare_files(original, released, schema, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:
@@ -55,25 +57,16 @@ def compare_files(original: Path, released: Path, schema: str, *, attempts: int 
     described = load_schema(schema)
     names = needed_columns(described)
     before = _table(original, described, names)
-    after = _table(released, _as_released(described), names)
+    after = _table(released, described.released(Role.RECORD_ID, Role.SENSITIVE), names, is_whole=True)
     return measure(before, after, align(described, before, after), described, attempts=attempts, seed=seed)
 
 
-def _table(path: Path, schema: DatasetSchema, names: list[str]) -> pa.Table:
-    """The rows that the pipeline would accept, too."""
+def _table(path: Path, schema: DatasetSchema, names: list[str], *, is_whole: bool = False) -> pa.Table:
+    """The rows that the pipeline would accept, too; of a release all of them."""
     with Quarantine() as quarantine:
         flows = [flow.rows.select(names) for flow in read_microflows(path, schema, quarantine=quarantine)]
+    if is_whole:
+        quarantine.require_none(path)
     if not flows:
         raise InputError("there are no rows to assess", path=path)
     return pa.Table.from_batches(flows)
-
-
-def _as_released(schema: DatasetSchema) -> DatasetSchema:
-    """How a release is read: labels and tokens are text, and plain CSV spells null as the empty field."""
-    return replace(schema, columns=tuple(map(_released_column, schema.columns)), source=SourceFormat())
-
-
-def _released_column(column: Column) -> Column:
-    if column.role in (Role.RECORD_ID, Role.SENSITIVE):
-        return column
-    return replace(column, dtype=Dtype.STRING, required=False)

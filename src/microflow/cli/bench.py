@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from microflow.bench.harness import document, render, save
-from microflow.figures.peers import peers_block
-from microflow.figures.readme import with_block
+from microflow.figures.documents import peers_block, with_block
 
 __all__ = ["SUITES", "bench"]
 

@@ -13,6 +13,7 @@ from microflow.advise.drift import drift_of
 from microflow.cli.options import FILE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
+from microflow.pipeline.paths import require_free
 
 __all__ = ["describe"]
 
@@ -57,7 +58,8 @@ def describe(
     descriptions = describe_together(files)
     if output is not None:
         for description, path in zip(descriptions, _targets(descriptions, output), strict=True):
-            _write(path, as_yaml(description, examples=show_examples), overwrite=overwrite)
+            require_free(path, files, overwrite=overwrite)
+            _write(path, as_yaml(description, examples=show_examples))
             click.echo(_summary(description, path), err=as_json)
     if as_json:
         data = [as_data(description, examples=show_examples) for description in descriptions]
@@ -76,12 +78,9 @@ def _targets(descriptions: list[Description], output: Path) -> list[Path]:
     return paths
 
 
-def _write(path: Path, text: str, *, overwrite: bool) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError("is there already", path=path, hint="give another name, or --overwrite") from None
+        path.write_text(text, "utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
 
@@ -91,6 +90,10 @@ def _summary(description: Description, path: Path) -> str:
     schema = description.schema
     text = f"{path}: {len(schema.columns)} columns of {description.profile.rows:,} rows"
     text += f"; {len(schema.identifiers)} identifiers, {len(schema.quasi_identifiers)} quasi-identifiers"
+    if description.profile.refused:
+        text += f"; {description.profile.refused:,} rows cannot be read"
+    if left_out := description.profile.left_out:
+        text += f"; lists are dropped: {', '.join(map(repr, left_out))}"
     if schema.person:
         text += f"; rows of one person share {schema.person!r}"
     if description.undecided:
@@ -107,6 +110,7 @@ def _check(files: tuple[Path, ...], schema: str, *, as_json: bool) -> None:
                 "new": list(one.new),
                 "missing": list(one.missing),
                 "retyped": {n: c for n, (c, _) in one.retyped.items()},
+                "unreadable": one.refused,
             }
             for path, one in drifts.items()
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,9 +12,13 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, open_writer, partial_path, read_microflows
-from microflow.schema import DatasetSchema, Dtype, SourceFormat
+from microflow.pipeline.paths import require_free
+from microflow.schema import DatasetSchema, Role
 
 __all__ = ["detokenize"]
+
+#: Columns in which no tokens stand.
+_PLAIN = {*Role} - {Role.IDENTIFIER, Role.PERSON}
 
 
 @click.command()
@@ -34,8 +37,7 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrit
     Example:
       MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
     """
-    if output.exists() and not overwrite:
-        raise InputError("is there already", path=output, hint="--overwrite replaces it")
+    require_free(output, (file, schema), overwrite=overwrite)
     bits = int(key_bits)
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)
@@ -52,19 +54,10 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
     rows = tokens = 0
     identifiers = [column.name for column in schema.identifiers]
     with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
-        for flow in read_microflows(file, _tokenized(schema), quarantine=quarantine):
+        for flow in read_microflows(file, schema.released(*_PLAIN), quarantine=quarantine):
             writer.write(detokenizer.restore(flow.rows))
             rows += len(flow)
             tokens += sum(len(flow) - flow.rows.column(name).null_count for name in identifiers)
         if quarantine.total:
             raise InputError(f"{quarantine.total} rows cannot be read; nothing was written", path=file)
     return rows, tokens
-
-
-def _tokenized(schema: DatasetSchema) -> DatasetSchema:
-    """The same columns with text where tokens stand."""
-    columns = tuple(
-        replace(column, dtype=Dtype.STRING if column in schema.identifiers else column.dtype, format=None)
-        for column in schema.columns
-    )
-    return replace(schema, columns=columns, source=SourceFormat())

@@ -70,7 +70,7 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
 
 def _say_answers(profile: str, notebooks: Sequence[str]) -> None:
     """The answers of what these notebooks ran, as far as the database holds them."""
-    from microflow.figures.paper import answers
+    from microflow.figures.documents import answers
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:

@@ -33,8 +33,7 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
       microflow figures --readme --into RESULTS.md
     """
     from microflow.figures.catalogue import draw_all
-    from microflow.figures.paper import write_tables
-    from microflow.figures.readme import results_block, with_block
+    from microflow.figures.documents import results_block, with_block, write_tables
     from microflow.store.experiments import ExperimentStore
 
     if into is not None and not readme:

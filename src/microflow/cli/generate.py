@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from microflow.cli.options import FiniteRange
 from microflow.cli.progress import progress_bar
+from microflow.pipeline.paths import require_free
 
 __all__ = ["generate"]
 
@@ -21,15 +23,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--truth", type=_FILE, help="Also write every injected violation here: row, rule, field, start, end.")
 @click.option(
     "--violation-rate",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.085,
     show_default=True,
     help="Share of records with a violation.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the truth if they are there.")
 @click.option("--hard-cases/--no-hard-cases", default=True, help="Put in look-alikes that are no violation.")
 def generate(
-    *, data_type: str, output: Path, rows: int, seed: int, truth: Path | None, violation_rate: float, hard_cases: bool
-) -> None:
+    *, data_type: str, output: Path, rows: int, seed: int, truth: Path | None, violation_rate: float,
+    hard_cases: bool, overwrite: bool,
+) -> None:  # fmt: skip
     """Write synthetic records of TYPE (healthcare, financial, ecommerce or iot) to OUTPUT.
 
     The suffix decides the format: .csv, .parquet, .jsonl; text also with .gz.
@@ -42,6 +46,8 @@ def generate(
     """
     from microflow.datasets import write_dataset
 
+    for path in filter(None, (output, truth)):
+        require_free(path, overwrite=overwrite)
     with progress_bar(rows, "generating") as bar:
         write_dataset(
             data_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,14 @@ import click
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.ingest.places import is_url
+from microflow.ingest.places import is_folder, is_url
 from microflow.store.progress import Progress
 
 __all__ = [
     "FILE",
     "OUTPUT",
     "PLACE",
+    "FiniteRange",
     "counts_text",
     "method_options",
     "method_settings",
@@ -31,13 +33,23 @@ FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
 
+class FiniteRange(click.FloatRange):
+    """A number between two others: NaN lies between none, although it compares with neither."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
 class _Place(click.ParamType[Path | str]):
-    """A path, an address for fsspec, or ``-``."""
+    """A path, a folder (it ends with a slash), an address for fsspec, or ``-``."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ARG002 - click's signature
-        return value if is_url(value) else Path(value)
+        return value if is_url(value) or is_folder(value) else Path(value)
 
 
 PLACE = _Place()
@@ -63,11 +75,11 @@ _PARAMETERS = (
     click.option("--k", type=click.IntRange(2), default=5, show_default=True, help="k-anonymity: rows in a class."),
     click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
     click.option("--l-diversity", type=click.IntRange(1), default=1, show_default=True),
-    click.option("--t-closeness", type=click.FloatRange(0, 1), default=1.0, show_default=True),
+    click.option("--t-closeness", type=FiniteRange(0, 1), default=1.0, show_default=True),
     click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
     click.option("--delta", type=click.IntRange(1), default=1_000, show_default=True, help="CASTLE's delay bound."),
     click.option(
-        "--epsilon", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Budget per record."
+        "--epsilon", type=FiniteRange(0, min_open=True), default=1.0, show_default=True, help="Budget per record."
     ),
     click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True),
     click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),

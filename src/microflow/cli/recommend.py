@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microflow.cli.options import FILE, OUTPUT, schema_option
+from microflow.cli.options import FILE, OUTPUT, FiniteRange, schema_option
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
 
 if TYPE_CHECKING:
     from microflow.advise.recommend import Recommendation
@@ -73,9 +75,9 @@ class Rows(click.ParamType[int]):
 @click.argument("file", type=FILE)
 @schema_option
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
-@click.option("--max-risk", type=click.FloatRange(0, 1), default=0.09, show_default=True,
+@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
               help="Greatest success of a linkage attack above its control.")  # fmt: skip
-@click.option("--min-utility", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="Least part of the information that must be left.")  # fmt: skip
 @click.option(
     "--latency", type=Duration(), help="99 of 100 records done within this time of their arrival, e.g. 250ms."
@@ -108,6 +110,8 @@ def recommend(
 
     if latency is not None and rate is None:
         raise MicroflowError("--latency needs the rate of arrival", hint="add --rate 5000/s")
+    if html is not None:
+        require_free(html, (file, schema, policy or STANDARD), replaces=b"<")
     goals = Goals(None if latency is None else latency * 1e3, deadline, rate)
     with progress_bar(None, "trying settings") as bar:
         found = advise(

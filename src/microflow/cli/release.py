@@ -16,8 +16,10 @@ import click
 
 from microflow import __version__
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.cli.options import FILE, OUTPUT, method_options, method_settings, rows_bar, schema_option
+from microflow.cli.options import FILE, OUTPUT, FiniteRange, method_options, method_settings, rows_bar, schema_option
 from microflow.errors import InputError, MicroflowError
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
 
 __all__ = ["release"]
 
@@ -35,11 +37,11 @@ class _Thresholds:
 @schema_option
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
 @partial(method_options, required=False)
-@click.option("--max-risk", type=click.FloatRange(0, 1), default=0.09, show_default=True,
+@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
               help="Greatest success of a linkage attack above its control, at its interval's upper end.")  # fmt: skip
-@click.option("--min-utility", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="Least part of the information that must be left.")  # fmt: skip
-@click.option("--min-released", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+@click.option("--min-released", type=FiniteRange(0, 1), default=0.5, show_default=True,
               help="Least part of the rows that must be released.")  # fmt: skip
 @click.option("--certificate", type=OUTPUT, help="By default OUTPUT.certificate.json.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the certificate if they are there.")
@@ -63,11 +65,14 @@ def release(
     """
     certificate = certificate or output.with_name(f"{output.name}.certificate.json")
     for path in (output, certificate):
-        if path.exists() and not overwrite:
-            raise InputError("is there already", path=path, hint="--overwrite replaces it")
+        require_free(path, (file, schema, policy or STANDARD), overwrite=overwrite)
     thresholds = _Thresholds(max_risk, min_utility, min_released)
     settings = _settings(file, schema, policy, thresholds, options, is_advised=options["method"] is None)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=output, hint="choose another folder") from error
+    with scratch as folder:
         made = _make(file, Path(folder) / output.name, schema, policy, settings)
         failures = made.failures(thresholds)
         for line in made.lines():

@@ -82,13 +82,13 @@ def _phases_image(name: str, metrics: dict[str, Any]) -> str:
         return ""
     import pandas as pd
 
-    from microflow.figures import phases
+    from microflow.figures.charts import draw_phases
     from microflow.figures.style import ieee, png
 
     pre, pure, post, residual = (measured[phase] for phase in _PHASES)
     columns = {"pre_s": pre, "pure_s": pure - measured["overlap"], "post_s": post, "residual_s": residual}
     with ieee():
-        image = png(phases.draw(pd.DataFrame([{"arm": name, **columns}])))
+        image = png(draw_phases(pd.DataFrame([{"arm": name, **columns}])))
     return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.options import OUTPUT, PLACE, method_options, method_settings, rows_bar, schema_option
+from microflow.cli.options import OUTPUT, PLACE, FiniteRange, method_options, method_settings, rows_bar, schema_option
 from microflow.ingest.places import STANDARD, is_url
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
@@ -47,7 +47,7 @@ __all__ = ["connected", "run", "terminable"]
     "--workers", type=click.IntRange(1), help="Worker processes; by default one a core, none for small files."
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the files beside it if they are there.")
-@click.option("--min-released", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+@click.option("--min-released", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="End with status 1 where a smaller part of the rows is released, or none.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def run(
@@ -65,7 +65,8 @@ def run(
 
     INPUT is a file, a folder, a pattern such as 'visits/*.csv', an address (s3://...), or - for standard input.
     CSV, Parquet and JSON Lines are told apart by their suffix, text may be compressed (.gz, .zst); standard input and
-    output are CSV. OUTPUT appears whole or not at all.
+    output are CSV. OUTPUT appears whole or not at all; where it ends with a slash it is a folder of parts, one for each
+    split of the input, in the format of the folder's name (safe.parquet/) or of the input (safe/).
 
     \b
     Examples:

@@ -15,7 +15,7 @@ import click
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
 from microflow.cli.live_view import LiveView
-from microflow.cli.options import method_options, method_settings, schema_option
+from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
@@ -41,9 +41,7 @@ __all__ = ["stream"]
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
 @click.option("--dead-letters", help="For messages that cannot be read: kafka://HOST:PORT/TOPIC, or a file.")
 @click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
-@click.option(
-    "--until-idle", type=click.FloatRange(0, min_open=True), help="End when nothing came for so many seconds."
-)
+@click.option("--until-idle", type=FiniteRange(0, min_open=True), help="End when nothing came for so many seconds.")
 @click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Answer Prometheus here, at /metrics.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address it is answered at.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:

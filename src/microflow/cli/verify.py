@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,7 +13,9 @@ from microflow.cli.options import FILE, OUTPUT
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.ingest import Quarantine, read_microflows
-from microflow.schema import DatasetSchema, Dtype, Role, SourceFormat
+from microflow.ingest.places import STANDARD
+from microflow.pipeline.paths import require_free
+from microflow.schema import DatasetSchema
 
 __all__ = ["class_sizes", "verify"]
 
@@ -43,6 +44,8 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
 
     Exit status: 0 it is k-anonymous, 1 it is not, 2 it cannot be read.
     """
+    if json_file is not None:
+        require_free(json_file, (file, schema, certificate or STANDARD), replaces=b"{")
     described = load_schema(schema)
     sizes, unit = class_sizes(file, described)
     if sizes.is_empty():
@@ -128,20 +131,6 @@ def _merged(counted: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
 def _parts(file: Path, schema: DatasetSchema, names: list[str]) -> Iterator[pl.DataFrame]:
     """Quasi-identifiers and person as text, as a release writes them, whatever their type was before."""
     quarantine = Quarantine()
-    for flow in read_microflows(file, _as_released(schema), quarantine=quarantine):
+    for flow in read_microflows(file, schema.released(), quarantine=quarantine):
         yield pl.DataFrame(flow.rows.select(names))
-    if quarantine.total:
-        reason, count = quarantine.counts.most_common(1)[0]
-        raise InputError(f"{quarantine.total} rows cannot be read ({count}: {reason})", path=file)
-
-
-def _as_released(schema: DatasetSchema) -> DatasetSchema:
-    """The same columns holding any text: generalised values are no numbers, and a release spells null as empty."""
-    columns = tuple(
-        replace(column, dtype=Dtype.STRING, required=False, role=_without_id(column.role)) for column in schema.columns
-    )
-    return replace(schema, columns=columns, source=SourceFormat())
-
-
-def _without_id(role: Role) -> Role:
-    return Role.ATTRIBUTE if role is Role.RECORD_ID else role
+    quarantine.require_none(file)

@@ -15,6 +15,7 @@ __all__ = [
 _VALUE = bytes(max(code - 48, 0) for code in range(256))
 _DOUBLED = bytes(sum(divmod(2 * (code - 48), 10)) if 48 <= code < 58 else 0 for code in range(256))  # noqa: PLR2004
 _CARD_LENGTHS = range(12, 20)
+_DIGIT_CHARS = "0123456789"
 #: Issuers' ranges (ISO/IEC 7812); twelve digits are Maestro's alone, of which these beginnings are given out.
 _CARD_START = re.compile("(?:[2-6]|1800|2131)[0-9]{12}|(?:50[0-9]{2}|5[6-8][0-9]{2}|6[0-9]{3}|0604)[0-9]{8}|1800|2131")
 _NO_MARKS = str.maketrans("", "", " .-/()")
@@ -31,6 +32,13 @@ _CUE_BEFORE = re.compile(
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk|phone|landline)\b", re.IGNORECASE)
+#: What the last word of such a cue may end in, told before it is looked for.
+_CUE_ENDS = (
+    "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
+    "line", "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
+)  # fmt: skip
+_IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}[cdefhlmopwx]", re.IGNORECASE | re.ASCII)
+_SSN_ENDS = ("ssn", "security", "no", "num", "number")
 _SSN_CUE = re.compile(r"\b(?:ssn|social[ ]security(?:[ ](?:no|number|num))?)[ .:=#is-]{0,6}\Z", re.IGNORECASE)
 _EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext|extn|extension)[.:]?[ ]?[#]?[0-9]{1,7}(?![0-9])", re.IGNORECASE)
 _ISO_DATE_LENGTH = 10
@@ -81,18 +89,14 @@ def luhn(digits: str) -> bool:
 def card(match: re.Match[str]) -> int:
     """A payment card number; groups written after it (a security code, a year) do not belong to it."""
     text = match[0]
-    if _is_card(text):
-        return len(text)
-    for group in reversed(list(_DIGITS.finditer(text))[1:]):
-        shorter = text[: group.start()].rstrip(" .-")
-        if _is_card(shorter):
-            return len(shorter)
-    return 0
-
-
-def _is_card(text: str) -> bool:
     digits = text.translate(_NO_MARKS)
-    return len(digits) in _CARD_LENGTHS and _CARD_START.match(digits) is not None and luhn(digits)
+    while len(digits) >= _CARD_LENGTHS.start and _CARD_START.match(digits):
+        if len(digits) in _CARD_LENGTHS and luhn(digits):
+            return len(text)
+        groups = text.rstrip(_DIGIT_CHARS)
+        digits = digits[: len(digits) - len(text) + len(groups)]
+        text = groups.rstrip(" .-")
+    return 0
 
 
 def email(match: re.Match[str]) -> int:
@@ -178,9 +182,12 @@ def national(match: re.Match[str]) -> int:
 
 def cued(match: re.Match[str]) -> int:
     """Digits in any grouping that the words beside them call a telephone number."""
+    text, start = match.string, match.start()
+    before = _is_called(text, start)
+    if not before and _IS_CUE_NEAR.match(text, match.end()) is None:
+        return 0
     length = _number(match, _CUED)
-    behind = match.start() + length
-    return length if length and _is_cued(match.string, match.start(), behind) else 0
+    return length if length and (before or _CUE_BEHIND.match(text, start + length)) else 0
 
 
 def _number(match: re.Match[str], digits: range) -> int:
@@ -206,14 +213,20 @@ def _extended(match: re.Match[str], length: int) -> int:
 
 
 def _is_cued(text: str, start: int, end: int) -> bool:
+    return _is_called(text, start) or _CUE_BEHIND.match(text, end) is not None
+
+
+def _is_called(text: str, start: int) -> bool:
+    """Whether the words in front call it a telephone number."""
     before = text[max(start - _WINDOW, 0) : start]
-    return bool(_CUE_BEFORE.search(before) or _CUE_BEHIND.match(text, end))
+    return before.rstrip(" .:=,#\n-").lower().endswith(_CUE_ENDS) and _CUE_BEFORE.search(before) is not None
 
 
 def ssn_by_cue(match: re.Match[str]) -> int:
     """Nine digits that the words in front of them call a social security number."""
-    start = match.start()
-    return whole(match) if _SSN_CUE.search(match.string[max(start - _WINDOW, 0) : start]) else 0
+    before = match.string[max(match.start() - _WINDOW, 0) : match.start()]
+    called = before.lower().rstrip(" .:=#is-").endswith(_SSN_ENDS) and _SSN_CUE.search(before) is not None
+    return whole(match) if called else 0
 
 
 def iso_date(match: re.Match[str]) -> int:

@@ -19,11 +19,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 
 import polars as pl
 
 from microflow.compliance.scanner import Span
-from microflow.compliance.spelling import folded
+from microflow.compliance.spelling import folded, simplified
 from microflow.compliance.terms import SHORTEST_PHONE, WITH_DIGITS, Terms, terms_of
 from microflow.schema import DatasetSchema, Dtype, Role, Value
 
@@ -42,10 +43,18 @@ _PREFIX = re.compile(
     r"(?:(?<![0-9])(?:\+|00)[ ]?[1-9][0-9]{0,2}[ ().-]{0,2}(?:\(0\)[ ]?)?|(?<![0-9])0{1,2}[ -]?|\+)?\(?\Z"
 )
 _LONGEST_PREFIX = 12
-_first_digit = re.compile("[0-9]").search
-#: Part of a lower-case name without two ASCII letters side by side; and what may be spelled otherwise.
+#: Part of a lower-case name; one without two ASCII letters side by side, or what may be spelled otherwise.
+_PIECE = "[a-z]{2,}"
 _NO_PIECE = r"&|(?:^|[ ,-])(?:[a-z]?[^a-z ,-])+[a-z]?(?:$|[ ,-])"
-_PIECES = 4
+_pieces, _has_no_piece = re.compile(_PIECE).findall, re.compile(_NO_PIECE).search
+#: The first word of an e-mail or web address that is long enough to be looked for.
+_WORD = "[a-z0-9]{3,}"
+_first_word = re.compile(_WORD).search
+_BY_WORD = frozenset({"email", "url"})
+#: So much of the beginning of an address is in a text that holds it, or its street; so much of a code as it is.
+_BEGINNING, _HEAD = 6, 4
+_MARKS = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)  # noqa: PLR2004
+_LETTERS = bytes(range(97, 123))
 #: A value made of mask characters hides what it stands for, as `microflow.compliance.conditions.Present` has it.
 _is_readable = re.compile("[^*Xx#•._ \t\r\n-]").search
 #: Between two characters of an identifier there may stand so many others, none a letter or a digit.
@@ -83,36 +92,49 @@ class OwnIdentifiers:
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
 
-    def likely(self, text: str, names: Sequence[str]) -> pl.Expr:
-        """True of every record in whose ``text`` some value of these columns is found, and of few others.
+    def worth_a_look(self, texts: Sequence[str], clues: Sequence[bool], own: pl.DataFrame) -> list[int]:
+        """Which of many records hold a value that a first look at their texts cannot rule out.
 
-        Columns of `numbered` kinds are to be asked about only where the text holds a digit.
+        Args:
+            texts: A text of each record.
+            clues: Whether it holds a digit, or may.
+            own: The values of `columns`. Looked at column by column, since most are missing, or codes: a record has
+                several, and hardly ever is one in its prose.
         """
-        lower = pl.col(text).str.to_lowercase()
-        odd = pl.col(text).str.contains(r"&|[^\x00-\x7F]")
-        kinds = dict(zip(self.columns, (kind for kind, _ in self._columns), strict=True))
-        near = [_is_near(lower, pl.col(name).cast(pl.String), kinds[name]) | odd for name in names]
-        there = [near & pl.col(name).is_not_null() for near, name in zip(near, names, strict=True)]
-        return pl.any_horizontal(there).fill_null(value=False)
+        looks = list(map(_Look, texts))
+        bears = pl.Series(clues, dtype=pl.Boolean)
+        bearing = [look.text for look in compress(looks, clues)]
+        found: set[int] = set()
+        for (kind, _), column in zip(self._columns, own, strict=True):
+            if kind == "code":
+                head = column.cast(pl.String).str.head(_HEAD).str.to_lowercase()
+                pairs = zip(head.filter(bears).fill_null("\0").to_list(), bearing, strict=True)
+                at = [place for place, (beginning, text) in enumerate(pairs) if beginning in text]
+                found.update(bears.arg_true().gather(at))
+                found.update((head.str.contains("[^0-9a-z]") & bears).arg_true())
+            elif column.null_count() < len(column):
+                given = column.is_not_null().arg_true()
+                values = zip(given.to_list(), column.gather(given).to_list(), strict=True)
+                found.update(i for i, value in values if looks[i].may_hold(kind, str(value)))
+        return sorted(found)
 
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.
 
         ``values`` are those of `columns`. Spans of one pattern do not overlap.
         """
+        look = _Look(text)
         wanted = [
-            (column, str(value))
-            for column, value in zip(self._columns, values, strict=True)
-            if value is not None and _is_readable(str(value))
+            (kind, pattern, written)
+            for (kind, pattern), value in zip(self._columns, values, strict=True)
+            if value is not None and look.may_hold(kind, written := str(value))
         ]
-        if not wanted or not text:
+        if not wanted:
             return []
         search = _Search(text)
         found: dict[str, list[tuple[int, int]]] = {}
-        for (kind, pattern), value in wanted:
-            # Of the many codes of a record few are in its text: seen before their terms are made.
-            if (search.holds_digit or kind not in WITH_DIGITS) and (kind != "code" or search.holds(value)):
-                found.setdefault(pattern, []).extend(search.places(terms_of(kind, value)))
+        for kind, pattern, value in wanted:
+            found.setdefault(pattern, []).extend(search.places(terms_of(kind, value)))
         return sorted(
             (
                 (pattern, *search.original(start, end))
@@ -124,24 +146,41 @@ class OwnIdentifiers:
         )
 
 
-def _is_near(text: pl.Expr, value: pl.Expr, kind: str) -> pl.Expr:
-    """True of records whose lower-case text, if it is ASCII, can hold the value."""
-    value = value.str.to_lowercase()
-    if kind == "name":
-        pieces = value.str.extract_all("[a-z]{2,}")
-        found = [text.str.contains(pieces.list.get(i, null_on_oob=True), literal=True) for i in range(_PIECES)]
-        return pl.any_horizontal(found) | (pieces.list.len() > _PIECES) | value.str.contains(_NO_PIECE)
-    if kind in WITH_DIGITS - {"code"}:
-        return pl.lit(value=True)
-    plain = ~value.str.contains(r"[^\x00-\x7F]|&")
-    near = text.str.contains(value.str.strip_chars(), literal=True) if kind == "code" else _begins_in(text, value)
-    return near | ~plain
+class _Look:
+    """A first look at a text: whether a value can be in it, before it is known what to look for."""
 
+    __slots__ = ("text",)
 
-def _begins_in(text: pl.Expr, value: pl.Expr) -> pl.Expr:
-    """Whether the two first letters or digits of a value are in the text, and digits where it has some."""
-    first = value.str.extract("([a-z0-9])").fill_null("")
-    return text.str.contains(first, literal=True) & (text.str.contains("[0-9]") | ~value.str.contains("[0-9]"))
+    def __init__(self, text: str) -> None:
+        self.text = simplified(text)
+
+    @property
+    def _compact(self) -> bytes:
+        return self.text.encode().translate(None, _MARKS)
+
+    @property
+    def _digits(self) -> bytes:
+        return self._compact.translate(None, _LETTERS)
+
+    def may_hold(self, kind: str, value: str) -> bool:
+        """False only where the text cannot hold the value, or not in one piece what has to be so."""
+        value = value[:200].lower()
+        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self.text):
+            return False
+        return _is_readable(value) is not None and self._holds_some(kind, value)
+
+    def _holds_some(self, kind: str, value: str) -> bool:
+        """Whether so much of a value is there that all of it may be."""
+        if kind == "name":
+            return any(piece in self.text for piece in _pieces(value)) or _has_no_piece(value) is not None
+        if not value.isascii() or "&" in value:
+            return True
+        if kind == "code" and (head := value[:_HEAD]).isalnum():
+            return head in self.text
+        compact = value.encode().translate(None, _MARKS)
+        if kind in WITH_DIGITS:
+            return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in self._digits
+        return compact[:_BEGINNING] in self._compact
 
 
 class _Search:
@@ -150,11 +189,6 @@ class _Search:
     def __init__(self, text: str) -> None:
         spelled = folded(text)
         self.original, self.text, self._written = spelled.original, spelled.text, text
-        self.holds_digit = _first_digit(spelled.text) is not None
-
-    def holds(self, code: str) -> bool:
-        """Whether a code is in the text, as `terms_of` has it looked for."""
-        return folded(code[:200].strip()).text in self.text
 
     def places(self, terms: Terms) -> list[tuple[int, int]]:
         """Where these terms stand in the folded text."""

@@ -42,6 +42,7 @@ class Pattern:
             letters that a word begins with.
         before: The class of characters in front of a match that belong to the identifier; at least one must be there.
         behind: An expression for what must stand in front of a match, at most `BEHIND` code points, and belongs to it.
+        digits: How many digits follow each other where a match begins, if that is not for its expression alone to say.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Pattern:
     at: Literal["word", "mark", "letters"] = "word"
     before: str = ""
     behind: str = ""
+    digits: range = range(0)
 
     @property
     def expression(self) -> str:
@@ -74,9 +76,11 @@ _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 _SEP = "(?: ?[.-] ?| {1,2})"
 _END = "(?![0-9A-Za-z])"
 _MONTH = (
-    "(?=[ADFJMNOSadfjmnos])(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
-    "|Nov(?:ember)?|Dec(?:ember)?)"
+    "(?=[ADFJMNOSadfjmnos])(?i:J(?:an(?:uary)?|une?|uly?)|Feb(?:ruary)?|Ma(?:r(?:ch)?|y)|A(?:pr(?:il)?|ug(?:ust)?)"
+    "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
 )
+#: How the names of months end, to tell most words in front of a number without reading them backwards.
+_ENDS = "(?i:ary|rch|ril|may|une|uly|ust|ber|jan|feb|mar|apr|jun|jul|aug|sep|ept|oct|nov|dec)"
 #: Without an ordinal and a year, only what is written as a name is one (``may 3`` is none).
 _MONTH_AS_NAME = f"(?=[A-Z]){_MONTH}"
 _ORDINAL = "(?i:st|nd|rd|th)"
@@ -89,14 +93,23 @@ _GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for m
 _SSN_REST = f"(?<!9)(?<!6(?=66))(?<!0(?=00))[0-9]{{2}}(?:{_GROUPS})"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ANY_GROUPS = r"(?:[ ()./-]{0,3}[0-9])"
-_DAY_MONTH = rf"[0-9]?{_ORDINAL}?(?:(?: of)? ?[ .-]? ?){_MONTH}"
+_DAY = range(1, 3)
+# Nothing of this is tried in another way: what follows does not begin like it.
+_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[.-] ?| {{1,3}})?){_MONTH}"
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
     Pattern("url", ":", f"(?<=[A-Za-z][A-Za-z0-9]:)//{_URL_REST}", at="mark", before="[A-Za-z0-9+]"),
     Pattern("url", "Ww", rf"[Ww]{{2}}[0-9]{{0,2}}\.{_URL_REST}"),
     Pattern("email", "@", rf"(?:{_LABEL}+\.)+{_LABEL}+", measures.email, at="mark", before=_MAILBOX),
-    Pattern("iban", "0-9", "[0-9](?:[ -]{0,2}[A-Za-z0-9]){11,30}", measures.iban, at="letters", behind="[A-Za-z]{2}"),
+    Pattern(
+        "iban",
+        "0-9",
+        "[0-9](?:[ -]{0,2}[A-Za-z0-9]){11,30}",
+        measures.iban,
+        at="letters",
+        behind="[A-Za-z]{2}",
+    ),
     Pattern(
         "card",
         "0-9",
@@ -117,7 +130,7 @@ PATTERNS = (
     Pattern(
         "ip",
         ":",
-        rf"{_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?",
+        rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?",
         measures.ipv6,
         at="mark",
         before="[0-9A-Fa-f]",
@@ -132,41 +145,63 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"[0-9]?(?:/[0-9]{{1,2}}/|-[0-9]{{1,2}}-|\.[0-9]{{1,2}}\.){_YEAR}(?!-[0-9])",
+        rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9]\.[0-9]{{2}}\.){_YEAR}(?!-[0-9])",
         measures.numeric_date,
+        digits=_DAY,
     ),
-    Pattern("date", "0-9", rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}", measures.named_month),
-    Pattern("date", "0-9", rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b", measures.named_month),
     Pattern(
         "date",
         "0-9",
-        rf"(?<=[A-Za-z.,-][ -][0-9])[0-9]?{_ORDINAL}?(?:,? {{1,2}}|, ?|-){_YEAR}",
+        rf"{_DAY_MONTH}[.,]?(?: ?- ?|/| {{0,2}}){_YEAR}",
+        measures.named_month,
+        digits=_DAY,
+    ),
+    Pattern(
+        "date",
+        "0-9",
+        rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b",
+        measures.named_month,
+        digits=_DAY,
+    ),
+    Pattern(
+        "date",
+        "0-9",
+        rf"(?:(?<={_ENDS}[ -].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|-){_YEAR}",
         measures.named_month,
         behind=rf"\b{_MONTH}[.,]?[ -]",
+        digits=_DAY,
     ),
     Pattern(
         "date",
         "0-9",
-        rf"(?<=[A-Za-z.] [0-9])[0-9]?{_ORDINAL}\b",
+        rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b",
         measures.named_month,
         behind=rf"\b{_MONTH}\.? ",
+        digits=_DAY,
     ),
     Pattern(
         "date",
         "0-9",
-        r"(?<=[A-Za-z.] [0-9])[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
+        rf"(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
         measures.named_month,
         behind=rf"\b{_MONTH_AS_NAME}\.? ",
+        digits=_DAY,
     ),
     Pattern(
         "date",
         "12",
-        rf"(?<=[A-Za-z.,/-][0-9])[0-9]{{3}}{_END}|(?<=[A-Za-z.,] [0-9])[0-9]{{3}}{_END}",
+        rf"(?:(?<=[A-Za-z.,/-].)|(?<=[A-Za-z.,] .))[0-9]{{3}}{_END}"
+        rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
         measures.named_month,
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
     ),
     Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american),
-    Pattern("phone", "1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", measures.north_american),
+    Pattern(
+        "phone",
+        "1",
+        rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}",
+        measures.north_american,
+    ),
     Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark"),
     Pattern("phone", "(", rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}", measures.north_american, at="mark"),
     Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark"),

@@ -136,9 +136,13 @@ def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
 
 
 class _Remedy(Compiled):
-    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+    """``spared`` columns keep their values: whoever comes next needs them, and removes them."""
+
+    def __init__(self, policy: Policy, schema: DatasetSchema, spared: frozenset[str] = frozenset()) -> None:
         super().__init__(policy, schema)
+        self._sources = policy, schema, spared
         self._remedies = _Remedies(policy, schema)
+        self._spared = spared
 
 
 class BatchRemedy(_Remedy):
@@ -152,7 +156,9 @@ class BatchRemedy(_Remedy):
         stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
         cells, mask = self._cells(findings, stays), None if stays.all() else pa.array(stays)
         columns = [
-            self._remedied(name, column, rows, cells[name], mask) if name in cells else _filtered(column, mask)
+            self._remedied(name, column, rows, cells[name], mask)
+            if name in cells and name not in self._spared
+            else _filtered(column, mask)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=rows.schema), np.flatnonzero(stays)
@@ -207,7 +213,8 @@ class RecordRemedy(_Remedy):
             index = remedies.index[violation.rule, violation.field]
             if remedies.suppresses[index]:
                 return None
-            cells[violation.field].append((index, violation.start, violation.end))
+            if violation.field not in self._spared:
+                cells[violation.field].append((index, violation.start, violation.end))
         return {
             **record,
             **{name: remedies.remedied(name, record[name], found, record) for name, found in cells.items()},

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, compress
+from itertools import groupby
 
 import polars as pl
 
 from microflow.compliance.patterns import BEHIND, LEAD, PATTERNS, PLACES, Pattern
-from microflow.compliance.spelling import SUSPICIOUS, is_plain, plain
+from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, plain, with_marks
 
 __all__ = ["Span", "TextScanner"]
 
@@ -55,24 +55,12 @@ class TextScanner:
 
     def __init__(self, names: Iterable[str]) -> None:
         wanted = set(names)
-        patterns = _in_order(pattern for pattern in PATTERNS if pattern.name in wanted)
-        self._search = _union(patterns)
-        self._by_group = {group: _Compiled.of(pattern) for group, pattern in patterns.items()}
-        self._later = {group: self._by_group_after(group, patterns) for group in patterns}
-
-    def _by_group_after(self, group: str, patterns: Mapping[str, Pattern]) -> list[_Compiled]:
-        """The patterns that the union has not tried where this one matched, and that may begin alike."""
-        later = list(patterns)[list(patterns).index(group) + 1 :]
-        own = patterns[group]
-        return [
-            self._by_group[other]
-            for other in later
-            if own.at == patterns[other].at and own.starts & patterns[other].starts
-        ]
+        patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
+        self._search, self._proposed = _union(patterns)
 
     def bears_clue(self, text: pl.Expr) -> pl.Expr:
         """True of every text in which there is something to find, and of few others."""
-        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}") if self._by_group else pl.lit(value=False)
+        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}")
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""
@@ -85,31 +73,30 @@ class TextScanner:
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
         """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
-        joined = _BETWEEN.join(texts)
-        if not is_plain(joined):
-            odd = [not is_plain(text) for text in texts]
-            for index in compress(range(len(texts)), odd):
-                yield from ((index, span) for span in self.spans(texts[index]))
-            texts = ["" if this else text for text, this in zip(texts, odd, strict=True)]
-            joined = _BETWEEN.join(texts)
-        offsets = [0, *accumulate(len(text) + len(_BETWEEN) for text in texts)]
-        for name, start, end in self._spans(plain(joined).text, 0):
-            index = bisect_right(offsets, start) - 1
-            yield index, (name, start - offsets[index], end - offsets[index])
+        written = pl.Series(texts, dtype=pl.String)
+        spelled = {index: plain(texts[index]) for index in written.str.contains(RESPELLED).arg_true().to_list()}
+        if spelled:
+            texts = [spelled[index].text if index in spelled else text for index, text in enumerate(texts)]
+            written = pl.Series(texts, dtype=pl.String)
+        ends = (written.str.len_chars().cast(pl.Int64) + len(_BETWEEN)).cum_sum().to_list()
+        for name, start, end in self._spans(with_marks(_BETWEEN.join(texts)), 0):
+            index = bisect_right(ends, start)
+            begin = ends[index - 1] if index else 0
+            span = start - begin, end - begin
+            yield index, (name, *(spelled[index].original(*span) if index in spelled else span))
 
     def _spans(self, text: str, position: int) -> list[Span]:
-        search, by_group = self._search, self._by_group
+        search, proposed = self._search, self._proposed
         found: list[Span] = []
         while (match := search(text, position)) is not None:
             start = match.start()
-            group = match.lastgroup or ""
-            pattern = by_group[group]
+            pattern, *others = proposed[match.lastindex or 0]
             length = pattern.measure(match)
             if length and not pattern.reads_back:  # nearly always
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
-            span = _span(pattern, match, length, found) or self._second_choice(group, text, start, found)
+            span = _span(pattern, match, length, found) or _second_choice(others, text, start, found)
             position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
@@ -117,13 +104,14 @@ class TextScanner:
                 found.append(span)
         return found
 
-    def _second_choice(self, group: str, text: str, start: int, found: list[Span]) -> Span | None:
-        """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        for pattern in self._later[group]:
-            match = pattern.match(text, start)
-            if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
-                return span
-        return None
+
+def _second_choice(patterns: Sequence[_Compiled], text: str, start: int, found: list[Span]) -> Span | None:
+    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+    for pattern in patterns:
+        match = pattern.match(text, start)
+        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)) is not None:
+            return span
+    return None
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -152,32 +140,30 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _in_order(patterns: Iterable[Pattern]) -> dict[str, Pattern]:
-    """Group name to pattern, those together that the union looks up together."""
-    heads: dict[tuple[str, str], list[Pattern]] = {}
-    for pattern in patterns:
-        heads.setdefault((pattern.at, pattern.first), []).append(pattern)
-    return {f"p{i}": pattern for i, pattern in enumerate(chain.from_iterable(heads.values()))}
-
-
-def _union(patterns: Mapping[str, Pattern]) -> Search:
-    """The search for the first of several patterns, each a named group.
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[list[_Compiled]]]:
+    """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
-    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once.
+    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once; then
+    by how many digits follow each other, so that few patterns are tried at a number.
     """
-    if not patterns:
-        return re.compile("(?!)").search
-    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns.values()))
-    behind = "|".join(filter(None, (_behind(patterns, at) for at in PLACES)))
-    return re.compile(f"[{firsts}](?:{behind})", re.ASCII).search
+    proposed: list[list[_Compiled]] = [[]]
+    places = []
+    for at, place in PLACES.items():
+        alternatives = _alternatives([pattern for pattern in patterns if pattern.at == at], proposed)
+        places += [f"{place}(?:{'|'.join(alternatives)})"] if alternatives else []
+    if not places:
+        return re.compile("(?!)").search, proposed
+    firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
+    return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search, proposed
 
 
-def _behind(patterns: Mapping[str, Pattern], at: str) -> str:
-    """What stands behind the first characters of the patterns that begin at one kind of place."""
-    rests: dict[str, list[str]] = {}
-    for group, pattern in patterns.items():
-        if pattern.at == at:
-            rests.setdefault(pattern.first, []).append(f"(?P<{group}>{pattern.rest})")
-    places = "|".join(f"(?<=[{first}])(?:{'|'.join(members)})" for first, members in rests.items())
-    return f"{PLACES[at]}(?:{places})" if places else ""
+def _alternatives(patterns: Sequence[Pattern], proposed: list[list[_Compiled]]) -> list[str]:
+    """The patterns that begin at one kind of place, each in a group; those that begin alike behind one look ahead."""
+    compiled = [_Compiled.of(pattern) for pattern in patterns]
+    proposed += [compiled[index:] for index in range(len(compiled))]
+    alternatives = []
+    for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
+        head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
+        alternatives.append(f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})")
+    return alternatives

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["SUSPICIOUS", "Spelled", "folded", "is_plain", "plain"]
+__all__ = ["RESPELLED", "SUSPICIOUS", "Spelled", "folded", "plain", "simplified", "with_marks"]
 
 #: Characters without a width, or that only say how the one before is drawn.
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3\ufe00-\ufe0f\ufeff"
@@ -20,6 +20,8 @@ _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3
 _FORMS = 0xFE00
 #: In the syntax of Rust's regular expressions: what `plain` may turn into a digit, ``@``, ``://`` or ``www.``.
 SUSPICIOUS = rf"&|[{_UNSEEN}\x{{FE00}}-\x{{10FFFF}}]|\p{{N}}"
+#: In the same syntax: every text of which `plain` may move a character, and few others.
+RESPELLED = r"&|[^\x00-\x7F\x{C0}-\x{24F}]|[0-9](?:[ ./()-]{1,3}[0-9]){7}"
 
 _is_unseen = re.compile(f"[{_UNSEEN}]").match
 _REFERENCE = re.compile("&(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)")
@@ -87,7 +89,7 @@ class _FoldedTable(_Table):
 _PLAIN, _FOLDED = _Table(), _FoldedTable()
 
 
-def is_plain(text: str) -> bool:
+def _is_plain(text: str) -> bool:
     """Whether every character is searched for where it stands."""
     if "&" in text or _ONE_BY_ONE.search(text) is not None:
         return False
@@ -100,9 +102,14 @@ def plain(text: str) -> Spelled:
     >>> plain("card ４１１１\u20091111").text, plain("4 1 1 1 - 1 1 1 1").text, plain("a&commat;b.io").text
     ('card 4111 1111', '4111-1111', 'a@b.io')
     """
-    if is_plain(text):
-        return Spelled(text.replace("_", "`").replace("\t", " "))
+    if _is_plain(text):
+        return Spelled(with_marks(text))
     return _together(_respelled(text, _PLAIN))
+
+
+def with_marks(text: str) -> str:
+    """A text of which no character moves, as it is searched: without underscores, which count as letters, and tabs."""
+    return text.replace("_", "`").replace("\t", " ")
 
 
 def folded(text: str) -> Spelled:
@@ -114,6 +121,17 @@ def folded(text: str) -> Spelled:
     if text.isascii() and "&" not in text:
         return Spelled(text.lower().replace("_", " ").replace("\t", " ").replace("`", "'"))
     return _respelled(text, _FOLDED)
+
+
+def simplified(text: str) -> str:
+    """The letters and digits of `folded` in their order, and marks; found faster, without places.
+
+    >>> simplified("Siobhán_MÜLLER"), simplified("A_1")
+    ('siobhan muller', 'a_1')
+    """
+    if "&" in text:
+        return folded(text).text
+    return text.lower() if text.isascii() else "".join(map(_FOLDED.__getitem__, text))
 
 
 def _respelled(text: str, table: _Table) -> Spelled:

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import compress
 from typing import Self
+
+import polars as pl
 
 from microflow.compliance.conditions import Contains, FieldCondition
 from microflow.compliance.findings import Violation
@@ -28,9 +30,9 @@ class Compiled:
     """
 
     def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._sources = policy, schema
+        self._sources: tuple[object, ...] = policy, schema
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Policy, DatasetSchema]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), self._sources
 
 
@@ -95,7 +97,7 @@ class TextField:
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
     def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
-        """Index of the text, target index, start and end of every finding in texts of records without own values."""
+        """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""
         return [
             (text, index, start, end)
             for text, (name, start, end) in self.scanner.spans_in(texts)
@@ -103,23 +105,26 @@ class TextField:
         ]
 
     def findings_of_records(
-        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
+        self, texts: Sequence[str], clues: Sequence[bool], own: pl.DataFrame
     ) -> list[tuple[int, int, int, int]]:
-        """The same with the values of the records' own columns, column by column."""
+        """The same with the values of the records' own columns; ``clues`` tells which texts bear one."""
+        bearing = list(compress(range(len(texts)), clues))
         by_text: dict[int, list[Span]] = defaultdict(list)
-        for number, span in self.scanner.spans_in(texts):
-            by_text[number].append(span)
-        records = zip(*own, strict=True) if own else repeat(())
+        for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
+            by_text[bearing[number]].append(span)
+        worth = range(len(texts)) if self.recogniser is not None else self.own.worth_a_look(texts, clues, own)
+        for text, values in zip(worth, own[worth].iter_rows(), strict=True):
+            by_text[text] = self._with_own(texts[text], by_text[text], values)
         return [
-            (number, index, start, end)
-            for number, (text, values) in enumerate(zip(texts, records, strict=bool(own)))
-            for name, start, end in self._with_own(text, by_text.get(number, []), values)
+            (text, index, start, end)
+            for text, spans in by_text.items()
+            for name, start, end in spans
             for index in self.by_pattern[name]
         ]
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
-        if any(value is not None for value in own):
-            spans = joined_spans(text, spans, self.own.spans(text, own))
+        if own and (found := self.own.spans(text, own)):
+            spans = joined_spans(text, spans, found)
         return joined_spans(text, spans, self.recogniser.spans(text)) if self.recogniser is not None else spans
 
 
@@ -166,10 +171,9 @@ class Targets:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields that are looked at, those of guards and own identifiers included, each once."""
+        """The fields that rules look at, those of guards included, each once."""
         guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
-        own = (name for field in self.texts for name in field.own.columns)
-        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards, *own]))
+        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
 
     def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
         columns = self.schema.with_kind(guard.kind)[:1]

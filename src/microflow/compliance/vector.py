@@ -59,16 +59,10 @@ class BatchChecker(Compiled):
         # Column by column, as Polars hands them over, in one piece.
         which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
         plain = which < len(self._plain)
-        spans = []
-        for number, field in enumerate(self._texts, len(self._plain)):
-            clues = at[which == number]
-            closer = _closer(frame, field, clues)
-            if len(closer):
-                spans.append(_spans_of_records(frame, closer, field))
-                clues = np.setdiff1d(clues, closer, assume_unique=True)
-                spans.append(_spans(frame[field.name].gather(clues).to_list(), clues, field))
-            else:
-                spans.append(_spans(frame[field.name].filter(answers[field.name]).to_list(), clues, field))
+        spans = [
+            _spans(rows, frame[field.name], field, at[which == number])
+            for number, field in enumerate(self._texts, len(self._plain))
+        ]
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
     def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
@@ -94,40 +88,35 @@ def _expression(target: PlainTarget, reference: date) -> pl.Expr:
     return broken.alias(str(target.index))
 
 
-def _spans(texts: Sequence[str], rows: Rows, field: TextField) -> Spans:
-    """Row, target, start and end of every identifier in the candidate texts of a column, which stand in ``rows``.
+def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows) -> Spans:
+    """Row, target, start and end of every identifier in a text column.
 
-    The scanner, the same that the scalar check uses, decides.
+    What decides is that which the scalar check uses; here it is told which rows to look at: those whose texts bear a
+    clue, and those in which a name of the record may stand.
     """
-    found = np.fromiter(chain.from_iterable(field.findings_in(texts) if texts else ()), np.int32).reshape(-1, 4).T
-    return np.vstack([rows[found[:1]], found[1:]], dtype=np.int32)
+    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
+    bears_clue = np.zeros(rows.num_rows, np.bool_)
+    bears_clue[clues] = True
+    at = np.flatnonzero(bears_clue | _with_names(rows, texts, field)) if own or field.recogniser is not None else clues
+    if not len(at):
+        return np.empty((4, 0), np.int32)
+    looked_at = texts.gather(at).to_list()
+    if own or field.recogniser is not None:
+        values = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
+        found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
+    else:
+        found = field.findings_in(looked_at)
+    columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
+    return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 
 
-def _closer(frame: pl.DataFrame, field: TextField, clues: Rows) -> Rows:
-    """The rows of a text, ascending, in which own identifiers of the record may stand: to be looked at one by one."""
-    if field.recogniser is not None:
-        return frame[field.name].is_not_null().arg_true().to_numpy().astype(np.int64)
-    looked_at = np.zeros(frame.height, np.bool_)
-    named = [name for name in field.own.named if frame[name].null_count() < frame.height]
-    if named:
-        there = pl.any_horizontal(pl.col(name).is_not_null() for name in named) & pl.col(field.name).is_not_null()
-        at = frame.select_seq(there.arg_true()).to_series().to_numpy()
-        if len(at):
-            likely = frame.select([field.name, *named])[at].select_seq(field.own.likely(field.name, named))
-            looked_at[at] = likely.to_series().to_numpy()
-    numbered = [name for name in field.own.numbered if frame[name].null_count() < frame.height]
-    if numbered and len(clues):
-        likely = frame.select([field.name, *numbered])[clues].select_seq(field.own.likely(field.name, numbered))
-        looked_at[clues] |= likely.to_series().to_numpy()
-    return np.flatnonzero(looked_at)
-
-
-def _spans_of_records(frame: pl.DataFrame, at: Rows, field: TextField) -> Spans:
-    """The same for texts in which the records' own identifiers are looked for, too."""
-    texts = frame[field.name].gather(at).to_list()
-    own = [frame[name].gather(at).to_list() for name in field.own.columns]
-    found = np.array(field.findings_of_records(texts, own), np.int32).reshape(-1, 4).T
-    return np.vstack([at[found[:1]], found[1:]], dtype=np.int32)
+def _with_names(rows: pa.RecordBatch, texts: pl.Series, field: TextField) -> npt.NDArray[np.bool_]:
+    """The rows of a text in which own identifiers without a digit are looked for; or all, for a language model."""
+    there = np.full(rows.num_rows, field.recogniser is not None)
+    for name in field.own.named:
+        if (column := rows.column(name)).null_count < rows.num_rows:
+            there |= pl.Series(column.is_valid()).to_numpy()
+    return there & texts.is_not_null().to_numpy() if there.any() else there
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:

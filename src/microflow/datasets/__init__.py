@@ -1,6 +1,5 @@
 """Seeded synthetic data with ground truth, for the four data types."""
 
-from microflow.datasets.files import write_dataset
-from microflow.datasets.generator import DATA_TYPES, GeneratedBatch, generate
+from microflow.datasets.generator import DATA_TYPES, GeneratedBatch, generate, write_dataset
 
 __all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]

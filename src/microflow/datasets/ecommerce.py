@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, category, granted_or_none, maybe
+from microflow.datasets.identifiers import CARD_PREFIXES, REFERENCE_DATE, URGENCY, ZIP3, sentences
 from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
-from microflow.datasets.vocabulary import CARD_PREFIXES, REFERENCE_DATE, URGENCY, ZIP3, sentences
 
 __all__ = ["ECOMMERCE"]
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, Integers, category, granted_or_none, maybe
+from microflow.datasets.identifiers import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn, past
-from microflow.datasets.vocabulary import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 
 __all__ = ["FINANCIAL"]
 

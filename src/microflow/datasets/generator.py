@@ -1,4 +1,4 @@
-"""`generate`: blocks of synthetic records, and a separate table of what is wrong with them.
+"""Generated data sets: rows by seed, and the files that hold them.
 
 Every block has a seed of its own (``SeedSequence([seed, type, block])``), split into one stream for clean values, one
 for look-alikes and one for leaks. So fewer rows are a prefix of more, and another violation rate or
@@ -7,35 +7,41 @@ for look-alikes and one for leaks. So fewer rows are a prefix of more, and anoth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.datasets.draws import Draws
+from microflow.datasets.draws import TRUTH_SCHEMA, Draws, Page
 from microflow.datasets.ecommerce import ECOMMERCE
 from microflow.datasets.financial import FINANCIAL
 from microflow.datasets.healthcare import HEALTHCARE
 from microflow.datasets.identifiers import look_alikes
 from microflow.datasets.iot import IOT
 from microflow.datasets.leaks import DataType, spread
-from microflow.datasets.pages import Page
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
+from microflow.ingest import open_writer, partial_path
 from microflow.schema import DatasetSchema
 
-__all__ = ["DATA_TYPES", "GeneratedBatch", "generate"]
+__all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]
 
 
 _TYPES = {"healthcare": HEALTHCARE, "financial": FINANCIAL, "ecommerce": ECOMMERCE, "iot": IOT}
+
 DATA_TYPES = tuple(_TYPES)
 
 #: Rows drawn at a time. Part of what a seed means: another number gives other rows.
 _BLOCK_ROWS = 10_000
+
 RECORD_ID = "record_id"
+
 _MASKED_SHARE = 0.02
+
 _LOOK_ALIKE_SHARE = 0.05
 
 
@@ -125,3 +131,39 @@ def _in_order(page: Page, schema: DatasetSchema) -> pa.RecordBatch:
     ordinals = np.arange(page.first_row, page.first_row + _BLOCK_ROWS)
     columns = {**page.columns, RECORD_ID: pa.array(ordinals)}
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema.arrow)
+
+
+def write_dataset(
+    data_type: str,
+    path: Path,
+    rows: int,
+    seed: int,
+    *,
+    truth: Path | None = None,
+    violation_rate: float = 0.085,
+    hard_cases: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Generate a file (CSV, Parquet or JSON Lines, by its suffix), and its truth where a path is given for it.
+
+    ``progress`` is told the number of rows of every block that was written. Both files appear whole or not at all.
+
+    Raises:
+        InputError: an argument is out of range, a suffix unknown, a folder not writable, or both paths are one.
+    """
+    if truth is not None and truth.absolute() == path.absolute():
+        raise InputError("the rows and their truth need a file each", path=truth)
+    batches = generate(data_type, rows, seed, violation_rate=violation_rate, hard_cases=hard_cases)
+    with ExitStack() as files:
+        for half in (path, truth) if truth else (path,):
+            files.callback(partial_path(half).unlink, missing_ok=True)
+        # Telephone numbers may begin with a plus: they are data here, and the same in every format.
+        schema = load_schema(data_type).arrow
+        rows_file = files.enter_context(open_writer(path, schema, escape_formulas=False))
+        truth_file = files.enter_context(open_writer(truth, TRUTH_SCHEMA)) if truth else None
+        for batch in batches:
+            rows_file.write(batch.rows)
+            if truth_file is not None:
+                truth_file.write(batch.truth)
+            if progress is not None:
+                progress(batch.rows.num_rows)

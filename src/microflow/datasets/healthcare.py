@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Integers, category, maybe
+from microflow.datasets.identifiers import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
 from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn
-from microflow.datasets.vocabulary import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
 
 __all__ = ["HEALTHCARE"]
 

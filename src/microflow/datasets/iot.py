@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, category, granted_or_none, maybe
+from microflow.datasets.identifiers import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, drawn, past
-from microflow.datasets.vocabulary import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
 
 __all__ = ["IOT"]
 

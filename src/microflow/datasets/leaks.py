@@ -14,10 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from microflow.datasets.draws import Draws, Integers
-from microflow.datasets.identifiers import Identifiers, names
-from microflow.datasets.pages import Page
-from microflow.datasets.vocabulary import REFERENCE_DATE
+from microflow.datasets.draws import Draws, Integers, Page
+from microflow.datasets.identifiers import REFERENCE_DATE, Identifiers, names
 
 __all__ = ["DataType", "FieldLeak", "Leak", "OwnName", "TextLeak", "always", "drawn", "past", "spread"]
 

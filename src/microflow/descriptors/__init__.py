@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,15 +30,18 @@ from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyM
 from microflow.errors import SchemaError
 from microflow.formats import format_of
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, Value
 from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["load_schema", "schema_names"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
-#: The largest bound of each type, on either side of zero: bounds are exact as floats, and their distance is finite.
-_LARGEST = {Dtype.INTEGER: 2**53}
+#: The largest bound of each type, on either side of zero: bounds are exact as floats, as are the whole numbers beside
+#: them where cells end, and their distance is finite.
+_LARGEST = {Dtype.INTEGER: 2**53 - 2}
 _LARGEST_FLOAT = 1e300
+#: A range is divided into cells, and their width is a normal float.
+_LEAST_RANGE = 1e-290
 
 
 def schema_names() -> tuple[str, ...]:
@@ -80,13 +82,14 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
     if not model.policy:
         raise document.error("must be the name of a policy, or a path", "policy")
     decimal = _decimal(document)
+    source = _source(document, model.source)
     columns = tuple(_column(document, name, column, decimal) for name, column in model.columns.items())
     try:
         return DatasetSchema(
             name=model.name or Path(document.place).stem,
             title=model.title or "",
             policy=model.policy,
-            source=_source(document, model.source),
+            source=source,
             columns=columns,
             others=model.others,
             unlisted=model.unlisted,
@@ -97,7 +100,8 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
 
 def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFormat:
     quote = model.quote or ""
-    if len(model.delimiter) != 1 or model.delimiter in "\r\n" or model.delimiter == quote:
+    delimiter = model.delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in "\r\n\0" or delimiter == quote):
         raise document.error("one character other than the quote or a line end", "source", "delimiter")
     if len(quote) > 1 or quote in {"\r", "\n"}:
         raise document.error("one character, or nothing", "source", "quote")
@@ -113,7 +117,7 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
             hint="examples are: utf-8, cp1252, latin-1, utf-16",
         )
     return SourceFormat(
-        delimiter=model.delimiter,
+        delimiter=delimiter or "",
         quote=quote,
         encoding=codecs.lookup(model.encoding).name,
         header=model.header,
@@ -148,18 +152,28 @@ def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, 
         token_domain=model.token_domain,
     )
     _check_bounds(document, column)
-    if doubled := sorted(word for word, count in Counter(model.categories).items() if count > 1):
-        raise document.error(f"category {doubled[0]!r} is given twice", *here, "categories")
     try:
         format_of(column)
     except ValueError as error:
         raise document.error(str(error), *here, "format") from error
-    for position, category in enumerate(model.categories):
-        try:
-            convert(category, column)
-        except UnconvertibleError as error:
-            raise document.error(f"category {category!r}: {error}", *here, "categories", position) from error
+    _check_categories(document, column)
     return column
+
+
+def _check_categories(document: Document[DescriptorModel], column: Column) -> None:
+    here = ("columns", column.name, "categories")
+    if column.ordered and not column.categories:
+        raise document.error("an order needs categories", *here[:2], "ordered", hint="list them, lowest first")
+    seen: dict[Value, str] = {}
+    for position, category in enumerate(column.categories):
+        try:
+            value = convert(category, column)
+        except UnconvertibleError as error:
+            raise document.error(f"category {category!r}: {error}", *here, position) from error
+        if value in seen:
+            same = "" if category == seen[value] else f", first as {seen[value]!r}"
+            raise document.error(f"category {category!r} is given twice{same}", *here, position)
+        seen[value] = category
 
 
 def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
@@ -174,8 +188,16 @@ def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
                 word,
                 hint="leave the bounds out where the values have none",
             )
-    if column.low is not None and column.high is not None and column.low > column.high:
-        raise document.error("low is above high", "columns", column.name, "low")
+    if column.low is not None and column.high is not None:
+        if column.low > column.high:
+            raise document.error("low is above high", "columns", column.name, "low")
+        if 0 < column.high - column.low < _LEAST_RANGE:
+            reason = f"the bounds of a number are equal, or at least {_LEAST_RANGE:g} apart"
+            raise document.error(reason, "columns", column.name, "high")
+    named = next((word for word, bound in bounds.items() if bound is not None), None)
+    if named is not None and not column.is_numeric:
+        reason = f"a bound belongs to a number, and the type is {column.dtype}"
+        raise document.error(reason, "columns", column.name, named, hint="leave it out, or give the column its type")
 
 
 def _hierarchy(document: Document[DescriptorModel], name: str, model: HierarchyModel | None) -> Hierarchy | None:

@@ -19,7 +19,7 @@ _Length = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
 class SourceModel(msgspec.Struct):
     """``source:``; see `microflow.schema.SourceFormat`. ``decimal`` is a comma or a point, for all numbers."""
 
-    delimiter: str = ","
+    delimiter: str | None = None
     quote: str | None = '"'
     encoding: str = "utf-8"
     decimal: str = "."

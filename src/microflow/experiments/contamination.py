@@ -264,7 +264,7 @@ def analyses(results: Results) -> dict[str, Analysis]:
 
 
 def frame(results: Results) -> pd.DataFrame:
-    """What each intrusion multiplies the measured time by, as `microflow.figures.contamination` wants it.
+    """What each intrusion multiplies the measured time by, as `microflow.figures.charts` wants it.
 
     Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
     """

@@ -211,7 +211,7 @@ def measured(results: Results, *, corpus: bool = False) -> list[Accuracy]:
 
 
 def frame(results: Results) -> pd.DataFrame:
-    """Recall and precision by data type and rule, in policy order, as `microflow.figures.accuracy` wants them."""
+    """Recall and precision by data type and rule, in policy order, as `microflow.figures.charts` wants them."""
     import pandas as pd
 
     rows = []

@@ -192,7 +192,7 @@ def latency_matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def latency_frame(results: Results) -> pd.DataFrame:
-    """Latency by offered load: medians over blocks, p99 with its range, as `microflow.figures.latency` wants them.
+    """Latency by offered load: medians over blocks, p99 with its range, as `microflow.figures.charts` wants them.
 
     Loads at which some block served nothing after its warm-up have no latency and are left out. ``sustained``: in every
     block everything was served and the backlog grew by no more than the profile allows.
@@ -284,7 +284,7 @@ def burst_matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def burst_frame(results: Results) -> pd.DataFrame:
-    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.burst` wants it."""
+    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.charts` wants it."""
     import pandas as pd
 
     first = [trial for trial in results.trials if trial.planned.block == 0]

@@ -194,7 +194,7 @@ def _method(config: Mapping[str, Any]) -> str:
 
 
 def frame(results: Results) -> pd.DataFrame:
-    """Means over blocks by setting, with intervals, as `microflow.figures.frontier` wants them.
+    """Means over blocks by setting, with intervals, as `microflow.figures.charts` wants them.
 
     Columns: ``method``, ``setting``, ``n``, ``bound``; ``risk``, ``loss`` and ``kept`` with ``_low`` and ``_high``: the
     95 % interval of the mean over blocks, each with data and seeds of its own; of a single block, the attack's own

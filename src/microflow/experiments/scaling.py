@@ -2,23 +2,33 @@
 
 Two experiments: `SCALING` gives each pipeline and each method growing volumes, generated as they are read, so that the
 process's peak memory shows what the engine holds. `CORES` fits a line through Spark jobs of several volumes, of which
-the height is the fixed cost and the slope the cost of a record; the local engine runs beside it in each trial, file
-format and transport apart, and only on as many cores as the machine has.
+the height is the fixed cost and the slope the cost of a record; they go from file to file. The local engine's pure
+time is taken in each trial beside it.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import SetupError
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
+from microflow.ingest import open_writer
+from microflow.ingest.splits import SPLIT_BYTES
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import (
+    UNKNOWN,
     Answer,
     Table,
     design,
@@ -30,7 +40,8 @@ from microflow.lab.report import (
     with_interval,
 )
 from microflow.lab.trials import Arm
-from microflow.microflows import Microflow, microflows
+from microflow.microflows import Microflow
+from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.processors import PIPELINES, Processor, build_processor
 from microflow.timing.clock import PhaseClock
 
@@ -103,7 +114,7 @@ def laws(results: Results) -> dict[str, PowerLaw]:
 
 
 def scaling_frame(results: Results) -> pd.DataFrame:
-    """Every trial with its arm's fit, as `microflow.figures.scaling` wants it."""
+    """Every trial with its arm's fit, as `microflow.figures.charts` wants it."""
     frame, fits = _trials(results), laws(results)
     return frame.assign(
         scale=frame["arm"].map(lambda arm: fits[arm].scale),
@@ -229,25 +240,48 @@ def cores_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """Jobs of growing volume in one Spark session of ``cores`` threads, after one that is thrown away.
 
     Returns:
-        ``action_s``: of each volume, the seconds from the submission of each pass to its last persisted result.
+        ``action_s``: of each volume, the seconds of each pass from file to file.
         ``samples``: pure nanoseconds per record of the local engine, one value a pass over the smallest volume.
         ``data_checksum``: of the smallest volume, which the others repeat.
+        ``evidence``: what the guards of all executors saw, a document for each job.
     """
-    from microflow.processors.batch import SparkBatchProcessor
     from microflow.processors.spark_session import spark_session
 
     spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
     flows = list(source(config, smallest))
-    spark = SparkBatchProcessor(spec, spark_session(f"local[{config['cores']}]"))
-    _pure_ns(spark, _repeated(flows, second // smallest))  # the JVM compiles while it is busy
+    spark_session(f"local[{config['cores']}]")
+    os.environ[KEY_VARIABLE] = secrets.token_hex(32)
     action_s: dict[int, list[float]] = {rows: [] for rows in config["volumes"]}
     local: list[float] = []
-    for _ in range(config["passes"]):
-        for rows, seconds in action_s.items():
-            _pure_ns(spark, _repeated(flows, rows // smallest))
-            seconds.append(spark.action_ns / 1e9)
-        local.append(_pure_ns(build_processor(spec), flows) / smallest)
-    return {"action_s": list(action_s.values()), "samples": local, "data_checksum": data_checksum(flows)}
+    evidence = []
+    with tempfile.TemporaryDirectory(prefix="microflow-") as folder:
+        files = {rows: _repeated(flows, rows // smallest, Path(folder, f"{rows}.parquet")) for rows in action_s}
+        _spark_job(files[second], config)  # the JVM compiles while it is busy
+        for _ in range(config["passes"]):
+            for rows, seconds in action_s.items():
+                metrics = _spark_job(files[rows], config)
+                seconds.append(metrics["timing_separation"]["wall"])
+                evidence.append(metrics["research_benefits"]["timing_contamination"])
+            local.append(_pure_ns(build_processor(spec), flows) / smallest)
+    return {
+        "action_s": list(action_s.values()),
+        "samples": local,
+        "data_checksum": data_checksum(flows),
+        "evidence": evidence,
+    }
+
+
+def _spark_job(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    job = JobSpec(
+        input=file,
+        output=file.with_suffix(".released.parquet"),
+        schema=config["data_type"],
+        method=MethodSettings(Method(config["method"]["method"])),
+        engine="spark",
+        split_bytes=SPLIT_BYTES,
+        overwrite=True,
+    )
+    return PipelineOrchestrator(None).run(job)
 
 
 def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
@@ -257,9 +291,15 @@ def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
     return clock.pure_ns
 
 
-def _repeated(flows: list[Microflow], times: int) -> Iterator[Microflow]:
-    """The same rows again and again; made as they are read."""
-    return microflows(flow.rows for _ in range(times) for flow in flows)
+def _repeated(flows: list[Microflow], times: int, file: Path) -> Path:
+    """A file of the same rows again and again, their record ids counted on."""
+    position = 0
+    with open_writer(file, flows[0].rows.schema) as writer:
+        for flow in (flow for _ in range(times) for flow in flows):
+            numbered = pa.array(range(position, position + len(flow)), flow.rows.schema.field(0).type)
+            writer.write(flow.rows.set_column(0, flow.rows.schema.field(0), numbered))
+            position += len(flow)
+    return file
 
 
 def cores_frame(results: Results) -> pd.DataFrame:
@@ -267,7 +307,8 @@ def cores_frame(results: Results) -> pd.DataFrame:
 
     Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
     ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
-    record and core over the local engine's).
+    record and core over the local engine's). Rates and ``beside`` are nan where a block's larger job was no slower than
+    its smaller one: the volumes are too small for what else this machine did.
 
     Raises:
         MicroflowError: the trials ran on unlike machines.
@@ -275,7 +316,7 @@ def cores_frame(results: Results) -> pd.DataFrame:
     import pandas as pd
 
     from microflow.lab.machine import refuse_unlike
-    from microflow.lab.statistics import typical
+    from microflow.lab.statistics import Estimate, typical
 
     refuse_unlike(results.machines)
     found = []
@@ -283,9 +324,11 @@ def cores_frame(results: Results) -> pd.DataFrame:
         own = [one.run.result for one in results.trials if one.planned.arm == arm]
         lines = [_line(arm.config["volumes"], result["action_s"]) for result in own]
         local = [float(np.median(result["samples"])) / 1e9 for result in own]
-        rate = typical([[1 / slope] for _, slope in lines])
         cores: int = arm.config["cores"]
-        beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
+        rate = beside = Estimate(math.nan, math.nan, math.nan)
+        if min(slope for _, slope in lines) > 0:
+            rate = typical([[1 / slope] for _, slope in lines])
+            beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
         fixed_s = float(np.median([height for height, _ in lines]))
         found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
     return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
@@ -307,7 +350,7 @@ def cores_table(results: Results) -> Table:
         [
             str(row["cores"]),
             f"{row['fixed_s']:.2f}",
-            with_interval(row["rate"], row["low"], row["high"]),
+            UNKNOWN if math.isnan(row["rate"]) else with_interval(row["rate"], row["low"], row["high"]),
             ratio_text(row["beside"]),
         ]
         for row in cores_frame(results).to_dict("records")
@@ -327,13 +370,17 @@ def cores_answer(results: Results) -> Answer:
     rows = cores_frame(results).to_dict("records")
     last = rows[-1]
     numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}
-    numbers |= {f"cores {row['cores']} spark rate": rounded(row["rate"]) for row in rows}
+    speeds = {row["cores"]: UNKNOWN if math.isnan(row["rate"]) else rounded(row["rate"]) for row in rows}
+    numbers |= {f"cores {cores} spark rate": speed for cores, speed in speeds.items()}
     numbers |= {f"cores {row['cores']} spark beside local": ratio_text(row["beside"]) for row in rows}
-    rates = ", ".join(f"{rounded(row['rate'])} records/s on {row['cores']}" for row in rows)
+    rates = ", ".join(
+        f"at a rate {speed} on {cores}" if speed == UNKNOWN else f"{speed} records/s on {cores}"
+        for cores, speed in speeds.items()
+    )
     sentence = (
         f"A Spark job costs {numbers['cores spark fixed s']} s in any case, its session running already; beyond that, "
-        f"by number of cores, it processes {rates}, files and transport included. Per core, a record takes "
-        f"{ratio_text(rows[0]['beside'])} the local engine's pure time, which has neither."
+        f"by number of cores, it processes {rates}, files and transport included. A record's time on a core over the "
+        f"local engine's pure time, which has neither: {ratio_text(rows[0]['beside'])}."
     )
     return Answer(sentence, numbers)
 

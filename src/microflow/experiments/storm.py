@@ -6,7 +6,6 @@ left out where Java or Storm's jars are not to be had. In process the same rows 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.work import TOKENS, data_checksum, row_digest, source, spec_of
 from microflow.lab.arrivals import Schedule, poisson
@@ -103,8 +101,6 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     from microflow.storm.trial import storm_trial
 
     spec, flows = spec_of(config), list(source(config, config["rows"]))
-    if spec.key:
-        os.environ[KEY_VARIABLE] = spec.key.hex()
     records = [row for flow in flows for row in flow.rows.to_pylist()]
     with tempfile.TemporaryDirectory(prefix="microflow-storm-", ignore_cleanup_errors=True) as name:
         found = storm_trial(

@@ -82,7 +82,7 @@ def analyses(results: Results) -> dict[str, Analysis]:
 
 
 def frame(results: Results) -> pd.DataFrame:
-    """Records per second of pure processing: columns as `microflow.figures.throughput` wants them, batch first."""
+    """Records per second of pure processing: columns as `microflow.figures.charts` wants them, batch first."""
     import pandas as pd
 
     from microflow.lab.statistics import typical

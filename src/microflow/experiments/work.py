@@ -110,7 +110,7 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     samples, digest, violations, evidence = [], 0, 0, []
     for _ in range(config["passes"]):
-        processor = build_processor(spec, config["pipeline"], config["engine"])
+        processor = build_processor(spec, config["pipeline"])
         guard = PurityGuard()
         clock = PhaseClock(guard)
         digest = violations = 0
@@ -141,7 +141,7 @@ def volume(config: Mapping[str, Any]) -> dict[str, Any]:
     guard, checksum, rows = PurityGuard(), DataChecksum(), 0
     clock = PhaseClock(guard)
     flows = checksum.passing(source(config, config["rows"]))
-    for done in build_processor(spec_of(config), config["pipeline"], config["engine"]).process(flows, clock):
+    for done in build_processor(spec_of(config), config["pipeline"]).process(flows, clock):
         rows += done.rows_in
     report = clock.report()
     return {

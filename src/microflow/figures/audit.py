@@ -15,8 +15,7 @@ from pathlib import Path
 
 from microflow.errors import InputError
 from microflow.experiments import all_experiments
-from microflow.figures.paper import answers, macro
-from microflow.figures.readme import MARKED
+from microflow.figures.documents import MARKED, answers, macro
 from microflow.lab.experiment import Claim, Experiment
 from microflow.lab.report import Table, design
 from microflow.lab.results import IncompleteError, Results

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import html
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments, experiment
+from microflow.figures import charts
 from microflow.figures.style import ieee, png, save
 from microflow.lab.experiment import PREVIEWS, Experiment
 from microflow.lab.report import Answer, Table, design
@@ -82,7 +82,7 @@ def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
     results = Results.read(one.matrix(profile), store)
     frame = one.frame(results)
     with ieee():
-        figure: Figure = import_module(f"microflow.figures.{one.plot.drawing}").draw(frame)
+        figure: Figure = getattr(charts, f"draw_{one.plot.drawing}")(frame)
     return Plate(one.plot.name, caption_of(one, profile, results), figure)
 
 

@@ -16,29 +16,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox, BboxBase
 
 from microflow.lab.report import short
 
+#: Where a name may stand beside its point, in points, best first.
+_PLACES = ((4, 6), (4, -6), (-4, 6), (-4, -6), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24), (-10, 24), (10, -24))
+_INK = "#222222"
 __all__ = [
-    "COLUMN_IN",
-    "GREY",
-    "PAGE_IN",
-    "Look",
-    "canvas",
-    "ieee",
-    "label_lines",
-    "look",
-    "plain_log",
-    "png",
-    "save",
-    "spread",
-    "tick_between",
-    "titled",
-]
+    "COLUMN_IN", "GREY", "PAGE_IN", "Look", "canvas", "ieee", "label_lines", "look", "name_point", "plain_log", "png",
+    "save", "spread", "tick_between", "titled",
+]  # fmt: skip
 
 #: Widths of one column and of a page of an IEEE paper, in inches.
 COLUMN_IN, PAGE_IN = 3.5, 7.16
@@ -181,3 +175,36 @@ def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: 
         ax.annotate(
             text, (x, y), xytext=offset, textcoords="offset points", va="center", color=_INK, annotation_clip=False
         )
+
+
+def name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -> None:
+    """Write a name beside a point: where it covers nothing and stays inside, else where it covers least.
+
+    Args:
+        ax: Where it stands.
+        point: ``loss`` and ``risk`` are its place in the data's units.
+        text: The name.
+        taken: Boxes in pixels that are to be spared; the name's own is added.
+    """
+    best: tuple[float, Annotation, Bbox] | None = None
+    for x, y in _PLACES:
+        label = ax.annotate(
+            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
+            ha="left" if x > 0 else "right", color=_INK,
+        )  # fmt: skip
+        box = label.get_window_extent()
+        covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
+        if best is None or covered < best[0]:
+            if best is not None:
+                best[1].remove()
+            best = covered, label, box
+        else:
+            label.remove()
+    assert best is not None
+    taken.append(best[2])
+
+
+def _area(one: Bbox, other: BboxBase) -> float:
+    """What two boxes share, in pixels."""
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,11 +96,14 @@ def numbered(found: Sequence[str]) -> list[str]:
     >>> numbered(["zip", "age", "zip", ""])
     ['zip', 'age', 'zip#2', '']
     """
-    seen: Counter[str] = Counter()
-    names = []
+    counts: Counter[str] = Counter()
+    own, names = set(found), list[str]()
     for name in found:
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        counts[name] += 1
+        numbered_name = name
+        while counts[name] > 1 and (numbered_name := f"{name}#{counts[name]}") in own:
+            counts[name] += 1  # the file itself has such a name
+        names.append(numbered_name)
     return names
 
 
@@ -126,9 +131,13 @@ class _Complaint:
         """Some columns are not there: perhaps there is no header, or another delimiter, rather than another column."""
         hint = f"the schema describes: {_listed(self._schema.names)}"
         nested = [found for found in self._found for name in names if found.startswith(f"{name}.")]
-        if self._is_header and (delimiter := self._other_delimiter()):
-            written = '"\\t"' if delimiter == "\t" else f"'{delimiter}'"
-            hint = f"the fields seem to be separated by {_DELIMITERS[delimiter]}: source: {{delimiter: {written}}}"
+        if self._is_header and any("\0" in name for name in self._found):
+            order = "be" if self._found[0].startswith("\0") else "le"
+            hint = f"the file seems to be UTF-16: source: {{encoding: utf-16-{order}}}"
+        elif self._is_header and (delimiter := self._other_delimiter()):
+            hint = delimiter
+        elif other := self._other_spelling(names):
+            hint = f"the file spells them {_listed(other)}: write the names in the schema as the file does"
         elif nested:
             hint = f"nested fields are described one by one: {_listed(nested)}"
         elif self._is_header and len(names) == len(self._schema.names):
@@ -160,19 +169,39 @@ class _Complaint:
         return f"{_listed(doubled)} stands there twice: the second is described as {doubled[0] + '#2'!r}; "
 
     def _other_delimiter(self) -> str | None:
-        """What separates the names of a header that was read as one field or too few."""
-        text = self._schema.source.delimiter.join(self._found)
+        """What seems to separate the names of a header that was read as one field or too few, and what to do."""
+        own = self._schema.source.delimiter
+        text = own.join(self._found)
         wanted = set(map(str.strip, self._schema.names))
-        for delimiter in _DELIMITERS:
-            fields = {field.strip(" \"'") for field in text.split(delimiter)}
-            if delimiter != self._schema.source.delimiter and len(fields) > 1 and fields & wanted:
-                return delimiter
+        signs = [sign for sign in dict.fromkeys([*_DELIMITERS, *text]) if not sign.isalnum() and sign not in "_\"'"]
+        for sign in signs:
+            for delimiter in (sign * 2, sign):
+                fields = {field.strip(" \"'") for field in text.split(delimiter)}
+                if delimiter == own or len(fields) < _SEVERAL or not fields & wanted:
+                    continue
+                named = _DELIMITERS.get(delimiter, repr(delimiter))
+                if len(delimiter) > 1:
+                    return (
+                        f"the fields seem to be separated by {named}: a delimiter is one character, replace it before"
+                    )
+                written = f"'{delimiter}'" if delimiter.isprintable() else json.dumps(delimiter)
+                return f"the fields seem to be separated by {named}: source: {{delimiter: {written}}}"
         return None
+
+    def _other_spelling(self, names: list[str]) -> list[str]:
+        """Names of the file that differ from those of the schema in case, blanks or the way accents are encoded."""
+        wanted = set(map(_bare, names))
+        return [name for name in self._found if _bare(name) in wanted]
 
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks", ":": "colons", "^": "carets"}
+_SEVERAL = 2
 _MOST_SHOWN = 50
 _LONGEST_NAME = 60
+
+
+def _bare(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from microflow.ingest.parquet import parquet_names
 from microflow.ingest.places import STANDARD, files_of, format_of, opened
 from microflow.schema import Column, DatasetSchema, SourceFormat
 
-__all__ = ["column_names", "with_others"]
+__all__ = ["column_names", "list_names", "with_others"]
 
 
 def with_others(schema: DatasetSchema, place: Path | str) -> DatasetSchema:
@@ -49,10 +51,32 @@ def column_names(place: Path | str, source: SourceFormat) -> list[str]:
         InputError: the file cannot be read.
     """
     kind, text = format_of(place), str(place)
-    try:
+    with _readable(place):
         if kind == "parquet":
             return numbered(parquet_names(text))
         with opened(text) as file:
             return numbered(json_names(file) if kind == "jsonl" else header_names(file, text, source))
+
+
+def list_names(place: Path | str) -> tuple[str, ...]:
+    """The names of a file's lists, which are no single values: of Parquet by their type, of JSON by its first block.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    kind, text = format_of(place), str(place)
+    if kind == "csv":
+        return ()
+    with _readable(place):
+        if kind == "parquet":
+            return parquet_names(text, lists=True)
+        with opened(text) as file:
+            return json_names(file, lists=True)
+
+
+@contextmanager
+def _readable(place: Path | str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'broken file'}", path=place) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ def header_of(feed: Feed, place: str, schema: DatasetSchema) -> tuple[tuple[str,
     """
     if not schema.source.header:
         return schema.names, 0
+    schema = replace(schema, source=schema.source.of(place))
     found, taken = _Lines(feed, schema.source).header(place)
     return tuple(require_columns([unescaped(name) for name in found], schema, place, header=True)), taken
 
@@ -50,7 +52,7 @@ def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]
     Raises:
         InputError: there is none.
     """
-    found, _ = _Lines(Feed(file, source.encoding), source).header(place)
+    found, _ = _Lines(Feed(file, source.encoding), source.of(place)).header(place)
     return [unescaped(name) for name in found]
 
 
@@ -70,7 +72,7 @@ def read_delimited(
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
-    names, source = schema.names, schema.source
+    names, source = schema.names, schema.source.of(place)
     feed = Feed(file, source.encoding, is_start=header is None)
     line = first_line
     if header is None:
@@ -166,7 +168,7 @@ class _Lines:
             if seen.end:
                 fields = self.parsed(taken)
                 if not all(is_text(name) for name in fields):
-                    hint = "convert the file with iconv"
+                    hint = "say how it is written, source: {encoding: cp1252} for instance, or convert it with iconv"
                     raise InputError("the header is not UTF-8 text", path=place, line=1, hint=hint)
                 return fields, blank + len(taken)
         raise InputError("the file is empty or does not begin with a header", path=place)
@@ -203,7 +205,12 @@ class _Rows:
     def until(self, taken: int) -> list[Row]:
         """Rows up to this many bytes of the feed, or a block of them."""
         rows: list[Row] = []
-        while len(rows) < BLOCK_ROWS and (self.holds_lines or self._lines.feed.taken < taken):
+        most = len(self._refusals.rows) + BLOCK_ROWS
+        while (
+            len(rows) < BLOCK_ROWS
+            and len(self._refusals.rows) < most
+            and (self.holds_lines or self._lines.feed.taken < taken)
+        ):
             if not self._have(self._first):
                 break
             self._one(rows)

@@ -11,13 +11,17 @@ __all__ = ["CHUNK_BYTES", "LONGEST_LINE", "Feed"]
 CHUNK_BYTES = 2**20
 #: No honest line is longer; of one that is, no more is held than this.
 LONGEST_LINE = 2**22
-_UTF16 = {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+#: Of what is no UTF-8; that of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 #: No valid UTF-8 contains this byte: whatever holds it is refused as text later.
 _INVALID = b"\xff"
 
 
 class Feed:
-    """Reads ahead by a chunk. A byte order mark selects UTF-8 or UTF-16 and is dropped, else ``encoding`` counts.
+    """Reads ahead by a chunk. A byte order mark selects UTF-8, 16 or 32 and is dropped, else ``encoding`` counts.
 
     Bytes that are no valid text pass through, for the reader to refuse the rows they are in. ``is_start=False``: the
     file is read from its middle, where no mark can be.
@@ -88,9 +92,10 @@ class Feed:
         return first
 
     def _start(self) -> None:
-        self._fill(len(codecs.BOM_UTF8))
-        if self._kept[:2] in _UTF16:
-            self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        self._fill(len(codecs.BOM_UTF32_LE))
+        marked = next((encoding for mark, encoding in _MARKS.items() if self._kept.startswith(mark)), None)
+        if marked is not None:
+            self._decoder = codecs.getincrementaldecoder(marked)("surrogatepass")
         elif self._encoding != "utf-8" and not self._kept.startswith(codecs.BOM_UTF8):
             self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
         if self._decoder is not None:

@@ -1,8 +1,9 @@
 r"""Text that a spreadsheet would run as a formula gets a leading apostrophe in CSV, and loses it when it is read.
 
-A spreadsheet runs a cell that begins with ``=``, ``@``, a tab or CR, and one that begins with ``+`` or ``-`` and goes
-on with more than a number, a telephone number or a range of numbers (OWASP, "CSV Injection"). The escape is exact: what
-begins with apostrophes and would be risky without them gets one more, so that taking one away gives the text back.
+A spreadsheet runs cells that begin with ``=``, ``@`` (or a full-width one), a tab, CR or LF, and those that begin with
+``+`` or ``-`` and go on with more than a number, a telephone number or a range of numbers (OWASP, "CSV Injection").
+The escape is exact: what begins with apostrophes and would be risky without them gets one more, so that taking one away
+gives the text back.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ __all__ = ["harmless", "harmless_column", "unescaped", "unescaped_column"]
 
 #: Nothing but digits and what stands between them: there is no name in it to call.
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
-_NUMBERS = rf"[+-](?:[0-9(][0-9 ().,:/-]*{_EXPONENT}(?:\.\.[+-]?[0-9.,]+{_EXPONENT})?)?"
-_RISKY = re.compile(rf"'*(?:[=@\t\r]|(?!{_NUMBERS}\Z)[+-])")
+_NUMBERS = rf"[+-](?:[0-9(][0-9 ().,:/-]*{_EXPONENT}(?:\.\.[+-]?[0-9.,]+{_EXPONENT})?%?)?"
+_RISKY = re.compile(rf"'*(?:[=@\t\r\n＝＠＋－]|(?!{_NUMBERS}\Z)[+-])")
 #: First bytes of text that may need an escape, and of text that may have one.
 _SIGNS = np.zeros(256, np.bool_)
-_SIGNS[np.frombuffer(b"=@\t\r+-'", np.uint8)] = True
+_SIGNS[np.frombuffer(b"=@\t\r\n+-'\xef", np.uint8)] = True  # full-width signs begin with the last
 _APOSTROPHE = np.zeros(256, np.bool_)
 _APOSTROPHE[ord("'")] = True
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from typing import IO, Any
 
@@ -27,8 +28,8 @@ from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 
 __all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
 
-#: Lines converted at a time: one that is broken slows down the others of its block.
-BLOCK_LINES = 5_000
+#: Lines converted at a time: one that is broken slows down the others of its block. Long ones fill a block earlier.
+BLOCK_LINES, BLOCK_BYTES = 5_000, 2 * LONGEST_LINE
 #: What JSON gives for a value that needs no conversion.
 _EXACT: dict[Dtype, set[type]] = {
     Dtype.STRING: {str},
@@ -42,9 +43,13 @@ _EXACT: dict[Dtype, set[type]] = {
 
 #: A colon that stands apart from its key, and escapes of a NUL or of half a surrogate pair.
 _NOT_PLAIN = (b" :", b"\t:", b"\r:", b"\n:", b"\\u0000", b"\\ud", b"\\uD")
+#: What some writers put where JSON has no number.
+_CONSTANTS = frozenset({"NaN", "Infinity", "-Infinity"})
 Line = tuple[int, bytes]
 #: What the shape of an array depends on; an escaped sign means nothing.
 _SIGNS = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_JSON = re.compile(r"\.json(?:\.gz|\.zst)?$", re.IGNORECASE)
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
 
@@ -66,7 +71,7 @@ def read_json_lines(
         InputError: the file holds nothing at all.
     """
     lines = _lines(file, place, first_line, refusals, is_whole=is_whole)
-    while block := list(islice(lines, BLOCK_LINES)):
+    while block := _block(lines):
         columns = _plain_columns([raw for _, raw in block], schema)
         if columns is not None:
             yield Block(np.array([number for number, _ in block], np.int64), columns)
@@ -81,7 +86,8 @@ def read_message(raw: bytes, schema: DatasetSchema) -> Record:
         UnreadableError: it is no such object; the reason holds no value.
     """
     try:
-        return _record(_parse(raw.decode().strip()), frozenset(schema.names), schema)
+        found = _decoder(schema.source.missing)(raw.decode().strip())
+        return _record(found, frozenset(schema.names), schema)
     except UnreadableError:
         raise
     except (ValueError, RecursionError):
@@ -94,17 +100,19 @@ def read_messages(raws: Sequence[bytes], schema: DatasetSchema) -> pa.RecordBatc
     return None if columns is None else pa.RecordBatch.from_pydict(columns, schema.arrow)
 
 
-def json_names(file: IO[bytes]) -> tuple[str, ...]:
-    """The names of the values in the first block of records, in the order of their first occurrence."""
+def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
+    """The names of the values in the first block of records, or of its ``lists``, in the order in which they occur."""
     names: dict[str, None] = {}
-    for _, raw in islice(_lines(file, "", 1, Refusals(), is_whole=False), BLOCK_LINES):
+    for _, raw in _block(_lines(file, "", 1, Refusals(), is_whole=False)):
         try:
-            found = _parse(raw.decode())
+            found = _decoder(frozenset())(raw.decode())
             if isinstance(found, dict):
-                names.update(dict.fromkeys(_flattened(found, frozenset())))
+                flat = _flattened(found, frozenset()).items()
+                names.update({name: None for name, value in flat if not lists or isinstance(value, list)})
         except (ValueError, RecursionError):
             continue  # the reader will quarantine it
-    return tuple(names)
+    parents = _parents(frozenset(names))
+    return tuple(name for name in names if name not in parents)
 
 
 def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_whole: bool) -> Iterator[Line]:
@@ -112,8 +120,14 @@ def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_wh
     number, is_empty = first, True
     while raw := file.readline(LONGEST_LINE + 1):
         line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
-        if number == 1 and line.lstrip().startswith(b"["):
-            yield from enumerate(_elements(chain([line], iter(lambda: file.read(CHUNK_BYTES), b""))), 1)
+        if number == 1 and raw.startswith(_UTF16):
+            hint = "convert the file, for instance with iconv -f utf-16 -t utf-8"
+            raise InputError("JSON is UTF-8 text, and this is UTF-16", path=place or None, hint=hint)
+        is_object = _JSON.search(place) and line.strip() == b"{"
+        if number == 1 and (is_object or line.lstrip().startswith(b"[")):
+            # One object over several lines is what an array of one holds.
+            first_piece = b"[" + line if is_object else line
+            yield from enumerate(_elements(chain([first_piece], iter(lambda: file.read(CHUNK_BYTES), b""))), 1)
             return
         if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):
             while (rest := file.readline(CHUNK_BYTES)) and not rest.endswith(b"\n"):
@@ -125,6 +139,18 @@ def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_wh
         number += 1
     if is_empty and is_whole and not refusals.rows:
         raise InputError("the file is empty", path=place)
+
+
+def _block(lines: Iterator[Line]) -> list[Line]:
+    """The next lines, as many as are converted at a time."""
+    block: list[Line] = []
+    size = 0
+    for line in islice(lines, BLOCK_LINES):
+        block.append(line)
+        size += len(line[1])
+        if size > BLOCK_BYTES:
+            break
+    return block
 
 
 def _elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -164,7 +190,8 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
     """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
     try:
-        found = [_parse_fast(raw) for raw in raws]
+        parse = _quick(schema.source.missing)
+        found = [parse(raw) for raw in raws]
         whole = b"\n".join(raws)
         if any(sign in whole for sign in _NOT_PLAIN) or not all(map(_is_plain, raws, found)):
             return None
@@ -208,12 +235,12 @@ def _exact(values: list[Any], column: Column, source: SourceFormat) -> pa.Array:
 
 def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
     """The lines one by one, those at fault refused."""
-    names = frozenset(schema.names)
+    names, parse = frozenset(schema.names), _decoder(schema.source.missing)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
         column, reason = "", "not a JSON object"
         try:
-            accepted.append((number, _record(_parse(raw.decode().strip()), names, schema)))
+            accepted.append((number, _record(parse(raw.decode().strip()), names, schema)))
             continue
         except UnreadableError as fault:
             column, reason = fault.column, fault.reason
@@ -233,7 +260,10 @@ def _record(found: Any, names: frozenset[str], schema: DatasetSchema) -> Record:
     if any(isinstance(value, dict) for value in found.values()):
         found = _flattened(found, names)
     if schema.others == "refuse" and (unknown := found.keys() - names):
-        raise UnreadableError(min(unknown), "the schema does not describe it")
+        # Where an object is missing as a whole, so are its fields.
+        unknown = {name for name in unknown if found[name] is not None or name not in _parents(names)}
+        if unknown:
+            raise UnreadableError(min(unknown), "the schema does not describe it")
     source, record = schema.source, Record()
     for column in schema.columns:
         value = found.get(column.name)
@@ -278,8 +308,10 @@ def _unless_missing(value: Any, source: SourceFormat) -> Any:
     return None if text in source.missing else value
 
 
-def _refuse_constant(name: str) -> float:
-    raise UnreadableError("", f"{name} is not JSON")
+@lru_cache(maxsize=100)
+def _parents(names: frozenset[str]) -> frozenset[str]:
+    """The objects that hold the nested ones of these names: ``a`` and ``a.b`` of ``a.b.c``."""
+    return frozenset(name[:place] for name in names for place, sign in enumerate(name) if sign == ".")
 
 
 def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -290,9 +322,28 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-#: What it accepts, `_parse` accepts with the same values, but for keys that are named twice.
-_parse_fast = msgspec.json.Decoder().decode
-_parse = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_only_once).decode
+@lru_cache(maxsize=100)
+def _decoder(missing: frozenset[str]) -> Callable[[str], Any]:
+    """What reads JSON and sees double keys; NaN and Infinity are none unless they spell a missing value."""
+    return json.JSONDecoder(parse_constant=_constant(missing), object_pairs_hook=_only_once).decode
+
+
+@lru_cache(maxsize=100)
+def _quick(missing: frozenset[str]) -> Callable[[bytes], Any]:
+    """The same, but blind for double keys, and several times as fast; it may refuse what `_decoder` accepts."""
+    if missing.isdisjoint(_CONSTANTS):
+        decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+        return decode
+    slow = json.JSONDecoder(parse_constant=_constant(missing)).decode
+    return lambda raw: slow(raw.decode())
+
+
+def _constant(missing: frozenset[str]) -> Callable[[str], None]:
+    def constant(name: str) -> None:
+        if name not in missing:
+            raise UnreadableError("", f"{name} is not JSON")
+
+    return constant
 
 
 class UnreadableError(ValueError):

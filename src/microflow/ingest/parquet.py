@@ -86,21 +86,22 @@ def _whole(path: str) -> Iterator[None]:
         raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
 
 
-def parquet_names(path: str) -> list[str]:
-    """The names of all values in a file, those within structs as ``a.b``."""
+def parquet_names(path: str, *, lists: bool = False) -> tuple[str, ...]:
+    """The names of all values in a file, or of the ``lists`` among them; those within structs as ``a.b``."""
     with _whole(path), _parquet(path) as file:
-        return [name for _, name in _leaves(file.schema_arrow)]
+        found = [(name, kind) for field in file.schema_arrow for name, kind in _names(field, field.name)]
+        return tuple(name for name, kind in found if not lists or pa.types.is_nested(kind))
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
     """The column and the whole name of every value with structs laid flat: ``a.b`` is field ``b`` of column ``a``."""
     for field in schema:
-        yield from ((field.name, name) for name in _names(field, field.name))
+        yield from ((field.name, name) for name, _ in _names(field, field.name))
 
 
-def _names(field: pa.Field, name: str) -> Iterator[str]:
+def _names(field: pa.Field, name: str) -> Iterator[tuple[str, pa.DataType]]:
     if not pa.types.is_struct(field.type):
-        yield name
+        yield name, field.type
         return
     for below in field.type:
         yield from _names(below, f"{name}.{below.name}")
@@ -147,7 +148,7 @@ def typed_array(array: pa.Array, column: Column, source: SourceFormat, path: Pat
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(
-            f"holds {_plain_name(array.type)}, which cannot be read as {column.dtype}",
+            _unreadable(array.type, column.dtype),
             path=path,
             column=column.name,
             hint="take the column out of the schema and set others: drop, or write it as text before",
@@ -160,7 +161,7 @@ def _as_text(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_floating(kind):
         whole = pc.and_(pc.is_finite(array), pc.equal(pc.floor(array), array))
-        written = array.cast(pa.string())
+        written = pc.if_else(pc.is_nan(array), "NaN", array.cast(pa.string()))
         if not pc.any(whole, skip_nulls=True).as_py():
             return written
         small = pc.and_(whole, pc.less(pc.abs(array), 2.0**62))
@@ -191,8 +192,11 @@ def _without_noughts(text: pa.Array) -> pa.Array:
     )
 
 
-def _plain_name(kind: pa.DataType) -> str:
-    return "lists" if pa.types.is_nested(kind) else f"values of type {kind}"
+def _unreadable(kind: pa.DataType, dtype: Dtype) -> str:
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        return "holds bytes that are not UTF-8 text"
+    named = "lists" if pa.types.is_nested(kind) else f"values of type {kind}"
+    return f"holds {named}, which cannot be read as {dtype}"
 
 
 def _holds_as_is(array: pa.Array, dtype: Dtype) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import os
 import stat
 import sys
@@ -28,8 +29,11 @@ __all__ = [
     "files_of",
     "format_of",
     "identity_of",
+    "is_folder",
     "is_url",
     "opened",
+    "part_name",
+    "remove",
     "written_to",
 ]
 
@@ -55,6 +59,27 @@ def is_url(place: Path | str) -> bool:
     (True, False)
     """
     return "://" in str(place)
+
+
+def is_folder(place: Path | str) -> bool:
+    """Whether an output is to be a folder of parts: it ends with a slash.
+
+    >>> is_folder("safe/"), is_folder("safe.csv")
+    (True, False)
+    """
+    return str(place).endswith("/")
+
+
+def part_name(folder: Path | str, source: str) -> str:
+    """The name of a folder's parts but for their numbers; their format is that of the folder's name, or the input's.
+
+    >>> part_name("safe.csv.gz/", "visits.parquet"), part_name("safe/", "visits.tsv.zst")
+    ('part.csv.gz', 'part.csv')
+    """
+    name = Path(str(folder).rstrip("/")).name
+    packed = Path(name).suffix if compression_of(name) else ""
+    suffix = Path(name.removesuffix(packed)).suffix
+    return f"part{suffix}{packed}" if suffix.lower() in FORMATS else f"part.{format_of(source)}"
 
 
 def compression_of(place: Path | str) -> str | None:
@@ -157,7 +182,8 @@ def opened(place: str) -> Iterator[IO[bytes]]:
         if packed == "gzip":
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         else:
-            yield cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
+            stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+            yield cast("IO[bytes]", io.BufferedReader(cast("Any", stream)))  # Arrow's own streams have no lines
 
 
 @contextmanager
@@ -186,6 +212,15 @@ def written_to(url: str) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or type(error).__name__}", path=url) from error
+
+
+def remove(url: str, beginning: str) -> None:
+    """Remove the files of a folder at an address whose names begin so."""
+    system, path = _remote(url)
+    if system.isdir(path):
+        for found in system.ls(path, detail=False):
+            if Path(found).name.startswith(beginning):
+                system.rm_file(found)
 
 
 def identity_of(place: str) -> Identity | None:

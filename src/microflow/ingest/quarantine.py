@@ -78,6 +78,16 @@ class Quarantine:
         except OSError as error:
             raise InputError(f"the quarantine cannot be written: {error.strerror}", path=self.path) from error
 
+    def require_none(self, path: Path | str) -> None:
+        """See that every row of a file could be used.
+
+        Raises:
+            InputError: some could not; says how many, and the most frequent reason.
+        """
+        if self.total:
+            reason, count = self.counts.most_common(1)[0]
+            raise InputError(f"{self.total:,} rows cannot be read ({count:,}: {reason})", path=path)
+
     @property
     def _partial(self) -> Path:
         assert self.path is not None

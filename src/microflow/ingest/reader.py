@@ -27,9 +27,10 @@ from microflow.microflows import Microflow, microflows
 from microflow.schema import DatasetSchema
 from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["Rows", "read_microflows", "read_split"]
+__all__ = ["REPEATED_ID", "Rows", "read_microflows", "read_split"]
 
-_DOUBLED = "this record id was seen before"
+#: Why a row with an id that another row had before is refused.
+REPEATED_ID = "this record id was seen before"
 
 
 class Rows(NamedTuple):
@@ -121,6 +122,9 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
 
 def _broken(path: str, error: Exception) -> InputError:
     kind = compression_of(path) or "compressed"
+    if "too much memory" in str(error):  # a Zstandard frame says how much the reader must hold
+        hint = "compress it with a window of at most 128 MiB: zstd without --long and --ultra"
+        return InputError(f"the {kind} file asks for too much memory", path=path, hint=hint)
     what = "is broken or cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
     return InputError(f"the file {what}", path=path, hint="was it copied completely?")
 
@@ -184,7 +188,7 @@ def _without(
         return batch
     for position in doubles.tolist():
         raw = _raw(batch.columns, position) if refusals.keep_raw else ""
-        refusals.add(int(lines[position]), record_id, _DOUBLED, raw)
+        refusals.add(int(lines[position]), record_id, REPEATED_ID, raw)
     first = np.ones(batch.num_rows, np.bool_)
     first[doubles] = False
     return batch.filter(pa.array(first))

@@ -80,6 +80,11 @@ class Source:
         return len(self.files) > 1
 
     @property
+    def is_one_split(self) -> bool:
+        """Whether it is one compressed file: no second worker could help, and results of a split come all at once."""
+        return len(self.files) == 1 and compression_of(self.files[0]) is not None
+
+    @property
     def size(self) -> int | None:
         """Bytes of all files; ``None`` where that cannot be known."""
         known = [found[2] for found in self._identities.values() if found is not None]
@@ -159,7 +164,7 @@ class Source:
         scan: _Scan = _end_of_line
         if whole.kind == "csv":
             feed = Feed(file, self._schema.source.encoding)
-            source = self._schema.source
+            source = self._schema.source.of(whole.file)
             if feed.is_converted or source.quote != '"':
                 yield whole
                 return

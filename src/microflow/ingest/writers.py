@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self, cast
@@ -22,33 +23,52 @@ import pyarrow.parquet as pq
 from microflow.errors import InputError
 from microflow.ingest.formulas import harmless, harmless_column
 from microflow.ingest.places import compression_of, format_of
+from microflow.schema import SourceFormat
 
-__all__ = ["Encoder", "Writer", "encoder", "head_of", "open_writer", "partial_path", "private", "text_of"]
+__all__ = [
+    "Encoder",
+    "RowSink",
+    "Writer",
+    "encoder",
+    "head_of",
+    "open_writer",
+    "partial_path",
+    "private",
+    "row_sink",
+    "text_of",
+]
 
 #: Rows of a Parquet file that share one entry in its footer.
 GROUP_ROWS = 50_000
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 #: Released rows as they lie in the output; a batch stays one where the output is no text.
 Encoder = Callable[[pa.RecordBatch], "bytes | pa.RecordBatch"]
 
 
 def text_of(place: Path | str) -> str:
-    """How rows of an output lie in parts: ``csv`` or ``jsonl``, or ``arrow`` where it is no text."""
+    """How rows of an output lie in parts: ``csv``, ``tsv`` or ``jsonl``, or ``arrow`` where it is no text."""
     kind = format_of(place)
+    if kind == "csv" and SourceFormat().of(place).delimiter == "\t":
+        return "tsv"
     return "arrow" if kind == "parquet" else kind
 
 
 def encoder(text: str) -> Encoder:
-    """What makes rows into ``csv`` or ``jsonl``, or leaves them as they are (``arrow``)."""
-    return {"csv": csv_text, "jsonl": _json_lines, "arrow": lambda rows: rows}[text]
+    """What makes rows into text of `text_of`, or leaves them as they are (``arrow``)."""
+    if text in _DELIMITERS:
+        return partial(_delimited, delimiter=_DELIMITERS[text])
+    return _json_lines if text == "jsonl" else lambda rows: rows
 
 
-def csv_text(rows: pa.RecordBatch, *, escape: bool = True) -> bytes:
-    """Rows as lines of CSV without a header; ``escape=False`` for text of our own making."""
+def _delimited(rows: pa.RecordBatch, *, delimiter: str, escape: bool = True) -> bytes:
+    """Rows as lines of delimited text without a header; ``escape=False`` for text of our own making."""
     if escape:
         columns = [harmless_column(column) for column in rows.columns]
         rows = pa.RecordBatch.from_arrays(columns, names=rows.schema.names)
     sink = io.BytesIO()
-    pl.DataFrame(rows).write_csv(sink, include_header=False)
+    # Of one column a missing value would be a blank line, which is no row.
+    nothing = '""' if rows.num_columns == 1 else None
+    pl.DataFrame(rows).write_csv(sink, include_header=False, separator=delimiter, null_value=nothing)
     return sink.getvalue()
 
 
@@ -60,15 +80,16 @@ def _json_lines(rows: pa.RecordBatch) -> bytes:
 
 def head_of(text: str, schema: pa.Schema) -> bytes:
     """What stands before the first row."""
-    return (",".join(_quoted(harmless(name)) for name in schema.names) + "\n").encode() if text == "csv" else b""
+    if text not in _DELIMITERS:
+        return b""
+    delimiter = _DELIMITERS[text]
+    line = delimiter.join(_quoted(harmless(name), delimiter) for name in schema.names)
+    return ((line or '""') + "\n").encode()
 
 
-@contextmanager
-def private(path: Path | str) -> Iterator[IO[bytes]]:
+def private(path: Path | str) -> IO[bytes]:
     """A new file that nobody else may read, whatever the umask: it may hold personal values."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w+b") as file:
-        yield file
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 
 def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> Writer:
@@ -109,13 +130,12 @@ class Writer:
         self.path = path
         text = text_of(path)
         self._encode: Encoder = encoder(text)
-        if text == "csv" and not escape_formulas:
-            self._encode = lambda rows: csv_text(rows, escape=False)
+        if text in _DELIMITERS and not escape_formulas:
+            self._encode = partial(_delimited, delimiter=_DELIMITERS[text], escape=False)
         try:
-            descriptor = os.open(partial_path(path), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._file = private(partial_path(path))
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-        self._file = os.fdopen(descriptor, "w+b")
         self._sink = row_sink(self._file, path, schema)
         self._sink.write(head_of(text, schema))
 
@@ -201,6 +221,6 @@ class _Parquet:
         self._rows -= rows
 
 
-def _quoted(name: str) -> str:
+def _quoted(name: str, delimiter: str) -> str:
     doubled = name.replace('"', '""')
-    return f'"{doubled}"' if any(char in name for char in ',"\r\n') else name
+    return f'"{doubled}"' if any(char in name for char in f'{delimiter}"\r\n') else name

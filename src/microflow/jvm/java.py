@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from microflow.errors import SetupError
-from microflow.settings import Settings
+from microflow.settings import Settings, child_environment
 
 __all__ = ["MINIMUM_JAVA", "find_java", "install_java", "java_environment"]
 
@@ -50,9 +50,9 @@ def find_java() -> Path:
 
 
 def java_environment() -> dict[str, str]:
-    """This process's environment with ``JAVA_HOME`` set to the Java that `find_java` chose."""
+    """What a child of ours may know of its environment, with ``JAVA_HOME`` set to the Java that `find_java` chose."""
     home = find_java().resolve().parent.parent
-    return {**os.environ, "JAVA_HOME": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return child_environment(JAVA_HOME=str(home), PATH=f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 def install_java() -> Path:
@@ -87,7 +87,9 @@ def _jdk_folder() -> Path:
 def _version(java: Path) -> int | None:
     """The feature release, e.g. 17; Java 8 calls itself 1.8."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+        said = subprocess.run(
+            [java, "-version"], env=child_environment(), capture_output=True, text=True, timeout=30, check=False
+        ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = re.search(r'version "(?:1\.)?(\d+)', said)
@@ -107,7 +109,8 @@ def _by_adoptium() -> bool:
 def _by_debian() -> bool:
     if os.name == "nt" or os.geteuid() != 0 or not shutil.which("apt-get"):
         return False
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    environment = child_environment(**proxies, DEBIAN_FRONTEND="noninteractive")
     for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "openjdk-17-jre-headless"]):
         done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, check=False)  # noqa: S607
         if done.returncode != 0:

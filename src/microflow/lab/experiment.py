@@ -155,7 +155,7 @@ def scale_of(scales: Mapping[str, T], profile: str) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure: ``name`` of its file, ``drawing`` the module of `microflow.figures` whose ``draw`` takes the frame."""
+    """A figure: ``name`` of its file; `microflow.figures.charts` draws it by ``draw_`` and ``drawing``."""
 
     name: str
     drawing: str

@@ -223,9 +223,17 @@ def _parts(matrix: Matrix, store: ExperimentStore) -> Iterator[Matrix]:
 
 
 def is_series(value: object) -> bool:
-    """Whether a value of a result is a list of numbers, to be stored as raw samples."""
-    return isinstance(value, list) and all(
-        isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value
+    """Whether a value of a result is a list of numbers, to be stored as raw samples.
+
+    An empty list is none: no row of samples would say that it was there.
+
+    >>> is_series([1, 2.5]), is_series([]), is_series([True]), is_series(["a"])
+    (True, False, False, False)
+    """
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value)
     )
 
 

@@ -19,22 +19,24 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError, JobCancelledError, MicroflowError
 from microflow.ingest.columns import with_others
 from microflow.ingest.identity import SeenIds
-from microflow.ingest.places import STANDARD, is_url
+from microflow.ingest.places import STANDARD, is_folder, is_url, part_name
 from microflow.ingest.quarantine import quarantine_head
 from microflow.ingest.splits import SPLIT_BYTES, Source
 from microflow.ingest.writers import encoder, text_of
 from microflow.microflows import Microflow, microflows
+from microflow.pipeline.folder import FolderOutput
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
-from microflow.processors import ProcessingSpec, Processor, build_processor
+from microflow.processors import ENGINES, ProcessingSpec, Processor, build_processor
 from microflow.processors.reading import Ids, Reading, Work
 from microflow.processors.schedulers import Done, InProcess, Workers
 from microflow.processors.scopes import scoped
 from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
-from microflow.settings import MORSEL, Retries
+from microflow.processors.worker import ProcessPool
+from microflow.settings import MORSEL, Retries, Settings
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
@@ -45,6 +47,10 @@ __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
+#: Letters of a name in the name of a folder: a file system takes 255.
+_LONGEST_PREFIX = 40
+#: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
+_LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,8 @@ class Files:
     """What a job writes: its output and its quarantine, settled together."""
 
     def __init__(
-        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, several: bool, durable: bool,
-        retries: Retries | None,
+        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, part: str, several: bool,
+        durable: bool, retries: Retries | None,
     ) -> None:  # fmt: skip
         assert job.job_id is not None
         starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
@@ -69,10 +75,11 @@ class Files:
             for name in ("output", "quarantine")
         }
         self.quarantine: PartialFile | None = None
-        self.output = Output(
-            job.output, schema, job.job_id, attempt,
-            **options["output"],
-        )  # fmt: skip
+        self.output: Output | FolderOutput
+        if part:
+            self.output = FolderOutput(job.output, part, schema, job.job_id)
+        else:
+            self.output = Output(job.output, schema, job.job_id, attempt, **options["output"])
         try:
             if job.quarantine is not None:
                 self.quarantine = PartialFile(
@@ -85,9 +92,9 @@ class Files:
             self.output.close(discard=not durable)
             raise
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Piece, split: int) -> None:
         """Take a piece's rows, and what says which were refused."""
-        self.output.add(piece.body)
+        self.output.add(piece.body, split)
         if self.quarantine is not None:
             self.quarantine.add(piece.quarantine)
 
@@ -132,23 +139,26 @@ class Attempt:
         self._scheduler: InProcess | Workers | None = None
         self._processor: Processor | None = None
         with self.clock.pre():
+            _refuse_engine(job)
             self.work = _work_of(job)
-            self.source = Source(job.input, self.work.schema, split_bytes=job.split_bytes or SPLIT_BYTES)
-            if job.pipeline == "batch" and job.engine == "local":
+            large = job.engine == "spark" or is_folder(job.output)
+            split_bytes = job.split_bytes or (_LARGE_SPLIT_BYTES if large else SPLIT_BYTES)
+            self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
+            if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
             else:
-                self._processor = build_processor(self.work, job.pipeline, job.engine)
-            self.folder = Path(
-                tempfile.mkdtemp(prefix=f".{Path(job.output).name}.{job.job_id}.", dir=_beside(Path(job.output)))
-            )
+                self._processor = build_processor(self.work, job.pipeline)
+            self.folder = _new_folder(job)
 
     def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
         schema = self._output_schema()
         with self.clock.pre():
             return Files(
-                self.job, schema, attempt, settled, several=self.source.is_several, durable=durable, retries=retries
-            )
+                self.job, schema, attempt, settled, part=self._part, several=self.source.is_several,
+                durable=durable, retries=retries,
+            )  # fmt: skip
 
     def process(self, journal: MemoryJournal, files: Files, observe: Observer, settled: dict[str, Any]) -> None:
         """Take the input through the work into the files.
@@ -173,7 +183,7 @@ class Attempt:
                 continue
             with clock.post():
                 _refuse_gap(piece, journal.progress)
-                files.add(piece)
+                files.add(piece, split)
                 journal.add(piece)
                 if turn.is_over(len(piece.microflows)):
                     self._settle(journal, files, place)
@@ -187,7 +197,9 @@ class Attempt:
         """The metrics document of this attempt."""
         assert self.job.job_id is not None
         efforts = self._scheduler.efforts if isinstance(self._scheduler, Workers) else None
-        kind = self._processor.pipeline_type if self._processor else "batch_microflow"
+        kind = "batch_microflow_spark" if self.job.engine == "spark" else "batch_microflow"
+        if self._processor is not None:
+            kind = self._processor.pipeline_type
         document = metrics_document(
             job_id=self.job.job_id,
             pipeline_type=kind,
@@ -203,10 +215,11 @@ class Attempt:
         )
         engine = self._processor or self._scheduler
         claim = {} if engine is None else engine.describe()
-        spec, guarantee = self.work, str(claim.get("guarantee", "none"))
-        found = verdict(document, spec.schema, spec.policy, spec.method, guarantee=guarantee)
+        spec = self.work
+        found = verdict(document, spec.schema, spec.policy, spec.method, claim=claim)
         # The seed would let whoever reads this document compute seeded noise away.
         document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
+        document["method"]["scope"] = claim.get("scope")  # the one that was used, where none was asked for
         return document | {"claim": claim, "verdict": found.to_dict()}
 
     def close(self) -> None:
@@ -230,17 +243,22 @@ class Attempt:
     def _schedule(self) -> InProcess | Workers:
         job = self.job
         work = Work(
-            self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several,
+            self.work, text_of(self._part or job.output), str(self.folder), self._part,
+            job.quarantine_raw, self.source.is_several,
             keep_released=job.store_records is not StoreRecords.NONE,
             keep_original=job.store_records is StoreRecords.ORIGINAL,
             morsel=min(MORSEL, self._commits.microflows),
         )  # fmt: skip
+        if job.engine == "spark":
+            from microflow.processors.spark_pool import SparkPool
+
+            return Workers(work, self.clock, SparkPool)
         size = self.source.size
         count = job.workers or len(os.sched_getaffinity(0))
         is_small = job.workers is None and (size is None or size < _SMALL_BYTES)
-        if count == 1 or is_small or needs_order(self.work):
+        if count == 1 or is_small or self.source.is_one_split or needs_order(self.work):
             return InProcess(work, self.clock)
-        return Workers(work, self.clock, count)
+        return Workers(work, self.clock, lambda work: ProcessPool(work, count))
 
     def _pieces(self, done: Done) -> Iterator[tuple[int, Piece]]:
         if self._processor is None:
@@ -251,7 +269,10 @@ class Attempt:
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
         """What an engine that takes the source as one stream makes of it."""
         job = self.job
-        work = Work(self.work, text_of(job.output), str(self.folder), job.quarantine_raw, self.source.is_several)
+        work = Work(
+            self.work, text_of(self._part or job.output), str(self.folder), self._part,
+            job.quarantine_raw, self.source.is_several,
+        )  # fmt: skip
         reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)
         originals: deque[Microflow] = deque()
@@ -310,13 +331,34 @@ class _Turn:
         return True
 
 
+def _refuse_engine(job: JobSpec) -> None:
+    if job.engine not in ENGINES:
+        raise MicroflowError(f"no engine {job.engine!r}", hint=f"engines are: {', '.join(ENGINES)}")
+    if job.engine == "spark" and job.pipeline != "batch":
+        raise MicroflowError(
+            f"Spark runs the batch pipeline, not {job.pipeline}", hint="use engine 'local', or pipeline 'batch'"
+        )
+    if job.engine == "spark" and str(job.input) == STANDARD:
+        raise MicroflowError("Spark cannot read standard input", hint="use engine 'local', or a file that workers see")
+
+
 def _beside(output: Path | str) -> Path | None:
     """A folder on the output's own file system, for what is gone again at the end."""
     if str(output) == STANDARD or is_url(output):
         return None
     if not Path(output).parent.is_dir():
-        raise InputError("its folder is not there", path=output, hint="make the folder first")
+        raise InputError("cannot be written: its folder is not there", path=output, hint="make the folder first")
     return Path(output).parent
+
+
+def _new_folder(job: JobSpec) -> Path:
+    shared = Settings.read().spark_folder if job.engine == "spark" else None
+    try:
+        prefix = f".{Path(job.output).name[:_LONGEST_PREFIX]}.{job.job_id}."
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=shared or _beside(job.output)))
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise InputError(reason, path=job.output, hint="choose another folder") from error
 
 
 def _work_of(job: JobSpec) -> ProcessingSpec:

@@ -14,7 +14,7 @@ from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import CheckpointError
-from microflow.ingest.places import STANDARD, is_url
+from microflow.ingest.places import STANDARD, is_folder, is_url
 from microflow.processors import ProcessingSpec
 from microflow.settings import MICROFLOW_ROWS
 
@@ -118,11 +118,13 @@ def work_hash(job: JobSpec, work: ProcessingSpec) -> str:
 
 def _absolute(place: Path | str) -> Path | str:
     """The place whatever the working directory; standard streams and addresses stay as they are."""
-    return place if str(place) == STANDARD or is_url(place) else Path(place).absolute()
+    if str(place) == STANDARD or is_url(place):
+        return place
+    return f"{Path(place).absolute()}/" if is_folder(place) else Path(place).absolute()
 
 
 def _path(text: str) -> Path | str:
-    return text if is_url(text) else Path(text)
+    return text if is_url(text) or is_folder(text) else Path(text)
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
-from microflow.ingest.places import STANDARD, files_of, is_url
+from microflow.ingest.places import STANDARD, files_of, is_folder, is_url
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
 from microflow.pipeline.job import JobSpec, work_hash
 from microflow.pipeline.journal import MemoryJournal
@@ -84,6 +84,10 @@ class PipelineOrchestrator:
             if not attempt.source.is_repeatable:
                 raise MicroflowError(
                     "an input that can be read only once cannot be resumed", hint="use --no-database, or a file"
+                )
+            if is_folder(job.output):
+                raise MicroflowError(
+                    "an output that is a folder cannot be resumed", hint="use --no-database, or a file as output"
                 )
             jobs = self._store()
             with attempt.clock.pre():

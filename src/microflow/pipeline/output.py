@@ -24,8 +24,8 @@ import pyarrow as pa
 
 from microflow.errors import CheckpointError, MicroflowError
 from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
-from microflow.ingest.writers import head_of, row_sink, text_of
-from microflow.processors.split_work import Part
+from microflow.ingest.writers import head_of, private, row_sink, text_of
+from microflow.processors.reading import Part
 from microflow.settings import Retries
 
 __all__ = ["Output", "PartialFile", "Settled", "sync_folder", "unwritable"]
@@ -73,7 +73,7 @@ class PartialFile:
         self._length = start[0]
         earlier = [found for found in self._earlier(job) if found != self.partial]
         try:
-            self._file = _private(self.partial)
+            self._file = private(self.partial)
             if start[0]:
                 self._continue(earlier, start)
             for one in earlier:
@@ -216,7 +216,7 @@ class Output:
         if not start[0]:
             self._file.add(self._head)
 
-    def add(self, body: bytes | pa.RecordBatch | Part) -> None:
+    def add(self, body: bytes | pa.RecordBatch | Part, split: int = 0) -> None:  # noqa: ARG002 - the contract of an output
         """Take encoded rows."""
         self._file.add(_stream(body) if isinstance(body, pa.RecordBatch) else body)
 
@@ -256,7 +256,7 @@ class Output:
     def _convert(self) -> None:
         whole = self._file.partial.with_suffix(".whole")
         try:
-            with _private(whole) as file:
+            with private(whole) as file:
                 sink = row_sink(file, self._place, self._schema)
                 with self._file.bodies() as settled:
                     if self._text == "arrow":
@@ -318,10 +318,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _private(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 
 def unwritable(path: Path | str, error: OSError) -> MicroflowError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from microflow.errors import InputError, JobConflictError
-from microflow.ingest.places import STANDARD, is_url
+from microflow.ingest.places import STANDARD, is_folder, is_url
+from microflow.pipeline.folder import is_part
 from microflow.pipeline.job import JobSpec
 
-__all__ = ["held_output", "refuse_clashes", "refuse_overwriting"]
+__all__ = ["held_output", "refuse_clashes", "refuse_overwriting", "require_free"]
 
 #: How a quarantine and a metrics document of ours begin: an old one may be replaced.
 _QUARANTINE = (b"line,column,reason", b"file,line,column,reason")
@@ -38,19 +39,41 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
         for other, paths in others.items():
             if any(_is_one(path, one) for one in paths):
                 raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
-        _refuse_place(path)
+        _refuse_place(path, may_be_there=name == "OUTPUT" and is_folder(job.output))
     if (folder := Path(str(job.input))).is_dir():
         for name, path in written.items():
-            if path.parent.resolve() == folder.resolve():
+            if folder.resolve() in (path.resolve(), path.parent.resolve()):
                 raise InputError(f"{name} lies in the folder that is read", path=path, hint="write to another folder")
 
 
-def _refuse_place(path: Path) -> None:
-    """See that a file can be made at a path."""
-    if path.is_dir():
+def require_free(
+    path: Path, read: Iterable[Path | str] = (), *, overwrite: bool = False, replaces: bytes | None = None
+) -> None:
+    """See that a command may write a file: its folder is there, it reads another one, and it destroys nothing unasked.
+
+    Args:
+        path: The file to be written.
+        read: The files that the command reads.
+        overwrite: Whether a person asked for a file that is there to be replaced.
+        replaces: How an earlier document of the same sort begins, which may be replaced without asking.
+
+    Raises:
+        InputError: it may not; nothing was opened.
+    """
+    _refuse_place(path)
+    if any(_is_one(path, Path(other)) for other in read if _is_local(other)):
+        raise InputError("would be written over a file that is read", path=path, hint="give another name")
+    is_ours = replaces is not None and _begins(path, (replaces,))
+    if os.path.lexists(path) and not (overwrite or is_ours or _is_device(path)):
+        raise InputError("is there already", path=path, hint="give another name, or --overwrite")
+
+
+def _refuse_place(path: Path, *, may_be_there: bool = False) -> None:
+    """See that a file, or a folder, can be made at a path."""
+    if path.is_dir() and not may_be_there:
         raise InputError("this is a directory", path=path, hint="give a file")
     if not path.parent.is_dir():
-        raise InputError("its folder is not there", path=path, hint="make the folder first")
+        raise InputError("cannot be written: its folder is not there", path=path, hint="make the folder first")
 
 
 def refuse_overwriting(job: JobSpec) -> None:
@@ -59,10 +82,13 @@ def refuse_overwriting(job: JobSpec) -> None:
     Raises:
         InputError: OUTPUT is there, or a quarantine or metrics file that we did not write.
     """
+    is_there = _is_local(job.output) and is_folder(job.output) and Path(job.output).is_dir()
+    if is_there and not all(is_part(one.name) for one in Path(job.output).iterdir()):
+        raise InputError("the folder holds other files than parts", path=job.output, hint="give another folder")
     if job.overwrite:
         return
     hint = "--overwrite replaces it"
-    if _is_local(job.output) and os.path.lexists(job.output) and not _is_device(job.output):
+    if _is_local(job.output) and os.path.lexists(job.output) and not _is_free(job.output):
         raise InputError("is there already", path=job.output, hint=hint)
     if job.quarantine is not None and not _begins(job.quarantine, _QUARANTINE):
         raise InputError("is there already, and is no quarantine", path=job.quarantine, hint=hint)
@@ -70,6 +96,11 @@ def refuse_overwriting(job: JobSpec) -> None:
         with suppress(OSError), job.metrics.open("rb") as file:
             if _METRICS not in file.read(1 << 16):
                 raise InputError("is there already, and is no metrics document", path=job.metrics, hint=hint)
+
+
+def _is_free(place: Path | str) -> bool:
+    """Whether nothing is lost: a device, or a folder with nothing in it."""
+    return not any(Path(place).iterdir()) if is_folder(place) and Path(place).is_dir() else _is_device(place)
 
 
 def _is_device(place: Path | str) -> bool:

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.domains import public_domain
 from microflow.compliance.policy import Policy
+from microflow.ingest.formulas import unescaped
+from microflow.ingest.reader import REPEATED_ID
+from microflow.names import named_like_persons
 from microflow.schema import DatasetSchema, Role
 
 __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 
 _PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 _MOST_NAMES = 12
+#: Reasons about names that stand in the file.
+_OF_UNKNOWN = {"the schema does not describe it", "named twice"}
+#: What a person can do about rows that were quarantined.
+_REMEDIES = {
+    "not UTF-8 text": "source: {encoding: cp1252}, or what the file is written in",
+    "not a (whole|finite) number": "source: {missing: [NaN]} for no value, or format: as the file writes numbers",
+    "not an ISO 8601 (date|time)": "format: MM/DD/YYYY as the file writes it, or source: {missing: ['-']} for no value",
+    "neither true nor false": "format: Y/N, or its two words",
+    "fields expected, not": "source: {delimiter: ...} or {quote: ...}; fields that hold a delimiter need quotes",
+    "a quote is not closed": "source: {quote: ''} where quotes are letters like others",
+    "seen before": "role: record_id only for a column that never has a value twice",
+    "a required value is missing": "required: false",
+    "the schema does not describe it": "others: drop, or describe it",
+}
+_ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "classes")
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,8 @@ class Verdict:
         quarantined: Rows that cannot be used.
         reasons: The most frequent reasons of the quarantine, with their rows.
         guarantee: What the method promises, and for whom.
+        achieved: What k-anonymity was found to have achieved: ``scope``, ``unit``, ``achieved_k``, ``classes``, and
+            where they were asked for ``achieved_l`` and ``achieved_t`` by sensitive column.
         passed_unprotected: Columns that neither a remedy of the method nor noise nor classes touch.
         blanked: Columns that were removed because the descriptor gives no public bounds or categories.
         unnamed_kinds: Kinds of data that the policy has rules for and the descriptor names no column of.
@@ -47,6 +68,7 @@ class Verdict:
     blanked: tuple[str, ...]
     unnamed_kinds: tuple[str, ...]
     warnings: tuple[str, ...]
+    achieved: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def share_released(self) -> float:
@@ -61,7 +83,13 @@ class Verdict:
         )
         for reason, rows in self.reasons:
             yield f"  quarantined: {rows:,} × {reason}"
+            if remedy := next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, reason)), ""):
+                yield f"    perhaps: {remedy}"
+            if reason == REPEATED_ID:
+                yield "  (where it names a person, and not a record, describe it with role: person)"
         yield f"guarantee: {self.guarantee}"
+        if self.achieved.get("achieved_k") is not None:
+            yield f"achieved: {_achieved(self.achieved)}"
         if self.passed_unprotected:
             yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
         if self.blanked:
@@ -91,6 +119,7 @@ class Verdict:
             "blanked": list(self.blanked),
             "unnamed_kinds": list(self.unnamed_kinds),
             "warnings": list(self.warnings),
+            "achieved": dict(self.achieved),
         }
 
 
@@ -100,7 +129,7 @@ def verdict(
     policy: Policy,
     settings: MethodSettings,
     *,
-    guarantee: str,
+    claim: Mapping[str, object],
     reasons: Mapping[str, int] | None = None,
 ) -> Verdict:
     """The verdict on a finished job.
@@ -110,7 +139,7 @@ def verdict(
         schema: What its columns meant.
         policy: The rules that were enforced.
         settings: The method.
-        guarantee: What the anonymizer says that it guarantees.
+        claim: What the anonymizer says that it guarantees and achieved.
         reasons: Rows of the quarantine by reason, where they are known.
     """
     counted = metrics["processing_metrics"]
@@ -120,7 +149,8 @@ def verdict(
         read=sum(parts.values()),
         **parts,
         reasons=tuple(most),
-        guarantee=guarantee,
+        guarantee=str(claim.get("guarantee", "none")),
+        achieved={name: claim[name] for name in _ACHIEVED if name in claim} if "achieved_k" in claim else {},
         passed_unprotected=passed_unprotected(schema, settings.method),
         blanked=blanked_columns(schema, settings.method),
         unnamed_kinds=_unnamed_kinds(schema, policy),
@@ -128,12 +158,32 @@ def verdict(
     )
 
 
+def _achieved(found: Mapping[str, Any]) -> str:
+    """The achieved k and the classes, then l and t.
+
+    >>> _achieved({"achieved_k": 7, "unit": "row", "classes": 3, "scope": "dataset", "achieved_l": {"job": 2.0}})
+    'k = 7 rows, the least of 3 classes (scope: dataset); l of job = 2'
+    """
+    parts = [f"k = {found['achieved_k']:,} {found['unit']}s, the least of {found['classes']:,} classes"]
+    parts[0] += f" (scope: {found['scope']})"
+    for letter in "lt":
+        named = found.get(f"achieved_{letter}", {}).items()
+        parts += [f"{letter} of {name} = {value:.3g}" for name, value in named]
+    return "; ".join(parts)
+
+
 def quarantine_reasons(path: Path) -> dict[str, int]:
     """Rows of a quarantine by reason; nothing where there is no file."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
-        return dict(Counter(row.get("reason") or "" for row in csv.DictReader(file)))
+        return dict(Counter(map(_reason, csv.DictReader(file))))
+
+
+def _reason(row: Mapping[str, str | None]) -> str:
+    column, reason = row.get("column"), row.get("reason") or ""
+    # A name that the schema does not know came from the file, and may be a person's.
+    return f"column {unescaped(column)!r}: {reason}" if column and reason not in _OF_UNKNOWN else reason
 
 
 def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
@@ -165,7 +215,10 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
     if settings.method is Method.K_ANONYMITY:
         if sensitive and settings.l_diversity == 1 and settings.t_closeness >= 1:
             yield f"a class may share one value of {_names([one.name for one in sensitive])} (l = 1): see --l-diversity"
-        if schema.person is None:
+        named = named_like_persons(column.name for column in schema.columns if column.role is not Role.RECORD_ID)
+        if schema.person is None and named:
+            yield f"k counts rows, and {_names(named)} is named like a person's: with the role person, k counts persons"
+        elif schema.person is None:
             yield "k counts rows: where a person may have several, describe their column with role: person"
     if settings.method is Method.DIFFERENTIAL_PRIVACY and settings.seed is not None:
         yield "the noise is seeded: whoever knows the seed can take it away again"

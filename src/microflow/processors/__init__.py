@@ -9,7 +9,6 @@ from microflow.errors import MicroflowError
 from microflow.processors.contract import Processed, ProcessingSpec, Processor
 
 if TYPE_CHECKING:
-    from microflow.processors.batch import SparkBatchProcessor
     from microflow.processors.batch_local import LocalBatchProcessor
     from microflow.processors.hybrid import HybridProcessor
     from microflow.processors.stream import StormStreamProcessor
@@ -22,7 +21,6 @@ __all__ = [
     "Processed",
     "ProcessingSpec",
     "Processor",
-    "SparkBatchProcessor",
     "StormStreamProcessor",
     "build_processor",
 ]
@@ -32,7 +30,6 @@ ENGINES = ("local", "spark")
 #: Class to the module that holds it: an engine is imported only when it is asked for.
 _MODULES = {
     "LocalBatchProcessor": "batch_local",
-    "SparkBatchProcessor": "batch",
     "StormStreamProcessor": "stream",
     "HybridProcessor": "hybrid",
 }
@@ -44,24 +41,14 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-def build_processor(spec: ProcessingSpec, pipeline: str = "batch", engine: str = "local") -> Processor:
-    """The engine for a pipeline; only its own modules are imported.
+def build_processor(spec: ProcessingSpec, pipeline: str = "batch") -> Processor:
+    """The engine for a pipeline in this process; only its own modules are imported.
 
     Raises:
-        MicroflowError: there is no such pipeline or engine, or Spark is asked for anything but batch.
+        MicroflowError: there is no such pipeline.
     """
     if pipeline not in PIPELINES:
         raise MicroflowError(f"no pipeline {pipeline!r}", hint=f"pipelines are: {', '.join(PIPELINES)}")
-    if engine not in ENGINES:
-        raise MicroflowError(f"no engine {engine!r}", hint=f"engines are: {', '.join(ENGINES)}")
-    if engine == "spark" and pipeline != "batch":
-        raise MicroflowError(
-            f"Spark runs the batch pipeline, not {pipeline}", hint="use engine 'local', or pipeline 'batch'"
-        )
-    if engine == "spark":
-        from microflow.processors.batch import SparkBatchProcessor
-
-        return SparkBatchProcessor(spec)
     if pipeline == "stream":
         from microflow.processors.stream import StormStreamProcessor
 

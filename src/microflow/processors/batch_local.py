@@ -15,9 +15,9 @@ from microflow.microflows import Microflow
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screening, warm_up, warmed
 from microflow.processors.morsels import Morsel, morsels
-from microflow.processors.parcels import Laid, batches_of, lay, pick_up
 from microflow.processors.results import results_of
 from microflow.processors.scopes import scoped
+from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["LocalBatchProcessor"]
@@ -46,6 +46,7 @@ class LocalBatchProcessor(Engine):
     def _once(self, flows: Iterator[Morsel], clock: PhaseClock) -> Iterator[Processed]:
         with clock.pre():
             kernel = BatchKernel(self._spec)
+        self._anonymizer = kernel.anonymizer
         for morsel in flows:
             yield from _through(kernel, morsel, clock)
 
@@ -55,6 +56,7 @@ class LocalBatchProcessor(Engine):
             self._screen_all(flows, clock, anonymizer, spool)
             with clock.pure():
                 anonymizer.freeze()
+            self._anonymizer = anonymizer
             spool.seek(0)
             for laid, _, _ in clock.reading(pick_up(batches_of(spool))):
                 yield from _released(anonymizer, laid, clock)

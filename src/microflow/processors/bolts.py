@@ -35,7 +35,8 @@ class ComplianceBolt:
     @classmethod
     def of(cls, spec: ProcessingSpec) -> ComplianceBolt:
         """The bolt for a specification."""
-        return cls(RecordChecker(spec.policy, spec.schema), RecordRemedy(spec.policy, spec.schema))
+        remedy = RecordRemedy(spec.policy, spec.schema, spec.counted)
+        return cls(RecordChecker(spec.policy, spec.schema), remedy)
 
     def __call__(self, ordinal: int, record: Record) -> Passing:
         violations = self._check(record)
@@ -91,12 +92,12 @@ class HoldingBolt:
     def __init__(self, anonymizer: StreamAnonymizer) -> None:
         self.release = anonymizer.push
         self.flush = anonymizer.flush
-        self._anonymizer = anonymizer
+        self.anonymizer = anonymizer
 
     @property
     def suppressed(self) -> Iterable[int]:
         """Records that could not be released safely, known after `flush`."""
-        return self._anonymizer.suppressed
+        return self.anonymizer.suppressed
 
 
 class Releasing(Protocol):

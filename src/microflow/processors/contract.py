@@ -65,6 +65,12 @@ class ProcessingSpec:
         elif self.schema.unlisted == "drop" and DROPPED not in self.policy.rules:
             object.__setattr__(self, "policy", replace(self.policy, rules=(*self.policy.rules, DROPPED)))
 
+    @property
+    def counted(self) -> frozenset[str]:
+        """Columns that a remedy must leave to the method, which counts their values and removes them."""
+        counts = self.method.method is Method.K_ANONYMITY
+        return frozenset({self.schema.person}) if counts and self.schema.person is not None else frozenset()
+
     def _give_attributes(self, role: Role) -> None:
         columns = tuple(
             replace(column, role=role) if column.role is Role.ATTRIBUTE else column for column in self.schema.columns

@@ -69,6 +69,7 @@ class HybridProcessor(Engine):
         with clock.pre():
             self.reasons.clear()
             self._kernel = BatchKernel(self._spec)
+            self._anonymizer = self._kernel.anonymizer
         morsels = map(Morsel.of, portions(source, iter(self._at_once, 0)))
         for morsel in warmed(morsels, clock, lambda rows: warm_up(self._spec, rows)):
             anonymizer = self._kernel.anonymizer

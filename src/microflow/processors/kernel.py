@@ -45,7 +45,7 @@ class Screening:
     def __init__(self, spec: ProcessingSpec) -> None:
         _keep_freed_memory()
         self._checker = BatchChecker(spec.policy, spec.schema)
-        self._remedy = BatchRemedy(spec.policy, spec.schema)
+        self._remedy = BatchRemedy(spec.policy, spec.schema, spec.counted)
 
     def screen(self, rows: pa.RecordBatch) -> Screened:
         """Count the violations, then act on them."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from microflow.processors.contract import Processed
 from microflow.processors.split_work import Effort
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
@@ -27,15 +26,6 @@ class Counts:
     quarantined: int = 0
     violations: int = 0
     batch_rows: list[int] = field(default_factory=list)
-
-    def add(self, done: Processed) -> None:
-        """Count one microflow."""
-        self.total += done.rows_in
-        self.released += done.released.num_rows
-        self.suppressed += len(done.suppressed)
-        self.violations += len(done.findings)
-        if done.rows_in:
-            self.batch_rows.append(done.rows_in)
 
 
 def metrics_document(
@@ -102,16 +92,21 @@ def _rate(rows: int, ns: int) -> float | None:
 def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[str, object] | None:
     """The evidence of every guard, added up; ``is_pure`` is ``None`` where it does not show that the run was pure.
 
-    With workers, the last answer of each holds all it ever saw; spans of this process (merging counts) count too.
+    With workers, that answer of each which knows of the most spans holds all it ever saw; spans of this process
+    (merging counts) count too.
     """
     if clock.guard is None:
         return None
     found = [asdict(clock.guard.evidence)]
     missing = False
     if efforts is not None:
-        latest = {effort.worker: effort.evidence for effort in efforts}
-        missing = None in latest.values()
-        found += [one for one in latest.values() if one is not None]
+        missing = any(effort.evidence is None for effort in efforts)
+        latest: dict[str, dict[str, Any]] = {}
+        for effort in efforts:
+            evidence: dict[str, Any] | None = effort.evidence
+            if evidence is not None and evidence["spans"] >= latest.get(effort.worker, evidence)["spans"]:
+                latest[effort.worker] = evidence
+        found += latest.values()
     total = _added(found)
     calls = ("refused", "read_calls", "write_calls", "helper_calls", "helper_events")
     touched = sum(cast("int", total[name]) for name in calls)

@@ -1,14 +1,15 @@
-"""Who does the work on splits: this process, or worker processes on this machine. Results come in the splits' order.
+"""Who does the work on splits: this process, or a pool of workers. Results come in the splits' order.
 
-Both call the one work of `microflow.processors.split_work`; a scheduler hands out splits, keeps record ids unique
-across them, merges the counts of data-set k-anonymity, and gathers what each worker's clock and guard measured.
+All call the one work of `microflow.processors.split_work`; a scheduler hands out splits, keeps record ids unique
+across them, merges the counts of data-set k-anonymity, and gathers what each worker's clock and guard measured. A pool
+is processes of this machine (`microflow.processors.worker`) or the tasks of Spark (`microflow.processors.spark_pool`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,9 @@ from microflow.ingest.splits import Split
 from microflow.processors.kernel import warm_up
 from microflow.processors.reading import Ids, Work, doubled_in
 from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
-from microflow.processors.worker import Worker
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["Done", "InProcess", "Scheduler", "Workers"]
+__all__ = ["Done", "InProcess", "Pool", "Scheduler", "Workers"]
 
 #: The name of a work, and what it gets besides a split.
 Task = tuple[str, tuple[object, ...]]
@@ -68,8 +68,7 @@ class InProcess:
         self._claim: dict[str, object] | None = None
 
     def describe(self) -> dict[str, object]:
-        spec = self._work.spec
-        return self._claim or build_anonymizer(spec.method, spec.schema, spec.key).describe()
+        return self._claim or self._worker.describe()
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         splits = self._clock.reading(splits)
@@ -113,17 +112,38 @@ class InProcess:
                 Path(spool).unlink()
 
 
+class Pool(Protocol):
+    """Workers in other processes; see `microflow.processors.worker.Server` for what they can be asked."""
+
+    @property
+    def ahead(self) -> int:
+        """How many tasks may be under way, so that no worker waits for the next one."""
+        ...
+
+    def submit(self, number: int, name: str, arguments: tuple[object, ...]) -> Future[Any]:
+        """Have the work ``name`` done on split ``number``; tasks begin in the order in which they are submitted."""
+        ...
+
+    def share(self, classes: object) -> None:
+        """Give every worker the equivalence classes that were decided."""
+        ...
+
+    def close(self) -> None:
+        """Stop, also in the middle of the work."""
+        ...
+
+
 class Workers:
-    """Works in processes of their own on this machine, two splits ahead for each.
+    """Hands splits out to the workers of a pool.
 
     Args:
         work: What to do.
         clock: Of the whole job: gets what the workers measured.
-        count: How many processes.
+        start: Starts the pool.
     """
 
-    def __init__(self, work: Work, clock: PhaseClock, count: int) -> None:
-        self._work, self._clock, self._count = work, clock, count
+    def __init__(self, work: Work, clock: PhaseClock, start: Callable[[Work], Pool]) -> None:
+        self._work, self._clock = work, clock
         anonymizer = build_anonymizer(work.spec.method, work.spec.schema, work.spec.key)
         self._two_pass = isinstance(anonymizer, DatasetAnonymizer)
         self._claim = anonymizer.describe()
@@ -131,24 +151,28 @@ class Workers:
         #: What each worker's clock and guard saw.
         self.efforts: list[Effort] = []
         with clock.pre():
-            self._workers = [Worker(work) for _ in range(count)]
-            self._idle = deque(self._workers)
-            self._threads = ThreadPoolExecutor(count, "microflow-worker")
+            self._pool = start(work)
 
     def describe(self) -> dict[str, object]:
         return self._claim
 
     def close(self) -> None:
-        """End the processes."""
-        for worker in self._workers:
-            worker.close()
-        self._threads.shutdown(cancel_futures=True)
+        """End the workers."""
+        self._pool.close()
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         try:
-            yield from self._two_passes(splits, done) if self._two_pass else self._one_pass(splits, done)
+            if needs_order(self._work.spec):
+                yield from self._in_one_task(splits, done)
+            else:
+                yield from self._two_passes(splits, done) if self._two_pass else self._one_pass(splits, done)
         finally:
             self.close()
+
+    def _in_one_task(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        arguments = tuple(self._clock.reading(splits)), None, done.microflows, done.refused
+        for piece in self._result(self._pool.submit(0, "release_in_order", arguments)).pieces:
+            yield 0, piece
 
     def _one_pass(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         rows = done.rows
@@ -180,8 +204,7 @@ class Workers:
         with self._clock.pure():
             anonymizer.freeze()
         self._claim = anonymizer.describe()
-        for worker in self._workers:
-            worker.classes = anonymizer
+        self._pool.share(anonymizer)
         before = np.cumsum([0, *(one.rows for one in spools)]).tolist()
         left = [one for one in spools if one.split >= done.split]
 
@@ -204,7 +227,7 @@ class Workers:
             for split in self._clock.reading(splits):
                 if (wanted := task(split)) is not None:
                     given.append((split, wanted))
-                    yield split.number, wanted[0], (split, None, *wanted[1])
+                    yield split.number, wanted[0], ((split,), None, *wanted[1])
 
         for result in self._in_order(tasks()):
             split, (name, more) = given.popleft()
@@ -213,30 +236,25 @@ class Workers:
             if name == "ids":
                 continue
             if len(doubled):
-                yield self._result(self._threads.submit(self._do, (split.number, name, (split, doubled, *more))))
+                yield self._result(self._pool.submit(split.number, name, ((split,), doubled, *more)))
             else:
                 yield result
 
     def _in_order(self, tasks: Iterator[tuple[int, str, tuple[object, ...]]]) -> Iterator[Any]:
-        """The tasks' results in the order of the tasks, with two tasks a worker under way at most."""
+        """The tasks' results in the order of the tasks, with so many under way as the pool asks for."""
         waiting: deque[Future[Any]] = deque()
         for task in tasks:
-            waiting.append(self._threads.submit(self._do, task))
-            if len(waiting) >= 2 * self._count:
+            waiting.append(self._pool.submit(*task))
+            if len(waiting) >= self._pool.ahead:
                 yield self._result(waiting.popleft())
         while waiting:
             yield self._result(waiting.popleft())
 
-    def _do(self, task: tuple[int, str, tuple[object, ...]]) -> Any:
-        worker = self._idle.popleft()
-        try:
-            return worker.call(*task)
-        finally:
-            self._idle.append(worker)
-
     def _result(self, future: Future[Any]) -> Any:
         with self._clock.waiting():
             result = future.result()
+        if isinstance(result, BaseException):
+            raise result
         self._clock.add_work(result.effort.pre_ns, result.effort.pure, result.effort.post_ns)
         self.efforts.append(result.effort)
         return result

@@ -8,13 +8,15 @@ import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 import microflow
 from microflow.jvm.java import java_environment
-from microflow.settings import Settings
+from microflow.settings import Settings, child_environment
 
 __all__ = ["ship_package", "spark_session"]
 
@@ -31,6 +33,8 @@ _SETTINGS = {
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
 }
+#: Where Spark finds itself and a cluster.
+_SPARKS_OWN = ("SPARK_", "HADOOP_", "YARN_", "KRB5", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")
 #: With workers on this machine only, nobody else needs to reach the driver.
 _ON_THIS_MACHINE = {
     "spark.driver.bindAddress": "127.0.0.1",
@@ -60,10 +64,27 @@ def spark_session(master: str | None = None) -> SparkSession:
     builder = SparkSession.builder.appName("microflow").master(chosen)
     for name, value in (_SETTINGS | (_ON_THIS_MACHINE if is_local else {})).items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    with _hidden_environment():
+        session = builder.getOrCreate()
     if not chosen.startswith("local"):
         ship_package(session)
     return session
+
+
+@contextmanager
+def _hidden_environment() -> Iterator[None]:
+    """Let Spark's launcher, which hands the JVM all of our environment, see what a child may know and its own settings.
+
+    A key goes to the workers inside of their work.
+    """
+    hidden = {name: os.environ[name] for name in os.environ.keys() - child_environment().keys()}
+    hidden = {name: value for name, value in hidden.items() if not name.startswith(_SPARKS_OWN)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def ship_package(session: SparkSession) -> None:

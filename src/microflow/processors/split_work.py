@@ -27,15 +27,14 @@ from microflow.microflows import microflows
 from microflow.processors.contract import Processed, ProcessingSpec
 from microflow.processors.kernel import BatchKernel, Screened, Screening, warm_up
 from microflow.processors.morsels import Morsel, Places, morsels
-from microflow.processors.parcels import Laid, batches_of, lay, pick_up
-from microflow.processors.reading import Digests, Ids, Reading, Work
+from microflow.processors.reading import Digests, Ids, Part, Reading, Work
+from microflow.processors.spool import Laid, batches_of, lay, pick_up
 from microflow.schema import DatasetSchema
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
     "MICROFLOW",
     "Effort",
-    "Part",
     "Piece",
     "ScreenedSplit",
     "SplitResult",
@@ -51,16 +50,6 @@ _WARM_ROWS = 5_000
 _ORIGINAL = ".original"
 #: What is counted of each microflow, one row an entry of `Piece.microflows`.
 MICROFLOW = ("rows_in", "released", "suppressed", "violations", "pure_ns")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes of a part file, from ``start`` to before ``stop``; behind the ``last`` ones it is of no more use."""
-
-    path: str
-    start: int
-    stop: int
-    last: bool = False
 
 
 @dataclass(slots=True)
@@ -81,7 +70,7 @@ class Piece:
     findings: Findings
     body: bytes | pa.RecordBatch | Part
     refused: int = 0
-    quarantine: bytes = b""
+    quarantine: bytes | Part = b""
     released: pa.RecordBatch | None = None
     original: pa.RecordBatch | None = None
 
@@ -168,6 +157,11 @@ class SplitWorker:
             self._kernel = None if self.is_two_pass else BatchKernel(spec, self._screening)
             self._encode = encoder(work.text)
         self._nothing = nothing
+        self._anonymizer = anonymizer if self._kernel is None else self._kernel.anonymizer
+
+    def describe(self) -> dict[str, object]:
+        """What the method guarantees, and in one pass what it achieved."""
+        return self._anonymizer.describe()
 
     # One pass
 
@@ -252,6 +246,7 @@ class SplitWorker:
                 if not laid.places:
                     yield only_refused(refused, text)
                     continue
+                self._warm(laid.screened.rows)  # another worker may have screened it
                 with clock.pure():
                     released = anonymizer.anonymize(laid.screened.rows)
                 with clock.post():
@@ -303,7 +298,8 @@ class SplitWorker:
         )  # fmt: skip
 
 
-def only_refused(refused: int, text: bytes) -> Piece:
+def only_refused(refused: int, text: bytes | Part) -> Piece:
+    """A piece without rows: what was refused behind the last accepted one."""
     none = np.empty(0, np.int64)
     return Piece(0, np.empty((0, len(MICROFLOW)), np.int64), none, none, Findings.none(0), b"", refused, text)
 

@@ -16,7 +16,7 @@ from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
 from microflow.errors import InputError
 from microflow.microflows import Microflow
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing, Releasing, releasing
+from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, HoldingBolt, Passing, Releasing, releasing
 from microflow.processors.contract import Engine, Processed, ProcessingSpec
 from microflow.processors.defaults import default_spec
 from microflow.processors.kernel import warmed
@@ -63,6 +63,8 @@ class StormStreamProcessor(Engine):
         """
         self.service = LatencyRecorder()
         last_bolt = releasing(self._spec)
+        if isinstance(last_bolt, HoldingBolt):
+            self._anonymizer = last_bolt.anonymizer  # which knows in the end what was achieved
         flow: Microflow | None = None
         for following in _then_none(warmed(source, clock, self._warm_up)):
             if flow is not None:

@@ -1,6 +1,7 @@
-"""A worker process: gets splits over a socket of its own, does the work on them, and says what it measured.
+"""Worker processes of this machine: each gets splits over a socket of its own, and says what it measured.
 
-It inherits an allow-listed environment, so no key and no password; what it needs comes through the socket, in memory.
+A process inherits an allow-listed environment, so no key and no password; what it needs comes through the socket, in
+memory. `Server` is the worker's side without the socket: an executor of Spark works by it too.
 """
 
 from __future__ import annotations
@@ -11,28 +12,72 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from importlib.abc import MetaPathFinder
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
 from microflow.errors import MicroflowError
-from microflow.processors.reading import Ids, Work
-from microflow.processors.split_work import Effort, Part, Piece, ScreenedSplit, SplitResult, SplitWorker
+from microflow.ingest.identity import SeenIds
+from microflow.ingest.splits import Split
+from microflow.ingest.writers import RowSink, head_of, private, row_sink
+from microflow.processors.reading import Ids, Part, Work
+from microflow.processors.split_work import Effort, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
-__all__ = ["Worker", "main", "without_pandas"]
+__all__ = ["ProcessPool", "Server", "main", "without_pandas"]
 
 #: What a child process gets to see of our environment.
 ALLOWED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 _END_SECONDS = 5.0
 
 
-class Worker:
+class ProcessPool:
+    """So many processes of this machine.
+
+    Args:
+        work: What they do.
+        count: How many.
+    """
+
+    def __init__(self, work: Work, count: int) -> None:
+        self.ahead = 2 * count
+        self._workers = [_Worker(work) for _ in range(count)]
+        self._idle = deque(self._workers)
+        self._threads = ThreadPoolExecutor(count, "microflow-worker")
+
+    def submit(self, number: int, name: str, arguments: tuple[object, ...]) -> Future[Any]:
+        """Have the work ``name`` done on split ``number`` by the next process that is idle."""
+        return self._threads.submit(self._call, number, name, arguments)
+
+    def share(self, classes: object) -> None:
+        """Give every process the equivalence classes that were decided."""
+        for worker in self._workers:
+            worker.classes = classes
+
+    def close(self) -> None:
+        """End the processes, also in the middle of their work."""
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _call(self, number: int, name: str, arguments: tuple[object, ...]) -> Any:
+        worker = self._idle.popleft()
+        try:
+            return worker.call(number, name, arguments)
+        finally:
+            self._idle.append(worker)
+
+
+class _Worker:
     """Our end of one worker process; used by one thread at a time."""
 
     def __init__(self, work: Work) -> None:
@@ -62,10 +107,10 @@ class Worker:
         return self._process.pid
 
     def call(self, number: int, name: str, arguments: tuple[object, ...]) -> Any:
-        """Have the work ``name`` done on split ``number``.
+        """What `Server.answer` says.
 
         Raises:
-            MicroflowError: whatever the work raises, or the process was killed.
+            MicroflowError: the process was killed.
         """
         try:
             if self.classes is not self._sent:
@@ -80,8 +125,6 @@ class Worker:
                 f"a worker process was ended from outside ({how})",
                 hint="was there too little memory? run or resume again",
             ) from error
-        if isinstance(answer, BaseException):
-            raise answer
         return answer
 
     def close(self) -> None:
@@ -100,10 +143,7 @@ def main() -> None:
     """Serve until the other end closes; the socket's descriptor is the first argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides
     connection = Connection(int(sys.argv[1]))
-    without_pandas()
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    server = _Server(connection.recv())
+    server = Server(connection.recv())
     while True:
         try:
             name, number, arguments = connection.recv()
@@ -112,16 +152,7 @@ def main() -> None:
         if name == "classes":
             (server.classes,) = arguments
             continue
-        try:
-            answer: object = server.do(name, number, arguments)
-        except MicroflowError as error:
-            answer = error
-        except MemoryError:
-            answer = MicroflowError("there is too little memory", hint="use fewer --workers")
-        except OSError as error:
-            answer = OSError(error.errno, error.strerror)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the job; its text may quote a value
-            answer = MicroflowError(f"a worker failed: {type(error).__name__}", hint="please report it")
+        answer = server.answer(name, number, arguments)
         try:
             connection.send(answer)
         except (BrokenPipeError, pickle.PicklingError):
@@ -147,48 +178,72 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError(fullname)
 
 
-class _Server:
+class Server:
+    """Does what it is asked on splits, one after the other; belongs to one process.
+
+    What it leaves in the folder of the work has a name of its own that the answer says: where work is done twice, it
+    does not matter which of the two is late.
+    """
+
     def __init__(self, work: Work) -> None:
+        without_pandas()
+        pa.set_cpu_count(1)
+        pa.set_io_thread_count(1)
         self._work = work
         self._clock = PhaseClock(guard=PurityGuard())
         self._worker = SplitWorker(work, self._clock)
         self._told = Effort()
         self.classes: Any = None
 
-    def do(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | ScreenedSplit:
-        if name == "screen":
-            split, doubled = arguments
-            ids = Ids(doubled=doubled)
-            spool = self._file(number, "spool")
-            counts, rows = self._worker.screen([split], ids, spool)
-            return ScreenedSplit(number, spool, counts, ids.digests, self._effort(), rows)
-        if name == "release":
-            split, doubled, skip, refused = arguments
-            ids = Ids(doubled=doubled)
-            pieces = self._worker.release([split], ids, skip, refused)
-            return self._written(number, pieces, ids)
-        if name == "ids":
-            ids = Ids()
-            self._worker.note_ids([arguments[0]], ids)
-            return SplitResult(number, [], ids.digests, self._effort(), rows=ids.accepted)
-        return self._written(number, self._worker.release_screened(self.classes, *arguments), Ids())
+    def answer(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | ScreenedSplit | Exception:
+        """The result of the work ``name`` on split ``number``, or why there is none."""
+        try:
+            return self._do(name, number, arguments)
+        except MicroflowError as error:
+            return error
+        except MemoryError:
+            return MicroflowError("there is too little memory", hint="use fewer --workers")
+        except OSError as error:
+            return OSError(error.errno, error.strerror)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the job; its text may quote a value
+            return MicroflowError(f"a worker failed: {type(error).__name__}", hint="please report it")
 
-    def _written(self, number: int, pieces: Any, ids: Ids) -> SplitResult:
+    def _do(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | ScreenedSplit:
+        if name == "release_screened":
+            return self._written(number, self._worker.release_screened(self.classes, *arguments), Ids())
+        splits: Sequence[Split]
+        splits, doubled, *more = arguments
+        if name == "release_in_order":
+            ids = Ids(SeenIds())
+            return self._written(number, self._worker.release(splits, ids, *more), ids)
+        ids = Ids(doubled=doubled)
+        if name == "release":
+            return self._written(number, self._worker.release(splits, ids, *more), ids)
+        if name == "ids":
+            self._worker.note_ids(splits, ids)
+            return SplitResult(number, [], ids.digests, self._effort(), rows=ids.accepted)
+        spool = self._file(number, "spool")
+        counts, rows = self._worker.screen(splits, ids, spool)
+        return ScreenedSplit(number, spool, counts, ids.digests, self._effort(), rows)
+
+    def _written(self, number: int, pieces: Iterable[Piece], ids: Ids) -> SplitResult:
         """The pieces with their bodies in a part file."""
-        part = self._file(number, "part")
         done: list[Piece] = []
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        part = self._file(number, "part")
+        with private(part) as file:
+            sink: RowSink = _Stretches(file)
+            if self._work.part:
+                sink = row_sink(file, self._work.part, self._worker.output_schema)
+                sink.write(head_of(self._work.text, self._worker.output_schema))
             for piece in pieces:
                 with self._clock.post():
                     start = file.tell()
-                    if isinstance(piece.body, bytes):
-                        file.write(piece.body)
-                    else:
-                        with pa.ipc.new_stream(file, piece.body.schema) as writer:
-                            writer.write_batch(piece.body)
+                    assert not isinstance(piece.body, Part)
+                    sink.write(piece.body)
                     piece.body = Part(part, start, file.tell())
                     done.append(piece)
+            with self._clock.post():
+                sink.finish()
         if done:
             done[-1].body = replace(cast("Part", done[-1].body), last=True)
         else:
@@ -196,7 +251,7 @@ class _Server:
         return SplitResult(number, done, ids.digests, self._effort(), ids.accepted)
 
     def _file(self, number: int, kind: str) -> str:
-        return str(Path(self._work.folder, f"{number:06d}.{kind}"))
+        return str(Path(self._work.folder, f"{number:06d}-{uuid.uuid4().hex}.{kind}"))
 
     def _effort(self) -> Effort:
         """What was measured since the last answer; evidence adds up over the life of the process."""
@@ -212,3 +267,20 @@ class _Server:
         )
         self._told = Effort("", report.pre_ns, report.post_ns, list(spans))
         return effort
+
+
+class _Stretches:
+    """A part of which an output is put together: text, or an Arrow stream a piece."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, body: bytes | pa.RecordBatch) -> None:
+        if isinstance(body, bytes):
+            self._file.write(body)
+            return
+        with pa.ipc.new_stream(self._file, body.schema) as writer:
+            writer.write_batch(body)
+
+    def finish(self) -> None:
+        """Nothing is left to be written."""

@@ -6,6 +6,7 @@ this module's part. What the sink has written stays; the spout emits the rest: n
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,18 +14,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from microflow.anonymize.keys import KEY_FILE_VARIABLE
 from microflow.errors import SetupError
+from microflow.ingest.writers import private
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.processors.contract import ProcessingSpec
 from microflow.processors.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
+from microflow.settings import child_environment
 from microflow.storm.acks import Acks
 from microflow.storm.flux import flux
+from microflow.storm.zookeeper import LOOPBACK, free_port, start_zookeeper
 
 __all__ = ["StormRun", "prepare", "run_local"]
 
@@ -34,7 +40,7 @@ _POLL_S = 0.05
 _ACKS_S = 2.0
 #: Storm's own default: supervisor.worker.timeout.secs.
 _WORKER_TIMEOUT_S = 30.0
-_ACKS, _LOG = "acks.txt", "storm.log"
+_ACKS, _LOG, _KEY = "acks.txt", "storm.log", "token.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +60,22 @@ def prepare(
     *,
     schedule: npt.NDArray[np.int64] | None = None,
 ) -> Path:
-    """Write the source and the job file that every component reads; returns the job file. The key is not in it.
+    """Write the source and the job file that every component reads; returns the job file.
+
+    The key is not in it, and in no environment, but in a file beside it that is its owner's alone.
 
     The last records come at the instants of ``schedule``, when all before them are through; without, all at once.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = {name: folder / f"{name}.jsonl" for name in ("source", "results")} | {"acks": folder / _ACKS}
     scheduled = [] if schedule is None else schedule.tolist()
     due: list[dict[str, int]] = [{}] * (len(records) - len(scheduled)) + [{"due_ns": instant} for instant in scheduled]
-    with names["source"].open("w", encoding="utf-8") as file:
+    with private(names["source"]) as source, io.TextIOWrapper(source, "utf-8") as file:
         for ordinal, (record, when) in enumerate(zip(records, due, strict=True)):
             file.write(json.dumps({"ordinal": ordinal, "record": record, **when}) + "\n")
+    if spec.key is not None:
+        with private(folder / _KEY) as file_of_key:
+            file_of_key.write(spec.key.hex().encode("ascii"))
     described = {"schema": schema, "policy": policy, "method": asdict(spec.method)}
     job = folder / "job.json"
     job.write_text(json.dumps(described | {name: str(path) for name, path in names.items()}), "utf-8")
@@ -117,6 +128,7 @@ class _Machine:
         self.starts = 0
         self._yaml_file = yaml_file
         self._process: subprocess.Popen[bytes] | None = None
+        self._zookeeper: subprocess.Popen[bytes] | None = None
         self._done, self._moved = 0, 0.0
 
     def look(self, done: int) -> None:
@@ -133,15 +145,21 @@ class _Machine:
         if self._process is None or self._process.poll() is not None:
             if self.starts == MOST_STARTS:
                 raise SetupError("the Storm topology kept dying", hint=f"see {self._yaml_file.parent / _LOG}")
+            self.stop()
             self.starts += 1
-            self._process, self._moved = _start(self._yaml_file), now
+            port = free_port()
+            with (self._yaml_file.parent / _LOG).open("ab") as log:
+                # A new one each time: the old one remembers the topology that died.
+                self._zookeeper = start_zookeeper(self._yaml_file.with_name(f"zookeeper-{self.starts}"), port, log)
+                self._process, self._moved = _start(self._yaml_file, port, log), now
 
     def stop(self) -> None:
         """End it at once; the components end with their pipes."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        for process in (self._process, self._zookeeper):
+            if process is not None:
+                process.kill()
+                process.wait()
+        self._process = self._zookeeper = None
 
 
 def _await_acks(acks: Path, expected: int) -> None:
@@ -151,7 +169,7 @@ def _await_acks(acks: Path, expected: int) -> None:
         time.sleep(_POLL_S)
 
 
-def _start(yaml_file: Path) -> subprocess.Popen[bytes]:
+def _start(yaml_file: Path, zookeeper: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     folder, libraries = yaml_file.parent, jars("storm")
     flux_jar = next(jar for jar in libraries if jar.name.startswith("flux-core"))
     # In a run of seconds the optimising compiler takes cores from the bolts and has nothing to give back: the rate is
@@ -159,17 +177,19 @@ def _start(yaml_file: Path) -> subprocess.Popen[bytes]:
     options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     # StormSubmitter insists on a jar to upload, also where nothing is uploaded. What a killed cluster leaves behind
     # (ZooKeeper's and Nimbus' folders) goes away with the run's own.
+    options += [f"-Dstorm.local.zookeeper={LOOPBACK}:{zookeeper}"]
     options += [f"-Dstorm.jar={flux_jar}", "-Dstorm.local.sleeptime=86400", f"-Djava.io.tmpdir={folder}"]
     mains = ["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux", str(yaml_file)]
     classpath = os.pathsep.join(str(jar) for jar in libraries)
-    with (folder / _LOG).open("ab") as log:
-        return subprocess.Popen(
-            [str(find_java()), *options, "-cp", classpath, *mains],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            cwd=folder,
-        )
+    key = folder / _KEY
+    return subprocess.Popen(
+        [str(find_java()), *options, "-cp", classpath, *mains],
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        env=child_environment(**({KEY_FILE_VARIABLE: str(key)} if key.exists() else {})),
+    )
 
 
 def _lines(path: Path) -> int:

@@ -3,7 +3,7 @@
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
 ``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
 where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
-in it: workers read it from their environment.
+in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
 The bolts are those of `microflow.processors.bolts`. The spout replays what fails; the sink lets every ordinal through
 once, also after it was killed: what it has written is what it remembers.

@@ -137,7 +137,6 @@ class PhaseClock:
         self.guard = guard
         self.running: Span | None = None
         self._lengths = array("q")
-        self._workers: dict[str, int] = {}
         self._pre = Span(self, Phase.PRE)
         self._pure = Span(self, Phase.PURE, self._lengths, guard)
         self._post = Span(self, Phase.POST)
@@ -177,15 +176,6 @@ class PhaseClock:
                     return
             yield item
 
-    def add_pure(self, ns: int, worker: str = "") -> None:
-        """Add one pure span that a worker process measured by its own clock.
-
-        ``worker`` names the process (host and process id): spans of one worker follow each other, spans of different
-        workers may overlap. Lengths are added, instants never compared, so workers may be on other machines.
-        """
-        self._lengths.append(ns)
-        self._workers[worker] = self._workers.get(worker, 0) + ns
-
     def waiting(self) -> Span:
         """Time in which this process only waits for what workers do: their phases fill it."""
         return self._waiting
@@ -200,7 +190,7 @@ class PhaseClock:
     @property
     def pure_ns(self) -> int:
         """Nanoseconds of pure processing so far, over all workers."""
-        return self._pure.total_ns + sum(self._workers.values()) + self._work[1]
+        return self._pure.total_ns + self._work[1]
 
     @property
     def pure_spans(self) -> array[int]:
@@ -210,10 +200,9 @@ class PhaseClock:
     def report(self) -> PhaseReport:
         """The totals up to now."""
         wall = _now() - self._started - self._pause.total_ns
-        side_by_side = sum(self._workers.values()) - max(self._workers.values(), default=0)
         # Of what workers did, no more than this process waited for lies outside of its own phases.
         work = sum(self._work)
-        side_by_side += work - min(work, self._waiting.total_ns)
+        side_by_side = work - min(work, self._waiting.total_ns)
         return PhaseReport(
             pre_ns=self._pre.total_ns + self._work[0],
             pure_ns=self.pure_ns,

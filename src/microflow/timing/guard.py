@@ -3,7 +3,7 @@
 Three nets, each behind the other:
 
 1. *Refusal by audit hook* (PEP 578): opening files, sockets, processes, SQLite databases; changing directories.
-2. *Refusal by gate* (`microflow.timing.gates`): what raises no audit event, above all database drivers in C.
+2. *Refusal by gate* (`microflow.timing.refusal`): what raises no audit event, above all database drivers in C.
 3. *Evidence by the kernel* (`microflow.timing.kernel`): reads and writes on files already open, by whatever language.
 
 What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted. Where the thread
@@ -27,9 +27,8 @@ from threading import get_ident, get_native_id
 
 from microflow.errors import TimingContaminationError
 from microflow.timing.bystanders import OtherThreads
-from microflow.timing.gates import close_gates
 from microflow.timing.kernel import KernelCounters, Reading
-from microflow.timing.refusal import contamination, refuse_if_pure, start_watching, stop_watching
+from microflow.timing.refusal import close_gates, contamination, refuse_if_pure, start_watching, stop_watching
 
 __all__ = ["PurityEvidence", "PurityGuard", "refuse_if_pure"]
 

@@ -1,20 +1,34 @@
-"""What a paper embeds besides figures: LaTeX tables, captions, and a macro for every number, so that none is typed."""
+"""What documents embed besides figures: LaTeX tables and macros, blocks of README and docs; no number is typed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments
 from microflow.figures.catalogue import Drawn, caption_of
-from microflow.lab.experiment import Experiment
-from microflow.lab.report import Answer, Table
+from microflow.lab.experiment import PREVIEWS, Experiment
+from microflow.lab.report import Answer, Table, hardware, ratio_text, short
 from microflow.lab.results import IncompleteError, Results
+from microflow.lab.statistics import Estimate
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["answers", "answers_table", "macro", "numbers_tex", "write_tables"]
+__all__ = [
+    "MARKED",
+    "answers",
+    "answers_table",
+    "macro",
+    "marked",
+    "numbers_tex",
+    "peers_block",
+    "results_block",
+    "with_block",
+    "write_tables",
+]
+
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
@@ -106,3 +120,75 @@ def numbers_tex(numbers: Mapping[str, str]) -> str:
 def _for_latex(value: str) -> str:
     signs = {"%": r"\%", "ε": r"$\varepsilon$", "×": r"$\times$", "±": r"$\pm$"}
     return "".join(signs.get(sign, sign) for sign in value)
+
+
+#: A block with its marks, and its name.
+MARKED = re.compile(r"<!-- (\w+) -->.*?<!-- /\1 -->", re.DOTALL)
+
+
+def results_block(profile: str, store: ExperimentStore) -> str:
+    """Every question that the database can answer: its sentence, and its tables.
+
+    Raises:
+        MicroflowError: it can answer none.
+    """
+    parts: list[str] = []
+    for one in all_experiments():
+        try:
+            results = Results.read(one.matrix(profile), store)
+        except IncompleteError:
+            continue  # what has not run yet is left out here; `microflow figures` names it
+        parts.append(f"**{one.asks}** {one.answer(results).of(profile).sentence}")
+        parts += [build(results).of(profile).to_markdown() for build in (one.tables or {}).values()]
+    if not parts:
+        raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
+    preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
+    origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.{preview}*"
+    return marked("results", *parts, origin)
+
+
+def marked(name: str, *parts: str) -> str:
+    """A block of this name, its parts apart."""
+    return "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- /{name} -->"])
+
+
+def with_block(text: str, block: str) -> str:
+    r"""``text`` with ``block`` in place of the one between the same marks.
+
+    Raises:
+        MicroflowError: there is no such place, or more than one.
+
+    >>> with_block("Before.\n<!-- results -->old<!-- /results -->\n", "<!-- results -->new<!-- /results -->")
+    'Before.\n<!-- results -->new<!-- /results -->\n'
+    """
+    new = MARKED.fullmatch(block)
+    assert new is not None
+    places = [found for found in MARKED.finditer(text) if found[1] == new[1]]
+    if len(places) != 1:
+        raise MicroflowError(f"no single place for the {new[1]}", hint=f"mark it: <!-- {new[1]} --> <!-- /{new[1]} -->")
+    return f"{text[: places[0].start()]}{block}{text[places[0].end() :]}"
+
+
+def _machine(store: ExperimentStore) -> str:
+    """The hardware of the newest trial there is; trials of unlike machines are never read together."""
+    trials = [store.trials(name) for name in store.experiments()]
+    newest = max((one.iloc[-1] for one in trials if len(one)), key=lambda row: row["created_at"])
+    return hardware(newest["machine"])
+
+
+def peers_block(document: Mapping[str, Any]) -> str:
+    """The block ``peers``, of a document that ``microflow bench peers --json`` has written: lines with a ratio."""
+    rows = [
+        [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
+        for line in document["lines"]
+    ]
+    origin = f"on {hardware(document['machine'])}; written by `make peers`"
+    caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
+    table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
+    return marked("peers", table.to_markdown())
+
+
+def _ratio(line: Mapping[str, Any]) -> str:
+    if line["low"] is None:
+        return f"{short(line['ratio'])}×"  # nothing was timed: no interval to have
+    return ratio_text(Estimate(float(line["ratio"]), float(line["low"]), float(line["high"])))
