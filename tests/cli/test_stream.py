@@ -129,3 +129,13 @@ def test_a_terminal_shows_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ("1,234 committed" in shown and "lag 5  250 ms" in shown) == out.isatty()
         assert "\n" not in shown
         assert shown.endswith("\r\x1b[K") == out.isatty()
+
+
+def test_urgency_rules_come_from_a_file(tmp_path: Path) -> None:
+    """Rows are the same; a rule that means nothing is said before anything is read."""
+    rules = tmp_path / "urgent.yaml"
+    rules.write_text("- {column: triage, one_of: [emergency]}\n")
+    assert run("-", LINES, "--urgency", str(rules)).stdout == run("-", LINES, "--pipeline", "stream").stdout
+    rules.write_text("- {colour: red}\n")
+    done = CliRunner().invoke(cli, ["stream", "-", "-", *WORDS, "--urgency", str(rules)], input="")
+    assert "unknown word 'colour'" in str(done.exception)

@@ -51,6 +51,7 @@ def test_spark_reads_the_same_topic(broker: Broker, needs_jars: Callable[[str], 
         "os.environ.update(java_environment());"
         "from pyspark.sql import SparkSession; from microflow.topics.spark import connector_jars, read_topic;"
         "session = SparkSession.builder.master('local[1]').config('spark.jars', connector_jars())"
+        ".config('spark.driver.extraJavaOptions', '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC')"
         ".config('spark.ui.enabled', 'false').config('spark.sql.shuffle.partitions', '1').getOrCreate();"
         f"print('rows', read_topic(session, '{broker.address}', 'spark').select('key').distinct().count())"
     )

@@ -43,6 +43,8 @@ _EXACT: dict[Dtype, set[type]] = {
 
 #: A colon that stands apart from its key, and escapes of a NUL or of half a surrogate pair.
 _NOT_PLAIN = (b" :", b"\t:", b"\r:", b"\n:", b"\\u0000", b"\\ud", b"\\uD")
+#: What some writers put where JSON has no number.
+_CONSTANTS = frozenset({"NaN", "Infinity", "-Infinity"})
 Line = tuple[int, bytes]
 #: What the shape of an array depends on; an escaped sign means nothing.
 _SIGNS = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
@@ -188,7 +190,8 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
     """The lines as columns, or ``None`` if any of them needs a closer look."""
     names = frozenset(schema.names)
     try:
-        found = [_parse_fast(raw) for raw in raws]
+        parse = _quick(schema.source.missing)
+        found = [parse(raw) for raw in raws]
         whole = b"\n".join(raws)
         if any(sign in whole for sign in _NOT_PLAIN) or not all(map(_is_plain, raws, found)):
             return None
@@ -319,19 +322,28 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-#: What it accepts, `_decoder`'s accepts with the same values, but for keys that are named twice.
-_parse_fast = msgspec.json.Decoder().decode
-
-
 @lru_cache(maxsize=100)
 def _decoder(missing: frozenset[str]) -> Callable[[str], Any]:
     """What reads JSON and sees double keys; NaN and Infinity are none unless they spell a missing value."""
+    return json.JSONDecoder(parse_constant=_constant(missing), object_pairs_hook=_only_once).decode
 
+
+@lru_cache(maxsize=100)
+def _quick(missing: frozenset[str]) -> Callable[[bytes], Any]:
+    """The same, but blind for double keys, and several times as fast; it may refuse what `_decoder` accepts."""
+    if missing.isdisjoint(_CONSTANTS):
+        decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+        return decode
+    slow = json.JSONDecoder(parse_constant=_constant(missing)).decode
+    return lambda raw: slow(raw.decode())
+
+
+def _constant(missing: frozenset[str]) -> Callable[[str], None]:
     def constant(name: str) -> None:
         if name not in missing:
             raise UnreadableError("", f"{name} is not JSON")
 
-    return json.JSONDecoder(parse_constant=constant, object_pairs_hook=_only_once).decode
+    return constant
 
 
 class UnreadableError(ValueError):
