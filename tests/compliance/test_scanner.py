@@ -61,6 +61,7 @@ ALIKE = [
             "519-236-2723 (x341)", "519_236_2723",
         )
     ),
+    *(("ssn", mark.join(("123", "45", "6789"))) for mark in "\u2011\u00a0\u202f"),
     *(("ssn", mark.join(("123", "45", "6789"))) for mark in "\u2043\u30fc\u2796\u00b7\u30fb\u2022\u3164\u2800_"),
     *(("ssn", mark.join(("123", "45", "6789"))) for mark in ("&#45;", "&#X2d;", "&ndash;",
     "&amp;ndash;", "&amp;nbsp;")),
@@ -118,6 +119,8 @@ def test_other_members_of_a_kind_are_found(name: str, identifier: str) -> None:
     assert EVERYTHING.spans(identifier) == [(name, 0, size)]
     assert EVERYTHING.spans(f"Seen: {identifier} today") == [(name, 6, 6 + size)]
     assert list(EVERYTHING.spans_in(["&", f"Note {identifier}", "é"])) == [(1, (name, 5, 5 + size))]
+    alone = TextScanner([name])
+    assert pl.select(alone.bears_clue(pl.lit(f"Note {identifier}"), any_digit=False)).item() is True
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)
@@ -148,8 +151,8 @@ def test_clues_and_short_cuts_lose_nothing(text_values: Any, data: st.DataObject
     found = TextScanner(names).spans(text)
     assert found == at_every_place(text, names)
     if found:
-        clue = pl.DataFrame({"text": [text]}).select(TextScanner(names).bears_clue(pl.col("text"))).item()
-        assert clue is True
+        asked = [TextScanner(names).bears_clue(pl.col("text"), any_digit=any_digit) for any_digit in (True, False)]
+        assert [pl.DataFrame({"text": [text]}).select(clue).item() for clue in asked] == [True, True]
 
 
 def at_every_place(original: str, names: set[str]) -> list[tuple[str, int, int]]:

@@ -37,7 +37,7 @@ _CUE_ENDS = (
     "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
     "line", "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
 )  # fmt: skip
-_IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}[cdefhlmopwx#]", re.IGNORECASE | re.ASCII)
+_IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}(?:x|#|ext|off|fax|mob|cell|home|work|desk|pho|land)", re.IGNORECASE | re.ASCII)
 _SSN_ENDS = ("ssn", "security", "no", "num", "number")
 _SSN_CUE = re.compile(r"\b(?:ssn|social[ ]security(?:[ ](?:no|number|num))?)[ .:=#is-]{0,6}\Z", re.IGNORECASE)
 _EXTENSION = re.compile(
@@ -210,7 +210,10 @@ def _number(match: re.Match[str], digits: range) -> int:
     It does not end in the middle of what hyphens, dots or slashes join (another number's beginning), if it can end
     before that.
     """
-    total, ends = 0, []
+    total, ends = len(match[0].translate(_NO_MARKS).lstrip("+")), []
+    if total in digits and not _FOLLOWED.match(match.string, match.end()):
+        return _extended(match, whole(match))
+    total = 0
     for group in _DIGITS.finditer(match[0]):
         total += len(group[0])
         if total in digits:

@@ -21,8 +21,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import compress
 
-import polars as pl
-
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import folded, simplified
 from microflow.compliance.terms import SHORTEST_PHONE, WITH_DIGITS, Terms, terms_of
@@ -92,30 +90,28 @@ class OwnIdentifiers:
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
 
-    def worth_a_look(self, texts: Sequence[str], clues: Sequence[bool], own: pl.DataFrame) -> list[int]:
+    def worth_a_look(self, texts: Sequence[str], clues: Sequence[bool], own: Sequence[Sequence[Value]]) -> list[int]:
         """Which of many records hold a value that a first look at their texts cannot rule out.
 
         Args:
             texts: A text of each record.
             clues: Whether it holds a digit, or may.
-            own: The values of `columns`. Looked at column by column, since most are missing, or codes: a record has
-                several, and hardly ever is one in its prose.
+            own: The values of each of `columns`. Looked at column by column, since most are missing, or codes.
         """
-        looks = list(map(_Look, texts))
-        bears = pl.Series(clues, dtype=pl.Boolean)
-        bearing = [look.text for look in compress(looks, clues)]
         found: set[int] = set()
-        for (kind, _), column in zip(self._columns, own, strict=True):
-            if kind == "code":
-                head = column.cast(pl.String).str.head(_HEAD).str.to_lowercase()
-                pairs = zip(head.filter(bears).fill_null("\0").to_list(), bearing, strict=True)
-                at = [place for place, (beginning, text) in enumerate(pairs) if beginning in text]
-                found.update(bears.arg_true().gather(at))
-                found.update((head.str.contains("[^0-9a-z]") & bears).arg_true())
-            elif column.null_count() < len(column):
-                given = column.is_not_null().arg_true()
-                values = zip(given.to_list(), column.gather(given).to_list(), strict=True)
-                found.update(i for i, value in values if looks[i].may_hold(kind, str(value)))
+        looks: dict[int, _Look] = {}
+        bearing = [(index, simplified(texts[index])) for index in compress(range(len(texts)), clues)]
+        for (kind, _), values in zip(self._columns, own, strict=True):
+            if kind == "code":  # a record has several, and hardly ever is one in its text
+                heads = ((index, text, str(values[index])[:_HEAD].lower()) for index, text in bearing)
+                near = {index for index, text, head in heads if head in text or not (head.isalnum() and head.isascii())}
+                found.update(index for index in near if values[index] is not None)
+                continue
+            for index, value in enumerate(values):
+                if value is not None and index not in found:
+                    look = looks.get(index) or looks.setdefault(index, _Look(texts[index]))
+                    if look.may_hold(kind, str(value)):
+                        found.add(index)
         return sorted(found)
 
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:

@@ -62,7 +62,7 @@ class TextScanner:
 
     def bears_clue(self, text: pl.Expr, *, any_digit: bool = True) -> pl.Expr:
         """True of every text in which there is something to find, and of few others; or of every text with a digit."""
-        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}" if any_digit else f"{self._hints}|{SUSPICIOUS}")
+        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}" if any_digit else f"{self._hints}|{SUSPICIOUS}|{RESPELLED}")
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""

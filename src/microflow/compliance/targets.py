@@ -9,8 +9,6 @@ from functools import cached_property
 from itertools import compress
 from typing import Self
 
-import polars as pl
-
 from microflow.compliance.conditions import Contains, FieldCondition
 from microflow.compliance.findings import Violation
 from microflow.compliance.own import OwnIdentifiers, joined_spans
@@ -105,16 +103,16 @@ class TextField:
         ]
 
     def findings_of_records(
-        self, texts: Sequence[str], clues: Sequence[bool], own: pl.DataFrame
+        self, texts: Sequence[str], clues: Sequence[bool], own: Sequence[Sequence[Value]]
     ) -> list[tuple[int, int, int, int]]:
-        """The same with the values of the records' own columns; ``clues`` tells which texts bear one."""
+        """The same with the values of each of the records' own columns; ``clues`` tells which texts bear one."""
         bearing = list(compress(range(len(texts)), clues))
         by_text: dict[int, list[Span]] = defaultdict(list)
         for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
             by_text[bearing[number]].append(span)
         worth = range(len(texts)) if self.recogniser is not None else self.own.worth_a_look(texts, clues, own)
-        for text, values in zip(worth, own[worth].iter_rows(), strict=True):
-            by_text[text] = self._with_own(texts[text], by_text[text], values)
+        for text in worth:
+            by_text[text] = self._with_own(texts[text], by_text[text], [values[text] for values in own])
         return [
             (text, index, start, end)
             for text, spans in by_text.items()

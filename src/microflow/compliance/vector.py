@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import chain
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from microflow.compliance.conditions import Missing
+from microflow.compliance.conditions import FieldCondition, Missing, NotOneOf, OneOf
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy
 from microflow.compliance.targets import Compiled, PlainTarget, Target, Targets, TextField
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Dtype
 
 __all__ = ["BatchChecker", "plain_expressions"]
 
@@ -38,8 +39,13 @@ class BatchChecker(Compiled):
         self._plain = np.array([target.index for target in compiled.plain], np.int32)
         self._texts = compiled.texts
         self._fields = list(compiled.fields)
+        shared = _asked_often(compiled)
+        self._shared = [
+            condition.expression(pl.col(field), Dtype.STRING, policy.reference_date).alias(name)
+            for (field, condition), name in shared.items()
+        ]
         self._expressions = [
-            *plain_expressions(compiled),
+            *plain_expressions(compiled, shared),
             *(
                 field.scanner.bears_clue(pl.col(field.name), any_digit=bool(field.own.columns))
                 .fill_null(value=False)
@@ -56,6 +62,8 @@ class BatchChecker(Compiled):
         if not self._expressions:
             return Findings.none(rows.num_rows)
         frame = pl.DataFrame(rows.select(self._fields))
+        if self._shared:
+            frame = frame.with_columns_seq(self._shared)
         # In sequence: handing ten small expressions to another thread costs more than they do.
         answers = frame.select_seq(self._expressions)
         # Column by column, as Polars hands them over, in one piece.
@@ -75,17 +83,42 @@ class BatchChecker(Compiled):
         return [(row, targets[index].violation(start, end)) for row, index, start, end in entries]
 
 
-def plain_expressions(targets: Targets) -> list[pl.Expr]:
-    """A boolean expression, never null, for each rule that looks at a field as a whole."""
-    return [_expression(target, targets.policy.reference_date) for target in targets.plain]
+def plain_expressions(targets: Targets, shared: Mapping[tuple[str, OneOf], str] | None = None) -> list[pl.Expr]:
+    """A boolean expression, never null, for each rule that looks at a field as a whole.
+
+    ``shared`` names the columns in which the answer to a question is already.
+    """
+    return [_expression(target, targets.policy.reference_date, shared or {}) for target in targets.plain]
 
 
-def _expression(target: PlainTarget, reference: date) -> pl.Expr:
-    broken = target.condition.expression(pl.col(target.field), target.dtype, reference).fill_null(value=False)
+def _asked_often(targets: Targets) -> dict[tuple[str, OneOf], str]:
+    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
+    asked = Counter(
+        (field, OneOf(condition.words))
+        for target in targets.plain
+        for field, condition in [
+            (target.field, target.condition),
+            *((one.field, one.condition) for one in target.guards),
+        ]
+        if field is not None and isinstance(condition, OneOf | NotOneOf)
+    )
+    often = (question for question, times in asked.items() if times > 1)
+    return {question: f"\0{number}" for number, question in enumerate(often)}
+
+
+def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str, OneOf], str]) -> pl.Expr:
+    def answer(field: str, dtype: Dtype, condition: FieldCondition) -> pl.Expr:
+        if isinstance(condition, NotOneOf):
+            return ~answer(field, dtype, OneOf(condition.words))
+        if isinstance(condition, OneOf) and (field, condition) in shared:
+            return pl.col(shared[field, condition])
+        return condition.expression(pl.col(field), dtype, reference)
+
+    broken = answer(target.field, target.dtype, target.condition).fill_null(value=False)
     for guard in target.guards:
         holds = pl.lit(isinstance(guard.condition, Missing))
         if guard.field is not None:
-            holds = guard.condition.expression(pl.col(guard.field), guard.dtype, reference).fill_null(value=False)
+            holds = answer(guard.field, guard.dtype, guard.condition).fill_null(value=False)
         broken &= holds if guard.holds else ~holds
     return broken.alias(str(target.index))
 
@@ -104,7 +137,8 @@ def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows
         return np.empty((4, 0), np.int32)
     looked_at = texts.gather(at).to_list()
     if own or field.recogniser is not None:
-        values = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
+        taken = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
+        values = [column.to_list() for column in taken]
         found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
     else:
         found = field.findings_in(looked_at)
