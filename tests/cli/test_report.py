@@ -43,7 +43,7 @@ def test_the_page_tells_everything(
     """Counts, rules, the phase figure, risk and utility; self-contained, and without any personal value."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     page = report_of("report-test", tmp_path / "page.html")
-    for expected in ("completed", "hipaa-name", "data:image/png;base64,", "linkage", "k (smallest class)"):
+    for expected in ("completed", "hipaa-name", "data:image/png;base64,", "linkage", "k (smallest class, in "):
         assert expected in page
     assert "http" not in page
     (batch,) = generate("healthcare", 600, seed=3)

@@ -144,7 +144,7 @@ def test_a_silent_server_is_never_started_over(server_folder: Path, monkeypatch:
     with pytest.raises(SetupError, match="does not start"):
         ensure_server(server_folder)
     assert pid_file.exists()
-    running = [one for one in psutil.process_iter(["cmdline"]) if str(server_folder) in " ".join(one.info["cmdline"])]
+    running = [one for one in psutil.process_iter(["cmdline"]) if str(server_folder) in " ".join(one.info["cmdline"] or ())]
     assert [one.pid for one in running] == [alive.pid]
     pid_file.write_text(original)
 
