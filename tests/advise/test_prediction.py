@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.advise.capacity import Capacity, Observed, fit
-from microflow.advise.extrapolate import extrapolate
-from microflow.advise.sample import FileSample, sample_rows
+from microflow.advise.capacity import Capacity, Observed, extrapolate, fit
+from microflow.advise.trial import FileSample, sample_rows
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role
 

@@ -16,8 +16,7 @@ from microflow.anonymize.marginals import (
     estimate_missing,
     estimate_shares,
 )
-from microflow.anonymize.mechanisms import RandomisedResponse, TruncatedGeometric
-from microflow.anonymize.uniforms import Uniforms
+from microflow.anonymize.mechanisms import RandomisedResponse, TruncatedGeometric, Uniforms
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 

@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from microflow.anonymize.mechanisms import EPSILON_RANGE, Mechanism, RandomisedResponse, TruncatedGeometric
-from microflow.anonymize.uniforms import UNIFORM_BITS, Uniforms
+from microflow.anonymize.mechanisms import (
+    EPSILON_RANGE,
+    UNIFORM_BITS,
+    Mechanism,
+    RandomisedResponse,
+    TruncatedGeometric,
+    Uniforms,
+)
 from microflow.errors import MicroflowError
 
 KINDS = [RandomisedResponse, TruncatedGeometric]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from microflow.anonymize.uniforms import UNIFORM_BITS, Thresholds, Uniforms
+from microflow.anonymize.mechanisms import UNIFORM_BITS, Thresholds, Uniforms
 
 
 def test_numbers_are_uniform_and_independent() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from microflow.compliance import BatchChecker, RecordChecker, load_policy, policy_names
 from microflow.compliance.conditions import Contains
-from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
+from microflow.compliance.remedy import RESTRICTED_ZIP3
 from microflow.descriptors import load_schema
 from microflow.errors import PolicyError
 from microflow.schema import Column, DatasetSchema, Dtype

@@ -14,7 +14,7 @@ import pytest
 from microflow.errors import StoreError, TimingContaminationError
 from microflow.store import PostgreSQLConnector
 from microflow.store.addresses import driver_dsn
-from microflow.store.retry import Retries
+from microflow.store.connector import Retries
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

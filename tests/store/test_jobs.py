@@ -13,9 +13,9 @@ import pytest
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store import PostgreSQLConnector
 from microflow.store import jobs as jobs_module
+from microflow.store.connector import Retries
 from microflow.store.jobs import JobStore
 from microflow.store.progress import CommitGroup, JobStatus, Progress
-from microflow.store.retry import Retries
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from microflow.errors import SetupError
-from microflow.store.place import Place
+from microflow.store.server import Place
 
 
 def test_a_folder_too_long_for_a_socket_is_refused_with_the_remedy(tmp_path: Path) -> None:

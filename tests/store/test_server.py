@@ -144,7 +144,9 @@ def test_a_silent_server_is_never_started_over(server_folder: Path, monkeypatch:
     with pytest.raises(SetupError, match="does not start"):
         ensure_server(server_folder)
     assert pid_file.exists()
-    running = [one for one in psutil.process_iter(["cmdline"]) if str(server_folder) in " ".join(one.info["cmdline"] or ())]
+    running = [
+        one for one in psutil.process_iter(["cmdline"]) if str(server_folder) in " ".join(one.info["cmdline"] or ())
+    ]
     assert [one.pid for one in running] == [alive.pid]
     pid_file.write_text(original)
 
@@ -158,7 +160,7 @@ def test_another_machines_server_on_a_shared_folder_is_left_alone(
     pid_file = server_folder / "data" / "postmaster.pid"
     pid_file.write_text("4711\n")
     (server_folder / "boot").write_text("another machine's")
-    monkeypatch.setattr("microflow.store.occupancy._is_shared", lambda _: True)
+    monkeypatch.setattr("microflow.store.server._is_shared", lambda _: True)
     with pytest.raises(SetupError, match="another machine"):
         ensure_server(server_folder)
     assert pid_file.exists()

@@ -13,8 +13,8 @@ import pyarrow as pa
 from microflow.advise.architecture import ArchitectureLatency, compare_architectures
 from microflow.advise.capacity import Capacity, Observed, fit
 from microflow.advise.recommend import Goals, Recommendation
-from microflow.advise.sample import FileSample, sample_rows
 from microflow.advise.search import Candidate, Constraints, search
+from microflow.advise.trial import FileSample, sample_rows
 from microflow.compliance import load_policy
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from microflow.advise.extrapolate import Estimate, extrapolate
-from microflow.advise.sample import FileSample
-from microflow.advise.trial import SETTINGS, Trial, try_setting
+from microflow.advise.capacity import Estimate, extrapolate
+from microflow.advise.trial import SETTINGS, FileSample, Trial, try_setting
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance.policy import Policy
 

@@ -21,8 +21,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
 from microflow.anonymize.domains import Domain, public_domain
-from microflow.anonymize.mechanisms import Mechanism, RandomisedResponse, TruncatedGeometric
-from microflow.anonymize.uniforms import Uniforms
+from microflow.anonymize.mechanisms import Mechanism, RandomisedResponse, TruncatedGeometric, Uniforms
 from microflow.errors import MicroflowError
 from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Dtype, Record, Role
@@ -68,7 +67,7 @@ def _mechanism(domain: Domain, epsilon: float) -> Mechanism:
 class LocalDifferentialPrivacy:
     """Perturbs quasi-identifiers and sensitive values, and removes identifiers.
 
-    With ``settings.seed`` the noise is repeatable (see `microflow.anonymize.uniforms`) and protects nobody who knows
+    With ``settings.seed`` the noise is repeatable (see `microflow.anonymize.mechanisms`) and protects nobody who knows
     the seed; without, it comes from the operating system. An instance belongs to one thread.
     """
 

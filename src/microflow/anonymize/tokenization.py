@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
 from microflow.anonymize.keys import KEY_BITS, derived_key, key_id, require_bits
-from microflow.anonymize.token_codes import CmacCodes, Codes, HmacCodes, SivCodes
-from microflow.anonymize.token_text import REVERSIBLE, REVERSIBLE_V1, split
+from microflow.anonymize.tokens import REVERSIBLE, REVERSIBLE_V1, CmacCodes, Codes, HmacCodes, SivCodes, split
 from microflow.errors import InputError, KeyMaterialError
 from microflow.formats import plain_time
 from microflow.records import copied

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.anonymize.token_text import REVERSIBLE, VERSIONS
+from microflow.anonymize.tokens import REVERSIBLE, VERSIONS
 from microflow.assess.attacks import Attack, Reidentification, linkage, reidentification, singling_out
 from microflow.assess.classes import Achieved, achieved
 from microflow.assess.inference import inference, linkage_by_passed
@@ -104,7 +104,7 @@ def assess(
     )
 
 
-#: A whole token (see `microflow.anonymize.token_text`).
+#: A whole token (see `microflow.anonymize.tokens`).
 TOKEN = rf"^(?:{'|'.join(VERSIONS)})\.[^.]*\.[^.]*$"
 
 #: A linkage risk that calls for an explanation.

@@ -21,8 +21,7 @@ from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.domains import public_domain
 from microflow.anonymize.keys import derived_key, key_id
-from microflow.anonymize.mechanisms import TruncatedGeometric
-from microflow.anonymize.uniforms import Uniforms
+from microflow.anonymize.mechanisms import TruncatedGeometric, Uniforms
 from microflow.bench.harness import Case, Line, measure
 from microflow.datasets import generate
 from microflow.descriptors import load_schema

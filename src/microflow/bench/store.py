@@ -23,8 +23,7 @@ from microflow.bench.harness import Case, Line, measure
 from microflow.settings import Settings
 from microflow.store import PostgreSQLConnector
 from microflow.store.addresses import driver_dsn
-from microflow.store.bulk import copy_table
-from microflow.store.records import record_columns
+from microflow.store.bulk import copy_table, record_columns
 from microflow.store.server import create_database, drop_database, ensure_server
 
 __all__ = ["run"]

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from microflow.advise.describe import Description, describe_together
+from microflow.advise.describe import Description, describe_together, drift_of
 from microflow.advise.descriptor_text import as_data, as_yaml
-from microflow.advise.drift import drift_of
 from microflow.cli.options import PLACE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError

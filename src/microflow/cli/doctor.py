@@ -15,7 +15,7 @@ from microflow.jvm.java import find_java
 from microflow.lab.machine import Machine
 from microflow.settings import Settings
 from microflow.store import PostgreSQLConnector
-from microflow.store.retry import Retries
+from microflow.store.connector import Retries
 
 __all__ = ["Finding", "doctor", "examine"]
 

@@ -12,8 +12,7 @@ from microflow.cli.options import counts_text, rows_bar
 from microflow.pipeline import PipelineOrchestrator
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.store import PostgreSQLConnector
-from microflow.store.job_view import INTERRUPTED, JobView
-from microflow.store.jobs import JobStore
+from microflow.store.jobs import INTERRUPTED, JobStore, JobView
 from microflow.store.progress import LIVE, JobStatus
 
 __all__ = ["cancel", "job", "jobs", "resume"]

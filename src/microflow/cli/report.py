@@ -13,7 +13,7 @@ from microflow.errors import MicroflowError
 from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from microflow.store.job_view import JobView
+    from microflow.store.jobs import JobView
 
 __all__ = ["report"]
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
-from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
+from microflow.compliance.remedy import RESTRICTED_ZIP3
 from microflow.schema import Dtype
 
 __all__ = ["Condition", "Contains", "FieldCondition", "Missing", "Predicate"]

@@ -22,8 +22,7 @@ from functools import cached_property
 from itertools import compress
 
 from microflow.compliance.scanner import Span
-from microflow.compliance.spelling import folded, simplified
-from microflow.compliance.terms import SHORTEST_PHONE, WITH_DIGITS, Terms, terms_of
+from microflow.compliance.spelling import SHORTEST_PHONE, WITH_DIGITS, Terms, folded, simplified, terms_of
 from microflow.schema import DatasetSchema, Dtype, Role, Value
 
 __all__ = ["OwnIdentifiers", "joined_spans"]

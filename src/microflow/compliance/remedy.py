@@ -1,4 +1,7 @@
-"""Acting on what was found: fields by role, free text span by span, whole records where keeping them is unlawful.
+"""Remedies: what a rule does to a value that violates it.
+
+Source: 45 CFR 164.514(b)(2)(i)(B) with the Census 2000 ZCTA populations, as listed in the guidance of the Office for
+Civil Rights (HHS, "Guidance Regarding Methods for De-identification of Protected Health Information", 2012).
 
 Each remedy is one function of a value, used by both forms, and leaves nothing that the same policy would find again.
 A remedy never changes a column's type.
@@ -19,16 +22,40 @@ import pyarrow.compute as pc
 from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy, Rule
-from microflow.compliance.restricted_zip import RESTRICTED_ZIP3
 from microflow.compliance.targets import Compiled, Targets
 from microflow.schema import DatasetSchema, Record, Value
 
-__all__ = ["BatchRemedy", "RecordRemedy"]
+__all__ = ["RESTRICTED_ZIP3", "BatchRemedy", "RecordRemedy"]
+
+
+RESTRICTED_ZIP3 = frozenset(
+    (
+        "036",
+        "059",
+        "063",
+        "102",
+        "203",
+        "556",
+        "692",
+        "790",
+        "821",
+        "823",
+        "830",
+        "831",
+        "878",
+        "879",
+        "884",
+        "890",
+        "893",
+    )
+)
+
 
 #: Target, start and end of a finding; start is -1 where it is about the whole field.
 Finding = tuple[int, int, int]
 
 _SUPPRESS = "suppress_record"
+
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
 #: How often a redacted text is looked at again.
 _LOOKS = 8

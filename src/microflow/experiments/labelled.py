@@ -16,7 +16,7 @@ from pathlib import Path
 from microflow.compliance.own import OwnIdentifiers
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.compliance.scanner import Span, TextScanner
-from microflow.compliance.terms import TITLES
+from microflow.compliance.spelling import TITLES
 from microflow.schema import Column, DatasetSchema, Role
 
 __all__ = ["Detection", "detection", "own_name_recall"]

@@ -14,8 +14,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from microflow.advise.chart import Point, frontier_svg
-from microflow.advise.extrapolate import Estimate
+from microflow.advise.capacity import Estimate
+from microflow.advise.page import Point, frontier_svg
 from microflow.advise.trial import information_loss
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import policy_names

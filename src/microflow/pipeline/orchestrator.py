@@ -32,8 +32,7 @@ from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
-    from microflow.store.job_view import JobView
-    from microflow.store.jobs import JobStore
+    from microflow.store.jobs import JobStore, JobView
 
 __all__ = ["PipelineOrchestrator"]
 

@@ -1,4 +1,4 @@
-"""`PostgreSQLConnector`: one connection, whole batches, all rows or none, and a server that may vanish meanwhile."""
+"""The connection to PostgreSQL: retries, transactions, records and violations."""
 
 from __future__ import annotations
 
@@ -11,27 +11,48 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the driver's own classes are in lower case
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from microflow.settings import Settings
+from microflow.errors import StoreError
+from microflow.settings import Retries, Settings
 from microflow.store.addresses import driver_dsn
-from microflow.store.bulk import copy_tables, reserve_ids
-from microflow.store.migrate import ensure_schema
-from microflow.store.records import (
+from microflow.store.bulk import (
     Ids,
     check_records,
     check_violations,
+    copy_tables,
     in_pieces,
     original_columns,
     record_columns,
+    reserve_ids,
     violation_columns,
 )
-from microflow.store.retry import Retries, describe, is_worth_retrying
+from microflow.store.migrate import ensure_schema
 from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
 from microflow.timing.refusal import refuse_if_pure
 
-__all__ = ["PostgreSQLConnector"]
+__all__ = ["PostgreSQLConnector", "Retries", "describe", "is_worth_retrying"]
+
+
+def is_worth_retrying(error: psycopg2.Error) -> bool:
+    """Whether the same work may succeed later: a lost or refused connection, a full disk, a deadlock."""
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+
+
+def describe(error: psycopg2.Error, doing: str) -> StoreError:
+    """A `StoreError` without personal data: messages about values quote the value, so only their kind is told."""
+    if error.pgcode is None and is_worth_retrying(error):
+        reason = (str(error).strip().splitlines() or ["the connection was lost"])[0]
+        hint = "see that the server runs (microflow db start), then resume the job"
+    elif is_worth_retrying(error):
+        reason, hint = f"{error.diag.message_primary} ({error.pgcode})", "put the server right, then resume the job"
+    else:
+        where = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
+        reason, hint = f"{type(error).__name__} ({error.pgcode}){f' at {where}' if where else ''}", ""
+    return StoreError(f"PostgreSQL failed while {doing}: {reason}", hint=hint)
+
 
 T = TypeVar("T")
+
 Work = Callable[[Cursor], T]
 
 #: Notices a server that went away without a word after about half a minute instead of the kernel's two hours.

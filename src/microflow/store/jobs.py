@@ -1,4 +1,4 @@
-"""Jobs and their checkpoints: what is committed together, who may work on a job, and where to resume it."""
+"""Jobs in the database: their rows, checkpoints, and the view of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +16,75 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store.bulk import copy_table, document, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.job_view import JobView, job_views
 from microflow.store.progress import CommitGroup, JobStatus, Progress
 
-__all__ = ["JobStore"]
+__all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
+
+
+#: What `JobView.status` says besides the words of `JobStatus`.
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as another process sees it.
+
+    ``status`` is ``interrupted`` where the process that ran it is gone. ``total_rows`` is known, and not ``None``, once
+    every row has been committed.
+    """
+
+    id: str
+    pipeline: str
+    engine: str
+    status: str
+    spec: dict[str, Any]
+    spec_hash: str
+    input_sha256: str
+    total_rows: int | None
+    microflows: int
+    rows_read: int
+    rows_released: int
+    rows_suppressed: int
+    rows_quarantined: int
+    violations: int
+    cancel_requested: bool
+    error: str | None
+    metrics: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    output_sha256: str | None
+
+
+_COLUMNS = ", ".join(
+    f"CASE WHEN status = '{JobStatus.RUNNING}' AND NOT held THEN '{INTERRUPTED}' ELSE status END"
+    if name == "status"
+    else name
+    for name in JobView.__dataclass_fields__
+)
+
+_VIEW = f"""
+WITH locks AS (
+    SELECT (classid::bigint << 32) | objid::bigint AS key
+    FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1 AND granted
+), seen AS (
+    SELECT jobs.*, lock_key IN (SELECT key FROM locks) AS held FROM jobs
+)
+SELECT {_COLUMNS} FROM seen
+"""  # noqa: S608 - names of ours
+
+
+def job_views(connector: PostgreSQLConnector, which: str, *values: object) -> list[JobView]:
+    """The jobs of a condition or an order in SQL, such as ``WHERE id = %s``, with the values it asks for."""
+    return [JobView(*row) for row in connector.query(f"{_VIEW} {which}", values)]
+
 
 #: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
 LOCK_SECONDS = 5.0
+
 LOCK_POLL_SECONDS = 0.05
+
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 

