@@ -233,7 +233,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(a_job: Make, visits:
         assert said == "in the middle\n", job.communicate()[1][-3000:]
         assert not target.exists()
         _kill(workers[0])
-        out, error = job.communicate("go on\n", timeout=100)
+        out, error = job.communicate("go on\n", timeout=200)
     assert job.returncode == 0, error[-3000:]
     assert "ExecutorLost" in error or "Lost executor" in error
     assert out.startswith("pure: True tasks:")
