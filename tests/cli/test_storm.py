@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from microflow.cli import cli
 from microflow.cli import storm as command
-from microflow.storm.trial import Acks, StormTrial
+from microflow.storm.acks import Acks
+from microflow.storm.trial import StormTrial
 
 DUE = np.arange(100) * 1_000_000
 TRIAL = StormTrial(

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from microflow.compliance import BatchChecker, RecordChecker, load_policy, policy_names
-from microflow.compliance.conditions import Contains
-from microflow.compliance.remedy import RESTRICTED_ZIP3
+from microflow.compliance.conditions import RESTRICTED_ZIP3, Contains
 from microflow.descriptors import load_schema
 from microflow.errors import PolicyError
 from microflow.schema import Column, DatasetSchema, Dtype

@@ -23,7 +23,8 @@ from microflow.lab.trials import Planned, Trial
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.processors.contract import ProcessingSpec
 from microflow.schema import Record
-from microflow.storm.trial import Acks, StormTrial
+from microflow.storm.acks import Acks
+from microflow.storm.trial import StormTrial
 from microflow.timing.resources import ResourceUsage
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.storm.trial import AckLog, Acks
+from microflow.storm.acks import AckLog, Acks
 
 EMPTY = np.empty(0, np.int64)
 

@@ -13,7 +13,7 @@ import yaml
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Topology
-from microflow.storm.local import flux
+from microflow.storm.flux import flux
 
 
 @pytest.mark.parametrize("topology", [STREAM_TOPOLOGY, ONE_BOLT_TOPOLOGY], ids=lambda one: one.name)

@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
+from microflow.storm.acks import AckLog, Acks
 from microflow.storm.shell import FileSink, FileSpout, read_results
-from microflow.storm.trial import AckLog, Acks
 
 
 def source(folder: Path, count: int) -> Path:

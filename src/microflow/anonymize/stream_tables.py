@@ -13,7 +13,7 @@ import numpy.typing as npt
 from microflow.anonymize.axes import prefix_paths, tree_paths
 from microflow.anonymize.generalise import exact_label, set_label
 from microflow.anonymize.stream_kernels import common_length, note_gain
-from microflow.anonymize.stream_space import Flags, Summary
+from microflow.anonymize.stream_lines import Flags, Summary
 from microflow.schema import Column, Hierarchy, Value
 
 __all__ = ["Bag", "Paths"]

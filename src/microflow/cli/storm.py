@@ -12,7 +12,7 @@ from microflow.cli.demonstration import generated, generator_options, require_eq
 from microflow.errors import SetupError
 from microflow.jvm.maven import jars
 from microflow.lab.arrivals import poisson
-from microflow.storm.local import TOPOLOGIES, flux
+from microflow.storm.flux import TOPOLOGIES, flux
 from microflow.storm.trial import storm_trial
 
 __all__ = ["storm"]

@@ -1,8 +1,5 @@
 """Remedies: what a rule does to a value that violates it.
 
-Source: 45 CFR 164.514(b)(2)(i)(B) with the Census 2000 ZCTA populations, as listed in the guidance of the Office for
-Civil Rights (HHS, "Guidance Regarding Methods for De-identification of Protected Health Information", 2012).
-
 Each remedy is one function of a value, used by both forms, and leaves nothing that the same policy would find again.
 A remedy never changes a column's type.
 """
@@ -19,37 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.compliance.conditions import Contains
+from microflow.compliance.conditions import RESTRICTED_ZIP3, Contains
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy, Rule
 from microflow.compliance.targets import Compiled, Targets
 from microflow.schema import DatasetSchema, Record, Value
 
-__all__ = ["RESTRICTED_ZIP3", "BatchRemedy", "RecordRemedy"]
-
-
-RESTRICTED_ZIP3 = frozenset(
-    (
-        "036",
-        "059",
-        "063",
-        "102",
-        "203",
-        "556",
-        "692",
-        "790",
-        "821",
-        "823",
-        "830",
-        "831",
-        "878",
-        "879",
-        "884",
-        "890",
-        "893",
-    )
-)
-
+__all__ = ["BatchRemedy", "RecordRemedy"]
 
 #: Target, start and end of a finding; start is -1 where it is about the whole field.
 Finding = tuple[int, int, int]

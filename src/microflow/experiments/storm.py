@@ -96,7 +96,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         MicroflowError: a row is missing or differs from the in-process run's.
         SetupError: Storm did not start, or not once and for all.
     """
-    from microflow.storm.local import TOPOLOGIES
+    from microflow.storm.flux import TOPOLOGIES
     from microflow.storm.shell import read_results
     from microflow.storm.trial import storm_trial
 

@@ -1,10 +1,4 @@
-"""A topology on this machine: ZooKeeper, Flux, and the process that runs both.
-
-``LocalCluster`` would start one in its own JVM, on every address of the machine and open to whoever asks; nothing in
-Storm's settings says otherwise. It takes another that is already there (``storm.local.zookeeper``).
-
-Source: Apache Storm, "Flux" (storm.apache.org, version 2.8). No Java is written: every component is a shell component
-that runs ``python -m microflow.storm.shell COMPONENT JOB``.
+"""A topology in one JVM: Storm's ``LocalCluster``, watched and started again when a component was killed.
 
 Storm ends a worker whose shell component died, and on a cluster its supervisor starts the worker again. Here that is
 this module's part. What the sink has written stays; the spout emits the rest: nothing lost, nothing doubled.
@@ -15,18 +9,15 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE
 from microflow.errors import SetupError
@@ -34,119 +25,21 @@ from microflow.ingest.writers import private
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.processors.contract import ProcessingSpec
-from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
+from microflow.processors.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
 from microflow.settings import child_environment
-from microflow.storm.trial import Acks
+from microflow.storm.acks import Acks
+from microflow.storm.flux import flux
+from microflow.storm.zookeeper import LOOPBACK, free_port, start_zookeeper
 
-__all__ = ["LOOPBACK", "TOPOLOGIES", "StormRun", "flux", "free_port", "prepare", "run_local", "start_zookeeper"]
-
-
-LOOPBACK = "127.0.0.1"
-
-_MAIN = "org.apache.storm.shade.org.apache.zookeeper.server.ZooKeeperServerMain"
-
-_CONFIG = """\
-dataDir={folder}
-clientPort={port}
-clientPortAddress={address}
-admin.enableServer=false
-tickTime=2000
-maxClientCnxns=0
-"""
-
-
-def start_zookeeper(folder: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """A server without any past; clients that come before it listens try again.
-
-    Args:
-        folder: New; holds its data.
-        port: Where it will listen.
-        log: Where its words go.
-    """
-    folder.mkdir()
-    config = folder / "zoo.cfg"
-    config.write_text(_CONFIG.format(folder=folder, port=port, address=LOOPBACK), "utf-8")
-    classpath = os.pathsep.join(str(jar) for jar in jars("storm"))
-    options = ["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    return subprocess.Popen(
-        [str(find_java()), *options, "-cp", classpath, _MAIN, str(config)],
-        stdout=log,
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
-        env=child_environment(),
-    )
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-_WRAPPERS = "org.apache.storm.flux.wrappers"
-#: The fields of every tuple: the record's ordinal, the record as JSON text (null where it may not be kept), and the
-#: violations found in it as JSON text.
-FIELDS = ["ordinal", "record", "violations"]
-#: What can be run on Storm: the stream's two bolts, or both as one.
-TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "one-bolt": ONE_BOLT_TOPOLOGY}
-
-
-def flux(topology: Topology, job: Path, *, python: str = sys.executable, pending: int = 1_000) -> str:
-    """The topology as Flux YAML.
-
-    Args:
-        topology: What is declared in `microflow.processors.topology`.
-        job: The JSON file that tells every component its work; see `microflow.storm.shell`.
-        python: The interpreter on the workers.
-        pending: Back-pressure: the tuples that may be on their way at a time (``topology.max.spout.pending``).
-    """
-    document: dict[str, Any] = {
-        "name": topology.name,
-        "config": {
-            "topology.workers": 1,
-            "topology.max.spout.pending": pending,
-            "topology.message.timeout.secs": 30,
-            "topology.acker.executors": 1,
-        },
-        "spouts": [_component(one, job, python) for one in topology.components if one.kind == "spout"],
-        "bolts": [_component(one, job, python) for one in topology.components if one.kind != "spout"],
-        "streams": [_stream(stream) for stream in topology.streams],
-    }
-    return yaml.safe_dump(document, sort_keys=False)
-
-
-def _component(component: Component, job: Path, python: str) -> dict[str, Any]:
-    wrapper = "spouts.FluxShellSpout" if component.kind == "spout" else "bolts.FluxShellBolt"
-    return {
-        "id": component.name,
-        "className": f"{_WRAPPERS}.{wrapper}",
-        "constructorArgs": [[python, "-m", "microflow.storm.shell", component.name, str(job)], FIELDS],
-        "parallelism": component.parallelism,
-    }
-
-
-def _stream(stream: Stream) -> dict[str, Any]:
-    grouping = {"type": "FIELDS", "args": list(stream.fields)} if stream.fields else {"type": "SHUFFLE"}
-    return {
-        "name": f"{stream.source}-{stream.target}",
-        "from": stream.source,
-        "to": stream.target,
-        "grouping": grouping,
-    }
-
+__all__ = ["StormRun", "prepare", "run_local"]
 
 #: Starts of the JVM before a job is given up.
 MOST_STARTS = 5
-
 _POLL_S = 0.05
-
 _ACKS_S = 2.0
 #: Storm's own default: supervisor.worker.timeout.secs.
 _WORKER_TIMEOUT_S = 30.0
-
 _ACKS, _LOG, _KEY = "acks.txt", "storm.log", "token.key"
 
 

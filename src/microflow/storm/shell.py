@@ -2,8 +2,8 @@
 
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
 ``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
-where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.trial`). The token key is
-not in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
+where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
+in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
 The bolts are those of `microflow.processors.bolts`. The spout replays what fails; the sink lets every ordinal through
 once, also after it was killed: what it has written is what it remembers.
@@ -26,8 +26,8 @@ from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.processors.contract import ProcessingSpec
+from microflow.storm.acks import AckLog
 from microflow.storm.multilang import Tuple, run_bolt, run_spout, standard_channel
-from microflow.storm.trial import AckLog
 
 __all__ = ["FileSink", "FileSpout", "read_results", "work_of"]
 
