@@ -26,6 +26,7 @@ POISON = {
     "5000 digits": b'{"age":' + b"9" * 5_000 + b"}",
     "lone surrogate": json.dumps(RECORDS[0] | {"triage": "\ud800"}).encode(),
     "duplicate keys": GOOD[:-1] + b',"age":1,"age":2}',
+    "consent twice": GOOD[:-1] + b',"consent":"granted"}',
     "wrong type": json.dumps(RECORDS[0] | {"age": "old"}).encode(),
     "a list": b"[1]",
     "nothing": b"",
