@@ -28,11 +28,11 @@ def test_a_hostile_file_ends_in_a_clear_line(tmp_path: Path, name: str) -> None:
 
 
 def test_a_place_where_nothing_can_be_is_said_before_work_starts(tmp_path: Path) -> None:
-    """Metrics in a folder that is not there: refused, and no output beside it."""
+    """Metrics in a folder that takes no file: refused, and no output beside it."""
     (tmp_path / "schema.yaml").write_text(SCHEMA)
     (tmp_path / "in.csv").write_text("id,name,age,notes\n1,Ada,30,x\n")
     run = ("run", "in.csv", "out.csv", "--schema", "schema.yaml", "--method", "tokenization", "--no-database")
-    ended = microflow(*run, "--metrics", "none/metrics.json", folder=tmp_path)
+    ended = microflow(*run, "--metrics", "/proc/microflow-metrics.json", folder=tmp_path)
     assert ended.status == 2
     assert judge("metrics", ended).is_clean
     assert sorted(one.name for one in tmp_path.iterdir()) == ["in.csv", "schema.yaml"]
