@@ -100,6 +100,8 @@ def cases(folder: Path, word: str = "") -> Iterator[Outcome]:
     """Every hostile input through ``microflow run``, by two methods where rows may survive."""
     (folder / "schema.yaml").write_text(SCHEMA)
     (folder / "good.csv").write_bytes(_HEAD + _GOOD)
+    if word in (case := "csv: header only, k-anonymity"):
+        yield hostile_file(folder, case, "header.csv", _HEAD, "k_anonymity")
     for suffix, files in ((".csv", _delimited), (".jsonl", _json)):
         yield from _files(folder, suffix, files, word)
     yield from _compressed(folder, word)

@@ -27,6 +27,7 @@ POISON = {
     "lone surrogate": json.dumps(RECORDS[0] | {"triage": "\ud800"}).encode(),
     "a key given again behind a line's end": GOOD[:-1].replace(b'"age":', b'"age"\n:') + b',"age":2}',
     "duplicate keys": GOOD[:-1] + b',"age":1,"age":2}',
+    "consent twice": GOOD[:-1] + b',"consent":"granted"}',
     "wrong type": json.dumps(RECORDS[0] | {"age": "old"}).encode(),
     "a list": b"[1]",
     "nothing": b"",
