@@ -134,4 +134,4 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock and enviro
 .PHONY: clean
 clean: ## Remove what the targets made, but neither the environment nor the database
 	@rm -rf $(ROOT)/notebooks/executed $(ROOT)/build $(ROOT)/spark-warehouse $(ROOT)/.pytest_cache $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache
-	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name paper.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete
+	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name preview.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete

@@ -110,3 +110,21 @@ def test_nobody_writes_what_the_bar_forbids(module: Path) -> None:
     handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
     assert all(node.type is not None for node in handlers), "a bare except"
     assert len(text.splitlines()) <= 400, "a module of more than 400 lines wants to be two"
+
+
+@pytest.mark.parametrize("walk", ["A record of a file", "A trial"])
+def test_a_newcomer_can_walk_through(walk: str) -> None:
+    """At most twelve files; each is imported by an earlier one, or names an arm's target that a process loads."""
+    page = (SRC / "ARCHITECTURE.md").read_text("utf-8")
+    steps = re.findall(
+        r"^\d+\. `([\w/]+\.py)`", page.split(f"**{walk}")[1].split("\n**")[0].split("\n## ")[0], re.MULTILINE
+    )
+    assert 8 <= len(steps) <= 12
+    #: The notebooks stand between the command and the lab, and a trial's process between the lab and its target.
+    entered = {"cli/run.py", "cli/experiments.py", "experiments/throughput.py", "figures/catalogue.py"}
+    passed: set[str] = set()
+    for step in steps:
+        module = "microflow." + step.removesuffix(".py").replace("/", ".")
+        names = {name for one in passed for name in imported(SRC / one)}
+        assert step in entered or any(name == module or name.startswith(f"{module}.") for name in names), step
+        passed.add(step)

@@ -176,7 +176,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
 
     \b
     Examples:
-      microflow experiments audit --bundle data/paper.zip
+      microflow experiments audit --profile quick --bundle data/preview.zip
       microflow experiments audit --into audit.md
     """
     from microflow.figures.audit import audited, documents, page
