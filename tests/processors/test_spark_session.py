@@ -24,7 +24,7 @@ def inside(batches):
         yield pa.RecordBatch.from_pydict({"names": [" ".join(os.environ)]})
 
 names = spark.range(1).mapInArrow(inside, "names string").collect()[0].names.split()
-family = psutil.Process().children(recursive=True)
+family = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
 everywhere = {name for process in family for name in process.environ()} | set(names)
 addresses = {
     one.laddr.ip.removeprefix("::ffff:") for process in family for one in process.net_connections("inet")
