@@ -199,7 +199,9 @@ def test_every_attack_stands_beside_the_others() -> None:
     assert tokens["epsilon_shown"] is None
     noisy = attack(base | {"method": {"method": "differential_privacy", "epsilon": 8.0}})
     assert 0 < noisy["epsilon_shown"] <= 8
-    for found in (tokens, noisy):
+    refined = attack(base | {"method": {"method": "k_anonymity", "k": 5, "l_diversity": 3}})
+    assert refined["delay_max"] == 0
+    for found in (tokens, noisy, refined):
         assert 0 < found["passed"]["risk"] < 1
         assert 0 <= found["inference"]["low"] <= found["inference"]["risk"] <= found["inference"]["high"]
 
