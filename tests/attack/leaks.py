@@ -104,6 +104,15 @@ def _modes(folder: Path) -> Iterator[Outcome]:
     yield Outcome("no partial file is left", faults=tuple(left))
 
 
+def _listening(process: psutil.Process) -> list[str]:
+    """The addresses that a process listens on; none where it has ended meanwhile, as PostgreSQL's helpers do."""
+    try:
+        found = process.net_connections("inet")
+    except psutil.NoSuchProcess:
+        return []
+    return [f"{one.laddr.ip}:{one.laddr.port}" for one in found if one.status == psutil.CONN_LISTEN]
+
+
 def _server(folder: Path) -> Iterator[Outcome]:
     """The embedded server: its environment, its log, its sockets."""
     ensure_server()
@@ -114,12 +123,7 @@ def _server(folder: Path) -> Iterator[Outcome]:
     log = Path(data, "server.log").read_text("utf-8", "replace")
     yield Outcome("the server's log", tuple(value for value in SENTINELS.values() if value in log))
     family = [postmaster, *postmaster.children(recursive=True)]
-    open_to_all = [
-        f"{one.laddr.ip}:{one.laddr.port}"
-        for process in family
-        for one in process.net_connections("inet")
-        if one.status == psutil.CONN_LISTEN
-    ]
+    open_to_all = [address for process in family for address in _listening(process)]
     yield Outcome("the server listens on no network", faults=tuple(open_to_all))
     mode = stat.S_IMODE(Path(data).stat().st_mode)
     yield Outcome("the server's folder is closed", faults=() if mode & 0o077 == 0 else (oct(mode),))
