@@ -18,6 +18,7 @@ column of them; a test holds the two equal.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -110,6 +111,13 @@ def _compiled(written: str, dtype: Dtype) -> Format:
     return CountedTime(written, dtype) if written in _COUNTED else TimeFormat(written, dtype)
 
 
+def _each_once(texts: pa.Array, one: Callable[[str], str | None]) -> pa.Array:
+    """Texts read by ``one``. They repeat: each distinct one is read once, which costs as much only where most are."""
+    encoded = texts.dictionary_encode()
+    values = [None if text is None else one(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(values, pa.string()).take(encoded.indices)
+
+
 @dataclass(frozen=True)
 class TimeFormat:
     """A date, a time or both, read to ISO 8601: what the type holds, so a date drops a time that its format names.
@@ -158,10 +166,7 @@ class TimeFormat:
         return plain_time(text, self.dtype) if len(text) >= _WHOLE or self.dtype is Dtype.TIME else None
 
     def column(self, texts: pa.Array) -> pa.Array:
-        # Dates repeat: each distinct text is read once, and only where most are distinct does that cost as much.
-        encoded = texts.dictionary_encode()
-        values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
-        return pa.array(values, pa.string()).take(encoded.indices)
+        return _each_once(texts, self.one)
 
 
 def _unknown_part(letters: str, written: str) -> str:
@@ -216,9 +221,7 @@ class CountedTime:
         return f"{day}T{clock}{decimals}" + ("" if self.unit == "excel" else "Z")
 
     def column(self, texts: pa.Array) -> pa.Array:
-        encoded = texts.dictionary_encode()
-        values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
-        return pa.array(values, pa.string()).take(encoded.indices)
+        return _each_once(texts, self.one)
 
 
 _COUNT = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,15})?", re.ASCII)
@@ -324,6 +327,4 @@ class BooleanFormat:
         return self._words.get(text.strip().casefold())
 
     def column(self, texts: pa.Array) -> pa.Array:
-        encoded = texts.dictionary_encode()
-        values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
-        return pa.array(values, pa.string()).take(encoded.indices)
+        return _each_once(texts, self.one)

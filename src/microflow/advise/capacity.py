@@ -1,10 +1,10 @@
 """What is predicted for the full size: risk and loss by n, and time on N cores.
 
-Both follow a power law in the number of rows where classes are formed from data: with more rows there are more rows
-like each, so that fewer are unique and labels become narrower. The exponent is estimated from the samples, and its
-uncertainty grows with the distance to the size asked for.
+Risk and loss follow a power law in the number of rows where classes are formed from data: with more rows there are more
+rows like each, so that fewer are unique and labels become narrower. The exponent is estimated from the samples, and its
+uncertainty grows with the distance to the size asked for. The time is
 
-seconds(rows, workers) = start + rows · (serial + parallel / workers)
+    seconds(rows, workers) = start + rows · (serial + parallel / workers)
 
 ``start`` is what a job costs before its first row, ``serial`` what a row costs whatever the number of workers, and
 ``parallel`` what workers share (Amdahl 1967; the universal scalability law without its coherence term, which two worker
@@ -20,15 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Capacity", "Estimate", "Observed", "Prediction", "extrapolate", "fit"]
+from microflow.assess.attacks import Z_95
 
+__all__ = ["Capacity", "Estimate", "Observed", "Prediction", "extrapolate", "fit"]
 
 #: Below this a risk or loss is taken for zero: no power law is fitted through attempts that all failed.
 _FLOOR = 1e-3
 #: A measured exponent from two sizes has this standard error at least (nothing is known of its scatter).
 _LEAST_ERROR = 0.03
-
-_NORMAL = 1.959963984540054
+#: Repeated runs of one job scatter by so much at least, whatever a few of them show.
+_LEAST_SCATTER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def extrapolate(
     distance = math.log(rows / sizes[-1])
     slope, error = _exponent(sizes, values)
     slope = min(max(slope, exponents[0]), exponents[1])
-    factor, spread = math.exp(slope * distance), _NORMAL * error * distance
+    factor, spread = math.exp(slope * distance), Z_95 * error * distance
     # The interval holds what both ends of the measured interval and of the exponent allow.
     steepest = math.exp(max(slope * distance - spread, exponents[0] * distance))
     flattest = math.exp(min(slope * distance + spread, exponents[1] * distance))
@@ -97,11 +98,6 @@ def _exponent(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, flo
     residual = y - y.mean() - slope * x
     error = math.sqrt(float((residual**2).sum()) / (len(usable) - 2) / float((x * x).sum()))
     return slope, max(error, _LEAST_ERROR)
-
-
-_Z = 1.959963984540054
-#: Repeated runs of one job scatter by so much at least, whatever a few of them show.
-_LEAST_SCATTER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,7 @@ class Capacity:
         3.0
         """
         value = self.start + rows * (self.serial + self.parallel / workers)
-        half = _Z * self.scatter
+        half = Z_95 * self.scatter
         low, high = value * math.exp(-half), value * math.exp(half)
         if workers > self.most_workers:
             high = (self.start + rows * (self.serial + self.parallel / self.most_workers)) * math.exp(half)

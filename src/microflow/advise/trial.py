@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.assess import Assessment, assess
+from microflow.assess import assess
 from microflow.compliance.policy import Policy
 from microflow.errors import InputError
 from microflow.microflows import microflows
@@ -26,7 +26,6 @@ __all__ = [
     "Release",
     "Trial",
     "command_options",
-    "information_loss",
     "release_sample",
     "sample_rows",
     "setting_name",
@@ -171,7 +170,7 @@ class Trial:
         rows: Rows of the sample.
         risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
             interval ``(value, low, high)``.
-        loss: Information loss from 0 to 1 (`information_loss`).
+        loss: Information loss from 0 to 1 (`Assessment.information_loss`).
         released: Rows that left.
         pure_ns: Time of check, remedy and method.
     """
@@ -211,12 +210,6 @@ def command_options(settings: MethodSettings) -> str:
     return f"--method {settings.method.value}{parameter.get(settings.method, '')}"
 
 
-def information_loss(found: Assessment) -> float:
-    """Mean over quasi-identifiers of the larger of NCP and distortion: labels lose by width, noise by being wrong."""
-    columns = [found.loss.columns[name] for name in found.quasi_identifiers]
-    return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
-
-
 def release_sample(
     rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
 ) -> Release:
@@ -249,6 +242,4 @@ def trial_of(settings: MethodSettings, release: Release, *, attempts: int = ATTE
     original = pa.Table.from_batches([release.rows])
     found = assess(original, release.released, release.ordinals, release.spec.schema, attempts=attempts, seed=seed)
     attack = found.linkage[-1]
-    return Trial(
-        settings, count, (attack.risk, attack.low, attack.high), information_loss(found), left, release.pure_ns
-    )
+    return Trial(settings, count, (attack.risk, attack.low, attack.high), found.information_loss, left, release.pure_ns)

@@ -1,17 +1,18 @@
 """Mechanisms of local differential privacy, exact to ε, and the uniform bits they draw.
 
-Both are AES-128 in counter mode. Without a seed the key comes from the operating system and the counter never repeats.
-With a seed the key is a hash of it and the counter of a record is its record id, so that a record gets the same noise
-in every engine, on any worker and in any order; where the data have no record id, records are counted.
+A domain has codes ``0`` to ``size - 1``, and ``size`` stands for a missing value, whose being missing is protected like
+any other value. A draw compares one uniform 63-bit number with integer thresholds; no floating-point noise is added to
+anything (Mironov 2012). Probabilities are whole multiples of 2^-63, and no two inputs' ratio exceeds e^epsilon.
+
+Uniform bits, fresh or seeded, are AES-128 in counter mode. Without a seed the key comes from the operating system and
+the counter never repeats. With a seed the key is a hash of it and the counter of a record is its record id, so that a
+record gets the same noise in every engine, on any worker and in any order; where the data have no record id, records
+are counted.
 
 `Thresholds` turns a number into an outcome. A binary search over random numbers is a chain of jumps that no processor
 can foretell. The numbers' first bits are a place in a guide instead (Chen and Asau 1974): where no threshold shares
 these bits with a number, the guide knows how many lie below it, and only the few others are searched for. The answer is
 that of the search, bit for bit.
-
-A domain has codes ``0`` to ``size - 1``, and ``size`` stands for a missing value, whose being missing is protected like
-any other value. A draw compares one uniform 63-bit number with integer thresholds; no floating-point noise is added to
-anything (Mironov 2012). Probabilities are whole multiples of 2^-63, and no two inputs' ratio exceeds e^epsilon.
 """
 
 from __future__ import annotations

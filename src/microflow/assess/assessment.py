@@ -53,6 +53,12 @@ class Assessment:
         """The risk from an attacker who knows every quasi-identifier."""
         return self.linkage[-1].risk
 
+    @property
+    def information_loss(self) -> float:
+        """Mean over quasi-identifiers of the larger of NCP and distortion: labels lose by width, noise by error."""
+        columns = [self.loss.columns[name] for name in self.quasi_identifiers]
+        return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; no personal value is in it."""
         return asdict(self)

@@ -30,12 +30,12 @@ from microflow.assess.labels import Floats, Index
 from microflow.assess.pair import Pair, group
 
 __all__ = [
-    "CHUNK", "THRESHOLD", "TIE", "Attack", "Rate", "Reidentification", "affordable", "distances", "linkage", "matches",
-    "reidentification", "singling_out",
+    "CHUNK", "THRESHOLD", "TIE", "Z_95", "Attack", "Rate", "Reidentification", "affordable", "distances", "linkage",
+    "matches", "reidentification", "singling_out",
 ]  # fmt: skip
 
-_Z = 1.959963984540054
-"""The normal quantile of a two-sided 95 % interval."""
+#: The normal quantile of a two-sided 95 % interval.
+Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class Rate:
         if attempts == 0:
             return cls(0, 0, 0.0, 0.0, 1.0)
         share = successes / attempts
-        scale = 1 + _Z**2 / attempts
-        centre = (share + _Z**2 / (2 * attempts)) / scale
-        half = _Z / scale * math.sqrt(share * (1 - share) / attempts + _Z**2 / (4 * attempts**2))
+        scale = 1 + Z_95**2 / attempts
+        centre = (share + Z_95**2 / (2 * attempts)) / scale
+        half = Z_95 / scale * math.sqrt(share * (1 - share) / attempts + Z_95**2 / (4 * attempts**2))
         # Rounding must not move the ends that are exact.
         low = max(0.0, centre - half) if successes else 0.0
         high = min(1.0, centre + half) if successes < attempts else 1.0

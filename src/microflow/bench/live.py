@@ -49,7 +49,6 @@ _PACED_S, _START_S = 10.0, 60.0
 #: Of the schedule's beginning: the router learns, caches fill.
 _WARM_UP_S = 2.0
 _BARE = "a topic to a topic, bare loop"
-_PROGRAM = "from microflow.cli import main; main()"
 
 
 def run(rows: int | None = None) -> list[Line]:
@@ -230,7 +229,7 @@ def _latency_ms(address: str, messages: Sequence[bytes], per_second: float) -> f
     place = f"kafka://{address}/paced"
     words = [place, f"{place}.safe", "--schema", "healthcare", "--method", "tokenization"]
     environment = os.environ | {"MICROFLOW_TOKEN_KEY": "07" * 32}
-    command = [sys.executable, "-c", _PROGRAM, "stream", *words]
+    command = [sys.executable, "-m", "microflow", "stream", *words]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     feeder = threading.Thread(target=_feed, args=(address, messages, per_second))
     latencies: list[tuple[int, int]] = []

@@ -28,7 +28,6 @@ __all__ = ["Rehearsal", "Work", "messages"]
 
 #: A killed process is missed after so long; in the field longer is wiser.
 _QUICK = "session.timeout.ms=2000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=3000\n"
-_PROGRAM = "from microflow.cli import main; main()"
 _LOOK_S = 0.25
 _PATIENCE_S = 240
 _READ_S = 30
@@ -171,7 +170,7 @@ class Rehearsal:
     @contextmanager
     def _process(self, name: str, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         with self._said(name).open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-c", _PROGRAM, *words], stderr=log, stdout=log)
+            process = subprocess.Popen([sys.executable, "-m", "microflow", *words], stderr=log, stdout=log)
         try:
             yield process
         finally:

@@ -198,7 +198,6 @@ class _Made:
 
 def _make(file: Path, output: Path, schema: str, policy: str | None, settings: MethodSettings) -> _Made:
     """Run the job into a hidden folder, then verify and attack what it made."""
-    from microflow.advise.trial import information_loss
     from microflow.cli.assess import compare_files
     from microflow.cli.verify import class_sizes
     from microflow.descriptors import load_schema
@@ -216,4 +215,4 @@ def _make(file: Path, output: Path, schema: str, policy: str | None, settings: M
     attack = found.linkage[-1]
     classes = {"rows": int(sizes["rows"].sum()), "k": int(sizes["members"].to_numpy().min()), "unit": unit}
     risk = attack.risk, attack.low, attack.high
-    return _Made(output, schema, policy or described.policy, settings, metrics, classes, risk, information_loss(found))
+    return _Made(output, schema, policy or described.policy, settings, metrics, classes, risk, found.information_loss)

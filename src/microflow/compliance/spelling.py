@@ -4,7 +4,7 @@ Digits of all scripts become ASCII, dashes a hyphen, blanks a space, HTML charac
 characters without a width are left out, and so are the blanks of digits that are written one by one (``4 1 1 1 …``).
 Every character remembers where it stood, so that a span can be told in code points of the original.
 
-How `microflow.compliance.own` finds them, and why some are not looked for, stands there.
+How `microflow.compliance.own` finds a record's own values, and why some are not looked for, stands there.
 """
 
 from __future__ import annotations

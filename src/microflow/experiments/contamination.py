@@ -28,7 +28,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from psycopg2.extras import Json, execute_values
 
 from microflow.experiments.work import TOKENS, source, spec_of
-from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, scale_of
+from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, design, family, per_cent, ratio_text, rounded
 from microflow.lab.trials import Arm, again, gather
 from microflow.processors import ProcessingSpec
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from microflow.lab.results import Results
-    from microflow.lab.statistics import Analysis, Estimate
+    from microflow.lab.statistics import Analysis
 
 __all__ = [
     "CLEAN", "CONTAMINATION", "CONVERSION", "INTRUSIONS", "WORKS", "Place", "analyses", "answer", "frame", "matrix",
@@ -323,12 +323,6 @@ def answer(results: Results) -> Answer:
     return Answer(sentence, numbers)
 
 
-def _ratios(results: Results) -> Mapping[str, Estimate]:
-    from microflow.lab.reproduction import beside
-
-    return beside(results.trials, CLEAN)
-
-
 CONTAMINATION = Experiment(
     name="contamination",
     asks="What would a careless clock have added?",
@@ -343,5 +337,5 @@ CONTAMINATION = Experiment(
         "contamination",
         "What database work inside the clock would have added; the band is the noise floor of an A/A comparison.",
     ),
-    ratios=_ratios,
+    ratios=ratios_to(CLEAN),
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, Scope
-from microflow.assess import Assessment, assess
+from microflow.assess import assess
 from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
@@ -115,7 +115,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "singling_out": _risk(found.singling_out),
         "passed": _risk(found.linkage_by_passed),
         "inference": _risk(found.inference),
-        "loss": _loss(found),
+        "loss": found.information_loss,
         "gcp": found.loss.gcp,
         "kept": found.utility and found.utility.kept,
         "k": found.achieved.k,
@@ -124,12 +124,6 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "data_checksum": data_checksum(flows),
         **_delay(spec, flows if config["pipeline"] == "stream" else []),
     }
-
-
-def _loss(found: Assessment) -> float:
-    """Labels that are wide lose by NCP, labels that are wrong by distortion: each column counts by the larger."""
-    columns = [found.loss.columns[name] for name in found.quasi_identifiers]
-    return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
 
 
 def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microflow.experiments.work import PASS
-from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, scale_of
+from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, pure_or_not, ratio_text, rounded, with_spread
 from microflow.lab.trials import Arm, by_group, gather
 from microflow.processors import PIPELINES
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
 
 __all__ = ["IDENTITY", "K_ANONYMITY", "SETTINGS", "SPEED", "TYPICAL", "Setting", "answer", "frame", "matrix", "table"]
 
@@ -125,7 +124,7 @@ def frame(results: Results) -> pd.DataFrame:
 
 def table(results: Results) -> Table:
     """Records/s of every setting by pipeline and volume, and its time beside the identity's on batch."""
-    speeds, beside = frame(results), _ratios(results)
+    speeds, beside = frame(results), ratios_to(IDENTITY)(results)
     places = list(dict.fromkeys(zip(speeds["pipeline"], speeds["rows"], strict=True)))
     rates: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
     ratios: dict[str, str] = {}
@@ -162,12 +161,6 @@ def answer(results: Results) -> Answer:
     )
 
 
-def _ratios(results: Results) -> Mapping[str, Estimate]:
-    from microflow.lab.reproduction import beside
-
-    return beside(results.trials, IDENTITY)
-
-
 SPEED = Experiment(
     name="rq2-speed",
     asks="What does each method cost in time?",
@@ -177,5 +170,5 @@ SPEED = Experiment(
     answer=answer,
     same=PASS,
     tables={"pipelines": table},
-    ratios=_ratios,
+    ratios=ratios_to(IDENTITY),
 )

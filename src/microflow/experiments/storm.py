@@ -18,7 +18,7 @@ import pyarrow as pa
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.work import TOKENS, data_checksum, row_digest, source, spec_of
 from microflow.lab.arrivals import Schedule, poisson
-from microflow.lab.experiment import Experiment, Matrix, scale_of
+from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
 from microflow.lab.trials import Arm, gather
 from microflow.microflows import Microflow
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
     from microflow.storm.trial import StormTrial
 
 __all__ = ["STORM", "answer", "frame", "matrix", "missing", "table", "trial"]
@@ -216,12 +215,6 @@ def answer(results: Results) -> Answer:
     return Answer(sentence, numbers)
 
 
-def _ratios(results: Results) -> Mapping[str, Estimate]:
-    from microflow.lab.reproduction import beside
-
-    return beside(results.trials, _BATCH)
-
-
 STORM = Experiment(
     name="rq1-storm",
     asks="What does a cluster's transport cost?",
@@ -231,7 +224,7 @@ STORM = Experiment(
     answer=answer,
     same=("violations", "output_checksum", "data_checksum"),
     tables={"storm": table},
-    ratios=_ratios,
+    ratios=ratios_to(_BATCH),
     missing=missing,
     optional=True,
 )

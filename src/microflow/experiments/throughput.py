@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from microflow.experiments.work import PASS, TOKENS, arms_by_type
-from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, scale_of
+from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import (
     Answer,
     Table,
@@ -21,12 +21,10 @@ from microflow.lab.report import (
 from microflow.processors import PIPELINES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
     from microflow.lab.results import Results
-    from microflow.lab.statistics import Analysis, Blocks, Estimate
+    from microflow.lab.statistics import Analysis, Blocks
 
 __all__ = ["THROUGHPUT", "analyses", "answer", "frame", "matrix", "table"]
 
@@ -137,12 +135,6 @@ def answer(results: Results) -> Answer:
     return Answer(sentence, numbers)
 
 
-def _ratios(results: Results) -> Mapping[str, Estimate]:
-    from microflow.lab.reproduction import beside
-
-    return beside(results.trials, "batch")
-
-
 THROUGHPUT = Experiment(
     name="rq1-throughput",
     asks="Batch, stream or hybrid?",
@@ -158,5 +150,5 @@ THROUGHPUT = Experiment(
         "Throughput of the pure phase on one core by pipeline, with 95 % intervals over blocks; the band is what an "
         "A/A comparison of batch with itself cannot tell apart.",
     ),
-    ratios=_ratios,
+    ratios=ratios_to("batch"),
 )

@@ -16,7 +16,6 @@ import ipywidgets as widgets
 
 from microflow.advise.capacity import Estimate
 from microflow.advise.page import Point, frontier_svg
-from microflow.advise.trial import information_loss
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import policy_names
 from microflow.datasets import DATA_TYPES
@@ -179,7 +178,7 @@ class Explorer:
     def _draw(self, asked: _Asked, sample: Sample) -> None:
         points = [
             Point(
-                one.name, one.settings.method, one.risk, _exact(information_loss(one.assessment)), name == self._advised
+                one.name, one.settings.method, one.risk, _exact(one.assessment.information_loss), name == self._advised
             )
             for name, one in self._tried.items()
         ]

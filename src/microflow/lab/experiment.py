@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from microflow.lab.statistics import Estimate
 
 __all__ = [
-    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "grid", "scale_of",
-    "settled",
+    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "grid", "ratios_to",
+    "scale_of", "settled",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -111,6 +111,17 @@ def settled(matrix: Matrix, pilot: Sequence[Trial]) -> Matrix:
             )
             blocks = max(blocks, needed)
     return replace(matrix, blocks=blocks, precision=None)
+
+
+def ratios_to(reference: str) -> Callable[[Results], Mapping[str, Estimate]]:
+    """An experiment's ``ratios`` where every arm stands beside this one of its own group and blocks."""
+
+    def ratios(results: Results) -> Mapping[str, Estimate]:
+        from microflow.lab.reproduction import beside
+
+        return beside(results.trials, reference)
+
+    return ratios
 
 
 def config_hash(experiment: str, turn: Planned) -> str:

@@ -242,15 +242,19 @@ class Attempt:
             self._scheduler = self._schedule()
         return self._scheduler.output_schema
 
+    def _split_work(self) -> Work:
+        job = self.job
+        text, folder = text_of(self._part or job.output), str(self.folder)
+        return Work(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
+
     def _schedule(self) -> InProcess | Workers:
         job = self.job
-        work = Work(
-            self.work, text_of(self._part or job.output), str(self.folder), self._part,
-            job.quarantine_raw, self.source.is_several,
+        work = replace(
+            self._split_work(),
             keep_released=job.store_records is not StoreRecords.NONE,
             keep_original=job.store_records is StoreRecords.ORIGINAL,
             morsel=min(MORSEL, self._commits.microflows),
-        )  # fmt: skip
+        )
         if job.engine == "spark":
             from microflow.processors.spark_pool import SparkPool
 
@@ -270,11 +274,7 @@ class Attempt:
 
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
         """What an engine that takes the source as one stream makes of it."""
-        job = self.job
-        work = Work(
-            self.work, text_of(self._part or job.output), str(self.folder), self._part,
-            job.quarantine_raw, self.source.is_several,
-        )  # fmt: skip
+        job, work = self.job, self._split_work()
         reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)
         originals: deque[Microflow] = deque()

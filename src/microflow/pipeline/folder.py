@@ -18,7 +18,7 @@ from microflow.ingest.places import is_url, remove, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.pipeline.output import Settled, sync_folder
 from microflow.processors.reading import Part
-from microflow.whole_file import unwritable
+from microflow.whole_file import refused_as
 
 __all__ = ["FolderOutput", "is_part"]
 
@@ -52,13 +52,11 @@ class FolderOutput:
         self._is_empty = True
         path = Path(str(place))
         self._target = None if is_url(place) else path
-        try:
+        with refused_as(path):
             #: Where parts wait; beside the folder, so that it takes a new name to put them in their place.
             self._hidden = Path(
                 tempfile.mkdtemp(prefix=f".{path.name}.{job}.", dir=None if self._target is None else path.parent)
             )
-        except OSError as error:
-            raise unwritable(path, error) from error
 
     def add(self, body: bytes | pa.RecordBatch | Part, split: int) -> None:
         """Take encoded rows of a split, or its part file.
@@ -66,7 +64,7 @@ class FolderOutput:
         Raises:
             MicroflowError: the disk is full, or refuses otherwise.
         """
-        try:
+        with refused_as(self._place):
             if isinstance(body, Part):
                 if body.last:
                     shutil.move(body.path, self._part(split))
@@ -77,8 +75,6 @@ class FolderOutput:
                 self._begin_part(split)
             assert self._sink is not None
             self._sink.write(body)
-        except OSError as error:
-            raise unwritable(self._place, error) from error
 
     def settle(self) -> Settled:
         """Nothing: a folder is whole when the job is done."""
@@ -100,15 +96,13 @@ class FolderOutput:
                     shutil.copyfileobj(file, target)
             shutil.rmtree(self._hidden)
             return
-        try:
+        with refused_as(self._target):
             if self._target.is_dir():
                 for old in self._target.glob(f"{_PART}*"):
                     old.unlink()
                 self._target.rmdir()
             self._hidden.rename(self._target)
             sync_folder(self._target.parent)
-        except OSError as error:
-            raise unwritable(self._target, error) from error
 
     def close(self, *, discard: bool) -> None:  # noqa: ARG002 - nothing can be resumed
         """Stop early."""

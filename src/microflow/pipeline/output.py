@@ -27,7 +27,7 @@ from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
 from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.processors.reading import Part
 from microflow.settings import Retries
-from microflow.whole_file import FULL, is_device, unwritable
+from microflow.whole_file import FULL, is_device, refused_as, unwritable
 
 __all__ = ["Output", "PartialFile", "Settled", "sync_folder"]
 
@@ -73,14 +73,12 @@ class PartialFile:
         self._hash = hashlib.sha256()
         self._length = start[0]
         earlier = [found for found in self._earlier(job) if found != self.partial]
-        try:
+        with refused_as(path):
             self.file = private(self.partial)
             if start[0]:
                 self._continue(earlier, start)
             for one in earlier:
                 one.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(path, error) from error
 
     def add(self, body: Body) -> None:
         """Take some bytes, here or in a part file; nothing is written yet."""
@@ -112,7 +110,7 @@ class PartialFile:
 
     def finish(self) -> None:
         """Put the file, which is settled, in its place at once."""
-        try:
+        with refused_as(self.path):
             os.fsync(self.file.fileno())
             self.file.close()
             if is_device(self.path):
@@ -122,8 +120,6 @@ class PartialFile:
             else:
                 self.partial.replace(self.path)
             sync_folder(self.path.parent)
-        except OSError as error:
-            raise unwritable(self.path, error) from error
 
     def close(self, *, discard: bool) -> None:
         """Stop early. What was settled stays for the job to resume from, unless it is to be discarded."""
@@ -235,13 +231,11 @@ class Output:
         if self._sink is None:
             self._file.add(_stream(body) if isinstance(body, pa.RecordBatch) else body)
             return
-        try:
+        with refused_as(self._place):
             for piece in _rows_of(body, self._text):
                 self._sink.write(piece)
             if isinstance(body, Part) and body.last:
                 Path(body.path).unlink()
-        except OSError as error:
-            raise unwritable(self._place, error) from error
 
     def settle(self) -> Settled:
         """See that all is written."""
@@ -250,11 +244,9 @@ class Output:
     def prepare(self) -> str:
         """Make the whole file, still under its partial name; returns its SHA-256 where that can be asked for again."""
         if self._sink is not None:
-            try:
+            with refused_as(self._place):
                 self._sink.finish()
                 self._file.file.flush()
-            except OSError as error:
-                raise unwritable(self._place, error) from error
             return ""
         _, checksum = self._file.settle()
         if not self._converted:
@@ -288,7 +280,7 @@ class Output:
 
     def _convert(self) -> None:
         whole = self._file.partial.with_suffix(".whole")
-        try:
+        with refused_as(self._place):
             with private(whole) as file:
                 sink = row_sink(file, self._place, self._schema)
                 with self._file.bodies() as settled:
@@ -302,8 +294,6 @@ class Output:
                 file.flush()
                 os.fsync(file.fileno())
             self._file.replace(whole)
-        except OSError as error:
-            raise unwritable(self._place, error) from error
 
 
 def pieces_of(body: Body, file: IO[bytes] | None = None) -> Iterator[bytes]:

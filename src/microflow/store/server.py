@@ -8,13 +8,12 @@ closed to others. No permission is ever widened.
 Every process of an embedded server therefore holds a shared file, ``running``, locked (``flock``; inherited from the
 process that started it), and the kernel frees the lock when the last of them has ended.
 
-One server belongs to one data folder; whoever calls `ensure_server` first makes it, everybody
-else finds it. It listens on a socket inside its folder only (mode 0700), so that no password is needed. It outlives its
-clients, killed ones included; `stop_server` (``make db-stop``) ends it.
+One server belongs to one data folder; whoever calls `ensure_server` first makes it, everybody else finds it. It listens
+on a socket inside its folder only (mode 0700), so that no password is needed. It outlives its clients, killed ones
+included; `stop_server` (``make db-stop``) ends it.
 
-No second server ever runs on a folder, whoever sees it: every process of a server holds a lock on the folder's
-``running`` file, which also speaks across containers that cannot see each other's process identifiers. On a network
-file system, where a lock of a machine that has gone may have gone with it, nothing is decided: a person is asked.
+So no second server ever runs on a folder, whoever sees it. On a network file system, where a lock of a machine that has
+gone may have gone with it, nothing is decided: a person is asked.
 """
 
 from __future__ import annotations
