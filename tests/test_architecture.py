@@ -29,19 +29,19 @@ FOUNDATION = {
 #: Room to the rooms it may import besides itself and the foundation.
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in FOUNDATION},
-    "ingest": set(),
-    "datasets": {"ingest"},
+    "sources": set(),
+    "datasets": {"sources"},
     "compliance": set(),
     "anonymize": set(),
     "assess": {"anonymize"},
     "timing": set(),
     "topics": set(),
     "store": {"timing", "topics"},
-    "processors": {"compliance", "anonymize", "timing", "topics", "ingest"},
-    "storm": {"processors", "topics", "compliance", "anonymize", "ingest", "timing"},
-    "pipeline": {"processors", "ingest", "store", "timing", "compliance", "anonymize", "topics"},
+    "engine": {"compliance", "anonymize", "timing", "topics", "sources"},
+    "storm": {"engine", "topics", "compliance", "anonymize", "sources", "timing"},
+    "pipeline": {"engine", "sources", "store", "timing", "compliance", "anonymize", "topics"},
 }
-MAY_IMPORT["lab"] = {"timing", "store", "processors"}
+MAY_IMPORT["lab"] = {"timing", "store", "engine"}
 MAY_IMPORT["advise"] = {*MAY_IMPORT} - FOUNDATION
 MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
 #: The top floor reads the whole house, and nothing below reads it.

@@ -15,7 +15,7 @@ __version__ = "0.2.0"
 
 #: Public name to the module that holds it and its name there.
 _PUBLIC = {
-    "HybridProcessor": ("microflow.processors", "HybridProcessor"),
+    "HybridProcessor": ("microflow.engine", "HybridProcessor"),
     "JobSpec": ("microflow.pipeline", "JobSpec"),
     "MethodSettings": ("microflow.anonymize.contract", "MethodSettings"),
     "MicroflowError": ("microflow.errors", "MicroflowError"),
@@ -23,7 +23,7 @@ _PUBLIC = {
     "PostgreSQLConnector": ("microflow.store", "PostgreSQLConnector"),
     "PostgresConnector": ("microflow.store", "PostgreSQLConnector"),
     "SparkBatchProcessor": ("microflow.pipeline", "SparkBatchProcessor"),
-    "StormStreamProcessor": ("microflow.processors", "StormStreamProcessor"),
+    "StormStreamProcessor": ("microflow.engine", "StormStreamProcessor"),
     "detailed_compliance_check": ("microflow.compliance", "detailed_compliance_check"),
     "load_policy": ("microflow.compliance", "load_policy"),
     "load_schema": ("microflow.descriptors", "load_schema"),

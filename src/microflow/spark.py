@@ -28,12 +28,12 @@ from microflow.anonymize.contract import DatasetAnonymizer, Method, MethodSettin
 from microflow.compliance import BatchChecker, load_policy
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec, scoped
+from microflow.engine.kernel import BatchKernel, Screening
 from microflow.errors import InputError, MicroflowError
-from microflow.ingest.parquet import typed_array
-from microflow.ingest.typed import typed_column
-from microflow.processors.contract import ProcessingSpec, scoped
-from microflow.processors.kernel import BatchKernel, Screening
 from microflow.schema import DatasetSchema
+from microflow.sources.parquet import typed_array
+from microflow.sources.typed import typed_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -102,7 +102,7 @@ def test_uci_adult_as_expected_from_outside(adult_csv) -> None:
     from microflow.anonymize import build_anonymizer
     from microflow.anonymize.contract import DatasetAnonymizer
     from microflow.descriptors import load_schema
-    from microflow.ingest import Quarantine, read_microflows
+    from microflow.sources import Quarantine, read_microflows
 
     schema = load_schema("adult")
     with Quarantine() as quarantine:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from microflow.cli import cli
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
-from microflow.ingest import Quarantine, read_microflows
+from microflow.sources import Quarantine, read_microflows
 
 
 def run(*words):

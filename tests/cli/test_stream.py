@@ -19,9 +19,9 @@ from microflow.cli import cli, live_view
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService
 from microflow.pipeline.stream_job import Progress
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService
 from microflow.store import PostgreSQLConnector
 
 WORDS = ["--schema", "healthcare", "--method", "tokenization"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from microflow.engine import PIPELINES
 from microflow.experiments import detection, experiment, load, privacy, speed, throughput, whole_job
 from microflow.experiments.privacy import bound
 from microflow.experiments.privacy import trial as attack
@@ -18,7 +19,6 @@ from microflow.lab.report import UNKNOWN, per_cent, pure_or_not, ratio_text, rou
 from microflow.lab.results import Results
 from microflow.lab.statistics import Estimate, Verdict
 from microflow.lab.trials import Planned, Trial
-from microflow.processors import PIPELINES
 from microflow.timing.resources import ResourceUsage
 
 TOKENS = {"method": {"method": "tokenization"}, "data_type": "healthcare", "seed": 5}

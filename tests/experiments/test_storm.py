@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.engine.contract import ProcessingSpec
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments import storm
 from microflow.experiments.work import throughput
@@ -20,8 +22,6 @@ from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
 from microflow.lab.results import Progress, Results, Skipped, run_experiment
 from microflow.lab.trials import Planned, Trial
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.processors.contract import ProcessingSpec
 from microflow.schema import Record
 from microflow.storm.acks import Acks
 from microflow.storm.trial import StormTrial

@@ -28,13 +28,13 @@ from microflow.store import PostgreSQLConnector
 __all__ = ["MICROFLOW_ROWS", "Attempt", "Ending", "job_for", "named", "run_attempt"]
 
 #: Calls are counted in these rooms: the ones that touch disk and database, and their calls into C.
-_ROOMS = tuple(f"{os.sep}microflow{os.sep}{room}{os.sep}" for room in ("pipeline", "store", "ingest"))
+_ROOMS = tuple(f"{os.sep}microflow{os.sep}{room}{os.sep}" for room in ("pipeline", "store", "sources"))
 KEY = "5f" * 64
 MICROFLOW_ROWS = 50
 #: Small groups by count, never by time: the same calls in the same order in every attempt.
 COMMITS = CommitPolicy(microflows=3, seconds=1e9)
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["faults.attempts", "microflow.processors.hybrid", "microflow.processors.stream"])
+_context.set_forkserver_preload(["faults.attempts", "microflow.engine.hybrid", "microflow.engine.stream"])
 
 
 @dataclass(frozen=True)

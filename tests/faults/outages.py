@@ -146,7 +146,7 @@ def killed_worker(stand: Stand, _: int) -> Outcome:
         while time.monotonic() < deadline:
             for process in psutil.Process(pid).children():
                 with suppress(psutil.NoSuchProcess):
-                    if any("microflow.processors.worker" in word for word in process.cmdline()):
+                    if any("microflow.engine.worker" in word for word in process.cmdline()):
                         process.kill()
                         return
             time.sleep(0.01)

@@ -12,11 +12,11 @@ import pytest
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
+from microflow.engine import ProcessingSpec
 from microflow.errors import CheckpointError, InputError
-from microflow.ingest.splits import Source
 from microflow.pipeline import JobSpec, StoreRecords
 from microflow.pipeline.job import work_hash
-from microflow.processors import ProcessingSpec
+from microflow.sources.splits import Source
 
 JOB = JobSpec(
     input=Path("in.csv"),

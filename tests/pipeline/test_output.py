@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microflow.engine.reading import Part
 from microflow.errors import CheckpointError, MicroflowError
-from microflow.ingest.writers import encoder, text_of
 from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
-from microflow.processors.reading import Part
 from microflow.settings import Retries
+from microflow.sources.writers import encoder, text_of
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")

@@ -10,8 +10,8 @@ import pytest
 
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.ingest import open_writer
 from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.sources import open_writer
 from microflow.store import PostgreSQLConnector
 
 ROWS = 100_000

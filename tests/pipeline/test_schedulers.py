@@ -55,7 +55,7 @@ def test_many_refused_rows_wait_in_a_file(
     """What says which rows were refused is the same text, in memory or not; the file is gone at the end."""
     job = a_job(input=visits, method=METHODS[method], split_bytes=2_000)
     answer = run(replace(job, output=tmp_path / "whole.csv", workers=1))
-    monkeypatch.setattr("microflow.processors.reading.MOST_TEXT", 10)
+    monkeypatch.setattr("microflow.engine.reading.MOST_TEXT", 10)
     assert run(replace(job, workers=1)) == answer
     assert not list(tmp_path.glob("**/*.refused"))
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.csv
 import pytest
 
+from microflow.engine.spark_pool import SparkPool
 from microflow.errors import MicroflowError, SetupError
 from microflow.jvm import java
 from microflow.jvm.java import java_environment
 from microflow.pipeline import JobSpec, PipelineOrchestrator, SparkBatchProcessor
-from microflow.processors.spark_pool import SparkPool
 from pipeline.alike import METHODS, run
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Make = Callable[..., JobSpec]
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     """One session for all tests, or the reason why there is none."""
-    from microflow.processors.spark_session import spark_session
+    from microflow.engine.spark_session import spark_session
 
     try:
         session = spark_session("local[2]")
@@ -110,7 +110,7 @@ def test_what_spark_cannot_finish_is_one_clear_error(
     submit = SparkPool.submit
 
     def wrongly(pool: Any, *_: object) -> Future[object]:
-        monkeypatch.setattr("microflow.processors.spark_pool._Task", lambda *_: broken)
+        monkeypatch.setattr("microflow.engine.spark_pool._Task", lambda *_: broken)
         return submit(pool, 0, "release", ())
 
     monkeypatch.setattr(SparkPool, "submit", wrongly)
@@ -181,7 +181,7 @@ sys.path[:0] = {paths!r}
 from pathlib import Path
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.processors import spark_pool
+from microflow.engine import spark_pool
 tasks = []
 submit = spark_pool.SparkPool.submit
 def counted(pool, *task):

@@ -14,10 +14,10 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService, Served
 from microflow.errors import CheckpointError, InputError, JobConflictError
 from microflow.pipeline.stream_job import Stream
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService, Served
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics.contract import Kept, Position, Received, Result

@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService
 from microflow.errors import SetupError
 from microflow.pipeline.stream_job import Progress
 from microflow.pipeline.stream_metrics import StreamMetrics
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService
 
 SCHEMA = load_schema("healthcare")
 

@@ -8,9 +8,9 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.ingest.reader import REPEATED_ID
 from microflow.pipeline.verdict import Verdict, quarantine_reasons, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
+from microflow.sources.reader import REPEATED_ID
 
 SCHEMA = DatasetSchema(
     "visits",

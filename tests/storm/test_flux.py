@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from microflow.engine.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Topology
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
-from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Topology
 from microflow.storm.flux import flux
 
 

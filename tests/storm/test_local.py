@@ -15,8 +15,8 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec
 from microflow.errors import SetupError
-from microflow.processors.contract import ProcessingSpec
 from microflow.storm import local
 from microflow.storm.trial import storm_trial
 

@@ -19,8 +19,8 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics.broker import Broker

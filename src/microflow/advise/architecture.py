@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from microflow.engine import ProcessingSpec
+from microflow.engine.costs import Costs
+from microflow.engine.live import Service, Workload, measured_costs
+from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
 from microflow.lab.arrivals import poisson
 from microflow.lab.oracle import simulate
-from microflow.processors import ProcessingSpec
-from microflow.processors.costs import Costs
-from microflow.processors.live import Service, Workload, measured_costs
-from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
 from microflow.settings import MICROFLOW_ROWS
 
 __all__ = ["ArchitectureLatency", "compare_architectures", "preferred"]

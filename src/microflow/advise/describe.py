@@ -20,12 +20,12 @@ import polars as pl
 
 from microflow.advise.profile import ColumnProfile, FileProfile, profile_file, text_blocks
 from microflow.advise.roles import Judgement, judge
-from microflow.ingest import Quarantine
-from microflow.ingest.block import known_as
-from microflow.ingest.columns import column_names
-from microflow.ingest.tables import is_database
-from microflow.ingest.typed import typed_column
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
+from microflow.sources import Quarantine
+from microflow.sources.block import known_as
+from microflow.sources.columns import column_names
+from microflow.sources.tables import is_database
+from microflow.sources.typed import typed_column
 
 __all__ = ["Description", "Drift", "QuasiIdentifierSet", "describe", "describe_together", "drift_of"]
 

@@ -18,10 +18,10 @@ from microflow.advise.trial import FileSample, sample_rows
 from microflow.compliance import load_policy
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
+from microflow.engine import ProcessingSpec
 from microflow.errors import KeyMaterialError, SchemaError
-from microflow.ingest import Quarantine, open_writer, read_microflows
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.processors import ProcessingSpec
+from microflow.sources import Quarantine, open_writer, read_microflows
 
 __all__ = ["advise", "read_sample"]
 

@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, read_microflows
-from microflow.ingest.block import numbered
-from microflow.ingest.columns import column_names, list_names, readable
-from microflow.ingest.places import format_of, is_url, opened
-from microflow.ingest.tables import is_database, is_table, table_name
 from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
+from microflow.sources import Quarantine, read_microflows
+from microflow.sources.block import numbered
+from microflow.sources.columns import column_names, list_names, readable
+from microflow.sources.places import format_of, is_url, opened
+from microflow.sources.tables import is_database, is_table, table_name
 
 __all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
 

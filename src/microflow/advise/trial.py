@@ -13,9 +13,9 @@ import pyarrow as pa
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import assess
 from microflow.compliance.policy import Policy
+from microflow.engine import ProcessingSpec, build_processor
 from microflow.errors import InputError
 from microflow.microflows import microflows
-from microflow.processors import ProcessingSpec, build_processor
 from microflow.schema import DatasetSchema, Role
 from microflow.timing.clock import PhaseClock
 

@@ -21,9 +21,9 @@ from microflow.bench.presidio import is_installed, presidio_search
 from microflow.compliance import BatchChecker, RecordChecker, load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine.morsels import morsels
 from microflow.errors import MicroflowError
 from microflow.microflows import microflows
-from microflow.processors.morsels import morsels
 from microflow.schema import Record
 from microflow.settings import MORSEL
 

@@ -26,15 +26,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from microflow.bench.harness import Case, Goal, Line, compared, fixed, rate
 from microflow.bench.saturation import spec_of
 from microflow.datasets import generate
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.kernel import BatchKernel
+from microflow.engine.service import MessageService, as_records
 from microflow.errors import SetupError
-from microflow.ingest.json_lines import read_messages
 from microflow.lab.trials import interleaved
 from microflow.pipeline.stream_job import Progress, Stream
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.kernel import BatchKernel
-from microflow.processors.service import MessageService, as_records
 from microflow.settings import MICROFLOW_ROWS
+from microflow.sources.json_lines import read_messages
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink
 from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, create_topic

@@ -13,15 +13,15 @@ from microflow.bench import saturation
 from microflow.bench.harness import Goal, Line, compared, fixed, in_one_thread
 from microflow.bench.saturation import spec_of
 from microflow.datasets import generate
+from microflow.engine import StormStreamProcessor
+from microflow.engine.costs import Costs
+from microflow.engine.live import Service, Workload, measured_costs
+from microflow.engine.router import AdaptiveRouter, RandomRouter, Router, StaticRouter
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
 from microflow.lab.oracle import oracle, simulate
 from microflow.lab.trials import interleaved
 from microflow.microflows import Microflow, microflows
-from microflow.processors import StormStreamProcessor
-from microflow.processors.costs import Costs
-from microflow.processors.live import Service, Workload, measured_costs
-from microflow.processors.router import AdaptiveRouter, RandomRouter, Router, StaticRouter
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 

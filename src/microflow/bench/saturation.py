@@ -18,9 +18,9 @@ from microflow.bench.plain_polars import POLARS_THERE, plain_polars
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
 from microflow.lab.trials import interleaved
 from microflow.microflows import Microflow, microflows
-from microflow.processors import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["ROWS", "spec_of"]

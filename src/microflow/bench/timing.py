@@ -32,13 +32,13 @@ from microflow.bench.harness import Line, fixed
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.ingest.writers import open_writer
+from microflow.engine import PIPELINES, ProcessingSpec, build_processor
+from microflow.engine.kernel import BatchKernel
 from microflow.lab.arrivals import poisson, steady
 from microflow.lab.open_loop import OpenLoop, stream
 from microflow.lab.statistics import Verdict, bootstrap_interval, compare, log_ratio
 from microflow.microflows import Microflow, microflows
-from microflow.processors import PIPELINES, ProcessingSpec, build_processor
-from microflow.processors.kernel import BatchKernel
+from microflow.sources.writers import open_writer
 from microflow.timing.clock import PhaseClock, PhaseReport
 from microflow.timing.guard import PurityGuard
 

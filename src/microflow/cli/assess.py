@@ -12,9 +12,9 @@ import pyarrow as pa
 from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, read_microflows
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
+from microflow.sources import Quarantine, read_microflows
 from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from microflow.cli.options import together
 from microflow.compliance import load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
-from microflow.processors.contract import ProcessingSpec
+from microflow.engine.contract import ProcessingSpec
 from microflow.schema import Record
 
 __all__ = ["generated", "generator_options", "require_equal", "rows_text", "tokenizing"]

@@ -11,9 +11,9 @@ from microflow.anonymize.tokenization import Detokenizer
 from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, open_writer, read_microflows
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
+from microflow.sources import Quarantine, open_writer, read_microflows
 
 __all__ = ["detokenize"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import IO
 
+from microflow.engine.service import MessageService
 from microflow.pipeline.stream_job import Progress
-from microflow.processors.service import MessageService
 
 __all__ = ["LiveView"]
 

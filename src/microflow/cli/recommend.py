@@ -12,8 +12,8 @@ import click
 from microflow.cli.options import FILE, OUTPUT, FiniteRange, schema_option
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.ingest.places import STANDARD
 from microflow.pipeline.paths import require_free
+from microflow.sources.places import STANDARD
 from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:

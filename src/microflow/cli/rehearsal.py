@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microflow.datasets import generate
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError, SetupError
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService
 from microflow.topics.broker import Broker
 from microflow.topics.kafka import GroupLag, KafkaReader, TopicSettings, create_topic
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microflow.cli.options import OUTPUT, PLACE, FiniteRange, method_options, method_settings, rows_bar, schema_option
-from microflow.ingest.places import STANDARD, is_url
+from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.pipeline.verdict import Verdict, quarantine_reasons
-from microflow.processors import ENGINES, PIPELINES
+from microflow.sources.places import STANDARD, is_url
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector

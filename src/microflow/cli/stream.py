@@ -18,12 +18,12 @@ from microflow.cli.live_view import LiveView
 from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.service import MessageService
+from microflow.engine.urgency import DEFAULT_URGENCY, load_urgency
 from microflow.errors import InputError
 from microflow.pipeline.stream_ends import StreamSpec, open_ends
 from microflow.pipeline.stream_job import Progress, Stream
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.service import MessageService
-from microflow.processors.urgency import DEFAULT_URGENCY, load_urgency
 
 __all__ = ["stream"]
 

@@ -13,10 +13,10 @@ import polars as pl
 from microflow.cli.options import FILE, OUTPUT
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, read_microflows
-from microflow.ingest.places import STANDARD
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema
+from microflow.sources import Quarantine, read_microflows
+from microflow.sources.places import STANDARD
 from microflow.whole_file import write_whole
 
 __all__ = ["class_sizes", "verify"]

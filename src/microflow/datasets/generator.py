@@ -25,8 +25,8 @@ from microflow.datasets.iot import IOT
 from microflow.datasets.leaks import DataType, spread
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import open_writer
 from microflow.schema import DatasetSchema
+from microflow.sources import open_writer
 
 __all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]
 

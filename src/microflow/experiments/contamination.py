@@ -27,13 +27,13 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 from psycopg2.extras import Json, execute_values
 
+from microflow.engine import ProcessingSpec
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.engine.kernel import BatchKernel
 from microflow.experiments.work import TOKENS, source, spec_of
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, design, family, per_cent, ratio_text, rounded
 from microflow.lab.trials import Arm, again, gather
-from microflow.processors import ProcessingSpec
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.processors.kernel import BatchKernel
 from microflow.schema import Record
 from microflow.settings import Settings
 from microflow.store.addresses import driver_dsn

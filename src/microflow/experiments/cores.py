@@ -20,10 +20,9 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.engine import Processor, build_processor
 from microflow.errors import SetupError
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
-from microflow.ingest import open_writer
-from microflow.ingest.splits import SPLIT_BYTES
 from microflow.lab.experiment import Experiment, Matrix, scale_of
 from microflow.lab.report import (
     UNKNOWN,
@@ -38,7 +37,8 @@ from microflow.lab.report import (
 from microflow.lab.trials import Arm
 from microflow.microflows import Microflow
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.processors import Processor, build_processor
+from microflow.sources import open_writer
+from microflow.sources.splits import SPLIT_BYTES
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         ``data_checksum``: of the smallest volume, which the others repeat.
         ``evidence``: what the guards of all executors saw, a document for each job.
     """
-    from microflow.processors.spark_session import spark_session
+    from microflow.engine.spark_session import spark_session
 
     spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
     flows = list(source(config, smallest))

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method
+from microflow.engine import ProcessingSpec
 from microflow.lab.report import Table, design
-from microflow.processors import ProcessingSpec
 
 if TYPE_CHECKING:
     from microflow.anonymize.differential_privacy import Perturbed

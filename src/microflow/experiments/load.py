@@ -15,15 +15,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from microflow.engine import PIPELINES
+from microflow.engine.live import Service, Workload, measured_costs
+from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
 from microflow.experiments.work import TOKENS, arms_by_type, data_checksum, source, spec_of
 from microflow.lab.arrivals import bursts as burst_schedule
 from microflow.lab.arrivals import poisson
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.open_loop import OpenLoop, OpenLoopRun
 from microflow.lab.report import Answer, rounded
-from microflow.processors import PIPELINES
-from microflow.processors.live import Service, Workload, measured_costs
-from microflow.processors.router import AdaptiveRouter, Router, StaticRouter
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 
 if TYPE_CHECKING:

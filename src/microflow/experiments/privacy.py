@@ -16,6 +16,9 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Method, Scope
 from microflow.assess import assess
+from microflow.engine import ProcessingSpec, build_processor
+from microflow.engine.bolts import releasing
+from microflow.engine.contract import with_scope
 from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
@@ -23,9 +26,6 @@ from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, per_cent
 from microflow.lab.trials import Arm
 from microflow.microflows import Microflow
-from microflow.processors import ProcessingSpec, build_processor
-from microflow.processors.bolts import releasing
-from microflow.processors.contract import with_scope
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:

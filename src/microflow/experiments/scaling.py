@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microflow.engine import PIPELINES
 from microflow.experiments.work import TOKENS
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import (
@@ -24,7 +25,6 @@ from microflow.lab.report import (
     sparkline,
 )
 from microflow.lab.trials import Arm
-from microflow.processors import PIPELINES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microflow.engine import PIPELINES
 from microflow.experiments.work import PASS
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, pure_or_not, ratio_text, rounded, with_spread
 from microflow.lab.trials import Arm, by_group, gather
-from microflow.processors import PIPELINES
 
 if TYPE_CHECKING:
     import pandas as pd

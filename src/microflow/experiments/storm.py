@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from microflow.engine import build_processor
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.work import TOKENS, data_checksum, row_digest, source, spec_of
 from microflow.lab.arrivals import Schedule, poisson
@@ -22,7 +23,6 @@ from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
 from microflow.lab.trials import Arm, gather
 from microflow.microflows import Microflow
-from microflow.processors import build_processor
 from microflow.records import to_batch
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microflow.engine import PIPELINES
 from microflow.experiments.load import LONG_S, PREVIEW_SLOPE, SLOPE, WARM_UP_S, System
 from microflow.experiments.work import TOKENS
 from microflow.lab.experiment import Experiment, Matrix, scale_of
 from microflow.lab.open_loop import Objective, Probe, find_sustainable, judge
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
 from microflow.lab.trials import Arm
-from microflow.processors import PIPELINES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from microflow.engine import PIPELINES
 from microflow.experiments.work import PASS, TOKENS, arms_by_type
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import (
@@ -18,7 +19,6 @@ from microflow.lab.report import (
     rounded,
     with_interval,
 )
-from microflow.processors import PIPELINES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,13 +20,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.descriptors import load_schema
+from microflow.engine import PIPELINES
 from microflow.experiments.work import DataChecksum, source
-from microflow.ingest import open_writer
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, per_cent, pure_or_not, ratio_text, rounded
 from microflow.lab.trials import Arm, gather
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.processors import PIPELINES
+from microflow.sources import open_writer
 from microflow.store import PostgreSQLConnector
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.engine import ProcessingSpec, build_processor
 from microflow.lab.trials import Arm
 from microflow.microflows import Microflow, microflows
-from microflow.processors import ProcessingSpec, build_processor
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 

@@ -22,10 +22,10 @@ from microflow.compliance import BatchChecker, load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.ingest import Quarantine, read_microflows
 from microflow.lab.report import Table
 from microflow.schema import Column, DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
+from microflow.sources import Quarantine, read_microflows
 
 __all__ = ["LOADS", "Sample", "Trialled", "latencies", "take_sample", "try_setting", "with_roles"]
 
@@ -173,7 +173,7 @@ def recommended(sample: Sample, max_risk: float, policy: str | Path | None = Non
 
 def latencies(tried: Trialled) -> list[ArchitectureLatency]:
     """Latency over offered load for the three pipelines, *simulated* from service times measured here and now."""
-    from microflow.processors.live import Service, Workload, measured_costs
+    from microflow.engine.live import Service, Workload, measured_costs
 
     costs = measured_costs(Service(tried.release.spec, Workload(tried.sample.rows)))
     found = [compare_architectures(tried.release.spec, tried.sample.rows, load, costs=costs) for load in LOADS]

@@ -25,7 +25,7 @@ __all__ = ["COMMANDS", "Audited", "audited", "documents", "page", "sentences"]
 
 #: Sentences that rest on no experiment, but on what a command prints or a test asserts.
 COMMANDS = (
-    Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/processors"),
+    Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/engine"),
     Claim(r"mode 0[0-7]{3}", "pytest tests/pipeline tests/store"),
     Claim(r"groups of at least \d+ alike", "microflow verify"),
     Claim(r"bench k_anonymity", "microflow bench anonymize"),

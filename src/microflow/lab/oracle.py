@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from microflow.engine.costs import Costs
+from microflow.engine.router import Route, Router
 from microflow.lab.arrivals import Schedule
 from microflow.lab.open_loop import OpenLoop, OpenLoopRun
-from microflow.processors.costs import Costs
-from microflow.processors.router import Route, Router
 from microflow.settings import MORSEL_ROWS
 
 __all__ = ["oracle", "simulate"]

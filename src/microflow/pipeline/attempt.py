@@ -16,13 +16,13 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
+from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor
+from microflow.engine.contract import scoped
+from microflow.engine.reading import Ids, Reading, Work
+from microflow.engine.schedulers import Done, InProcess, Workers
+from microflow.engine.split_work import Piece, needs_order, only_refused, piece_of
+from microflow.engine.worker import ProcessPool
 from microflow.errors import InputError, JobCancelledError, MicroflowError
-from microflow.ingest.columns import with_others
-from microflow.ingest.identity import SeenIds
-from microflow.ingest.places import STANDARD, is_folder, is_url, part_name
-from microflow.ingest.quarantine import quarantine_head
-from microflow.ingest.splits import SPLIT_BYTES, Source
-from microflow.ingest.writers import encoder, text_of
 from microflow.microflows import Microflow, microflows
 from microflow.pipeline.folder import FolderOutput
 from microflow.pipeline.job import JobSpec, StoreRecords
@@ -30,13 +30,13 @@ from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
-from microflow.processors import ENGINES, ProcessingSpec, Processor, build_processor
-from microflow.processors.contract import scoped
-from microflow.processors.reading import Ids, Reading, Work
-from microflow.processors.schedulers import Done, InProcess, Workers
-from microflow.processors.split_work import Piece, needs_order, only_refused, piece_of
-from microflow.processors.worker import ProcessPool
 from microflow.settings import MORSEL, Retries, Settings
+from microflow.sources.columns import with_others
+from microflow.sources.identity import SeenIds
+from microflow.sources.places import STANDARD, is_folder, is_url, part_name
+from microflow.sources.quarantine import quarantine_head
+from microflow.sources.splits import SPLIT_BYTES, Source
+from microflow.sources.writers import encoder, text_of
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
@@ -256,7 +256,7 @@ class Attempt:
             morsel=min(MORSEL, self._commits.microflows),
         )
         if job.engine == "spark":
-            from microflow.processors.spark_pool import SparkPool
+            from microflow.engine.spark_pool import SparkPool
 
             return Workers(work, self.clock, SparkPool)
         size = self.source.size

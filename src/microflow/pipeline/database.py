@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.compliance.targets import Target
+from microflow.engine.split_work import Piece
 from microflow.errors import CheckpointError
 from microflow.pipeline.journal import DatabaseCost, MemoryJournal
-from microflow.processors.split_work import Piece
 from microflow.store.bulk import array_literal, document
 from microflow.store.jobs import JobStore
 from microflow.store.progress import CommitGroup, JobStatus, Progress

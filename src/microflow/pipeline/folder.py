@@ -14,10 +14,10 @@ from typing import IO
 
 import pyarrow as pa
 
-from microflow.ingest.places import is_url, remove, written_to
-from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
+from microflow.engine.reading import Part
 from microflow.pipeline.output import Settled, sync_folder
-from microflow.processors.reading import Part
+from microflow.sources.places import is_url, remove, written_to
+from microflow.sources.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.whole_file import refused_as
 
 __all__ = ["FolderOutput", "is_part"]

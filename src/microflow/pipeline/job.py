@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.engine import ProcessingSpec
 from microflow.errors import CheckpointError
-from microflow.ingest.places import STANDARD, is_folder, is_url
-from microflow.processors import ProcessingSpec
 from microflow.settings import MICROFLOW_ROWS
+from microflow.sources.places import STANDARD, is_folder, is_url
 
 __all__ = ["JobSpec", "StoreRecords", "work_hash"]
 

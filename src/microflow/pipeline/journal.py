@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from microflow.processors.split_work import Piece
+from microflow.engine.split_work import Piece
 from microflow.store.progress import JobStatus, Progress
 
 __all__ = ["DatabaseCost", "MemoryJournal"]

@@ -1,4 +1,4 @@
-"""A job's metrics document: the run's own (`microflow.processors.metrics`), and what a database and a restart add."""
+"""A job's metrics document: the run's own (`microflow.engine.metrics`), and what a database and a restart add."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from microflow.engine.metrics import Counts
+from microflow.engine.metrics import metrics_document as processing_document
+from microflow.engine.split_work import Effort
 from microflow.pipeline.journal import DatabaseCost
-from microflow.processors.metrics import Counts
-from microflow.processors.metrics import metrics_document as processing_document
-from microflow.processors.split_work import Effort
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
@@ -48,7 +48,7 @@ def metrics_document(
     method: Mapping[str, object],
     efforts: Sequence[Effort] | None = None,
 ) -> dict[str, Any]:
-    """What a job was and cost: `microflow.processors.metrics`, with what the database and a restart add.
+    """What a job was and cost: `microflow.engine.metrics`, with what the database and a restart add.
 
     A resumed run measures what it did itself; ``total_records`` and the fates of rows count the whole job.
     """

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method
+from microflow.engine.worker import without_pandas
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
-from microflow.ingest.places import STANDARD, files_of, is_folder, is_url
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
 from microflow.pipeline.job import JobSpec, work_hash
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.pipeline.seal import check_seal, sealed
-from microflow.processors.worker import without_pandas
 from microflow.settings import Retries
+from microflow.sources.places import STANDARD, files_of, is_folder, is_url
 from microflow.store.progress import LIVE, JobStatus
 from microflow.whole_file import write_whole
 

@@ -22,11 +22,11 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from microflow.engine.reading import Part
 from microflow.errors import CheckpointError
-from microflow.ingest.places import STANDARD, compression_of, is_url, written_to
-from microflow.ingest.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.processors.reading import Part
 from microflow.settings import Retries
+from microflow.sources.places import STANDARD, compression_of, is_url, written_to
+from microflow.sources.writers import RowSink, head_of, private, row_sink, text_of
 from microflow.whole_file import FULL, is_device, refused_as, unwritable
 
 __all__ = ["Output", "PartialFile", "Settled", "sync_folder"]

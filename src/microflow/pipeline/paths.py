@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from microflow.errors import InputError, JobConflictError
-from microflow.ingest.places import STANDARD, is_folder, is_url
 from microflow.pipeline.folder import is_part
 from microflow.pipeline.job import JobSpec
+from microflow.sources.places import STANDARD, is_folder, is_url
 from microflow.whole_file import is_device, refuse_unwritable
 
 __all__ = ["held_output", "refuse_clashes", "refuse_overwriting", "require_free"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from microflow.engine.contract import ProcessingSpec
 from microflow.errors import SetupError
-from microflow.processors.contract import ProcessingSpec
 from microflow.topics.contract import DeadLetters, Kept, Sink, Source
 from microflow.topics.dead_letters import LetterFile, LetterLines, LetterTopic
 from microflow.topics.lines import FileSink, LineSource, OutputSink

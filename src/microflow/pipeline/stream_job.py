@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from microflow.processors.service import MessageService, Outcome
+from microflow.engine.service import MessageService, Outcome
 from microflow.topics.contract import DeadLetters, Position, Received, Result, Sink, Source
 
 __all__ = ["Progress", "Stream", "nothing_stops"]

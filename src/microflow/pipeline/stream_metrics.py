@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from microflow.engine.service import MessageService
 from microflow.errors import SetupError
 from microflow.pipeline.stream_job import Progress
-from microflow.processors.service import MessageService
 
 __all__ = ["StreamMetrics"]
 

@@ -13,10 +13,10 @@ from typing import Any
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.domains import public_domain
 from microflow.compliance.policy import Policy
-from microflow.ingest.formulas import unescaped
-from microflow.ingest.reader import REPEATED_ID
 from microflow.names import named_like_persons
 from microflow.schema import PASSING, DatasetSchema, Role
+from microflow.sources.formulas import unescaped
+from microflow.sources.reader import REPEATED_ID
 
 __all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 

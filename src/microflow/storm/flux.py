@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from microflow.processors.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
+from microflow.engine.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology
 
 __all__ = ["TOPOLOGIES", "flux"]
 
@@ -28,7 +28,7 @@ def flux(topology: Topology, job: Path, *, python: str = sys.executable, pending
     """The topology as Flux YAML.
 
     Args:
-        topology: What is declared in `microflow.processors.topology`.
+        topology: What is declared in `microflow.engine.topology`.
         job: The JSON file that tells every component its work; see `microflow.storm.shell`.
         python: The interpreter on the workers.
         pending: Back-pressure: the tuples that may be on their way at a time (``topology.max.spout.pending``).

@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.topology import STREAM_TOPOLOGY, Topology
 from microflow.errors import SetupError
-from microflow.ingest.writers import private
 from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
 from microflow.settings import child_environment
+from microflow.sources.writers import private
 from microflow.storm.acks import Acks
 from microflow.storm.flux import flux
 from microflow.storm.zookeeper import LOOPBACK, free_port, start_zookeeper

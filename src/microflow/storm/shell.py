@@ -5,7 +5,7 @@
 where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
 in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
-The bolts are those of `microflow.processors.bolts`. The spout replays what fails; the sink lets every ordinal through
+The bolts are those of `microflow.engine.bolts`. The spout replays what fails; the sink lets every ordinal through
 once, also after it was killed: what it has written is what it remembers.
 """
 
@@ -24,8 +24,8 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.processors.contract import ProcessingSpec
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
+from microflow.engine.contract import ProcessingSpec
 from microflow.storm.acks import AckLog
 from microflow.storm.multilang import Tuple, run_bolt, run_spout, standard_channel
 

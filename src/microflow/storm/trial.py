@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microflow.processors.bolts import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.processors.contract import ProcessingSpec
-from microflow.processors.topology import STREAM_TOPOLOGY, Topology
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
+from microflow.engine.contract import ProcessingSpec
+from microflow.engine.topology import STREAM_TOPOLOGY, Topology
 from microflow.schema import Record
 from microflow.storm.acks import Acks
 from microflow.storm.local import prepare, run_local

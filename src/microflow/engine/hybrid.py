@@ -1,0 +1,127 @@
+"""Hybrid processing: urgent records and low loads one at a time, everything else in vectorised microflows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.contract import RecordAnonymizer, Released
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
+from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
+from microflow.engine.costs import LearnedCosts
+from microflow.engine.kernel import BatchKernel, Screened, warm_up, warmed
+from microflow.engine.morsels import FindingsBuilder, Morsel, merge_findings, portions, results_of
+from microflow.engine.router import Objectives
+from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
+from microflow.microflows import Microflow
+from microflow.records import to_batch
+from microflow.settings import MORSEL
+from microflow.timing.clock import PhaseClock
+
+__all__ = ["HybridProcessor"]
+
+
+class HybridProcessor(Engine):
+    """The hybrid engine. Both ways give the same rows, so routing is about time only.
+
+    In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, as many of them
+    together as take no longer than ``objectives.urgent_ns``; where one alone takes longer, urgent records go ahead of
+    it. Live, `microflow.engine.live` serves by `microflow.engine.router`. k-anonymity works in microflows
+    (scope microflow): a record alone cannot be hidden among others.
+
+    Args:
+        spec: What to do; by default ``schema`` under its own policy, tokenized.
+        urgency: Which records cannot wait.
+        objectives: How long they may wait.
+        schema: The data type where no ``spec`` is given.
+    """
+
+    pipeline_type = "hybrid"
+
+    def __init__(
+        self,
+        spec: ProcessingSpec | None = None,
+        urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY,
+        objectives: Objectives | None = None,
+        *,
+        schema: str = "healthcare",
+    ) -> None:
+        self._spec = spec = scoped(spec or default_spec(schema), "hybrid")
+        self._kernel = BatchKernel(spec)
+        self._anonymizer = self._kernel.anonymizer
+        self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
+        self._objectives = objectives or Objectives()
+        self._learned = LearnedCosts()
+        self._compliance = ComplianceBolt.of(spec)
+        self._findings = FindingsBuilder(spec)
+        #: Records by why they went the way they went.
+        self.reasons: Counter[str] = Counter()
+
+    def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
+        """Process the source in order, in bounded memory."""
+        with clock.pre():
+            self.reasons.clear()
+            self._kernel = BatchKernel(self._spec)
+            self._anonymizer = self._kernel.anonymizer
+        morsels = map(Morsel.of, portions(source, iter(self._at_once, 0)))
+        for morsel in warmed(morsels, clock, lambda rows: warm_up(self._spec, rows)):
+            anonymizer = self._kernel.anonymizer
+            is_slow = self._learned.now.together(len(morsel)) > self._objectives.urgent_ns
+            if is_slow and isinstance(anonymizer, RecordAnonymizer):
+                yield from self._urgent_first(morsel, AnonymizeBolt(anonymizer), clock)
+            else:
+                yield from self._whole(morsel, clock)
+
+    def _at_once(self) -> int:
+        """So many microflows take no longer than an urgent record among them may wait; one in any case."""
+        costs = self._learned.now
+        in_time = (self._objectives.urgent_ns - costs.fixed) / max(costs.each * self._spec.microflow_rows, 1.0)
+        return min(max(int(in_time), 1), MORSEL)
+
+    def _whole(self, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
+        with clock.pure():
+            released, screened = self._kernel.run_morsel(morsel)
+        spent = clock.pure_spans[-1]
+        with clock.post():
+            self._learned.observe(len(morsel), spent, together=True)
+            self.reasons["microflow in time"] += len(morsel)
+            return list(results_of(morsel.places, released, screened, spent))
+
+    def _urgent_first(self, morsel: Morsel, anonymize: AnonymizeBolt, clock: PhaseClock) -> list[Processed]:
+        """Urgent records by the bolts, then the others by the kernel."""
+        with clock.pure():
+            urgent = self._urgency.of_rows(morsel.rows)
+            early, rest = np.flatnonzero(urgent), np.flatnonzero(~urgent)
+            others = morsel.rows.filter(pa.array(~urgent)) if len(early) else morsel.rows
+        routing = clock.pure_spans[-1]
+        with clock.pre():
+            records = morsel.rows.take(pa.array(early)).to_pylist()
+        with clock.pure():
+            passed = [anonymize(self._compliance(row, one)) for row, one in zip(early.tolist(), records, strict=True)]
+        alone = clock.pure_spans[-1]
+        with clock.pure():
+            released, screened = self._kernel.run(others)
+        together = clock.pure_spans[-1]
+        with clock.post():
+            self._learned.observe(len(rest), together, together=True)
+            self.reasons.update({"urgent": len(early), "microflow": len(rest)})
+            if len(early):
+                released, screened = self._merged(len(morsel), passed, rest, released, screened)
+            return list(results_of(morsel.places, released, screened, routing + alone + together))
+
+    def _merged(
+        self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened
+    ) -> tuple[Released, Screened]:
+        """Both ways' results as if one had done it all, in the order of the input."""
+        early = [(one.ordinal, one.record) for one in passed if one.record is not None]
+        rows = pa.concat_batches([to_batch((record for _, record in early), self.output_schema), released.rows])
+        kept = np.concatenate([np.array([row for row, _ in early], np.int64), rest[screened.kept[released.kept]]])
+        order = np.argsort(kept)
+        mine = self._findings.build(seen, ((one.ordinal, one.violations) for one in passed))
+        findings = merge_findings(mine, screened.findings, rest)
+        merged = Released(rows.take(pa.array(order)), np.arange(len(kept)), seen)
+        return merged, Screened(merged.rows, kept[order], findings)

@@ -1,0 +1,228 @@
+"""Who decides what is served next, and how: record by record at a low load, in microflows at a high one.
+
+The adaptive router holds nothing back: what has arrived is served, so the size of a microflow follows the load by
+itself (natural batching), up to a whole morsel. It chooses the cheaper way by costs it learns, with a band
+around the break-even size so that it does not flutter (hysteresis), and bounds the microflow by a latency objective,
+added to when it is kept and halved when it is missed (AIMD as in Clipper, Crankshaw et al., NSDI 2017). Urgent records
+overtake only where they would otherwise be late.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from microflow.engine.costs import Costs, LearnedCosts
+from microflow.settings import MICROFLOW_ROWS, MORSEL, MORSEL_ROWS
+
+__all__ = ["AdaptiveRouter", "Objectives", "RandomRouter", "Route", "Router", "StaticRouter"]
+
+#: Enter vectorised service this far above the break-even size, leave it as far below.
+HYSTERESIS = 1.25
+#: One in so many services of a single record is learned from: learning from all would cost a tenth of serving them.
+_SAMPLED = 16
+#: The bound grows by such a part of the most after as large a microflow as it allowed has kept the objective.
+_GROWTH = 1 / 20
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Serve these records now (ordinals, ascending), as one microflow or one by one, and why."""
+
+    records: Sequence[int]
+    together: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """Nanoseconds: how long one service may take, and how long an urgent record may wait before it overtakes."""
+
+    service_ns: int = 20_000_000
+    urgent_ns: int = 30_000_000
+
+
+class Router(Protocol):
+    """Anything that decides what is served next. It owns the queue: ordinals from 0 in order of arrival."""
+
+    reasons: Counter[str]
+    """Records by why they went the way they went."""
+
+    def wanted(self) -> int:
+        """Serve when this many records have arrived in all (or when no more will)."""
+        ...
+
+    def route(self, arrived: int) -> Route | None:
+        """What to serve now that ``arrived`` records have come in all; ``None`` when all of them are served."""
+        ...
+
+    def observe(self, route: Route, ns: int) -> None:
+        """What serving it cost."""
+        ...
+
+
+class _InOrder:
+    """A queue served from its head."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._next = 0
+
+    def wanted(self) -> int:
+        return self._next + 1
+
+    def observe(self, route: Route, ns: int) -> None:
+        """Learns nothing."""
+
+    def _take(self, size: int, reason: str, *, together: bool) -> Route:
+        records = range(self._next, self._next + size)
+        self._next += size
+        self.reasons[reason] += size
+        return Route(records, together, reason)
+
+
+class StaticRouter(_InOrder):
+    """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for.
+
+    Of these as many as are full by then go together, up to a morsel: what the batch engine does with a file.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def wanted(self) -> int:
+        """A whole microflow."""
+        return self._next + self._size
+
+    def route(self, arrived: int) -> Route | None:
+        """The same at every load."""
+        waiting = arrived - self._next
+        if not waiting:
+            return None
+        full = min(waiting // self._size, MORSEL) if self._size > 1 else 1
+        return self._take(full * self._size or waiting, "static", together=self._size > 1)
+
+
+class RandomRouter(_InOrder):
+    """A control arm: a coin decides between one record and a microflow of all that wait."""
+
+    def __init__(self, seed: int = 1) -> None:
+        super().__init__()
+        self._rng = np.random.default_rng(seed)
+
+    def route(self, arrived: int) -> Route | None:
+        """Heads or tails."""
+        waiting = arrived - self._next
+        if not waiting:
+            return None
+        together = bool(self._rng.integers(2))
+        return self._take(min(waiting, MORSEL_ROWS) if together else 1, "coin", together=together)
+
+
+class AdaptiveRouter(_InOrder):
+    """The hybrid's router.
+
+    Args:
+        objectives: What it keeps.
+        costs: What serving costs at the start, best measured just before; it goes on learning.
+        urgent: Which ordinals from ``first`` to before ``stop`` are urgent; none by default.
+        ahead: Which ordinals from ``first`` to before ``ordinal`` must be served before it (records of one key), where
+            order is to be kept.
+    """
+
+    def __init__(
+        self,
+        objectives: Objectives | None = None,
+        costs: Costs | None = None,
+        *,
+        urgent: Callable[[int, int], Sequence[int]] | None = None,
+        ahead: Callable[[int, int], Sequence[int]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._objectives = objectives or Objectives()
+        self._learned = LearnedCosts(costs)
+        # An urgent record waits for the service under way at least: where there may be one, none is of a whole morsel.
+        self._most = MORSEL_ROWS if urgent is None else MICROFLOW_ROWS
+        self._bound = self._most
+        self._together = False
+        self._alone = 0
+        self._urgent = urgent
+        self._ahead = ahead
+        self._looked_at = 0
+        self._pressing: deque[int] = deque()
+        self._overtook: set[int] = set()
+
+    @property
+    def costs(self) -> Costs:
+        """What it believes serving costs now."""
+        return self._learned.now
+
+    def route(self, arrived: int) -> Route | None:
+        """Urgent records that would be late, else the head of the queue."""
+        waiting = arrived - self._next
+        if waiting > self._bound and self._urgent is not None and (pressing := self._would_be_late(arrived)):
+            self._overtook.update(pressing)
+            self.reasons["urgent"] += len(pressing)
+            return Route(pressing, len(pressing) > self._learned.break_even, "urgent")
+        if not waiting:
+            return None
+        if self._overtook:
+            return self._take_around(waiting)
+        band = 1 / HYSTERESIS if self._together else HYSTERESIS
+        # A backlog of a whole microflow goes as one, whatever was learned.
+        self._together = waiting > min(self._learned.break_even * band, MICROFLOW_ROWS - 1)
+        if not self._together:
+            return self._take(1, "low load", together=False)
+        size = min(waiting, self._bound)
+        return self._take(size, "as many as allowed" if size == self._bound else "high load", together=True)
+
+    def observe(self, route: Route, ns: int) -> None:
+        """Learn the costs; bound the microflow by the objective."""
+        if not route.together:
+            self._alone += 1
+            if self._alone % _SAMPLED == 0:
+                self._learned.observe(len(route.records), ns, together=False)
+            return
+        self._learned.observe(len(route.records), ns, together=True)
+        if ns > self._objectives.service_ns:
+            self._bound = max(self._bound // 2, int(self._learned.break_even), 1)
+        elif len(route.records) == self._bound:
+            self._bound = min(self._bound + round(_GROWTH * self._most), self._most)
+
+    def _take_around(self, waiting: int) -> Route | None:
+        """The head of the queue without those that overtook."""
+        head = range(self._next, self._next + min(waiting, self._bound))
+        records = [ordinal for ordinal in head if ordinal not in self._overtook]
+        self._overtook.difference_update(head)
+        self._next = head.stop
+        if not records:
+            return self.route(head.stop + waiting - len(head))
+        self.reasons["high load"] += len(records)
+        return Route(records, len(records) > self._learned.break_even, "high load")
+
+    def _would_be_late(self, arrived: int) -> list[int]:
+        """Urgent records so far behind that, served in their turn, they would miss their objective."""
+        assert self._urgent is not None
+        in_time = max(int(self._objectives.urgent_ns / self.costs.together(self._bound)), 1) * self._bound
+        horizon = self._next + in_time
+        first = max(self._looked_at, self._next)
+        if arrived > max(first, horizon):
+            self._pressing += self._urgent(first, arrived)
+            self._looked_at = arrived
+        while self._pressing and self._pressing[0] < horizon:
+            self._pressing.popleft()  # its turn has come
+        late: list[int] = []
+        while self._pressing and len(late) < self._most:
+            late.append(self._pressing.popleft())
+        return self._with_predecessors(late)
+
+    def _with_predecessors(self, late: list[int]) -> list[int]:
+        if self._ahead is None or not late:
+            return late
+        before = {earlier for ordinal in late for earlier in self._ahead(self._next, ordinal)}
+        return sorted((before | set(late)) - self._overtook)

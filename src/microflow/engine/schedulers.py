@@ -1,0 +1,267 @@
+"""Who does the work on splits: this process, or a pool of workers. Results come in the splits' order.
+
+All call the one work of `microflow.engine.split_work`; a scheduler hands out splits, keeps record ids unique
+across them, merges the counts of data-set k-anonymity, and gathers what each worker's clock and guard measured. A pool
+is processes of this machine (`microflow.engine.worker`) or the tasks of Spark (`microflow.engine.spark_pool`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from microflow.anonymize import build_anonymizer
+from microflow.anonymize.contract import DatasetAnonymizer
+from microflow.engine.kernel import warm_up_deciding
+from microflow.engine.reading import Ids, Work, doubled_in
+from microflow.engine.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
+from microflow.sources.identity import SeenIds
+from microflow.sources.splits import Split
+from microflow.timing.clock import PhaseClock
+
+__all__ = ["Done", "InProcess", "Pool", "Scheduler", "Workers"]
+
+#: The name of a work, and what it gets besides a split.
+Task = tuple[str, tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Where a job begins: splits before ``split`` are settled, whose accepted rows are ``rows``.
+
+    Of ``split`` itself so many ``microflows`` and ``refused`` rows are settled.
+    """
+
+    split: int = 0
+    rows: int = 0
+    microflows: int = 0
+    refused: int = 0
+
+
+class Scheduler(Protocol):
+    """Yields the pieces of all splits in order, each with the number of its split; ordinals are those of the job."""
+
+    def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        """The pieces behind what is ``done``."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """What the method guarantees, as it was carried out."""
+        ...
+
+
+class InProcess:
+    """Works in this process, on one core, with nothing kept but the current morsel."""
+
+    def __init__(self, work: Work, clock: PhaseClock) -> None:
+        self._work, self._clock = work, clock
+        self._worker = SplitWorker(work, clock)
+        self.output_schema = self._worker.output_schema
+        self._claim: dict[str, object] | None = None
+
+    def describe(self) -> dict[str, object]:
+        return self._claim or self._worker.describe()
+
+    def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        splits = self._clock.reading(splits)
+        if self._worker.is_two_pass:
+            yield from self._in_two_passes(splits, done)
+            return
+        seen, rows = SeenIds(), done.rows
+        groups = [list(splits)] if needs_order(self._work.spec) else ([split] for split in splits)
+        for group in groups:
+            ids = Ids(seen)
+            if group and group[0].number < done.split:
+                self._worker.note_ids(group, ids)
+                continue
+            begun = done if group and group[0].number == done.split else Done()
+            for piece in self._worker.release(group, ids, begun.microflows, begun.refused):
+                yield group[0].number, piece.moved(rows)
+            rows += ids.accepted
+
+    def _in_two_passes(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        spec = self._work.spec
+        anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
+        seen = SeenIds()
+        spools: list[tuple[Split, str, int]] = []
+        for split in splits:
+            spool = str(Path(self._work.folder, f"{split.number:06d}.spool"))
+            counts, rows = self._worker.screen([split], Ids(seen), spool)
+            with self._clock.pure():
+                anonymizer.merge(counts)
+            spools.append((split, spool, rows))
+        with self._clock.pre():
+            warm_up_deciding(spec)
+        with self._clock.pure():
+            anonymizer.freeze()
+        self._claim = anonymizer.describe()
+        before = 0
+        for split, spool, rows in spools:
+            if split.number >= done.split:
+                begun = done if split.number == done.split else Done()
+                for piece in self._worker.release_screened(anonymizer, spool, begun.microflows, begun.refused):
+                    yield split.number, piece.moved(before)
+            before += rows
+            with self._clock.post():
+                Path(spool).unlink()
+
+
+class Pool(Protocol):
+    """Workers in other processes; see `microflow.engine.worker.Server` for what they can be asked."""
+
+    @property
+    def ahead(self) -> int:
+        """How many tasks may be under way, so that no worker waits for the next one."""
+        ...
+
+    def submit(self, number: int, name: str, arguments: tuple[object, ...]) -> Future[Any]:
+        """Have the work ``name`` done on split ``number``; tasks begin in the order in which they are submitted."""
+        ...
+
+    def share(self, classes: object) -> None:
+        """Give every worker the equivalence classes that were decided."""
+        ...
+
+    def close(self) -> None:
+        """Stop, also in the middle of the work."""
+        ...
+
+
+class Workers:
+    """Hands splits out to the workers of a pool.
+
+    Args:
+        work: What to do.
+        clock: Of the whole job: gets what the workers measured.
+        start: Starts the pool.
+    """
+
+    def __init__(self, work: Work, clock: PhaseClock, start: Callable[[Work], Pool]) -> None:
+        self._work, self._clock = work, clock
+        anonymizer = build_anonymizer(work.spec.method, work.spec.schema, work.spec.key)
+        self._two_pass = isinstance(anonymizer, DatasetAnonymizer)
+        self._claim = anonymizer.describe()
+        self.output_schema = anonymizer.output_schema
+        #: What each worker's clock and guard saw.
+        self.efforts: list[Effort] = []
+        with clock.pre():
+            self._pool = start(work)
+
+    def describe(self) -> dict[str, object]:
+        return self._claim
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        try:
+            if needs_order(self._work.spec):
+                yield from self._in_one_task(splits, done)
+            else:
+                yield from self._two_passes(splits, done) if self._two_pass else self._one_pass(splits, done)
+        finally:
+            self.close()
+
+    def _in_one_task(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        arguments = tuple(self._clock.reading(splits)), None, done.microflows, done.refused
+        for piece in self._result(self._pool.submit(0, "release_in_order", arguments)).pieces:
+            yield 0, piece
+
+    def _one_pass(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        rows = done.rows
+        named = self._work.spec.schema.record_id is not None
+
+        def task(split: Split) -> Task | None:
+            if split.number < done.split:
+                return ("ids", ()) if named else None
+            begun = done if split.number == done.split else Done()
+            return "release", (begun.microflows, begun.refused)
+
+        for result in self._unique(splits, task):
+            for piece in result.pieces:
+                yield result.split, piece.moved(rows)
+            rows += result.rows
+
+    def _two_passes(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
+        spec = self._work.spec
+        anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
+        spools: list[ScreenedSplit] = []
+        with self._clock.pre():
+            warm_up_deciding(spec)
+        spools.extend(self._unique(splits, lambda _: ("screen", ())))
+        # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
+        for one in spools:
+            with self._clock.pure():
+                anonymizer.merge(one.counts)
+            one.counts = None
+        with self._clock.pure():
+            anonymizer.freeze()
+        self._claim = anonymizer.describe()
+        self._pool.share(anonymizer)
+        before = np.cumsum([0, *(one.rows for one in spools)]).tolist()
+        left = [one for one in spools if one.split >= done.split]
+
+        def tasks() -> Iterator[tuple[int, str, tuple[object, ...]]]:
+            for one in left:
+                begun = done if one.split == done.split else Done()
+                yield one.split, "release_screened", (one.spool, begun.microflows, begun.refused)
+
+        for one, result in zip(left, self._in_order(tasks()), strict=True):
+            for piece in result.pieces:
+                yield one.split, piece.moved(before[one.split])
+            self._drop(one.spool)
+
+    def _unique(self, splits: Iterable[Split], task: Callable[[Split], Task | None]) -> Iterator[Any]:
+        """Results in order, those with a record id that came before done again without it."""
+        seen = SeenIds()
+        given: deque[tuple[Split, Task]] = deque()
+
+        def tasks() -> Iterator[tuple[int, str, tuple[object, ...]]]:
+            for split in self._clock.reading(splits):
+                if (wanted := task(split)) is not None:
+                    given.append((split, wanted))
+                    yield split.number, wanted[0], ((split,), None, *wanted[1])
+
+        for result in self._in_order(tasks()):
+            split, (name, more) = given.popleft()
+            with self._clock.post():
+                doubled = doubled_in(result.ids, seen)
+            if name == "ids":
+                continue
+            if len(doubled):
+                yield self._result(self._pool.submit(split.number, name, ((split,), doubled, *more)))
+            else:
+                yield result
+
+    def _in_order(self, tasks: Iterator[tuple[int, str, tuple[object, ...]]]) -> Iterator[Any]:
+        """The tasks' results in the order of the tasks, with so many under way as the pool asks for."""
+        waiting: deque[Future[Any]] = deque()
+        for task in tasks:
+            waiting.append(self._pool.submit(*task))
+            if len(waiting) >= self._pool.ahead:
+                yield self._result(waiting.popleft())
+        while waiting:
+            yield self._result(waiting.popleft())
+
+    def _result(self, future: Future[Any]) -> Any:
+        with self._clock.waiting():
+            result = future.result()
+        if isinstance(result, BaseException):
+            raise result
+        self._clock.add_work(result.effort.pre_ns, result.effort.pure, result.effort.post_ns)
+        self.efforts.append(result.effort)
+        return result
+
+    @staticmethod
+    def _drop(path: str) -> None:
+        if path:
+            with suppress(FileNotFoundError):
+                Path(path).unlink()

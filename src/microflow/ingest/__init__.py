@@ -1,8 +1,0 @@
-"""From files to microflows and back: readers with a quarantine, writers that appear at once or not at all."""
-
-from microflow.ingest.places import FORMATS, format_of
-from microflow.ingest.quarantine import Quarantine
-from microflow.ingest.reader import read_microflows
-from microflow.ingest.writers import Writer, open_writer
-
-__all__ = ["FORMATS", "Quarantine", "Writer", "format_of", "open_writer", "read_microflows"]

@@ -1,0 +1,208 @@
+"""Parquet: typed already, so only the types have to meet the schema's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from microflow.errors import InputError
+from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
+from microflow.sources.block import BLOCK_ROWS, Block, require_columns
+from microflow.sources.places import is_url, opened
+from microflow.sources.typed import cleaned
+
+__all__ = ["group_rows", "parquet_names", "read_parquet", "typed_array"]
+
+_NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
+
+
+def group_rows(path: str) -> list[int]:
+    """The rows of each row group.
+
+    Raises:
+        InputError: not Parquet, or truncated.
+    """
+    with _whole(path), _parquet(path) as file:
+        return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+
+
+def read_parquet(
+    path: str, schema: DatasetSchema, groups: Sequence[int] | None = None, *, first_line: int = 1
+) -> Iterator[Block]:
+    """Blocks of rows, a row group's worth of memory at a time; of these row ``groups``, which begin at a row's number.
+
+    Raises:
+        InputError: not Parquet, truncated, or its columns are not those described.
+    """
+    with _whole(path), _parquet(path) as file:
+        roots, names = zip(*_leaves(file.schema_arrow), strict=True) if len(file.schema_arrow) else ((), ())
+        known = require_columns(names, schema, path)
+        wanted = {root for root, name in zip(roots, known, strict=True) if name in schema.names}
+        positions = {
+            name: place
+            for place, name in enumerate(name for root, name in zip(roots, known, strict=True) if root in wanted)
+        }
+        first = first_line
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=_selection(file.schema_arrow, wanted)):
+            lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
+            first += batch.num_rows
+            leaves = [
+                array
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                if name in wanted
+                for array in _flat(column)
+            ]
+            typed = {
+                column.name: typed_array(leaves[positions[column.name]], column, schema.source, path)
+                for column in schema.columns
+            }
+            yield Block(lines, typed)
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    if is_url(path):
+        with opened(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
+            yield found
+    else:
+        # Read ahead, and Arrow keeps all that it has read until the file is closed.
+        with pq.ParquetFile(path, pre_buffer=False) as found:
+            yield found
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "errno", None):
+            raise  # the system refused, which is nothing about Parquet
+        raise InputError("not a whole Parquet file", path=path, hint="was it copied completely?") from error
+
+
+def parquet_names(path: str, *, lists: bool = False) -> tuple[str, ...]:
+    """The names of all values in a file, or of the ``lists`` among them; those within structs as ``a.b``."""
+    with _whole(path), _parquet(path) as file:
+        found = [(name, kind) for field in file.schema_arrow for name, kind in _names(field, field.name)]
+        return tuple(name for name, kind in found if not lists or pa.types.is_nested(kind))
+
+
+def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """The column and the whole name of every value with structs laid flat: ``a.b`` is field ``b`` of column ``a``."""
+    for field in schema:
+        yield from ((field.name, name) for name, _ in _names(field, field.name))
+
+
+def _names(field: pa.Field, name: str) -> Iterator[tuple[str, pa.DataType]]:
+    if not pa.types.is_struct(field.type):
+        yield name, field.type
+        return
+    for below in field.type:
+        yield from _names(below, f"{name}.{below.name}")
+
+
+def _selection(schema: pa.Schema, wanted: set[str]) -> list[str] | None:
+    """The columns to read, or all where a name could mean two things to the Parquet reader."""
+    is_plain = len(set(schema.names)) == len(schema.names) and not any("." in name for name in schema.names)
+    return [name for name in schema.names if name in wanted] if is_plain else None
+
+
+def _flat(array: pa.Array) -> Iterator[pa.Array]:
+    if not pa.types.is_struct(array.type):
+        yield array
+        return
+    # `flatten` and not `field`: a value below a missing struct is missing.
+    for below in array.flatten():
+        yield from _flat(below)
+
+
+def typed_array(array: pa.Array, column: Column, source: SourceFormat, path: Path | str) -> pa.Array:
+    """A typed array as the column's type where that loses nothing, else as text, to be converted value by value.
+
+    Raises:
+        InputError: it holds lists or something else that is no single value.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if source.missing and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        is_missing = pc.is_in(_as_text(array), value_set=pa.array(sorted(source.missing), pa.string()))
+        array = pc.if_else(is_missing, pa.scalar(None, array.type), array)
+    if pa.types.is_timestamp(array.type) and column.dtype is Dtype.DATE:
+        array = array.cast(pa.date32(), safe=False)
+    if _holds_as_is(array, column.dtype):
+        try:
+            typed = array.cast(column.dtype.arrow)
+        except pa.ArrowInvalid:
+            pass  # some value does not fit: it is found below, and its row refused
+        else:
+            # There is one zero: -0.0 + 0.0 is 0.0.
+            return pc.add(typed, 0.0) if column.dtype is Dtype.NUMBER else typed
+    try:
+        text = _as_text(array)
+        text.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(
+            _unreadable(array.type, column.dtype),
+            path=path,
+            column=column.name,
+            hint="take the column out of the schema and set others: drop, or write it as text before",
+        ) from error
+    return cleaned(text, source)
+
+
+def _as_text(array: pa.Array) -> pa.Array:
+    """Text as delimited text and JSON would hold the values: whole numbers without a point, dates in ISO 8601."""
+    kind = array.type
+    if pa.types.is_floating(kind):
+        whole = pc.and_(pc.is_finite(array), pc.equal(pc.floor(array), array))
+        written = pc.if_else(pc.is_nan(array), "NaN", array.cast(pa.string()))
+        if not pc.any(whole, skip_nulls=True).as_py():
+            return written
+        small = pc.and_(whole, pc.less(pc.abs(array), 2.0**62))
+        digits = pc.if_else(small, array, pa.scalar(None, kind)).cast(pa.int64()).cast(pa.string())
+        text = pc.if_else(small, digits, written)
+        large = np.flatnonzero(pc.fill_null(pc.and_not(whole, small), fill_value=False))
+        if not len(large):
+            return text
+        values = text.to_pylist()
+        for position in large.tolist():
+            values[position] = str(int(array[position].as_py()))
+        return pa.array(values, pa.string())
+    if pa.types.is_timestamp(kind):
+        pattern = "%Y-%m-%dT%H:%M:%SZ" if kind.tz else "%Y-%m-%dT%H:%M:%S"
+        moments = array.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else array
+        return _without_noughts(pc.strftime(moments, pattern))
+    if pa.types.is_time(kind):
+        return _without_noughts(array.cast(pa.string()))
+    return array.cast(pa.string())
+
+
+def _without_noughts(text: pa.Array) -> pa.Array:
+    """Seconds with the decimals that say something."""
+    return (
+        pc.replace_substring_regex(text, r"\.?0*(Z?)$", r"\1")
+        if pc.any(pc.match_substring(text, ".")).as_py()
+        else text
+    )
+
+
+def _unreadable(kind: pa.DataType, dtype: Dtype) -> str:
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        return "holds bytes that are not UTF-8 text"
+    named = "lists" if pa.types.is_nested(kind) else f"values of type {kind}"
+    return f"holds {named}, which cannot be read as {dtype}"
+
+
+def _holds_as_is(array: pa.Array, dtype: Dtype) -> bool:
+    """Whether the file's type means what the schema's does. Text is always looked at."""
+    if dtype is Dtype.BOOLEAN:
+        return bool(pa.types.is_boolean(array.type))
+    if pa.types.is_floating(array.type):
+        return dtype in _NUMERIC and pc.all(pc.is_finite(array), skip_nulls=True).as_py() is not False
+    return dtype in _NUMERIC and bool(pa.types.is_integer(array.type) or pa.types.is_decimal(array.type))
