@@ -1,9 +1,9 @@
 """Delimited text: every row read as text, its fields counted, whatever is wrong with it named by line.
 
-Regular chunks take the fast way (`microflow.sources.plain`). The others are read line by line as Python's ``csv`` module
-reads them (RFC 4180: quotes doubled, line ends inside quotes; LF, CRLF and CR end a line). A quote that is never closed
-would swallow the rest of a file: then the first line of its row alone is refused, and reading goes on behind it. So
-that this stays linear, whatever the quotes, each line is looked at once as the begin of a row and once as its middle.
+Regular chunks take the fast way (`microflow.sources.plain`). The others are read line by line as Python's ``csv``
+module reads them (RFC 4180: quotes doubled, line ends inside quotes; LF, CRLF and CR end a line). A quote that is never
+closed would swallow the rest of a file: then the first line of its row alone is refused, and reading goes on behind it.
+So that this stays linear, each line is looked at once as the begin of a row and once as its middle.
 """
 
 from __future__ import annotations
