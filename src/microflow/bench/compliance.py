@@ -21,7 +21,7 @@ from microflow.bench.presidio import is_installed, presidio_search
 from microflow.compliance import BatchChecker, RecordChecker, load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.engine.morsels import morsels
+from microflow.engine.kernel import morsels
 from microflow.errors import MicroflowError
 from microflow.microflows import microflows
 from microflow.schema import Record

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from microflow.errors import StoreError
 from microflow.settings import Settings
 from microflow.store.addresses import engine_url
-from microflow.store.bulk import copy_table, document
+from microflow.store.bulk import copy_table
 from microflow.store.migrate import ensure_schema
 from microflow.store.models import Experiment, Sample, Trial
+from microflow.store.progress import document
 from microflow.store.server import ensure_server
 
 __all__ = ["ExperimentStore"]

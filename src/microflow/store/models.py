@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from microflow.store.progress import JobStatus
+from microflow.store.progress import ID_BLOCK
 
 __all__ = [
     "Base",
@@ -34,7 +34,6 @@ __all__ = [
     "DataRecord",
     "Experiment",
     "Job",
-    "JobStatus",
     "OriginalRecord",
     "Sample",
     "TopicOffset",
@@ -42,10 +41,6 @@ __all__ = [
     "Trial",
     "ViolationRow",
 ]
-
-
-#: Tables that are loaded in bulk hand out identities by blocks of this many: one call for a block instead of for a row.
-ID_BLOCK = 1_000
 
 
 class Base(DeclarativeBase):
