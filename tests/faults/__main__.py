@@ -14,7 +14,8 @@ from faults.company import COMPANY
 from faults.kills import KILLS, kills
 from faults.outages import OUTAGES
 from faults.stand import Outcome, Stand
-from microflow.store.server import create_database, drop_database, ensure_server
+from microflow.store.database import create_database, drop_database
+from microflow.store.server import ensure_server
 
 SEED = 2026
 DATABASE = "microflow_faults"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from microflow.settings import Settings
-from microflow.store.addresses import without_password
-from microflow.store.migrate import migrate as migrate_database
+from microflow.store.database import migrate as migrate_database
+from microflow.store.database import without_password
 from microflow.store.server import ensure_server, server_url, stop_server
 
 __all__ = ["db"]

@@ -13,7 +13,6 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from microflow.errors import StoreError
 from microflow.settings import Retries, Settings
-from microflow.store.addresses import driver_dsn
 from microflow.store.bulk import (
     Ids,
     check_records,
@@ -25,7 +24,7 @@ from microflow.store.bulk import (
     reserve_ids,
     violation_columns,
 )
-from microflow.store.migrate import ensure_schema
+from microflow.store.database import driver_dsn, ensure_schema
 from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
 from microflow.timing.refusal import refuse_if_pure

@@ -19,9 +19,8 @@ from sqlalchemy.orm import Session
 
 from microflow.errors import StoreError
 from microflow.settings import Settings
-from microflow.store.addresses import engine_url
 from microflow.store.bulk import copy_table
-from microflow.store.migrate import ensure_schema
+from microflow.store.database import engine_url, ensure_schema
 from microflow.store.models import Experiment, Sample, Trial
 from microflow.store.progress import document
 from microflow.store.server import ensure_server
