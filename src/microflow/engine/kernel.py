@@ -30,7 +30,7 @@ from microflow.settings import MICROFLOW_BYTES, MORSEL
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "BatchKernel", "FindingsBuilder", "Morsel", "Screened", "Screening", "merge_findings", "missing", "morsels",
+    "BatchKernel", "FindingsBuilder", "Morsel", "Screened", "Screening", "absent", "merge_findings", "morsels",
     "portions", "results_of", "tally", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed",
 ]  # fmt: skip
 
@@ -159,11 +159,11 @@ def tally(
     return np.diff(totals, axis=0, prepend=0)
 
 
-def missing(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
+def absent(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]:
     """The positions from 0 to ``rows`` that are not among these."""
-    absent = np.ones(rows, np.bool_)
-    absent[positions] = False
-    return np.flatnonzero(absent)
+    is_absent = np.ones(rows, np.bool_)
+    is_absent[positions] = False
+    return np.flatnonzero(is_absent)
 
 
 def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Iterator[Processed]:
@@ -180,7 +180,7 @@ def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: 
             rows_in=end - row,
             released=released.rows.slice(kept, kept_end - kept),
             ordinals=first_row + mine,
-            suppressed=first_row + missing(mine, end - row),
+            suppressed=first_row + absent(mine, end - row),
             findings=screened.findings.cut(found, found_end, row, end - row),
             pure_ns=after - before,
         )

@@ -28,7 +28,8 @@ from microflow.sources.reader import read_split
 from microflow.sources.splits import Split
 
 __all__ = [
-    "Digests", "Ids", "Part", "Reading", "Spooled", "Text", "Work", "batches_of", "doubled_in", "lay", "pick_up",
+    "Digests", "Ids", "Part", "SplitReader", "SplitWork", "Spooled", "Text", "batches_of", "doubled_in", "lay",
+    "pick_up",
 ]  # fmt: skip
 
 #: Text about refused rows that is held in memory; what is more waits in a file, however many rows are refused.
@@ -53,7 +54,7 @@ Text = bytes | Part
 
 
 @dataclass(frozen=True)
-class Work:
+class SplitWork:
     """What is to be done with every split.
 
     Args:
@@ -107,10 +108,10 @@ def doubled_in(ids: list[Digests], seen: SeenIds) -> npt.NDArray[np.int64]:
     return np.concatenate(found)
 
 
-class Reading:
+class SplitReader:
     """The accepted batches of splits that are read as one; collects what was refused beside them."""
 
-    def __init__(self, work: Work, splits: Sequence[Split], ids: Ids, skip_refused: int = 0) -> None:
+    def __init__(self, work: SplitWork, splits: Sequence[Split], ids: Ids, skip_refused: int = 0) -> None:
         self._work, self._splits, self._ids = work, splits, ids
         self._skip = skip_refused
         self._refused = 0

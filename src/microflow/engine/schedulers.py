@@ -21,7 +21,7 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.engine.kernel import warm_up_deciding
-from microflow.engine.reading import Ids, Work, doubled_in
+from microflow.engine.reading import Ids, SplitWork, doubled_in
 from microflow.engine.split_work import Effort, Piece, SplitResult, SplitWorker, needs_order
 from microflow.sources.identity import SeenIds
 from microflow.sources.splits import Split
@@ -70,7 +70,7 @@ class Scheduler(Protocol):
 class InProcess:
     """Works in this process, on one core, with nothing kept but the current morsel."""
 
-    def __init__(self, work: Work, clock: PhaseClock) -> None:
+    def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock
         self._worker = SplitWorker(work, clock)
         self.output_schema = self._worker.anonymizer.output_schema
@@ -152,7 +152,7 @@ class Workers:
         start: Starts the pool.
     """
 
-    def __init__(self, work: Work, clock: PhaseClock, start: Callable[[Work], Pool]) -> None:
+    def __init__(self, work: SplitWork, clock: PhaseClock, start: Callable[[SplitWork], Pool]) -> None:
         self._work, self._clock = work, clock
         anonymizer = build_anonymizer(work.spec.method, work.spec.schema, work.spec.key)
         self._two_pass = isinstance(anonymizer, DatasetAnonymizer)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import microflow
-from microflow.engine.reading import Work
+from microflow.engine.reading import SplitWork
 from microflow.engine.worker import Server
 from microflow.errors import MicroflowError
 from microflow.jvm.java import java_environment
@@ -53,7 +53,7 @@ class SparkPool:
         MicroflowError: no executor can be reached.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SplitWork) -> None:
         self._context = spark_session().sparkContext
         self._packed = pickle.dumps(work)
         self._classes: Broadcast[object] | None = None

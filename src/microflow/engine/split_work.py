@@ -28,7 +28,7 @@ from microflow.engine.kernel import (
     Morsel,
     Screened,
     Screening,
-    missing,
+    absent,
     morsels,
     results_of,
     tally,
@@ -36,7 +36,7 @@ from microflow.engine.kernel import (
     warm_up_counting,
     warm_up_deciding,
 )  # fmt: skip
-from microflow.engine.reading import Digests, Ids, Reading, Spooled, Text, Work, batches_of, lay, pick_up
+from microflow.engine.reading import Digests, Ids, SplitReader, SplitWork, Spooled, Text, batches_of, lay, pick_up
 from microflow.microflows import Microflow, microflows
 from microflow.sources.splits import Split
 from microflow.sources.writers import Encoder, encoder, private
@@ -145,7 +145,7 @@ class SplitWorker:
         clock: Counts its phases, with a guard.
     """
 
-    def __init__(self, work: Work, clock: PhaseClock) -> None:
+    def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock
         spec = work.spec
         with clock.pre():
@@ -167,7 +167,7 @@ class SplitWorker:
         """Only read, for the record ids."""
         if self._work.spec.schema.record_id is not None:
             with self._clock.pre():
-                for _ in Reading(self._work, splits, ids):
+                for _ in SplitReader(self._work, splits, ids):
                     pass
 
     def release(self, splits: Sequence[Split], ids: Ids, skip: int = 0, refused: int = 0) -> Iterator[Piece]:
@@ -175,7 +175,7 @@ class SplitWorker:
 
         The first ``skip`` microflows are read and not worked on, and the first ``refused`` rows not refused again.
         """
-        reading = Reading(self._work, splits, ids, refused)
+        reading = SplitReader(self._work, splits, ids, refused)
         flows = microflows(reading, self._work.spec.microflow_rows)
         for morsel in self.morsels(flow for flow in flows if flow.number >= skip):
             released, screened = self.run(morsel)
@@ -198,7 +198,7 @@ class SplitWorker:
 
     def screen(self, splits: Sequence[Split], ids: Ids, spool: str) -> tuple[pa.RecordBatch, int]:
         """The first pass: screened rows go to the file ``spool``; returns the counts of their tuples, and the rows."""
-        reading = Reading(self._work, splits, ids)
+        reading = SplitReader(self._work, splits, ids)
         flows = microflows(reading, self._work.spec.microflow_rows)
         with ExitStack() as opened:
             originals = opened.enter_context(private(spool + _ORIGINAL)) if self._work.keep_original else None
@@ -294,7 +294,7 @@ class SplitWorker:
         positions, first = screened.kept[released.kept], morsel.first_row
         return Piece(
             first, tally(morsel.ends, positions, screened.findings, pure_ns), first + positions,
-            first + missing(positions, len(morsel)), screened.findings, self._encode(released.rows),
+            first + absent(positions, len(morsel)), screened.findings, self._encode(released.rows),
             released=released.rows if self._work.keep_released else None,
         )  # fmt: skip
 
@@ -313,7 +313,7 @@ class LocalBatchProcessor(Engine):
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory."""
-        worker = SplitWorker(Work(self._spec), clock)
+        worker = SplitWorker(SplitWork(self._spec), clock)
         if not worker.is_two_pass:
             self._anonymizer = worker.anonymizer
             for morsel in worker.morsels(source):

@@ -24,7 +24,7 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from microflow.engine.reading import Ids, Part, Work
+from microflow.engine.reading import Ids, Part, SplitWork
 from microflow.engine.split_work import Effort, Piece, SplitResult, SplitWorker
 from microflow.errors import MicroflowError
 from microflow.settings import child_environment
@@ -50,7 +50,7 @@ class ProcessPool:
         count: How many.
     """
 
-    def __init__(self, work: Work, count: int) -> None:
+    def __init__(self, work: SplitWork, count: int) -> None:
         self.ahead = 2 * count
         self._workers = [_Worker(work) for _ in range(count)]
         self._idle = deque(self._workers)
@@ -82,7 +82,7 @@ class ProcessPool:
 class _Worker:
     """Our end of one worker process; used by one thread at a time."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SplitWork) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -176,7 +176,7 @@ class Server:
     does not matter which of the two is late.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SplitWork) -> None:
         without_pandas()
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)

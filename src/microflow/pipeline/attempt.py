@@ -18,7 +18,7 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor
 from microflow.engine.contract import scoped
-from microflow.engine.reading import Ids, Reading, Work
+from microflow.engine.reading import Ids, SplitReader, SplitWork
 from microflow.engine.schedulers import Done, InProcess, Workers
 from microflow.engine.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.engine.worker import ProcessPool
@@ -177,10 +177,10 @@ class Attempt:
             self._scheduler = self._schedule()
         return self._scheduler.output_schema
 
-    def _split_work(self) -> Work:
+    def _split_work(self) -> SplitWork:
         job = self.job
         text, folder = text_of(self._part or job.output), str(self.folder)
-        return Work(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
+        return SplitWork(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
 
     def _schedule(self) -> InProcess | Workers:
         job = self.job
@@ -210,7 +210,7 @@ class Attempt:
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
         """What an engine that takes the source as one stream makes of it."""
         job, work = self.job, self._split_work()
-        reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
+        reading = SplitReader(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)
         originals: deque[Microflow] = deque()
         keep = job.store_records

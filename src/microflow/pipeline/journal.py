@@ -18,7 +18,7 @@ import pyarrow as pa
 from microflow.compliance.targets import Target
 from microflow.engine.split_work import Piece
 from microflow.errors import CheckpointError
-from microflow.store.progress import JobStatus, Progress, array_literal, document
+from microflow.store.progress import JobStatus, Progress, array_literal, json_document
 
 if TYPE_CHECKING:
     from microflow.store.jobs import JobStore
@@ -209,7 +209,7 @@ class DatabaseJournal(MemoryJournal):
 
     def _originals(self, first_row: int, rows: pa.RecordBatch) -> pa.Table:
         ordinals = np.arange(first_row, first_row + rows.num_rows)
-        documents = [document(row) for row in rows.to_pylist()]
+        documents = [json_document(row) for row in rows.to_pylist()]
         return pa.table({"ordinal": ordinals, "original_data": pa.array(documents, pa.string())})
 
 
@@ -219,5 +219,5 @@ def _same(value: object, count: int) -> pa.Array:
 
 def _documents(released: pa.RecordBatch, order: npt.NDArray[np.int64]) -> list[str | None]:
     """Released rows as JSON. ``order`` sorts released rows followed by suppressed ones, of which nothing is kept."""
-    written = [document(row) for row in released.to_pylist()]
+    written = [json_document(row) for row in released.to_pylist()]
     return [written[place] if place < len(written) else None for place in order.tolist()]

@@ -23,7 +23,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.errors import StoreError
-from microflow.store.progress import ID_BLOCK, array_literal, document
+from microflow.store.progress import ID_BLOCK, array_literal, json_document
 
 __all__ = [
     "Dicts",
@@ -228,7 +228,7 @@ def _texts(records: Dicts, key: str) -> list[str | None]:
 
 
 def _documents(records: Dicts, key: str) -> list[str | None]:
-    return [document(record.get(key)) for record in records]
+    return [json_document(record.get(key)) for record in records]
 
 
 def check_records(records: Dicts) -> None:

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store.bulk import copy_table, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.progress import JobStatus, Progress, document
+from microflow.store.progress import JobStatus, Progress, json_document
 
 __all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
 
@@ -108,7 +108,16 @@ class JobStore:
         created = self._connector.query(
             "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
-            (job_id, lock_key(job_id), pipeline, engine, JobStatus.PENDING, document(spec), spec_hash, input_sha256),
+            (
+                job_id,
+                lock_key(job_id),
+                pipeline,
+                engine,
+                JobStatus.PENDING,
+                json_document(spec),
+                spec_hash,
+                input_sha256,
+            ),
         )
         if not created:
             raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
@@ -225,7 +234,7 @@ class JobStore:
                 " violations = %s, rows_quarantined = %s, settled = %s, updated_at = now() WHERE id = %s"
                 " RETURNING cancel_requested",
                 (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
-                 progress.violations, progress.rows_quarantined, document(settled), job_id),
+                 progress.violations, progress.rows_quarantined, json_document(settled), job_id),
             )  # fmt: skip
             return cursor.fetchone() == (True,)
 
@@ -234,7 +243,7 @@ class JobStore:
                 last = progress.microflows - 1
                 cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
                 return cursor.fetchone() is not None
-            cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (document(settled), job_id))
+            cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (json_document(settled), job_id))
             return cursor.fetchone() == (True,)
 
         return bool(self._connector.transaction(store, doing="committing microflows", done=stored))
@@ -269,7 +278,7 @@ class JobStore:
 
     def complete(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         """The job is done: its output is in place."""
-        self._set(job_id, "status = %s, metrics = %s, finished_at = now()", JobStatus.COMPLETED, document(metrics))
+        self._set(job_id, "status = %s, metrics = %s, finished_at = now()", JobStatus.COMPLETED, json_document(metrics))
 
     def fail(self, job_id: str, status: JobStatus, error: str) -> None:
         """The job stopped early and may be resumed; ``error`` holds no personal data."""

@@ -32,13 +32,13 @@ __all__ = [
     "Base",
     "Checkpoint",
     "DataRecord",
-    "Experiment",
+    "ExperimentRow",
     "Job",
     "OriginalRecord",
-    "Sample",
+    "SampleRow",
     "TopicOffset",
     "TopicResult",
-    "Trial",
+    "TrialRow",
     "ViolationRow",
 ]
 
@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
     }
 
 
-class Experiment(Base):
+class ExperimentRow(Base):
     """A question: RQ-1, RQ-2, timing separation, ..."""
 
     __tablename__ = "experiments"
@@ -65,7 +65,7 @@ class Experiment(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Trial(Base):
+class TrialRow(Base):
     """One cell of an experiment's matrix, run once to the end.
 
     A trial that was run again is kept: ``superseded_at`` says when it stopped being the current one.
@@ -90,7 +90,7 @@ class Trial(Base):
     superseded_at: Mapped[datetime | None]
 
 
-class Sample(Base):
+class SampleRow(Base):
     """One raw measurement of a trial: value number ``ordinal`` of the series ``name``."""
 
     __tablename__ = "samples"

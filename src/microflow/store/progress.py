@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from microflow.errors import StoreError
 
-__all__ = ["ID_BLOCK", "LIVE", "JobStatus", "Progress", "array_literal", "document"]
+__all__ = ["ID_BLOCK", "LIVE", "JobStatus", "Progress", "array_literal", "json_document"]
 
 #: The engine of a job that serves a topic: it has no input to resume, its group's positions say where it goes on.
 LIVE = "live"
@@ -68,13 +68,13 @@ def array_literal(words: tuple[str, ...]) -> str:
     return "{" + ",".join(f'"{word}"' for word in escaped) + "}"
 
 
-def document(value: Mapping[str, Any] | None) -> str | None:
+def json_document(value: Mapping[str, Any] | None) -> str | None:
     """A JSON document as JSONB accepts it: NUL characters, which it cannot hold, become U+FFFD.
 
     Raises:
         StoreError: the document holds something that is not JSON, such as NaN.
 
-    >>> document({"zip": "941", "age": 40})
+    >>> json_document({"zip": "941", "age": 40})
     '{"zip":"941","age":40}'
     """
     if value is None:
