@@ -48,7 +48,8 @@ def driver_dsn(url: str) -> str:
     name = scheme.partition("+")[0]
     if name not in {"postgresql", "postgres"}:
         raise StoreError(f"{name} is not PostgreSQL", hint="results live in PostgreSQL only")
-    return f"postgresql://{rest}"
+    place, question, parameters = rest.partition("?")
+    return f"postgresql://{place}{question}{parameters.replace('+', '%20')}"  # a blank, which libpq writes otherwise
 
 
 def engine_url(url: str) -> URL:
