@@ -41,7 +41,7 @@ def database_url() -> Iterator[str]:
 def needs_jars() -> Callable[[str], None]:
     """Skips with the reason where a set of jars cannot be had; in CI they are required."""
     from microflow.errors import SetupError
-    from microflow.jvm.maven import jars
+    from microflow.jvm import jars
 
     def check(name: str) -> None:
         try:

@@ -37,8 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "timing": set(),
     "topics": set(),
     "store": {"timing", "topics"},
-    "engine": {"compliance", "anonymize", "timing", "topics", "sources"},
-    "storm": {"engine", "topics", "compliance", "anonymize", "sources", "timing"},
+    "engine": {"compliance", "anonymize", "timing", "sources"},
+    "storm": {"engine", "compliance", "anonymize", "sources", "timing"},
     "pipeline": {"engine", "sources", "store", "timing", "compliance", "anonymize", "topics"},
 }
 MAY_IMPORT["lab"] = {"timing", "store", "engine"}

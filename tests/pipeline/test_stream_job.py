@@ -20,7 +20,7 @@ from microflow.errors import CheckpointError, InputError, JobConflictError
 from microflow.pipeline.stream_job import Stream
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
-from microflow.topics.contract import Kept, Position, Received, Result
+from microflow.topics import Kept, Position, Received, Result
 from microflow.topics.lines import FileSink
 
 SCHEMA = load_schema("healthcare")
@@ -54,7 +54,7 @@ class Recorded:
     def ended(self) -> bool:
         return not self._left
 
-    def poll(self, most: int, timeout_s: float) -> list[Received[bytes]]:
+    def poll(self, most: int, timeout_s: float) -> list[Received]:
         self._sizes.append(size := self._sizes.pop(0))
         taken, self._left = self._left[: min(most, size)], self._left[min(most, size) :]
         return taken
@@ -69,7 +69,7 @@ class Recorded:
     def lag(self) -> int:
         return len(self._left)
 
-    def _is_left(self, one: Received[bytes]) -> bool:
+    def _is_left(self, one: Received) -> bool:
         at = self._at.get(one.partition, Position(0))
         return one.offset >= at.offset and one.offset not in at.ahead
 

@@ -24,7 +24,7 @@ from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.bench.harness import Line
 from microflow.datasets import generate
 from microflow.errors import MicroflowError, SetupError
-from microflow.jvm.java import find_java
+from microflow.jvm import find_java
 from microflow.lab.statistics import bootstrap_interval
 from microflow.sources import open_writer
 

@@ -11,7 +11,7 @@ import click
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 from microflow.errors import MicroflowError
-from microflow.jvm.java import find_java
+from microflow.jvm import find_java
 from microflow.lab.machine import Machine
 from microflow.settings import Settings
 from microflow.store import PostgreSQLConnector

@@ -81,7 +81,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 def missing() -> str:
     """Why Spark cannot run here; nothing where it can."""
-    from microflow.jvm.java import find_java
+    from microflow.jvm import find_java
 
     try:
         find_java()

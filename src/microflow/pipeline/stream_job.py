@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from microflow.engine.service import MessageService, Outcome
-from microflow.topics.contract import DeadLetters, Position, Received, Result, Sink, Source
+from microflow.topics import DeadLetters, Position, Received, Result, Sink, Source
 
 __all__ = ["Progress", "Stream", "nothing_stops"]
 
@@ -79,7 +79,7 @@ class Stream:
                 self.progress.latencies = []
             self._tell()
 
-    def _serve(self, received: Sequence[Received[bytes]]) -> None:
+    def _serve(self, received: Sequence[Received]) -> None:
         arrived = time.monotonic()
         begins, ends = _span(received)
         ahead = {partition: set(self._source.ahead(partition)) for partition in begins}
@@ -122,7 +122,7 @@ class Stream:
             self._observe(self.progress)
 
 
-def _span(received: Sequence[Received[bytes]]) -> tuple[dict[int, int], dict[int, int]]:
+def _span(received: Sequence[Received]) -> tuple[dict[int, int], dict[int, int]]:
     """By partition, the offset of the first message and the one behind the last."""
     ends = {one.partition: one.offset + 1 for one in received}
     begins = {one.partition: one.offset for one in reversed(received)}
@@ -136,7 +136,7 @@ def _positions(offsets: Mapping[int, int], ahead: Mapping[int, set[int]]) -> dic
     }
 
 
-def _result(message: Received[bytes], outcome: Outcome) -> Result:
+def _result(message: Received, outcome: Outcome) -> Result:
     return Result(
         message.partition, message.offset, message.key, outcome.released, outcome.violations, outcome.unreadable
     )
