@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from microflow.cli.assess import assess
+from microflow.cli.assess import assess, verify
 from microflow.cli.run import run
-from microflow.cli.verify import verify
 from microflow.errors import InputError
 
 SCHEMA = """

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from advise.shapes import CMS, COMPAS, GERMAN, OMOP, OMOP_CONDITIONS, SYNTHEA, SYNTHEA_ENCOUNTERS
-from microflow.cli.describe import describe
+from microflow.cli.assess import verify
+from microflow.cli.data import describe
 from microflow.cli.run import run
-from microflow.cli.verify import verify
 from microflow.errors import InputError, SchemaError
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.tokenization import Tokenizer
-from microflow.cli.detokenize import detokenize
+from microflow.cli.data import detokenize
 from microflow.cli.run import run
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, KeyMaterialError

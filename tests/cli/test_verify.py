@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from microflow.cli.verify import verify
+from microflow.cli.assess import verify
 from microflow.errors import InputError
 
 SCHEMA = """
