@@ -150,7 +150,7 @@ def test_linked_tables_still_join(tmp_path, monkeypatch):
     assert {row["person_id"] for row in grouped} == {""}
 
 
-def run(*words):
+def generated(*words):
     return CliRunner().invoke(cli, ["generate", *(str(word) for word in words)])
 
 
@@ -159,7 +159,7 @@ def run(*words):
 def test_the_reader_reads_all_of_it(data_type, suffix, tmp_path):
     """Whatever the format, the rows that come back are the rows generated; none is quarantined."""
     path = tmp_path / f"out{suffix}"
-    assert run(data_type, path, "--rows", 700, "--seed", 3).exit_code == 0
+    assert generated(data_type, path, "--rows", 700, "--seed", 3).exit_code == 0
     quarantine = Quarantine()
     flows = list(read_microflows(path, load_schema(data_type), quarantine=quarantine))
     (block,) = generate(data_type, 700, 3)
@@ -170,7 +170,7 @@ def test_the_reader_reads_all_of_it(data_type, suffix, tmp_path):
 def test_truth_lies_apart(tmp_path):
     """The truth is a file of its own, and the rows' file has no column of it."""
     rows, truth = tmp_path / "rows.parquet", tmp_path / "truth.parquet"
-    assert run("financial", rows, "--rows", 500, "--truth", truth).exit_code == 0
+    assert generated("financial", rows, "--rows", 500, "--truth", truth).exit_code == 0
     (block,) = generate("financial", 500, 1)
     assert pq.read_table(truth).to_pylist() == block.truth.to_pylist()
     assert not {"rule", "truth", "violation"} & set(pq.read_schema(rows).names)
@@ -181,13 +181,13 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     for suffix in (".csv", ".parquet", ".jsonl.gz"):
         one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
         for path in (one, two):
-            run("iot", path, "--rows", 300, "--seed", 9)
+            generated("iot", path, "--rows", 300, "--seed", 9)
         assert one.read_bytes() == two.read_bytes()
 
 
 def test_nothing_is_drawn_in_a_pipe(tmp_path):
     """Without a terminal there is no progress bar and no chatter."""
-    done = run("iot", tmp_path / "out.csv", "--rows", 100)
+    done = generated("iot", tmp_path / "out.csv", "--rows", 100)
     assert (done.stdout, done.stderr) == ("", "")
 
 
@@ -203,7 +203,7 @@ def test_nothing_is_drawn_in_a_pipe(tmp_path):
 def test_files_that_cannot_be(words, part, tmp_path, monkeypatch):
     """One clear error, and nothing left behind."""
     monkeypatch.chdir(tmp_path)
-    done = run("iot", *words, "--rows", 10)
+    done = generated("iot", *words, "--rows", 10)
     assert part in str(done.exception)
     assert list(tmp_path.iterdir()) == []
 
