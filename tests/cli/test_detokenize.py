@@ -15,7 +15,7 @@ from microflow.cli.detokenize import detokenize
 from microflow.cli.run import run
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, KeyMaterialError
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 KEY = bytes(range(32))
 SCHEMA = """

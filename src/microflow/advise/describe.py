@@ -22,10 +22,9 @@ from microflow.advise.profile import ColumnProfile, FileProfile, profile_file, t
 from microflow.advise.roles import Judgement, judge
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 from microflow.sources import Quarantine
-from microflow.sources.block import known_as
-from microflow.sources.columns import column_names
+from microflow.sources.columns import known_as, typed_column
+from microflow.sources.reader import column_names
 from microflow.sources.tables import is_database
-from microflow.sources.typed import typed_column
 
 __all__ = ["Description", "Drift", "QuasiIdentifierSet", "describe", "describe_together", "drift_of"]
 

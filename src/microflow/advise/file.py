@@ -21,7 +21,8 @@ from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec
 from microflow.errors import KeyMaterialError, SchemaError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import Quarantine, open_writer, read_microflows
+from microflow.sinks.writers import open_writer
+from microflow.sources import Quarantine, read_microflows
 
 __all__ = ["advise", "read_sample"]
 

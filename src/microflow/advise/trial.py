@@ -15,7 +15,7 @@ from microflow.assess import assess
 from microflow.compliance.policy import Policy
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.errors import InputError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import DatasetSchema, Role
 from microflow.timing.clock import PhaseClock
 

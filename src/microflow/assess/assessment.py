@@ -18,8 +18,7 @@ from microflow.assess.loss import Loss, measure_loss
 from microflow.assess.pair import Compared, Pair
 from microflow.assess.utility import Utility, measure_utility
 from microflow.errors import InputError
-from microflow.names import named_like_persons
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, named_like_persons
 
 __all__ = ["ATTEMPTS", "Assessment", "assess", "reasons"]
 

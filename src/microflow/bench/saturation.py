@@ -20,7 +20,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
 from microflow.lab.trials import interleaved
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["ROWS", "spec_of"]

@@ -26,7 +26,7 @@ from microflow.datasets import generate
 from microflow.errors import MicroflowError, SetupError
 from microflow.jvm.java import find_java
 from microflow.lab.statistics import bootstrap_interval
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 __all__ = ["run"]
 

@@ -14,8 +14,8 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
+from microflow.sinks.whole_file import write_whole
 from microflow.sources import Quarantine, read_microflows
-from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.assess import Assessment

@@ -9,7 +9,7 @@ import click
 
 from microflow.bench.harness import document, render, save
 from microflow.figures.documents import peers_block, with_block
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 __all__ = ["SUITES", "bench"]
 

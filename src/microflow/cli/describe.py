@@ -13,7 +13,7 @@ from microflow.cli.options import PLACE
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 __all__ = ["describe"]
 

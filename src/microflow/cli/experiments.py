@@ -14,7 +14,7 @@ import click
 from microflow.cli.notebooks import execute, parameters_of
 from microflow.experiments import NOTEBOOKS
 from microflow.lab.experiment import PREVIEWS, PROFILES
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.lab.reproduction import Difference

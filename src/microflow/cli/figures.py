@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from microflow.lab.experiment import PROFILES
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 __all__ = ["figures"]
 

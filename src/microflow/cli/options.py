@@ -13,7 +13,7 @@ import click
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.sources.places import is_folder, is_url
+from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import Progress
 
 __all__ = [

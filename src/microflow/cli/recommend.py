@@ -13,8 +13,8 @@ from microflow.cli.options import FILE, OUTPUT, FiniteRange, schema_option
 from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
 from microflow.pipeline.paths import require_free
-from microflow.sources.places import STANDARD
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD
 
 if TYPE_CHECKING:
     from microflow.advise.recommend import Recommendation

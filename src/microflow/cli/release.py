@@ -19,8 +19,8 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.cli.options import FILE, OUTPUT, FiniteRange, method_options, method_settings, rows_bar, schema_option
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline.paths import require_free
-from microflow.sources.places import STANDARD
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD
 
 __all__ = ["release"]
 

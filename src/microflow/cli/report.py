@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microflow.errors import MicroflowError
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.jobs import JobView

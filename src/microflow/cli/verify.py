@@ -15,9 +15,9 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema
+from microflow.sinks.whole_file import write_whole
 from microflow.sources import Quarantine, read_microflows
-from microflow.sources.places import STANDARD
-from microflow.whole_file import write_whole
+from microflow.sources.files import STANDARD
 
 __all__ = ["class_sizes", "verify"]
 
