@@ -22,6 +22,7 @@ import numpy as np
 
 from microflow.errors import MicroflowError
 from microflow.lab.machine import Machine
+from microflow.lab.report import short
 from microflow.lab.statistics import bootstrap_interval
 from microflow.lab.trials import Samples, interleaved
 
@@ -171,7 +172,7 @@ def _align(row: tuple[str, ...], widths: list[int]) -> str:
 def _cells(line: Line) -> tuple[str, ...]:
     if math.isnan(line.value):
         return line.name, "", "", "", "", "", ""
-    interval = "" if line.low is None or line.high is None else f"[{line.low:.3g}, {line.high:.3g}]"
+    interval = "" if line.low is None or line.high is None else f"[{short(line.low)}, {short(line.high)}]"
     return (
         line.name,
         f"{line.value:,.0f} {line.unit}" if line.value >= _MANY else f"{line.value:,.3g} {line.unit}",
