@@ -42,7 +42,7 @@ from microflow.compliance.conditions import (
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Column, DatasetSchema, Role
-from microflow.yaml_model import Document, json_schema, read_file, read_text
+from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_json_schema", "policy_names"]
 
@@ -203,7 +203,7 @@ class PolicyModel(msgspec.Struct):
 
 def policy_json_schema() -> dict[str, Any]:
     """The JSON Schema of policies, with which editors complete and check their YAML."""
-    return json_schema(PolicyModel)
+    return msgspec.json.schema(PolicyModel)
 
 
 def _read(name: str, including: tuple[str, ...]) -> Policy:
