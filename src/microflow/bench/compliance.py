@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from microflow.bench.harness import Case, Line, fixed, hand_over, in_one_thread, measure
 from microflow.compliance import BatchChecker, Policy, RecordChecker, Rule, Violation, load_policy
-from microflow.compliance.conditions import Contains, Missing
-from microflow.compliance.patterns import PATTERNS
-from microflow.compliance.findings import Targets
 from microflow.compliance.checkers import plain_expressions
+from microflow.compliance.conditions import Contains, Missing
+from microflow.compliance.findings import Targets
+from microflow.compliance.patterns import PATTERNS
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine.morsels import morsels
