@@ -19,7 +19,6 @@ FOUNDATION = {
     "records",
     "jvm",
     "yaml_model",
-    "yaml_tree",
     "formats",
 }
 #: Room to the rooms it may import besides itself and the foundation.
@@ -84,7 +83,7 @@ def test_the_drawn_map_is_true() -> None:
         (name.split(".")[1], room_of(module)) for module in MODULES for name in imported(module) if "flow." in name
     }
     assert set(arrows) <= imports
-    helpers = {"__main__", "errors", "settings", "records", "jvm", "yaml_model", "yaml_tree", "formats"}
+    helpers = {"__main__", "errors", "settings", "records", "jvm", "yaml_model", "formats"}
     rooms = {room_of(module) for module in MODULES} - helpers - {"__init__"}
     assert {room for room in rooms if room not in page} == set()
 
