@@ -20,7 +20,6 @@ FOUNDATION = {
     "records",
     "jvm",
     "yaml_model",
-    "yaml_tree",
     "formats",
     "number_format",
     "names",
@@ -87,7 +86,7 @@ def test_the_drawn_map_is_true() -> None:
         (name.split(".")[1], room_of(module)) for module in MODULES for name in imported(module) if "flow." in name
     }
     assert set(arrows) <= imports
-    helpers = {"__main__", "errors", "settings", "records", "jvm", "yaml_model", "yaml_tree", "formats", "names"}
+    helpers = {"__main__", "errors", "settings", "records", "jvm", "yaml_model", "formats", "names"}
     helpers |= {"number_format", "whole_file"}
     rooms = {room_of(module) for module in MODULES} - helpers - {"__init__"}
     assert {room for room in rooms if room not in page} == set()

@@ -11,7 +11,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.descriptors import load_schema
 from microflow.engine import (
     HybridProcessor,

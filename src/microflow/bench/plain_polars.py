@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from microflow.compliance import Policy
-from microflow.compliance.targets import Targets
-from microflow.compliance.vector import plain_expressions
+from microflow.compliance.checkers import plain_expressions
+from microflow.compliance.findings import Targets
 from microflow.schema import DatasetSchema
 
 __all__ = ["BY_HAND", "POLARS_THERE", "plain_polars"]

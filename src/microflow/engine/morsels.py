@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import Released
 from microflow.compliance import Findings, Violation
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.engine.contract import Processed, ProcessingSpec
 from microflow.microflows import Microflow
 from microflow.settings import MICROFLOW_BYTES, MORSEL

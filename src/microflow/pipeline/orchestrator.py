@@ -184,7 +184,7 @@ class PipelineOrchestrator:
             raise
 
     def _journal(self, attempt: Attempt, jobs: JobStore) -> tuple[MemoryJournal, dict[str, Any]]:
-        from microflow.compliance.targets import Targets
+        from microflow.compliance.findings import Targets
         from microflow.pipeline.database import DatabaseJournal
 
         job_id = _id_of(attempt.job)

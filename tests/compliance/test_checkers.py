@@ -1,4 +1,4 @@
-"""One definition, two compiled forms: they agree on everything, and so do their remedies."""
+"""One definition, two compiled forms that agree on everything, remedies included; and the check of one record."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from microflow.compliance import (
     Policy,
     RecordChecker,
     RecordRemedy,
+    detailed_compliance_check,
+    is_compliant,
     load_policy,
     policy_names,
 )
 from microflow.compliance.conditions import NotOneOf, OneOf
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema, schema_names
+from microflow.errors import SchemaError
 from microflow.records import to_batch
 from microflow.schema import DatasetSchema, Dtype
 
@@ -140,3 +143,31 @@ def test_a_compiled_check_travels_to_a_worker(name: str) -> None:
     before, after = BatchChecker(policy, schema), pickle.loads(pickle.dumps(BatchChecker(policy, schema)))
     assert before.violations(before.check(batch)) == after.violations(after.check(batch)) != []
     assert pickle.loads(pickle.dumps(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    ("record", "rules", "unreadable"),
+    [
+        ({"record_id": 1}, [], []),
+        ({"record_id": "1", "age": " 95 ", "zip": 94110}, ["hipaa-zip", "hipaa-age"], []),
+        ({"age": 95.0, "ssn": 123456789}, ["hipaa-age", "hipaa-ssn"], []),
+        ({"age": "very old", "notes": ["123-45-6789"]}, [], ["age", "notes"]),
+        ({"admission_date": date(2021, 3, 4)}, [], ["admission_date"]),
+        ({"ssn": True, "age": None, "email": ""}, ["hipaa-ssn"], []),
+        ({"age": "95", "unknown": "123-45-6789"}, ["hipaa-age"], []),
+        ({"age": float("nan")}, [], ["age"]),
+    ],
+)
+def test_any_record_is_answered(record: dict[str, Any], rules: list[str], unreadable: list[str]) -> None:
+    """Values are converted as a file's would be; what cannot be is named, and nobody vouches for it."""
+    answer = detailed_compliance_check(record, "healthcare")
+    assert [violation["rule"] for violation in answer["violations"]] == rules
+    assert answer["unreadable"] == unreadable
+    assert answer["compliant"] == is_compliant(record, "healthcare") == (not rules and not unreadable)
+    assert (answer["policy"], answer["data_type"]) == ("hipaa", "healthcare")
+
+
+def test_an_unknown_data_type_is_named() -> None:
+    """The hint lists those there are."""
+    with pytest.raises(SchemaError, match="'hospital'"):
+        detailed_compliance_check({}, "hospital")

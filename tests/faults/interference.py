@@ -6,18 +6,19 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from faults.attempts import Attempt, run_attempt
-from faults.stand import Outcome, Stand, must_end, must_fail, wait_for_microflows
+from faults.stand import METHODS, Case, Outcome, Stand, must_end, must_fail
 from microflow.pipeline import JobSpec
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 
-__all__ = ["COMPANY"]
+__all__ = ["INTERFERENCE"]
 
-_METHODS = ("tokenization", "k_anonymity")
+_PIPELINES = ("batch", "stream", "hybrid")
 
 
 def _point(stand: Stand, job: JobSpec, seed: int) -> int:
@@ -36,17 +37,16 @@ def second_process(stand: Stand, seed: int) -> Outcome:
         jobs.lock(str(own.job_id))
         must_fail(run_attempt(Attempt(own, stand.url, resume=True)), "JobConflictError")
     stand.finish(own)
-    return stand.outcome("second process refused", job, own)
+    return stand.outcome(job, own)
 
 
 def two_jobs_one_output(stand: Stand, seed: int) -> Outcome:
     """A second job on the output of a running one is refused by name; the first one is not disturbed."""
-    job = stand.job("batch", "local", random.Random(f"two jobs {seed}").choice(_METHODS), ".csv")
+    job = stand.job("batch", "local", random.Random(f"two jobs {seed}").choice(METHODS), ".csv")
     own = stand.fresh(job, "first")
 
     def start_another(pid: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            wait_for_microflows(connector, own, 1)
+        stand.wait(own, 1)
         other = replace(own, job_id=f"{own.job_id}-second", overwrite=True)
         os.kill(pid, signal.SIGSTOP)  # so that the second one finds it at work, however slow this machine is
         try:
@@ -55,7 +55,7 @@ def two_jobs_one_output(stand: Stand, seed: int) -> Outcome:
             os.kill(pid, signal.SIGCONT)
 
     must_end(run_attempt(Attempt(own, stand.url, slow=0.3), start_another))
-    return stand.outcome("two jobs, one output", job, own)
+    return stand.outcome(job, own)
 
 
 def another_job_between(stand: Stand, seed: int) -> Outcome:
@@ -66,7 +66,7 @@ def another_job_between(stand: Stand, seed: int) -> Outcome:
     other = replace(own, job_id=f"{own.job_id}-other")
     assert run_attempt(Attempt(other, stand.url, kill_at=_point(stand, job, -seed))).killed
     stand.finish(own)
-    return stand.outcome("another job killed on the output", job, own)
+    return stand.outcome(job, own)
 
 
 def settled_part_overwritten(stand: Stand, seed: int) -> Outcome:
@@ -81,7 +81,7 @@ def settled_part_overwritten(stand: Stand, seed: int) -> Outcome:
     must_fail(run_attempt(Attempt(own, stand.url, resume=True)), "CheckpointError")
     partial.write_bytes(right)
     stand.finish(own)
-    return stand.outcome("settled part overwritten", job, own, note=f"byte {place}")
+    return stand.outcome(job, own, note=f"byte {place}")
 
 
 def input_changed(stand: Stand, seed: int) -> Outcome:
@@ -94,8 +94,7 @@ def input_changed(stand: Stand, seed: int) -> Outcome:
     own = replace(own, input=copy)
 
     def change(_: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            wait_for_microflows(connector, own, 1)
+        stand.wait(own, 1)
         match seed % 3:
             case 0:
                 with copy.open("ab") as file:
@@ -112,19 +111,19 @@ def input_changed(stand: Stand, seed: int) -> Outcome:
     shutil.copy2(job.input, copy)
     os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
     stand.finish(own)
-    return stand.outcome("input changed while read", job, own, note=("grown", "cut", "replaced")[seed % 3])
+    return stand.outcome(job, own, note=("grown", "cut", "replaced")[seed % 3])
 
 
 def paused_and_fenced(stand: Stand, seed: int) -> Outcome:
     """A process is paused and loses its connection; another completes the job; the first wakes and changes nothing."""
     draw = random.Random(f"paused {seed}")
-    job = stand.job("batch", "local", draw.choice(_METHODS), ".csv")
+    job = stand.job("batch", "local", draw.choice(METHODS), ".csv")
     own = stand.fresh(job, "paused")
     mark = draw.randrange(1, stand.microflows * 2 // 3)
 
     def pause(pid: int) -> None:
         with PostgreSQLConnector(stand.url) as connector:
-            wait_for_microflows(connector, own, mark)
+            stand.wait(own, mark)
             os.kill(pid, signal.SIGSTOP)
             connector.query(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -134,36 +133,35 @@ def paused_and_fenced(stand: Stand, seed: int) -> Outcome:
         os.kill(pid, signal.SIGCONT)
 
     must_fail(run_attempt(Attempt(own, stand.url, slow=0.3), pause), "JobConflictError")
-    return stand.outcome("paused and fenced", job, own, note=f"at microflow {mark}")
+    return stand.outcome(job, own, note=f"at microflow {mark}")
 
 
-def two_jobs_at_once(stand: Stand, seed: int) -> Outcome:
-    """A second job runs from its begin to its end while the first is at work: each ends as if it were alone."""
-    draw = random.Random(f"at once {seed}")
-    first = stand.job("batch", "local", draw.choice(_METHODS), ".csv")
-    second = stand.job(draw.choice(("stream", "hybrid")), "local", draw.choice(_METHODS), ".csv")
-    own, other = stand.fresh(first, "one"), stand.fresh(second, "two")
-
-    def run_the_other(_: int) -> None:
-        with PostgreSQLConnector(stand.url) as connector:
-            wait_for_microflows(connector, own, 1)
-        must_end(run_attempt(Attempt(other, stand.url)))
-
-    must_end(run_attempt(Attempt(own, stand.url, slow=0.1), run_the_other))
-    one, two = stand.outcome("two jobs at once", first, own), stand.outcome("the other", second, other)
-    note = f"beside {second.pipeline}"
-    return Outcome(
-        one.case, one.losses + two.losses, one.duplicates + two.duplicates, one.differences + two.differences, note
-    )
+def jobs_at_once(count: int, stand: Stand, seed: int) -> Outcome:
+    """Jobs of every pipeline, method and format at once on one database: each ends as if it were alone."""
+    draw = random.Random(f"at once {count} {seed}")
+    jobs = [
+        stand.job(_PIPELINES[turn % 3], "local", draw.choice(METHODS), draw.choice((".csv", ".csv.gz", ".jsonl")))
+        for turn in range(count)
+    ]
+    own = [stand.fresh(job, "together") for job in jobs]
+    for job in jobs:
+        stand.whole(job)
+    with ThreadPoolExecutor(count) as threads:
+        for ending in threads.map(lambda one: run_attempt(Attempt(one, stand.url, slow=0.1)), own):
+            must_end(ending)
+    ended = [stand.outcome(job, one) for job, one in zip(jobs, own, strict=True)]
+    differences = tuple(difference for one in ended for difference in one.differences)
+    return Outcome(sum(one.losses for one in ended), sum(one.duplicates for one in ended), differences)
 
 
 #: Case to the number of times it is run.
-COMPANY: dict[Callable[[Stand, int], Outcome], int] = {
-    second_process: 3,
-    two_jobs_one_output: 4,
-    two_jobs_at_once: 4,
-    another_job_between: 4,
-    settled_part_overwritten: 4,
-    input_changed: 6,
-    paused_and_fenced: 6,
+INTERFERENCE: dict[str, tuple[Case, int]] = {
+    "second process refused": (second_process, 3),
+    "two jobs, one output": (two_jobs_one_output, 4),
+    "two jobs at once": (partial(jobs_at_once, 2), 4),
+    "eight jobs at once on one database": (partial(jobs_at_once, 8), 2),
+    "another job killed on the output": (another_job_between, 4),
+    "settled part overwritten": (settled_part_overwritten, 4),
+    "input changed while read": (input_changed, 6),
+    "paused and fenced": (paused_and_fenced, 6),
 }
