@@ -55,10 +55,9 @@ class Cluster:
     def remove(self, held: Held) -> None:
         """Give a record away."""
         del self.members[held.ordinal]
-        if self.persons[held.person] == 1:
+        self.persons[held.person] -= 1
+        if not self.persons[held.person]:
             del self.persons[held.person]
-        else:
-            self.persons[held.person] -= 1
 
 
 @dataclass(slots=True, eq=False)
@@ -248,11 +247,10 @@ class StreamKAnonymity:
         self._settings = settings
         self._k, self._delta = settings.k, settings.delta
         self._seconds = seconds
-        self._now = now or _no_clock
+        self._now = now or float  # without a clock it is always 0.0
         self._quasi = [column.name for column in schema.quasi_identifiers]
         self._person = schema.person
-        self._unit = unit_of(schema)
-        self._guarantee = guarantee(schema, settings.k, "of the whole stream")
+        self._schema = schema
         self._fields = schema.names
         self._blank = dict.fromkeys(column.name for column in schema.identifiers)
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
@@ -281,9 +279,9 @@ class StreamKAnonymity:
             "delta_records": self._delta,
             "delta_seconds": self._seconds,
             "beta": self._clusters.limit,
-            "quasi_identifiers": list(self._quasi),
-            "unit": self._unit,
-            "guarantee": self._guarantee,
+            "quasi_identifiers": self._quasi,
+            "unit": unit_of(self._schema),
+            "guarantee": guarantee(self._schema, self._k, "of the whole stream"),
             "achieved_k": self._smallest,
             "classes": self._classes,
             "records_suppressed": len(self._suppressed),
@@ -382,8 +380,9 @@ class StreamKAnonymity:
         self._clusters.close(cluster)
 
 
-def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bool) -> None:
+def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, *, timed: bool) -> None:
     require_classes(settings, schema)
+    whole = "use the scope 'dataset' or 'microflow'"
     if settings.delta < settings.k:
         raise MicroflowError(f"a delay of {settings.delta} records cannot gather {settings.k}", hint="raise delta")
     if beta < 1:
@@ -391,14 +390,6 @@ def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, timed: bo
     if timed:
         raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
     if settings.suppress:
-        raise MicroflowError(
-            "a stream cannot know which records are worth giving up", hint="use the scope 'dataset' or 'microflow'"
-        )
+        raise MicroflowError("a stream cannot know which records are worth giving up", hint=whole)
     if settings.l_diversity > 1 or settings.t_closeness < 1:
-        raise MicroflowError(
-            "a stream is released without l-diversity and t-closeness", hint="use the scope 'dataset' or 'microflow'"
-        )
-
-
-def _no_clock() -> float:
-    return 0.0
+        raise MicroflowError("a stream is released without l-diversity and t-closeness", hint=whole)

@@ -195,8 +195,7 @@ class Line:
 
     def remember(self, place: int, summary: Summary) -> None:
         """Keep what a released label covers."""
-        low, high = summary.shape or (None, None)
-        self._low_of[place], self._high_of[place] = self.position(low), self.position(high)
+        self._low_of[place], self._high_of[place] = map(self.position, summary.shape or (None, None))
         self._missing_in[place] = summary.missing
 
     def may_cover(self, point: Point) -> Flags:
@@ -233,6 +232,9 @@ class _Coded:
 
     ``gain[code, slot]`` is what a value would add to the loss of a slot's cluster. ``levels[code]`` describes a value
     so that two values together lose the ``steps`` of the levels in which they differ.
+
+    Both kinds `start` a slot's cluster with one value and `extend` it by another, tell the loss `added_by` several
+    values to each, and `summarise` points as a `Line` does.
     """
 
     def __init__(self, at: int, place: int, slots: int, steps: Floats) -> None:
@@ -280,39 +282,31 @@ class Bag(_Coded):
             self._covered = _doubled(self._covered)
 
     def start(self, slot: int, code: int) -> None:
-        """A slot has a new cluster of one value."""
         self.gain[:, slot] = self.steps[0]
         self.gain[code, slot] = 0.0
 
     def extend(self, slot: int, code: int) -> None:
-        """The value has joined the slot's cluster."""
         self.gain[code, slot] = 0.0
 
     def added_by(self, codes: list[int]) -> Floats:
-        """What several values would add to the loss of each cluster."""
         return np.asarray(self.gain[codes].sum(axis=0))
 
     def summarise(self, points: Sequence[Point]) -> Summary:
-        """What the label of some points covers."""
         codes = self._members(points)
         return Summary(codes - {0} or None, 0 in codes)
 
     def loss(self, summary: Summary) -> float:
-        """What a label loses, from 0 to 1."""
         return float((len(summary.shape or ()) + summary.missing - 1) * self.steps[0])
 
     def label(self, summary: Summary) -> str | None:
-        """A label as text."""
         names = sorted(self._texts[code] for code in summary.shape or ())
         return set_label(map(exact_label, names), missing=summary.missing) if names else None
 
     def remember(self, place: int, summary: Summary) -> None:
-        """Keep what a released label covers."""
         self._covered[:, place] = False
         self._covered[[*(summary.shape or ()), *([0] * summary.missing)], place] = True
 
     def may_cover(self, point: Point) -> Flags:
-        """For each remembered label whether it covers a point."""
         return np.asarray(self._covered[point.codes[self.place]])
 
 
@@ -347,12 +341,10 @@ class Paths(_Coded):
             note_gain(node, length, self.levels, code, code + 1, self.steps, self.gain, slot)
 
     def start(self, slot: int, code: int) -> None:
-        """A slot has a new cluster of one value."""
         self._nodes[slot] = self.levels[code]
         self._move(slot, self.levels.shape[1])
 
     def extend(self, slot: int, code: int) -> None:
-        """The value has joined the slot's cluster."""
         common = common_length(self._nodes[slot], self._lengths[slot], self.levels[code])
         if common < self._lengths[slot]:
             self._move(slot, common)
@@ -362,11 +354,9 @@ class Paths(_Coded):
         note_gain(self._nodes[slot], length, self.levels, 0, len(self.codes), self.steps, self.gain, slot)
 
     def added_by(self, codes: list[int]) -> Floats:
-        """What several values would add to the loss of each cluster."""
         return np.asarray(self.gain[codes].max(axis=0))  # the one that adds most: all else lies below
 
     def summarise(self, points: Sequence[Point]) -> Summary:
-        """What the label of some points covers."""
         codes = self._members(points)
         known = list(codes - {0})
         if not known:
@@ -376,22 +366,18 @@ class Paths(_Coded):
         return Summary(tuple(together[0, : int(parted.argmax())].tolist()), 0 in codes)
 
     def loss(self, summary: Summary) -> float:
-        """What a label loses, from 0 to 1."""
         if summary.shape is None:
             return 0.0
         return 1.0 if summary.missing else float(self.steps[len(summary.shape) :].sum())
 
     def label(self, summary: Summary) -> str | None:
-        """A label as text."""
         return set_label([self._names[summary.shape[-1]]], missing=summary.missing) if summary.shape else None
 
     def remember(self, place: int, summary: Summary) -> None:
-        """Keep what a released label covers."""
         self._top_of[place] = summary.shape[-1] if summary.shape else -1
         self._missing_in[place] = summary.missing
 
     def may_cover(self, point: Point) -> Flags:
-        """For each remembered label whether it covers a point."""
         code = point.codes[self.place]
         return self._missing_in if code == 0 else np.asarray((self.levels[code] == self._top_of[:, None]).any(axis=1))
 
