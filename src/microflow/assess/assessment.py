@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.anonymize.tokens import REVERSIBLE, VERSIONS
+from microflow.anonymize.tokenization import REVERSIBLE, VERSIONS
 from microflow.assess.attacks import Attack, Reidentification, linkage, reidentification, singling_out
 from microflow.assess.classes import Achieved, achieved
 from microflow.assess.inference import inference, linkage_by_passed

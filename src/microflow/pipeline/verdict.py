@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.domains import public_domain
+from microflow.anonymize.differential_privacy import public_domain
 from microflow.compliance.policy import Policy
 from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
 from microflow.sources.formulas import unescaped

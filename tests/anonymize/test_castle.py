@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
+from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, MethodSettings, StreamAnonymizer
 from microflow.anonymize.generalise import parse
-from microflow.anonymize.stream_k_anonymity import StreamKAnonymity
 from microflow.errors import MicroflowError
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Record, Role
 
