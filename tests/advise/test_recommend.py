@@ -13,7 +13,7 @@ from microflow.advise.recommend import Goals
 from microflow.advise.search import Constraints
 from microflow.cli import cli
 from microflow.datasets import generate
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from microflow.cli.run import run
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, KeyMaterialError, SchemaError
-from microflow.sources import Quarantine, open_writer, read_microflows
+from microflow.sinks.writers import open_writer
+from microflow.sources import Quarantine, read_microflows
 
 
 def call(command, *arguments):

@@ -22,11 +22,10 @@ from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Others, Role, SourceFormat
 from microflow.sources import Quarantine, read_microflows
-from microflow.sources.block import known_as, numbered
-from microflow.sources.columns import column_names, list_names, readable
-from microflow.sources.places import format_of, is_url, opened
+from microflow.sources.columns import known_as, numbered, typed_column
+from microflow.sources.files import format_of, is_url, opened, readable
+from microflow.sources.reader import column_names, list_names
 from microflow.sources.tables import is_database, is_table, table_name
-from microflow.sources.typed import typed_column
 
 __all__ = ["ColumnProfile", "Drift", "FileProfile", "drift_of", "looks_dated", "profile_file"]
 

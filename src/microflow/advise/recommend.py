@@ -29,7 +29,7 @@ from microflow.compliance.policy import Policy
 from microflow.engine import ProcessingSpec
 from microflow.errors import KeyMaterialError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 __all__ = ["Goals", "Recommendation", "advise"]
 

@@ -17,7 +17,7 @@ from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.errors import InputError, SchemaError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
 from microflow.timing.clock import PhaseClock

@@ -25,8 +25,8 @@ from microflow.cli.options import (
 )
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline.paths import require_free
-from microflow.sources.places import STANDARD
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD
 
 if TYPE_CHECKING:
     from microflow.advise.recommend import Recommendation

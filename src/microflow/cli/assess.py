@@ -13,8 +13,8 @@ from microflow.cli.options import FILE, OUTPUT, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
-from microflow.sources.places import STANDARD
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD
 
 __all__ = ["assess", "verify"]
 

@@ -16,8 +16,9 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
-from microflow.sources import Quarantine, open_writer, read_microflows
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
+from microflow.sinks.writers import open_writer
+from microflow.sources import Quarantine, read_microflows
 
 __all__ = ["describe", "detokenize", "generate"]
 

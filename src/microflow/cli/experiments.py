@@ -10,22 +10,22 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from microflow.bench import SUITES, measured
 from microflow.errors import InputError, MicroflowError
 from microflow.experiments import NOTEBOOKS
 from microflow.lab.experiment import PREVIEWS, PROFILES
-from microflow.whole_file import write_whole
+from microflow.sinks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.lab.reproduction import Difference
     from microflow.lab.results import Progress
 
-__all__ = ["SUITES", "bench", "execute", "experiments", "figures", "parameters_of"]
+__all__ = ["bench", "execute", "experiments", "figures", "parameters_of"]
 
 
 #: Of the current folder, which must be the repository: notebooks are not part of the package.
@@ -246,10 +246,6 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
         raise SystemExit(1)
 
 
-#: Each is a module of `microflow.bench` with ``run(rows: int | None) -> list[Line]``.
-SUITES = ("compliance", "anonymize", "timing", "pipelines", "live", "store", "whole", "peers")
-
-
 @click.command()
 @click.argument("suite", type=click.Choice(SUITES))
 @click.option("--rows", type=click.IntRange(1_000), help="Rows to process; by default what fits 50 s on two cores.")
@@ -265,6 +261,7 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     \b
     Examples:
       microflow bench compliance
+      microflow bench k_anonymity                 information loss beside ARX's and anonypy's
       microflow bench store --rows 100000 --json store.json
       microflow bench peers --into docs/peers.md
     """
@@ -273,7 +270,7 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     from microflow.bench.harness import document, render, save
     from microflow.figures.documents import peers_block, with_block
 
-    lines = import_module(f"microflow.bench.{suite}").run(rows)
+    lines = measured(suite, rows)
     click.echo(render(lines))
     if json_file is not None:
         save(lines, json_file)

@@ -15,10 +15,10 @@ from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 from microflow.pipeline import PipelineOrchestrator
 from microflow.pipeline.orchestrator import UNWRITTEN
+from microflow.sinks.whole_file import write_whole
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import INTERRUPTED, JobStore, JobView
 from microflow.store.progress import LIVE, JobStatus
-from microflow.whole_file import write_whole
 
 __all__ = ["cancel", "job", "jobs", "report", "resume"]
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import MicroflowError
-from microflow.sources.places import is_folder, is_url
+from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import Progress
 
 __all__ = [

@@ -60,7 +60,7 @@ def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int
     if str(data) in DATA_TYPES:
         batches = [batch.rows for batch in generate(str(data), rows, seed)]
     else:
-        with Quarantine(None) as quarantine:
+        with Quarantine() as quarantine:
             flows = read_microflows(Path(data), described, quarantine=quarantine)
             batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
     if not batches:
