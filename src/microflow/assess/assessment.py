@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.anonymize.tokens import REVERSIBLE, VERSIONS
+from microflow.anonymize.tokenization import REVERSIBLE, VERSIONS
 from microflow.assess.attacks import Attack, Reidentification, linkage, reidentification, singling_out
 from microflow.assess.classes import Achieved, achieved
 from microflow.assess.inference import inference, linkage_by_passed
@@ -18,8 +18,7 @@ from microflow.assess.loss import Loss, measure_loss
 from microflow.assess.pair import Compared, Pair
 from microflow.assess.utility import Utility, measure_utility
 from microflow.errors import InputError
-from microflow.names import named_like_persons
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, named_like_persons
 
 __all__ = ["ATTEMPTS", "Assessment", "assess", "reasons"]
 

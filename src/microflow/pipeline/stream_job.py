@@ -130,10 +130,13 @@ def _span(received: Sequence[Received]) -> tuple[dict[int, int], dict[int, int]]
 
 
 def _positions(offsets: Mapping[int, int], ahead: Mapping[int, set[int]]) -> dict[int, Position]:
-    return {
-        partition: Position(offset, frozenset(one for one in ahead[partition] if one >= offset))
-        for partition, offset in offsets.items()
-    }
+    """What is done ahead and directly follows is simply done: nothing may come after it to move the position on."""
+    positions = {}
+    for partition, offset in offsets.items():
+        while offset in ahead[partition]:
+            offset += 1
+        positions[partition] = Position(offset, frozenset(one for one in ahead[partition] if one > offset))
+    return positions
 
 
 def _result(message: Received, outcome: Outcome) -> Result:

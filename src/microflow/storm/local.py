@@ -30,7 +30,7 @@ from microflow.errors import SetupError
 from microflow.jvm import find_java, jars
 from microflow.schema import Record
 from microflow.settings import child_environment
-from microflow.sources.writers import private
+from microflow.sinks.writers import private
 from microflow.storm.acks import Acks
 from microflow.storm.shell import read_results
 from microflow.storm.topology import STREAM_TOPOLOGY, Topology, flux
