@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from microflow.errors import CheckpointError, InputError, JobConflictError
+from microflow.sinks.whole_file import refused_as, write_whole
 from microflow.topics import Position, Received, Result, letter
-from microflow.whole_file import refused_as, write_whole
 
 __all__ = ["LONGEST", "FileSink", "LetterFile", "LetterLines", "LineSource", "OutputSink"]
 
