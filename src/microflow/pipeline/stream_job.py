@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from microflow.engine.service import MessageService, Outcome
 from microflow.topics import DeadLetters, Position, Received, Result, Sink, Source
@@ -114,7 +115,7 @@ class Stream:
     def _note(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         self.progress.committed += len(outcomes)
         routes = Counter(one.route for one in outcomes if one.unreadable is None)
-        self.progress.latencies += [(route, count, seconds) for route, count in routes.items()]
+        self.progress.latencies += [(route, records, seconds) for route, records in routes.items()]
 
     def _tell(self) -> None:
         if self._observe is not None:
@@ -132,10 +133,9 @@ def _span(received: Sequence[Received]) -> tuple[dict[int, int], dict[int, int]]
 def _positions(offsets: Mapping[int, int], ahead: Mapping[int, set[int]]) -> dict[int, Position]:
     """What is done ahead and directly follows is simply done: nothing may come after it to move the position on."""
     positions = {}
-    for partition, offset in offsets.items():
-        while offset in ahead[partition]:
-            offset += 1
-        positions[partition] = Position(offset, frozenset(one for one in ahead[partition] if one > offset))
+    for partition, first in offsets.items():
+        done = next(offset for offset in count(first) if offset not in ahead[partition])
+        positions[partition] = Position(done, frozenset(one for one in ahead[partition] if one > done))
     return positions
 
 
