@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "anonymize": set(),
     "assess": {"anonymize"},
     "timing": set(),
-    "topics": set(),
+    "topics": {"sinks"},
     "store": {"timing", "topics"},
     "engine": {"compliance", "anonymize", "timing", "sources", "sinks"},
     "storm": {"engine", "compliance", "anonymize", "sources", "sinks", "timing"},
