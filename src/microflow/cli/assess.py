@@ -27,10 +27,20 @@ __all__ = ["assess", "compare_files"]
 @click.argument("original", type=FILE)
 @click.argument("released", type=FILE)
 @schema_option
+@click.option("--control", type=FILE, help="Others of the same population, not in the release: who is in it?")
 @click.option("--json", "json_file", type=OUTPUT, help="Also write everything measured here.")
 @click.option("--attempts", type=click.IntRange(10), default=1_000, show_default=True, help="Targets of each attack.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the targets, guesses and training rows.")
-def assess(*, original: Path, released: Path, schema: str, json_file: Path | None, attempts: int, seed: int) -> None:
+def assess(
+    *,
+    original: Path,
+    released: Path,
+    schema: str,
+    control: Path | None,
+    json_file: Path | None,
+    attempts: int,
+    seed: int,
+) -> None:
     """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
     Rows are told apart by their record id; without one, files of equal length are compared row by row.
@@ -39,19 +49,22 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
     Examples:
       microflow assess adult.csv out.csv --schema adult
       microflow assess visits.parquet out.parquet --schema healthcare --json risk.json
+      microflow assess members.csv out.csv --schema adult --control others.csv
     """
     from microflow.assess import render
 
     if json_file is not None:
-        require_free(json_file, (original, released, schema), replaces=b"{")
-    found = compare_files(original, released, schema, attempts=attempts, seed=seed)
+        require_free(json_file, (original, released, control or original, schema), replaces=b"{")
+    found = compare_files(original, released, schema, control=control, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:
         write_whole(json_file, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
-def compare_files(original: Path, released: Path, schema: str, *, attempts: int = 1_000, seed: int = 1) -> Assessment:
-    """Measure a released file against its original."""
+def compare_files(
+    original: Path, released: Path, schema: str, *, control: Path | None = None, attempts: int = 1_000, seed: int = 1
+) -> Assessment:
+    """Measure a released file against its original, and its members against a control of others."""
     from microflow.assess import align, needed_columns
     from microflow.assess import assess as measure
 
@@ -59,7 +72,9 @@ def compare_files(original: Path, released: Path, schema: str, *, attempts: int 
     names = needed_columns(described)
     before = _table(original, described, names)
     after = _table(released, described.released(Role.RECORD_ID, Role.SENSITIVE), names, is_whole=True)
-    return measure(before, after, align(described, before, after), described, attempts=attempts, seed=seed)
+    others = None if control is None else _table(control, described, names)
+    ordinals = align(described, before, after)
+    return measure(before, after, ordinals, described, control=others, attempts=attempts, seed=seed)
 
 
 def _table(path: Path, schema: DatasetSchema, names: list[str], *, is_whole: bool = False) -> pa.Table:
