@@ -11,7 +11,7 @@ from microflow.engine import LocalBatchProcessor, ProcessingSpec
 from microflow.engine.bolts import ComplianceBolt, Passing
 from microflow.engine.runner import LocalTopology, Message
 from microflow.errors import StoreError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.topics.delivery import Delivery

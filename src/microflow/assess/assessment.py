@@ -19,8 +19,7 @@ from microflow.assess.inference import Presence, inference, linkage_by_passed, p
 from microflow.assess.loss import Loss, Utility, measure_loss, measure_utility
 from microflow.assess.pair import Compared, Pair
 from microflow.errors import InputError
-from microflow.names import named_like_persons
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, named_like_persons
 
 __all__ = ["ATTEMPTS", "Assessment", "assess", "reasons", "render"]
 

@@ -25,7 +25,7 @@ from microflow.datasets import generate
 from microflow.errors import MicroflowError, SetupError
 from microflow.jvm.java import find_java
 from microflow.lab.trials import Samples, interleaved
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 __all__ = ["run"]
 

@@ -35,9 +35,9 @@ from microflow.lab.report import (
     with_interval,
 )
 from microflow.lab.trials import Arm
-from microflow.microflows import Microflow
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import open_writer
+from microflow.records import Microflow
+from microflow.sinks.writers import open_writer
 from microflow.sources.splits import SPLIT_BYTES
 from microflow.timing.clock import PhaseClock
 

@@ -22,8 +22,7 @@ from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
 from microflow.lab.trials import Arm, gather
-from microflow.microflows import Microflow
-from microflow.records import to_batch
+from microflow.records import Microflow, to_batch
 
 if TYPE_CHECKING:
     import pandas as pd

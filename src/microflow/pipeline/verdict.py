@@ -13,8 +13,7 @@ from typing import Any
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.differential_privacy import public_domain
 from microflow.compliance.policy import Policy
-from microflow.names import named_like_persons
-from microflow.schema import PASSING, DatasetSchema, Role
+from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
 from microflow.sources.formulas import unescaped
 from microflow.sources.reader import REPEATED_ID
 

@@ -27,7 +27,7 @@ from microflow.jvm.java import find_java
 from microflow.jvm.maven import jars
 from microflow.schema import Record
 from microflow.settings import child_environment
-from microflow.sources.writers import private
+from microflow.sinks.writers import private
 from microflow.storm.acks import Acks
 from microflow.storm.flux import flux
 from microflow.storm.zookeeper import LOOPBACK, free_port, start_zookeeper

@@ -1,6 +1,6 @@
 """Where rows come from: a file, a folder, a pattern, standard input or an object store, as a list of files to open.
 
-Compression is told by the suffix (``.gz``, ``.zst``); ``-`` is standard input; ``scheme://`` goes to fsspec, whose
+Compression is known by the suffix (``.gz``, ``.zst``); ``-`` is standard input; ``scheme://`` goes to fsspec, whose
 driver for the scheme must be installed (s3fs for ``s3://`` and the like). Spreadsheets and tables of a database are
 read as the CSV that `microflow.sources.tables` makes of them.
 """
@@ -13,6 +13,7 @@ import io
 import os
 import stat
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,22 +25,9 @@ from microflow.errors import InputError
 from microflow.sources.tables import is_database, is_table, require_address, table_text
 
 __all__ = [
-    "FORMATS",
-    "STANDARD",
-    "Identity",
-    "compression_of",
-    "files_of",
-    "format_of",
-    "identity_of",
-    "input_format",
-    "is_folder",
-    "is_url",
-    "opened",
-    "packed",
-    "part_name",
-    "remove",
-    "written_to",
-]
+    "FORMATS", "STANDARD", "Identity", "compression_of", "files_of", "format_of", "identity_of", "input_format",
+    "is_folder", "is_url", "opened", "packed", "part_name", "readable", "remote",
+]  # fmt: skip
 
 #: What stands for standard input and output on the command line.
 STANDARD = "-"
@@ -80,15 +68,20 @@ def part_name(folder: Path | str, source: str) -> str:
     >>> part_name("safe.csv.gz/", "visits.parquet"), part_name("safe/", "visits.tsv.zst")
     ('part.csv.gz', 'part.csv')
     """
-    name = Path(str(folder).rstrip("/")).name
-    packed = Path(name).suffix if compression_of(name) else ""
-    suffix = Path(name.removesuffix(packed)).suffix
-    return f"part{suffix}{packed}" if suffix.lower() in FORMATS else f"part.{format_of(source)}"
+    bare, compressed = _suffixes(folder)
+    return f"part{bare}{compressed}" if bare in FORMATS else f"part.{format_of(source)}"
+
+
+def _suffixes(place: Path | str) -> tuple[str, str]:
+    """The suffix of the format and that of the compression, each in small letters or empty."""
+    name = Path(str(place).rstrip("/")).name
+    compressed = suffix if (suffix := Path(name).suffix.lower()) in _COMPRESSED else ""
+    return Path(name[: len(name) - len(compressed)]).suffix.lower(), compressed
 
 
 def compression_of(place: Path | str) -> str | None:
     """``gzip`` or ``zstd`` by the suffix, ``None`` for a plain file."""
-    return _COMPRESSED.get(Path(str(place)).suffix.lower())
+    return _COMPRESSED.get(_suffixes(place)[1])
 
 
 def format_of(place: Path | str) -> str:
@@ -99,10 +92,8 @@ def format_of(place: Path | str) -> str:
     """
     if str(place) == STANDARD:
         return "csv"
-    name = Path(str(place).rstrip("/")).name
-    packed = compression_of(name)
-    suffix = Path(name[: name.rindex(".")] if packed else name).suffix.lower()
-    if suffix not in FORMATS or (packed and FORMATS[suffix] == "parquet"):
+    suffix, compressed = _suffixes(place)
+    if suffix not in FORMATS or (compressed and FORMATS[suffix] == "parquet"):
         known = f"known are: {', '.join(FORMATS)}, and .gz or .zst after a text format"
         raise InputError("no format is known by this suffix", path=place, hint=known)
     return FORMATS[suffix]
@@ -126,20 +117,17 @@ def files_of(place: Path | str) -> list[str]:
         InputError: nothing is there.
     """
     text = str(place)
-    if text == STANDARD:
-        return [text]
     if is_database(text):
         require_address(text)
-        return [text]
-    if is_url(text):
+    elif is_url(text):
         return _remote_files(text)
-    if Path(text).is_dir():
-        found = sorted(str(one) for one in Path(text).iterdir() if one.is_file() and one.name[0] not in "._")
+    elif text != STANDARD and Path(text).is_dir():
+        found = sorted(str(file) for file in Path(text).iterdir() if file.is_file() and file.name[0] not in "._")
         if not found:
             raise InputError("the folder holds no file", path=place, hint="give a file, or a folder of files")
         return found
-    if not os.path.lexists(text) and glob.has_magic(text):
-        matched = sorted(one for one in glob.glob(text) if Path(one).is_file())  # noqa: PTH207 - a pattern may be absolute
+    elif not os.path.lexists(text) and glob.has_magic(text):
+        matched = sorted(file for file in glob.glob(text) if Path(file).is_file())  # noqa: PTH207 - a pattern may be absolute
         if not matched:
             raise InputError("no file matches", path=place)
         return matched
@@ -147,24 +135,22 @@ def files_of(place: Path | str) -> list[str]:
 
 
 def _remote_files(url: str) -> list[str]:
-    system, path = _remote(url)
+    system, path = remote(url)
     scheme = url.partition("://")[0]
-    try:
+    with readable(url):
         if glob.has_magic(path):
             found = system.glob(path)
         elif system.isdir(path):
-            found = [one for one in system.ls(path, detail=False) if Path(one).name[0] not in "._"]
+            found = [file for file in system.ls(path, detail=False) if Path(file).name[0] not in "._"]
         else:
             found = [path]
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or type(error).__name__}", path=url) from error
     if not found:
         raise InputError("no file matches", path=url)
-    return sorted(f"{scheme}://{one.lstrip('/') if scheme != 'file' else one}" for one in found)
+    return sorted(f"{scheme}://{file.lstrip('/') if scheme != 'file' else file}" for file in found)
 
 
-def _remote(url: str) -> tuple[Any, str]:
-    """The file system of an address, and the path on it.
+def remote(url: str) -> tuple[Any, str]:
+    """The file system of an address (fsspec), and the path on it.
 
     Raises:
         InputError: fsspec or the driver for this scheme is missing.
@@ -180,11 +166,38 @@ def _remote(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
+def readable(place: Path | str) -> Iterator[None]:
+    """Whatever goes wrong with a file's bytes inside the block is one line that names the file.
+
+    Raises:
+        InputError: the system refuses, or the file is broken; its hint says what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # what gzip and Zstandard raise
+            raise _broken(place, error) from error
+        raise InputError(f"cannot be read: {error.strerror or 'it is damaged'}", path=place) from error
+    except (EOFError, zlib.error, pa.ArrowException) as error:
+        raise _broken(place, error) from error
+
+
+def _broken(place: Path | str, error: Exception) -> InputError:
+    kind = compression_of(place)
+    if "too much memory" in str(error):  # a Zstandard frame says how much the reader must hold
+        hint = "compress it with a window of at most 128 MiB: zstd without --long and --ultra"
+        return InputError(f"the {kind} file asks for too much memory", path=place, hint=hint)
+    what = "is broken or cut short" if kind is None or isinstance(error, EOFError) else f"is a broken {kind} file"
+    return InputError(f"the file {what}", path=place, hint="was it copied completely?")
+
+
+@contextmanager
 def opened(place: str) -> Iterator[IO[bytes]]:
     """The bytes of one file as they are before compression.
 
     Raises:
-        InputError: it is a directory, is not there, or is not compressed as its suffix says.
+        InputError: it is not compressed as its suffix says.
+        OSError: the system refuses.
     """
     if is_table(place):
         with table_text(place) as file:
@@ -212,36 +225,12 @@ def packed(place: str) -> Iterator[IO[bytes]]:
     if place == STANDARD:
         yield sys.stdin.buffer
     elif is_url(place):
-        system, path = _remote(place)
+        system, path = remote(place)
         with system.open(path, "rb") as file:
             yield file
     else:
         with Path(place).open("rb") as file:
             yield file
-
-
-@contextmanager
-def written_to(url: str) -> Iterator[IO[bytes]]:
-    """A file at an address; object stores show it once it is closed.
-
-    Raises:
-        InputError: nothing here can open such addresses, or the store refuses.
-    """
-    system, path = _remote(url)
-    try:
-        with system.open(path, "wb") as file:
-            yield file
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or type(error).__name__}", path=url) from error
-
-
-def remove(url: str, beginning: str) -> None:
-    """Remove the files of a folder at an address whose names begin so."""
-    system, path = _remote(url)
-    if system.isdir(path):
-        for found in system.ls(path, detail=False):
-            if Path(found).name.startswith(beginning):
-                system.rm_file(found)
 
 
 def identity_of(place: str) -> Identity | None:
@@ -252,10 +241,8 @@ def identity_of(place: str) -> Identity | None:
     """
     if place == STANDARD or is_url(place):
         return None
-    try:
+    with readable(place):
         found = Path(place).stat()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=place) from error
     if stat.S_ISDIR(found.st_mode):
         raise InputError("this is a directory", path=place, hint="give a file")
     return None if not stat.S_ISREG(found.st_mode) else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

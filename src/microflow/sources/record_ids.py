@@ -9,11 +9,15 @@ import pyarrow as pa
 
 __all__ = ["Digest", "SeenIds", "digest"]
 
-Hashes = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.int64]
+_Hashes = npt.NDArray[np.uint64]
+_Numbers = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
 #: Ids of one split: int64 where they are whole numbers, uint64 where they are hashes of anything else.
 Digest = npt.NDArray[np.int64] | npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
+#: Numbers are kept as ranges where these are this many times fewer.
+_FEWER = 16
+#: Runs of hashes this many times longer than the next are left alone; others are merged, so that there are few.
+_GROWTH = 4
 
 
 def digest(ids: pa.Array) -> Digest:
@@ -32,54 +36,43 @@ class SeenIds:
     ten million.
     """
 
-    #: Numbers are kept as ranges where these are this many times fewer.
-    _FEWER = 16
-
     def __init__(self) -> None:
-        self._ranges = _Ranges()
-        self._runs = _Runs()
+        #: First and last members of disjoint ranges of whole numbers, ascending.
+        self._lows = self._highs = np.empty(0, np.int64)
+        #: Hashes in sorted runs.
+        self._runs: list[_Hashes] = []
 
-    def repeated(self, ids: pa.Array) -> Numbers:
+    def repeated(self, ids: pa.Array) -> _Numbers:
         """Positions of the ids that were seen before, here or in an earlier call; null is not an id."""
-        positions = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
-        return positions[self.seen(digest(ids))]
+        again = np.flatnonzero(self.seen(digest(ids)))
+        return np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))[again] if ids.null_count else again
 
-    def seen(self, digested: Digest) -> Flags:
+    def seen(self, digested: Digest) -> _Flags:
         """Whether each of these ids (`digest`) was seen before, here or in an earlier call."""
         if digested.dtype == np.uint64:
             hashes = digested.view(np.uint64)
-            new = _firsts(hashes) & ~self._runs.hold(hashes)
-            self._runs.add(hashes[new])
-        else:
-            new = self._new_numbers(digested.view(np.int64))
+            new = _firsts(hashes) & ~self._in_runs(hashes)
+            self._add_run(hashes[new])
+            return ~new
+        numbers = digested.view(np.int64)
+        new = _firsts(numbers) & ~self._in_ranges(numbers)
+        if self._runs:
+            new &= ~self._in_runs(_hashed(pa.array(numbers)))
+        fresh = np.sort(numbers[new])
+        if len(fresh) and _FEWER * (1 + len(_gaps(fresh))) <= len(fresh):
+            self._add_ranges(fresh)
+        elif len(fresh):
+            self._add_run(_hashed(pa.array(fresh)))
         return ~new
 
-    def _new_numbers(self, numbers: Numbers) -> Flags:
-        new = _firsts(numbers) & ~self._ranges.hold(numbers)
-        if not self._runs.is_empty:
-            new &= ~self._runs.hold(_hashed(pa.array(numbers)))
-        fresh = np.sort(numbers[new])
-        if self._FEWER * (1 + len(_gaps(fresh))) <= len(fresh):
-            self._ranges.add(fresh)
-        elif len(fresh):
-            self._runs.add(_hashed(pa.array(fresh)))
-        return new
-
-
-class _Ranges:
-    """Disjoint ranges of whole numbers, ascending, as their first and last members."""
-
-    def __init__(self) -> None:
-        self._lows = self._highs = np.empty(0, np.int64)
-
-    def hold(self, numbers: Numbers) -> Flags:
+    def _in_ranges(self, numbers: _Numbers) -> _Flags:
         if not len(self._lows):
             return np.zeros(len(numbers), np.bool_)
         at = np.searchsorted(self._lows, numbers, side="right") - 1
-        held: Flags = (at >= 0) & (numbers <= self._highs[at])
+        held: _Flags = (at >= 0) & (numbers <= self._highs[at])
         return held
 
-    def add(self, fresh: Numbers) -> None:
+    def _add_ranges(self, fresh: _Numbers) -> None:
         """Numbers that are in no range yet, ascending."""
         gaps = _gaps(fresh)
         lows = np.concatenate([self._lows, fresh[:1], fresh[gaps + 1]])
@@ -90,46 +83,32 @@ class _Ranges:
         self._lows = lows[np.concatenate([[True], apart])]
         self._highs = highs[np.concatenate([apart, [True]])]
 
-
-class _Runs:
-    """Hashes in sorted runs."""
-
-    #: Runs this many times longer than the next are left alone; others are merged, so that there are few.
-    _GROWTH = 4
-
-    def __init__(self) -> None:
-        self._runs: list[Hashes] = []
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._runs
-
-    def hold(self, hashes: Hashes) -> Flags:
+    def _in_runs(self, hashes: _Hashes) -> _Flags:
         held = np.zeros(len(hashes), np.bool_)
         for run in self._runs:
             held |= run[np.searchsorted(run, hashes).clip(max=len(run) - 1)] == hashes
         return held
 
-    def add(self, hashes: Hashes) -> None:
+    def _add_run(self, hashes: _Hashes) -> None:
         if not len(hashes):
             return
         run = np.sort(hashes)
-        while self._runs and len(self._runs[-1]) < self._GROWTH * len(run):
+        while self._runs and len(self._runs[-1]) < _GROWTH * len(run):
             run = np.concatenate([self._runs.pop(), run])
             run.sort()
         self._runs.append(run)
 
 
-def _gaps(ascending: Numbers) -> Numbers:
+def _gaps(ascending: _Numbers) -> _Numbers:
     """Where the next number is not the next whole one (no difference is taken: it may not fit)."""
     return np.flatnonzero(ascending[1:] != ascending[:-1] + 1)
 
 
-def _hashed(ids: pa.Array) -> Hashes:
+def _hashed(ids: pa.Array) -> _Hashes:
     return pl.Series(ids).hash(seed=0).to_numpy()
 
 
-def _firsts(values: Numbers | Hashes) -> Flags:
+def _firsts(values: _Numbers | _Hashes) -> _Flags:
     """Whether each value is the first of its kind."""
     ordered = np.sort(values)
     if not (ordered[1:] == ordered[:-1]).any():  # nearly always

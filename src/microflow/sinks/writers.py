@@ -1,16 +1,16 @@
-"""From released batches to text, and to a file that appears whole or not at all.
+"""From released batches to text, and to a file that appears whole or not at all; and refused rows as text.
 
-Rows go to a partial file beside the target; leaving the block flushes it to the disk and renames it. Text that a
-spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.formulas`).
+Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.formulas`).
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,21 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from microflow.schema import SourceFormat
+from microflow.sinks.whole_file import WholeFile, refused_as, unwritable
+from microflow.sources.columns import Refusal
+from microflow.sources.files import compression_of, format_of, remote
 from microflow.sources.formulas import harmless, harmless_column
-from microflow.sources.places import compression_of, format_of
-from microflow.whole_file import WholeFile, refused_as
 
 __all__ = [
-    "Encoder",
-    "RowSink",
-    "Writer",
-    "encoder",
-    "head_of",
-    "open_writer",
-    "private",
-    "row_sink",
-    "text_of",
-]
+    "Encoder", "RowSink", "Writer", "encoder", "head_of", "open_writer", "private", "quarantine_head",
+    "quarantine_text", "remove", "row_sink", "text_of", "written_to",
+]  # fmt: skip
 
 #: Rows of a Parquet file that share one entry in its footer.
 GROUP_ROWS = 50_000
@@ -86,21 +80,58 @@ def head_of(text: str, schema: pa.Schema) -> bytes:
     return ((line or '""') + "\n").encode()
 
 
+def _quoted(name: str, delimiter: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"' if any(char in name for char in f'{delimiter}"\r\n') else name
+
+
+def quarantine_head(*, keep_raw: bool, several: bool = False) -> bytes:
+    """The header line of refused rows; ``several``: they come from more than one file, which is named first."""
+    names = (*(["file"] if several else []), "line", "column", "reason", *(["raw"] if keep_raw else []))
+    return ",".join(names).encode() + b"\r\n"
+
+
+def quarantine_text(refused: Iterable[Refusal], *, keep_raw: bool, file: str | None = None) -> bytes:
+    """Refused rows as lines of CSV; ``file`` stands first where it is given.
+
+    No foreign text may act as a formula when the quarantine is opened in a spreadsheet.
+    """
+    text = io.StringIO(newline="")
+    write = csv.writer(text).writerow
+    for line, column, reason, raw in refused:
+        named = [] if file is None else [harmless(file)]
+        write([*named, line, harmless(column), reason, *([harmless(raw)] if keep_raw else [])])
+    # Raw text may hold bytes that are no text: they are shown, not refused a second time.
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
 def private(path: Path | str) -> IO[bytes]:
     """A new file that nobody else may read, whatever the umask: it may hold personal values."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 
-def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> Writer:
-    """A writer for the format that ``path`` ends with: CSV or JSON Lines (also ``.gz``, ``.zst``), or Parquet.
-
-    ``escape_formulas=False`` writes text of our own making to CSV as it is.
+@contextmanager
+def written_to(url: str) -> Iterator[IO[bytes]]:
+    """A file at an address; object stores show it once it is closed.
 
     Raises:
-        InputError: unknown suffix.
-        MicroflowError: the system refuses; says why.
+        MicroflowError: nothing here can open such addresses, or the store refuses.
     """
-    return Writer(Path(path), schema, escape_formulas=escape_formulas)
+    system, path = remote(url)
+    try:
+        with system.open(path, "wb") as file:
+            yield file
+    except OSError as error:
+        raise unwritable(url, error) from error
+
+
+def remove(url: str, beginning: str) -> None:
+    """Remove the files of a folder at an address whose names begin so."""
+    system, path = remote(url)
+    if system.isdir(path):
+        for found in system.ls(path, detail=False):
+            if Path(found).name.startswith(beginning):
+                system.rm_file(found)
 
 
 class RowSink(Protocol):
@@ -116,38 +147,6 @@ def row_sink(file: IO[bytes], place: Path | str, schema: pa.Schema) -> RowSink:
     if format_of(place) == "parquet":
         return _Parquet(file, schema)
     return _Text(file, compression_of(place))
-
-
-class Writer:
-    """Writes batches of one Arrow schema; use as a context manager."""
-
-    def __init__(self, path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> None:
-        self.path = path
-        text = text_of(path)
-        self._encode: Encoder = encoder(text)
-        if text in _DELIMITERS and not escape_formulas:
-            self._encode = partial(_delimited, delimiter=_DELIMITERS[text], escape=False)
-        self._whole = WholeFile(path, private=True)
-        self._sink = row_sink(self._whole.file, path, schema)
-        self._sink.write(head_of(text, schema))
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        """Append one batch."""
-        if rows.num_rows:
-            body = self._encode(rows)
-            with refused_as(self.path):
-                self._sink.write(body)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with refused_as(self.path), self._whole if kind is None else suppress(OSError):
-            self._sink.finish()  # the first error is the one to tell
-        if kind is not None:
-            self._whole.discard()
 
 
 class _Text:
@@ -208,6 +207,45 @@ class _Parquet:
         self._rows -= rows
 
 
-def _quoted(name: str, delimiter: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"' if any(char in name for char in f'{delimiter}"\r\n') else name
+def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> Writer:
+    """A writer for the format that ``path`` ends with: CSV or JSON Lines (also ``.gz``, ``.zst``), or Parquet.
+
+    ``escape_formulas=False`` writes text of our own making to CSV as it is.
+
+    Raises:
+        InputError: unknown suffix.
+        MicroflowError: the system refuses; says why.
+    """
+    return Writer(Path(path), schema, escape_formulas=escape_formulas)
+
+
+class Writer:
+    """Writes batches of one Arrow schema to a file that appears when the block is left; use as a context manager."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> None:
+        self.path = path
+        text = text_of(path)
+        self._encode: Encoder = encoder(text)
+        if text in _DELIMITERS and not escape_formulas:
+            self._encode = partial(_delimited, delimiter=_DELIMITERS[text], escape=False)
+        self._whole = WholeFile(path, private=True)
+        self._sink = row_sink(self._whole.file, path, schema)
+        self._sink.write(head_of(text, schema))
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Append one batch."""
+        if rows.num_rows:
+            body = self._encode(rows)
+            with refused_as(self.path):
+                self._sink.write(body)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with refused_as(self.path), self._whole if kind is None else suppress(OSError):
+            self._sink.finish()  # the first error is the one to tell
+        if kind is not None:
+            self._whole.discard()

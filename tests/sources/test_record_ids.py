@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.sources.identity import SeenIds
+from microflow.sources.record_ids import SeenIds
 
 IDS = st.lists(st.lists(st.one_of(st.none(), st.integers(0, 30)), max_size=20), max_size=12)
 
@@ -55,8 +55,8 @@ def test_numbers_that_follow_each_other_take_no_memory():
     seen = SeenIds()
     for block in sorted(range(1_000), key=lambda block: (block % 10 == 0, block)):
         seen.repeated(pa.array(range(100 * block, 100 * block + 100), pa.int64()))
-    assert seen._ranges._lows.tolist() == [0]
-    assert seen._runs.is_empty
+    assert seen._lows.tolist() == [0]
+    assert not seen._runs
 
 
 def test_there_are_few_runs():
@@ -64,5 +64,5 @@ def test_there_are_few_runs():
     seen = SeenIds()
     for batch in range(1_000):
         seen.repeated(pa.array([f"id {batch} {i}" for i in range(100)]))
-    assert len(seen._runs._runs) < 12
-    assert sum(len(run) for run in seen._runs._runs) == 100_000
+    assert len(seen._runs) < 12
+    assert sum(len(run) for run in seen._runs) == 100_000

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from microflow.errors import MicroflowError
 from microflow.schema import Column, DatasetSchema
-from microflow.sources import Quarantine, open_writer, read_microflows
+from microflow.sinks.writers import open_writer, quarantine_head, quarantine_text
+from microflow.sources import Quarantine, read_microflows
+from microflow.sources.columns import Refusal
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.zst", ".jsonl", ".jsonl.gz", ".parquet")
 
@@ -147,3 +149,22 @@ def test_tabs_by_the_name(tmp_path):
     with open_writer(tmp_path / "out.tsv", schema.arrow) as writer:
         writer.write(pa.record_batch({"a\tb": ["x,y"], "c": ["1\t2"]}))
     assert (tmp_path / "out.tsv").read_bytes() == b'"a\tb"\tc\nx,y\t"1\t2"\n'
+
+
+@pytest.mark.parametrize("raw", ["=1+1", "+A1", "-A1", "@x", "\tx", "\rx"])
+def test_refused_text_is_no_formula(raw):
+    """Text of somebody else cannot act when the quarantine is opened in a spreadsheet; nor can a key of JSON."""
+    text = quarantine_text([Refusal(2, raw, "not a whole number", raw)], keep_raw=True)
+    assert [*csv.reader([text.decode()])] == [["2", f"'{raw}", "not a whole number", f"'{raw}"]]
+
+
+def test_refused_bytes_are_shown():
+    """Raw text that is no text does not break the quarantine itself."""
+    raw = b"Jos\xe9".decode("utf-8", "surrogateescape")
+    assert b"Jos\\udce9" in quarantine_text([Refusal(2, "", "not UTF-8 text", raw)], keep_raw=True)
+
+
+def test_the_head_names_what_follows():
+    """The file first where there are several, the raw text last where it is kept."""
+    assert quarantine_head(keep_raw=False) == b"line,column,reason\r\n"
+    assert quarantine_head(keep_raw=True, several=True) == b"file,line,column,reason,raw\r\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.whole_file import WholeFile, refuse_unwritable, write_whole
+from microflow.sinks.whole_file import WholeFile, refuse_unwritable, write_whole
 
 NOWHERE = Path("/proc/microflow.json")
 

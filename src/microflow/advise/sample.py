@@ -1,10 +1,11 @@
-"""Trials of settings on stratified samples."""
+"""Trials of settings on stratified samples of a file."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,26 +14,18 @@ import pyarrow as pa
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import assess
 from microflow.compliance.policy import Policy
+from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec, build_processor
-from microflow.errors import InputError
-from microflow.microflows import microflows
+from microflow.errors import InputError, SchemaError
+from microflow.records import microflows
 from microflow.schema import DatasetSchema, Role
+from microflow.sources import Quarantine, read_microflows
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "MOST_ROWS",
-    "SETTINGS",
-    "FileSample",
-    "Release",
-    "Trial",
-    "command_options",
-    "release_sample",
-    "sample_rows",
-    "setting_name",
-    "trial_of",
-    "try_setting",
-]
-
+    "MOST_ROWS", "SETTINGS", "FileSample", "Release", "Trial", "command_options", "read_sample", "release_sample",
+    "sample_rows", "setting_name", "trial_of", "try_setting",
+]  # fmt: skip
 
 #: Rows kept of a file: enough to extrapolate from, few enough to try a dozen settings on within a minute.
 MOST_ROWS = 100_000
@@ -101,6 +94,24 @@ def sample_rows(
         raise InputError("there is no usable row to learn from", hint="`microflow run` says why rows are refused")
     ((keys, rows),) = _smallest(kept, most)[0]
     return FileSample(schema, rows.take(pa.array(_stratified(rows, keys, schema))), seen)
+
+
+def read_sample(file: Path, schema_name: str) -> FileSample:
+    """Sample a file of any format in one pass.
+
+    Raises:
+        SchemaError: no quasi-identifier is described, so that no attack is defined.
+        InputError: the file cannot be read, or has no usable row.
+    """
+    schema = load_schema(schema_name)
+    if not schema.quasi_identifiers:
+        raise SchemaError(
+            "no column has the role quasi_identifier, so risk cannot be measured",
+            path=schema_name,
+            hint="say which columns an attacker may know; `microflow describe FILE` ranks them",
+        )
+    with Quarantine() as quarantine:
+        return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
 
 
 def _smallest(

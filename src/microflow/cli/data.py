@@ -1,4 +1,4 @@
-"""``microflow describe``: write what the columns of a file mean, or say where a file no longer fits."""
+"""``microflow describe``, ``generate`` and ``detokenize``: files that are read or written outside a job."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from pathlib import Path
 
 import click
 
-from microflow.advise.describe import Description, describe_together, drift_of
-from microflow.advise.descriptor_text import as_data, as_yaml
-from microflow.cli.options import PLACE
+from microflow.advise.describe import Description, as_data, as_yaml, describe_together
+from microflow.advise.profile import drift_of
+from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import Detokenizer
+from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, progress_bar, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
-from microflow.whole_file import write_whole
+from microflow.schema import DatasetSchema, Role
+from microflow.sinks.whole_file import write_whole
+from microflow.sinks.writers import open_writer
+from microflow.sources import Quarantine, read_microflows
 
-__all__ = ["describe"]
+__all__ = ["describe", "detokenize", "generate"]
 
 
 @click.command()
@@ -114,3 +119,94 @@ def _check(files: tuple[Path | str, ...], schema: str, *, as_json: bool) -> None
             click.echo("\n".join(f"{path}: {line}" for line in one.lines()) or f"{path}: fits, {one.rows:,} rows")
     if any(drifts.values()):
         raise click.exceptions.Exit(1)
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("data_type", metavar="TYPE")
+@click.argument("output", type=_FILE)
+@click.option("--rows", type=click.IntRange(0), default=10_000, show_default=True, help="How many records.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same bytes.")
+@click.option("--truth", type=_FILE, help="Also write every injected violation here: row, rule, field, start, end.")
+@click.option(
+    "--violation-rate",
+    type=FiniteRange(0, 1),
+    default=0.085,
+    show_default=True,
+    help="Share of records with a violation.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the truth if they are there.")
+@click.option("--hard-cases/--no-hard-cases", default=True, help="Put in look-alikes that are no violation.")
+def generate(
+    *, data_type: str, output: Path, rows: int, seed: int, truth: Path | None, violation_rate: float,
+    hard_cases: bool, overwrite: bool,
+) -> None:  # fmt: skip
+    """Write synthetic records of TYPE (healthcare, financial, ecommerce or iot) to OUTPUT.
+
+    The suffix decides the format: .csv, .parquet, .jsonl; text also with .gz.
+
+    \b
+    Examples:
+      microflow generate healthcare patients.csv --rows 100000 --seed 7
+      microflow generate financial bank.parquet --rows 1000000 --truth bank.truth.parquet
+      microflow generate iot clean.jsonl --rows 5000 --violation-rate 0
+    """
+    from microflow.datasets import write_dataset
+
+    for path in filter(None, (output, truth)):
+        require_free(path, overwrite=overwrite)
+    with progress_bar(rows, "generating") as bar:
+        write_dataset(
+            data_type,
+            output,
+            rows,
+            seed,
+            truth=truth,
+            violation_rate=violation_rate,
+            hard_cases=hard_cases,
+            progress=bar.update,
+        )
+
+
+#: Columns in which no tokens stand.
+_PLAIN = {*Role} - {Role.IDENTIFIER, Role.PERSON}
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("output", type=OUTPUT)
+@schema_option
+@click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is there.")
+def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrite: bool) -> None:
+    """Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
+
+    Only tokens made with --reversible can be turned back, and only with their key. A key in
+    MICROFLOW_TOKEN_KEY_FILE stays out of the process list and the shell's history.
+
+    \b
+    Example:
+      MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
+    """
+    require_free(output, (file, schema), overwrite=overwrite)
+    bits = int(key_bits)
+    described = load_schema(schema)
+    detokenizer = Detokenizer(described, read_key(bits), bits)
+    rows, tokens = _restore(file, output, described, detokenizer)
+    click.echo(f"{rows:,} rows with {tokens:,} tokens turned back, written to {output}")
+
+
+def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> tuple[int, int]:
+    """Write all rows or none; returns how many they were, and how many tokens."""
+    rows = tokens = 0
+    identifiers = [column.name for column in schema.identifiers]
+    with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
+        for flow in read_microflows(file, schema.released(*_PLAIN), quarantine=quarantine):
+            writer.write(detokenizer.restore(flow.rows))
+            rows += len(flow)
+            tokens += sum(len(flow) - flow.rows.column(name).null_count for name in identifiers)
+        if quarantine.total:
+            raise InputError(f"{quarantine.total} rows cannot be read; nothing was written", path=file)
+    return rows, tokens

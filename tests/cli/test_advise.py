@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from microflow.cli import cli
 from microflow.datasets import generate
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ SECRET = "00112233445566778899aabbccddeeff"
 
 def examined(monkeypatch, *options, java=True, database=True, **environment):
     """The output of doctor on a machine that has these things."""
-    from microflow.cli import doctor
+    from microflow.cli import system
 
     def absent(*_):
         raise SetupError("it was not found", hint="install it")
 
-    monkeypatch.setattr(doctor, "find_java", (lambda: "/usr/bin/java") if java else absent)
-    monkeypatch.setattr(doctor, "_postgresql", (lambda: "18.4, the embedded server") if database else absent)
+    monkeypatch.setattr(system, "find_java", (lambda: "/usr/bin/java") if java else absent)
+    monkeypatch.setattr(system, "_postgresql", (lambda: "18.4, the embedded server") if database else absent)
     for name in ("MICROFLOW_TOKEN_KEY", "MICROFLOW_TOKEN_KEY_FILE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -67,18 +67,18 @@ def test_a_key_is_no_condition(monkeypatch):
 @pytest.mark.database
 def test_the_real_database(database_url, monkeypatch):
     """A real server is asked for its version, and the address (which may hold a password) is not shown."""
-    from microflow.cli import doctor
+    from microflow.cli import system
 
     monkeypatch.setenv("DATABASE_URL", database_url)
-    assert "the server of DATABASE_URL" in doctor._postgresql()
-    assert database_url not in doctor._postgresql()
+    assert "the server of DATABASE_URL" in system._postgresql()
+    assert database_url not in system._postgresql()
 
 
 def test_a_database_that_is_not_there(monkeypatch):
     """Refused at once, without the half minute of retries of a job; the password stays out of the message."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/none")
-    from microflow.cli import doctor
+    from microflow.cli import system
 
-    found = doctor._tried("PostgreSQL", doctor._postgresql)
+    found = system._tried("PostgreSQL", system._postgresql)
     assert not found.is_there
     assert "hunter2" not in found.found + found.remedy

@@ -1,4 +1,4 @@
-"""``microflow doctor``: what this machine has, and what will therefore run."""
+"""``microflow doctor``, ``db`` and ``completion``: what this machine has, the results database, the shell's help."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import click
+from click.shell_completion import get_completion_class
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 from microflow.errors import MicroflowError
 from microflow.jvm.java import find_java
 from microflow.lab.machine import Machine
 from microflow.settings import Settings
-from microflow.store import PostgreSQLConnector
-from microflow.store.connector import Retries
 
-__all__ = ["Finding", "doctor", "examine"]
+__all__ = ["Finding", "completion", "db", "doctor", "examine"]
+
 
 _GIB = 2**30
 #: Spark's driver and its workers' Python processes want this much beside everything else.
@@ -91,6 +91,9 @@ def _tried(name: str, attempt: Callable[[], str]) -> Finding:
 
 def _postgresql() -> str:
     # The address may hold a password: only where it comes from is shown.
+    from microflow.store import PostgreSQLConnector
+    from microflow.store.connector import Retries
+
     place = "the server of DATABASE_URL" if Settings.read().database_url else "the embedded server"
     with PostgreSQLConnector(retries=Retries(pauses=())) as connector:
         ((version,),) = connector.query("SHOW server_version")
@@ -111,3 +114,68 @@ def _what_runs(there: set[str]) -> Iterator[str]:
         yield "needs PostgreSQL: experiments, jobs that can be resumed; run with --no-database until then"
     if "Token key" not in there:
         yield "needs a token key: --method tokenization"
+
+
+@click.group()
+def db() -> None:
+    """Start, stop and migrate the database that results go to.
+
+    DATABASE_URL names a server of your own; without it an embedded PostgreSQL is started when it is needed.
+    """
+
+
+@db.command()
+def start() -> None:
+    """Start the embedded PostgreSQL unless it runs, and print its address."""
+    from microflow.store.migrate import migrate
+    from microflow.store.server import ensure_server
+
+    address = ensure_server()
+    migrate(address)
+    click.echo(address)
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded PostgreSQL; what it holds stays."""
+    from microflow.store.server import stop_server
+
+    click.echo("stopped" if stop_server() else "it was not running")
+
+
+@db.command()
+def url() -> None:
+    """Print the address results go to, without its password."""
+    from microflow.store.addresses import without_password
+    from microflow.store.server import server_url
+
+    click.echo(without_password(Settings.read().database_url or server_url()))
+
+
+@db.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to the newest schema (every command does so by itself where it may)."""
+    from microflow.store.addresses import without_password
+    from microflow.store.migrate import migrate
+    from microflow.store.server import ensure_server
+
+    target = Settings.read().database_url or ensure_server()
+    migrate(target)
+    click.echo(f"{without_password(target)} is at the newest schema")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    \b
+    Examples:
+      source <(microflow completion bash)
+      microflow completion zsh > ~/.zfunc/_microflow
+      microflow completion fish > ~/.config/fish/completions/microflow.fish
+    """
+    script = get_completion_class(shell)
+    assert script is not None
+    click.echo(script(context.find_root().command, {}, "microflow", "_MICROFLOW_COMPLETE").source())
