@@ -73,15 +73,23 @@ def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
 
 
 def compare_files(
-    original: Path, released: Path, schema: DatasetSchema, *, attempts: int = 1_000, seed: int = 1
+    original: Path,
+    released: Path,
+    schema: DatasetSchema,
+    *,
+    control: Path | None = None,
+    attempts: int = 1_000,
+    seed: int = 1,
 ) -> Assessment:
-    """Measure a released file against its original.
+    """Measure a released file against its original, and who is in it against a control of others.
 
     Raises:
         InputError: a file cannot be read or holds no rows, or the two do not belong together.
     """
     before, after = _table(original, schema), _release_of(released, schema)
-    return assess(before, after, align(schema, before, after), schema, attempts=attempts, seed=seed)
+    others = None if control is None else _table(control, schema)
+    ordinals = align(schema, before, after)
+    return assess(before, after, ordinals, schema, control=others, attempts=attempts, seed=seed)
 
 
 def _release_of(file: Path, schema: DatasetSchema) -> pa.Table:
