@@ -17,7 +17,7 @@ from microflow.compliance import load_policy
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.engine.contract import Processed
 from microflow.engine.kernel import BatchKernel, BatchRemedy, Morsel, morsels, results_of
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 from microflow.timing.clock import PhaseClock
 

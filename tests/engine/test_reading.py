@@ -9,7 +9,7 @@ import pyarrow as pa
 from microflow.engine import ProcessingSpec
 from microflow.engine.kernel import Screening, morsels
 from microflow.engine.reading import Part, Spooled, lay, pick_up
-from microflow.microflows import microflows
+from microflow.records import microflows
 
 
 def test_a_spool_gives_back_what_was_laid(

@@ -13,7 +13,7 @@ from microflow.anonymize.contract import Method, Scope
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, StormStreamProcessor
 from microflow.engine.kernel import BatchKernel, Morsel
 from microflow.errors import TimingContaminationError
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

@@ -2,30 +2,87 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import os
 import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faults.attempts import MICROFLOW_ROWS, Attempt, Ending, job_for, named, run_attempt
-from faults.evidence import Evidence, gather
-from faults.people import write_people
 from microflow.anonymize.contract import Method, MethodSettings
+from microflow.descriptors import load_schema
 from microflow.pipeline import JobSpec
 from microflow.store import PostgreSQLConnector
 
-__all__ = ["Outcome", "Stand", "must_end", "must_fail", "wait_for_microflows"]
+__all__ = ["METHODS", "PATIENCE_SECONDS", "Case", "Outcome", "Stand", "must_end", "must_fail", "wait", "write_people"]
 
-_PATIENCE_SECONDS = 60.0
-
+#: How long something may take before it counts as stuck; ``MICROFLOW_PATIENCE=5`` waits five times as long, for a
+#: machine that is busy with other work.
+PATIENCE_SECONDS = 60.0 * float(os.environ.get("MICROFLOW_PATIENCE", "1"))
+METHODS = ("tokenization", "k_anonymity")
 ROWS = 1_200
+_NAMES = ("Ada Byron", "Grace Murray", "Alan Mathison", "Mary Jackson")
+
+#: Everything the database says about a job's rows, but for its name, identities, and when and how fast it was.
+_TABLES = {
+    "data_records": "ordinal, record_id, released, compliance_status, violation_count, violation_types,"
+    " anonymization_applied, processed_data",
+    "violations": "ordinal, rule, field, severity, regulation, article, span_start, span_end",
+    "original_records": "ordinal, original_data",
+    "checkpoints": "microflow, first_row, rows_in, released, suppressed, violations",
+    "jobs": "status, total_rows, microflows, rows_read, rows_released, rows_suppressed, rows_quarantined, violations",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Digests of output, quarantine and tables, and which rows are where."""
+
+    digests: tuple[tuple[str, str], ...]
+    ordinals: tuple[int, ...]
+
+    def differences(self, other: Evidence) -> list[str]:
+        """What is not the same, by name."""
+        return [name for (name, mine), (_, theirs) in zip(self.digests, other.digests, strict=True) if mine != theirs]
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that are in the database more than once."""
+        return len(self.ordinals) - len(set(self.ordinals))
+
+    def losses(self, whole: Evidence) -> int:
+        """Rows that an uninterrupted run has and this one lacks."""
+        return len(set(whole.ordinals) - set(self.ordinals))
+
+
+def gather(connector: PostgreSQLConnector, job: JobSpec) -> Evidence:
+    """Read the files and tables of a finished job."""
+    digests = [("output", _digest(job.output)), ("quarantine", _digest(job.quarantine) if job.quarantine else "")]
+    for table, columns in _TABLES.items():
+        digests.append((table, _table_digest(connector, str(job.job_id), table, columns)))
+    rows = connector.query("SELECT ordinal FROM data_records WHERE job_id = %s ORDER BY 1", (job.job_id,))
+    return Evidence(tuple(digests), tuple(ordinal for (ordinal,) in rows))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _table_digest(connector: PostgreSQLConnector, job_id: str, table: str, columns: str) -> str:
+    name = "id" if table == "jobs" else "job_id"
+    rows: Sequence[tuple[object, ...]] = connector.query(
+        f"SELECT t::text FROM (SELECT {columns} FROM {table} WHERE {name} = %s) t ORDER BY 1", (job_id,)
+    )
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case and how it ended."""
+    """How a case ended."""
 
-    case: str
     losses: int
     duplicates: int
     differences: tuple[str, ...]
@@ -35,6 +92,10 @@ class Outcome:
     def is_clean(self) -> bool:
         """Nothing lost, doubled or different."""
         return not (self.losses or self.duplicates or self.differences)
+
+
+#: What is done to a job on a stand, by a seed.
+Case = Callable[["Stand", int], Outcome]
 
 
 class Stand:
@@ -80,16 +141,23 @@ class Stand:
         if status != "completed":
             must_end(run_attempt(Attempt(own, url or self.url, resume=status is not None)))
 
+    def wait(self, own: JobSpec, microflows: int, url: str | None = None) -> None:
+        """Until the job has committed so many microflows."""
+        question = "SELECT 1 FROM jobs WHERE id = %s AND microflows >= %s"
+        with PostgreSQLConnector(url or self.url) as connector:
+            found = lambda: bool(connector.query(question, (own.job_id, microflows)))  # noqa: E731
+            wait(found, f"job {own.job_id} did not commit {microflows} microflows")
+
     def evidence(self, own: JobSpec, url: str | None = None) -> Evidence:
         """What a job has left behind."""
         with PostgreSQLConnector(url or self.url) as connector:
             return gather(connector, own)
 
-    def outcome(self, case: str, job: JobSpec, own: JobSpec, url: str | None = None, note: str = "") -> Outcome:
+    def outcome(self, job: JobSpec, own: JobSpec, url: str | None = None, note: str = "") -> Outcome:
         """Compare a finished job with the uninterrupted one."""
         whole, _ = self.whole(job)
         mine = self.evidence(own, url)
-        return Outcome(case, mine.losses(whole), mine.duplicates, tuple(mine.differences(whole)), note)
+        return Outcome(mine.losses(whole), mine.duplicates, tuple(mine.differences(whole)), note)
 
 
 def must_end(ending: Ending) -> Ending:
@@ -105,11 +173,40 @@ def must_fail(ending: Ending, error: str) -> None:
     assert ending.error.startswith(error), ending.error
 
 
-def wait_for_microflows(connector: PostgreSQLConnector, own: JobSpec, count: int) -> None:
-    """Until the job has committed ``count`` microflows."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if connector.query("SELECT 1 FROM jobs WHERE id = %s AND microflows >= %s", (own.job_id, count)):
-            return
+def wait(is_so: Callable[[], bool], otherwise: str) -> None:
+    """Until ``is_so``, or `PATIENCE_SECONDS` have passed."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"{otherwise} in {PATIENCE_SECONDS:.0f} s"
         time.sleep(0.002)
-    raise AssertionError(f"job {own.job_id} committed nothing for {_PATIENCE_SECONDS} s")
+
+
+def write_people(path: Path, rows: int, seed: int = 7) -> None:
+    """Healthcare records: one in ten leaks something, one in a hundred cannot be read."""
+    draw = random.Random(seed)
+    names = load_schema("healthcare").names
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        for number in range(rows):
+            writer.writerow(_person(draw, number))
+
+
+def _person(draw: random.Random, number: int) -> dict[str, object]:
+    leaks = draw.random() < 0.1
+    return {
+        "record_id": number,
+        **{f"{what}_ref": f"{draw.getrandbits(48):012x}" for what in ("patient", "provider", "facility", "encounter")},
+        "patient_name": draw.choice(_NAMES) if leaks else "",
+        "ssn": f"{draw.randint(100, 665)}-{draw.randint(10, 99)}-{draw.randint(1000, 9999)}" if leaks else "",
+        "age": "unknown" if draw.random() < 0.01 else draw.randint(1, 99),
+        "sex": draw.choice("FMX"),
+        "zip": draw.choice(("941", "100", "606", "94110" if leaks else "941")),
+        "admission_date": draw.choice(("2021", "2022-03-04" if leaks else "2022")),
+        "diagnosis": draw.choice(("E11", "I10", "J45")),
+        "treatment_cost": round(draw.uniform(100, 90_000), 2),
+        "triage": draw.choices(("routine", "urgent", "emergency"), (8, 1, 1))[0],
+        "consent": "withdrawn" if draw.random() < 0.02 else "granted",
+        "retain_until": "2031",
+        "notes": "seen by 555-201-3344" if draw.random() < 0.05 else "no complaints",
+    }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from faults.people import write_people
+from faults.stand import write_people
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.pipeline import JobSpec
 from microflow.store import PostgreSQLConnector

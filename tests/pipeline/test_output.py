@@ -22,7 +22,7 @@ from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
 from microflow.pipeline.partial import NOTHING
 from microflow.settings import Retries
-from microflow.sources.writers import encoder, text_of
+from microflow.sinks.writers import encoder, text_of
 from microflow.store import PostgreSQLConnector
 from pipeline.alike import METHODS, run
 

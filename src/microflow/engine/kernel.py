@@ -23,9 +23,9 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, Released, Scope
 from microflow.compliance import BatchChecker, BatchRemedy, Findings, Violation
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.engine.contract import Processed, ProcessingSpec
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.settings import MICROFLOW_BYTES, MORSEL
 from microflow.timing.clock import PhaseClock
 

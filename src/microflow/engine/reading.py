@@ -21,10 +21,10 @@ from microflow.compliance import Findings
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.kernel import Morsel, Screened
 from microflow.settings import MORSEL
-from microflow.sources.block import Refusal
-from microflow.sources.identity import Digest, SeenIds, digest
-from microflow.sources.quarantine import quarantine_text
+from microflow.sinks.writers import quarantine_text
+from microflow.sources.columns import Refusal
 from microflow.sources.reader import read_split
+from microflow.sources.record_ids import Digest, SeenIds, digest
 from microflow.sources.splits import Split
 
 __all__ = [

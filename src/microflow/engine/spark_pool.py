@@ -28,7 +28,7 @@ import microflow
 from microflow.engine.reading import SplitWork
 from microflow.engine.worker import Server
 from microflow.errors import MicroflowError
-from microflow.jvm.java import java_environment
+from microflow.jvm import java_environment
 from microflow.settings import Settings, child_environment
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ from microflow.engine.kernel import (
     warm_up_deciding,
 )  # fmt: skip
 from microflow.engine.reading import Digests, Ids, SplitReader, SplitWork, Spooled, Text, batches_of, lay, pick_up
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
+from microflow.sinks.writers import Encoder, encoder, private
 from microflow.sources.splits import Split
-from microflow.sources.writers import Encoder, encoder, private
 from microflow.timing.clock import PhaseClock
 
 __all__ = [

@@ -28,9 +28,9 @@ from microflow.engine.reading import Ids, Part, SplitWork
 from microflow.engine.split_work import Effort, Piece, SplitResult, SplitWorker
 from microflow.errors import MicroflowError
 from microflow.settings import child_environment
-from microflow.sources.identity import SeenIds
+from microflow.sinks.writers import RowSink, head_of, private, row_sink
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Split
-from microflow.sources.writers import RowSink, head_of, private, row_sink
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 

@@ -109,15 +109,11 @@ class OpenLoopRun:
         latencies: npt.NDArray[np.int64] = (self.completed_ns - self.intended_ns)[counted]
         return latencies
 
-    def recorder(self, warm_up_s: float = 0.0) -> LatencyRecorder:
-        """The latencies as a histogram, to merge or to store."""
-        recorder = LatencyRecorder()
-        recorder.record_many(self.latencies_ns(warm_up_s))
-        return recorder
-
     def summary(self, warm_up_s: float = 0.0) -> LatencySummary:
         """p50, p90, p99, p99.9 and maximum."""
-        return self.recorder(warm_up_s).summary()
+        recorder = LatencyRecorder()
+        recorder.record_many(self.latencies_ns(warm_up_s))
+        return recorder.summary()
 
     def backlog_slope(self, warm_up_s: float = 0.0) -> float:
         """By which part of the offered load the backlog grew: 0 when all is served as it comes, 1 when nothing is.

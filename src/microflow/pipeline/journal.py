@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.compliance.targets import Target
+from microflow.compliance.findings import Target
 from microflow.engine.split_work import Piece
 from microflow.errors import CheckpointError
 from microflow.store.progress import JobStatus, Progress, array_literal, json_document

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.engine.worker import without_pandas
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
@@ -27,9 +27,9 @@ from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
 from microflow.pipeline.output import Files
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.settings import MICROFLOW_ROWS, Retries
-from microflow.sources.places import STANDARD, files_of, is_folder, is_url
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD, files_of, is_folder, is_url
 from microflow.store.progress import LIVE, JobStatus
-from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector

@@ -24,10 +24,9 @@ from microflow.engine.split_work import Piece
 from microflow.pipeline.job import JobSpec
 from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, pieces_of, sync_folder
 from microflow.settings import Retries
-from microflow.sources.places import STANDARD, compression_of, is_url, remove, written_to
-from microflow.sources.quarantine import quarantine_head
-from microflow.sources.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.whole_file import is_device, refused_as
+from microflow.sinks.whole_file import is_device, refused_as
+from microflow.sinks.writers import RowSink, head_of, private, quarantine_head, remove, row_sink, text_of, written_to
+from microflow.sources.files import STANDARD, compression_of, is_url
 
 __all__ = ["Files", "FolderOutput", "Output", "is_part"]
 

@@ -20,8 +20,8 @@ from typing import IO, Any
 from microflow.engine.reading import Part, Text
 from microflow.errors import CheckpointError
 from microflow.settings import Retries
-from microflow.sources.writers import private
-from microflow.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.writers import private
 
 __all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "pieces_of", "sync_folder"]
 
