@@ -127,6 +127,31 @@ def _count(progress: Progress) -> None:
         click.echo(f"\r{progress.experiment:<20} {progress.ran} of {progress.cells} ", nl=False, err=True)
 
 
+@experiments.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which trials are counted."
+)
+def plan(profile: str) -> None:
+    """Say how many trials a profile has and how many minutes they take here; nothing is run.
+
+    Minutes rest on what each experiment declares of a trial, scaled by what the database holds of it.
+
+    \b
+    Examples:
+      microflow experiments plan                       what make experiments PROFILE=paper would take
+      microflow experiments plan --profile quick
+    """
+    from microflow.experiments import all_experiments
+    from microflow.lab.forecast import forecast, forecast_table
+    from microflow.lab.machine import Machine
+    from microflow.store.experiments import ExperimentStore
+
+    cores = Machine.here().cores
+    with ExperimentStore() as store:
+        found = [forecast(one, profile, store, cores=cores) for one in all_experiments()]
+    click.echo(forecast_table(found, profile, cores).to_text())
+
+
 @experiments.command("list")
 def show() -> None:
     """What the database holds: experiments, their trials, and when the last one ran."""

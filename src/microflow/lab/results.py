@@ -18,7 +18,7 @@ from microflow.errors import MicroflowError, SetupError
 from microflow.lab.experiment import Experiment, Matrix, config_hash, plan_of, settled
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine, refuse_unlike
-from microflow.lab.trials import Planned, Trial, run_trials
+from microflow.lab.trials import Arm, Planned, Trial, run_trials
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.resources import ResourceUsage
 
@@ -91,6 +91,10 @@ class Results:
     def machines(self) -> list[Machine]:
         """The machine of every trial."""
         return [trial.run.machine for trial in self.trials]
+
+    def of(self, arm: Arm) -> list[dict[str, Any]]:
+        """What the trials of an arm returned, block after block."""
+        return [trial.run.result for trial in self.trials if trial.planned.arm == arm]
 
     def where(self, keep: Callable[[dict[str, Any]], bool]) -> list[Trial]:
         """Trials whose configuration passes."""
