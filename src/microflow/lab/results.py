@@ -5,6 +5,7 @@ What the database holds is kept, everything else runs, one fresh process after a
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -163,8 +164,11 @@ class Progress:
     ran: int
     kept: int
 
+    def __str__(self) -> str:
+        return f"{self.experiment}: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+
     def _repr_html_(self) -> str:
-        return f"<b>{self.experiment}</b>: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+        return _bold(str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +178,25 @@ class Skipped:
     experiment: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.experiment}: skipped on this machine: {self.reason}"
+
     def _repr_html_(self) -> str:
-        return f"<b>{self.experiment}</b>: skipped on this machine: {self.reason}"
+        return _bold(str(self))
+
+
+def _bold(line: str) -> str:
+    name, _, rest = line.partition(": ")
+    return f"<b>{html.escape(name)}</b>: {html.escape(rest)}"
 
 
 def run_experiment(
-    experiment: Experiment, profile: str, store: ExperimentStore, *, force: bool = False
+    experiment: Experiment,
+    profile: str,
+    store: ExperimentStore,
+    *,
+    force: bool = False,
+    observer: Callable[[Progress], None] | None = None,
 ) -> Progress | Skipped:
     """Run an experiment's matrix, or say why this machine cannot; an optional one that will not start is left out.
 
@@ -189,7 +206,7 @@ def run_experiment(
     if reason := experiment.missing():
         return Skipped(experiment.name, reason)
     try:
-        return run_matrix(experiment.matrix(profile), store, force=force)
+        return run_matrix(experiment.matrix(profile), store, force=force, observer=observer)
     except SetupError as error:
         if not experiment.optional:
             raise
