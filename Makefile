@@ -45,7 +45,7 @@ $(VENV)/.ready: $(ROOT)/requirements.lock $(ROOT)/pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(ROOT)/requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e $(ROOT)
-	@$(VENV)/bin/python -m microflow.jvm.java
+	@$(VENV)/bin/python -m microflow.jvm
 	@$(VENV)/bin/microflow storm fetch
 	@touch $@
 

@@ -12,7 +12,7 @@ from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpe
 from microflow.engine.batch_local import BatchKernel
 from microflow.engine.morsels import Morsel
 from microflow.errors import TimingContaminationError
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

@@ -12,7 +12,7 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.engine.kernel import BatchRemedy
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 from microflow.timing.clock import PhaseClock
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from microflow.errors import SetupError
-from microflow.jvm.java import java_environment
+from microflow.jvm import java_environment
 
 #: What the processes below a session have in their environment and listen on, while a task runs in a worker.
 _WATCHED = """

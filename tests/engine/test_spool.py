@@ -10,7 +10,7 @@ from microflow.engine import ProcessingSpec
 from microflow.engine.kernel import Screening
 from microflow.engine.morsels import morsels
 from microflow.engine.spool import Laid, batches_of, lay, pick_up
-from microflow.microflows import microflows
+from microflow.records import microflows
 
 
 def test_a_spool_gives_back_what_was_laid(

@@ -10,7 +10,7 @@ import pytest
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
 from microflow.engine import ProcessingSpec, build_processor
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 from microflow.timing.clock import PhaseClock
 

@@ -15,7 +15,7 @@ from microflow.errors import CheckpointError, MicroflowError
 from microflow.pipeline import output as output_module
 from microflow.pipeline.output import Output as JobOutput
 from microflow.settings import Retries
-from microflow.sources.writers import encoder, text_of
+from microflow.sinks.writers import encoder, text_of
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz")

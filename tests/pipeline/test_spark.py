@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.csv
 import pytest
 
+from microflow import jvm as java
 from microflow.engine.spark_pool import SparkPool
 from microflow.errors import MicroflowError, SetupError
-from microflow.jvm import java
-from microflow.jvm.java import java_environment
+from microflow.jvm import java_environment
 from microflow.pipeline import JobSpec, PipelineOrchestrator, SparkBatchProcessor
 from pipeline.alike import METHODS, run
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
-from microflow.anonymize.domains import public_domain
+from microflow.anonymize.differential_privacy import public_domain
 from microflow.anonymize.keys import derived_key, key_id
 from microflow.anonymize.mechanisms import TruncatedGeometric, Uniforms
 from microflow.bench import k_anonymity

@@ -29,7 +29,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine.morsels import morsels
 from microflow.errors import MicroflowError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import DatasetSchema, Record, Value
 from microflow.settings import MORSEL
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.generalise import exact_label, number_label, set_label
 from microflow.anonymize.k_anonymity import KAnonymity, MicroflowKAnonymity
-from microflow.anonymize.stream_k_anonymity import StreamKAnonymity
 from microflow.assess.loss import gcp
 from microflow.assess.pair import Pair
 from microflow.bench.harness import Case, Line, fixed, measure, skipped

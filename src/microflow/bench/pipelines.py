@@ -28,7 +28,7 @@ from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
 from microflow.lab.oracle import oracle, simulate
 from microflow.lab.trials import interleaved
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 

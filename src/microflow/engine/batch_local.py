@@ -15,7 +15,7 @@ from microflow.engine.contract import Engine, Processed, ProcessingSpec, scoped
 from microflow.engine.kernel import BatchKernel, Screening, warm_up, warmed
 from microflow.engine.morsels import Morsel, morsels, results_of
 from microflow.engine.spool import Laid, batches_of, lay, pick_up
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["LocalBatchProcessor"]

@@ -17,8 +17,7 @@ from microflow.engine.kernel import BatchKernel, Screened, warm_up, warmed
 from microflow.engine.morsels import FindingsBuilder, Morsel, merge_findings, portions, results_of
 from microflow.engine.router import Objectives
 from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
-from microflow.microflows import Microflow
-from microflow.records import to_batch
+from microflow.records import Microflow, to_batch
 from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 

@@ -20,7 +20,7 @@ from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Met
 from microflow.compliance import BatchChecker, BatchRemedy, Findings
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.morsels import Morsel, ends_of
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["BatchKernel", "Screened", "Screening", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed"]

@@ -22,7 +22,7 @@ from microflow.anonymize.contract import Released
 from microflow.compliance import Findings, Violation
 from microflow.compliance.findings import Targets
 from microflow.engine.contract import Processed, ProcessingSpec
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.settings import MICROFLOW_BYTES, MORSEL
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Morsel:
 def morsels(source: Iterable[Microflow], most: int = MORSEL) -> Iterator[Morsel]:
     """The source in morsels of ``most`` microflows (the last may have fewer), in order.
 
-    >>> from microflow.microflows import microflows
+    >>> from microflow.records import microflows
     >>> flows = microflows([pa.record_batch({"n": list(range(7))})], size=2)
     >>> [len(morsel) for morsel in morsels(flows, most=3)]
     [6, 1]

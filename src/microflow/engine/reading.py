@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from microflow.engine.contract import ProcessingSpec
 from microflow.settings import MORSEL
-from microflow.sources.block import Refusal
-from microflow.sources.identity import Digest, SeenIds, digest
-from microflow.sources.quarantine import quarantine_text
+from microflow.sinks.writers import quarantine_text
+from microflow.sources.columns import Refusal
 from microflow.sources.reader import read_split
+from microflow.sources.record_ids import Digest, SeenIds, digest
 from microflow.sources.splits import Split
 
 __all__ = ["Digests", "Ids", "Part", "Reading", "Work", "doubled_in"]

@@ -22,7 +22,7 @@ from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.engine.kernel import warm_up_deciding
 from microflow.engine.reading import Ids, Work, doubled_in
 from microflow.engine.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
-from microflow.sources.identity import SeenIds
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Split
 from microflow.timing.clock import PhaseClock
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 import microflow
-from microflow.jvm.java import java_environment
+from microflow.jvm import java_environment
 from microflow.settings import Settings, child_environment
 
 __all__ = ["ship_package", "spark_session"]

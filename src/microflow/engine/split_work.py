@@ -26,10 +26,10 @@ from microflow.engine.kernel import BatchKernel, Screened, Screening, warm_up, w
 from microflow.engine.morsels import Morsel, Places, morsels
 from microflow.engine.reading import Digests, Ids, Part, Reading, Work
 from microflow.engine.spool import Laid, batches_of, lay, pick_up
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.schema import DatasetSchema
+from microflow.sinks.writers import Encoder, encoder, private
 from microflow.sources.splits import Split
-from microflow.sources.writers import Encoder, encoder, private
 from microflow.timing.clock import PhaseClock
 
 __all__ = [

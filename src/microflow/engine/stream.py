@@ -19,8 +19,7 @@ from microflow.engine.contract import Engine, Processed, ProcessingSpec, default
 from microflow.engine.kernel import warmed
 from microflow.engine.morsels import FindingsBuilder
 from microflow.errors import InputError
-from microflow.microflows import Microflow
-from microflow.records import coerce, to_batch
+from microflow.records import Microflow, coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.timing.latency import LatencyRecorder

@@ -27,9 +27,9 @@ import pyarrow as pa
 from microflow.engine.reading import Ids, Part, Work
 from microflow.engine.split_work import Effort, Piece, ScreenedSplit, SplitResult, SplitWorker
 from microflow.errors import MicroflowError
-from microflow.sources.identity import SeenIds
+from microflow.sinks.writers import RowSink, head_of, private, row_sink
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Split
-from microflow.sources.writers import RowSink, head_of, private, row_sink
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 

@@ -35,9 +35,9 @@ from microflow.lab.report import (
     with_interval,
 )
 from microflow.lab.trials import Arm
-from microflow.microflows import Microflow
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import open_writer
+from microflow.records import Microflow
+from microflow.sinks.writers import open_writer
 from microflow.sources.splits import SPLIT_BYTES
 from microflow.timing.clock import PhaseClock
 
@@ -81,7 +81,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 def missing() -> str:
     """Why Spark cannot run here; nothing where it can."""
-    from microflow.jvm.java import find_java
+    from microflow.jvm import find_java
 
     try:
         find_java()

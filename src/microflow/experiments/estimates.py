@@ -29,7 +29,7 @@ def of_noise(spec: ProcessingSpec, original: pa.Table, released: pa.Table, ordin
     if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
         return {"aggregates": [], "epsilon_shown": None}
     from microflow.anonymize.differential_privacy import perturbed_columns
-    from microflow.assess.distinguishing import epsilon_lower_bound
+    from microflow.assess.inference import epsilon_lower_bound
 
     columns = [one for one in perturbed_columns(spec.schema, spec.method.epsilon) if one.domain.size <= _LARGEST_DOMAIN]
     truths, told = ([_codes(one, table) for one in columns] for table in (original, released))

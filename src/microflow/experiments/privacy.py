@@ -25,7 +25,7 @@ from microflow.experiments.work import data_checksum, source, spec_of
 from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, per_cent
 from microflow.lab.trials import Arm
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:

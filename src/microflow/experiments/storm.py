@@ -22,14 +22,13 @@ from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
 from microflow.lab.trials import Arm, gather
-from microflow.microflows import Microflow
-from microflow.records import to_batch
+from microflow.records import Microflow, to_batch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from microflow.lab.results import Results
-    from microflow.storm.trial import StormTrial
+    from microflow.storm.local import StormTrial
 
 __all__ = ["STORM", "answer", "frame", "matrix", "missing", "table", "trial"]
 
@@ -72,8 +71,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 def missing() -> str:
     """Why Storm cannot run here; nothing where it can. Jars that are not in the cache yet are fetched."""
-    from microflow.jvm.java import find_java
-    from microflow.jvm.maven import jars
+    from microflow.jvm import find_java, jars
 
     try:
         find_java()
@@ -95,9 +93,9 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         MicroflowError: a row is missing or differs from the in-process run's.
         SetupError: Storm did not start, or not once and for all.
     """
-    from microflow.storm.flux import TOPOLOGIES
+    from microflow.storm.local import storm_trial
     from microflow.storm.shell import read_results
-    from microflow.storm.trial import storm_trial
+    from microflow.storm.topology import TOPOLOGIES
 
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     records = [row for flow in flows for row in flow.rows.to_pylist()]

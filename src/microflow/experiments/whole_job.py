@@ -26,7 +26,7 @@ from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, per_cent, pure_or_not, ratio_text, rounded
 from microflow.lab.trials import Arm, gather
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 from microflow.store import PostgreSQLConnector
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.lab.trials import Arm
-from microflow.microflows import Microflow, microflows
+from microflow.records import Microflow, microflows
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 

@@ -23,25 +23,24 @@ from microflow.engine.schedulers import Done, InProcess, Workers
 from microflow.engine.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.engine.worker import ProcessPool
 from microflow.errors import InputError, JobCancelledError, MicroflowError
-from microflow.microflows import Microflow, microflows
 from microflow.pipeline.folder import FolderOutput
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Output, PartialFile, Settled
 from microflow.pipeline.verdict import verdict
+from microflow.records import Microflow, microflows
 from microflow.settings import MORSEL, Retries, Settings
-from microflow.sources.columns import with_others
-from microflow.sources.identity import SeenIds
-from microflow.sources.places import STANDARD, is_folder, is_url, part_name
-from microflow.sources.quarantine import quarantine_head
+from microflow.sinks.whole_file import is_device
+from microflow.sinks.writers import encoder, quarantine_head, text_of
+from microflow.sources.files import STANDARD, is_folder, is_url, part_name
+from microflow.sources.reader import with_others
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import SPLIT_BYTES, Source
-from microflow.sources.writers import encoder, text_of
 from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
-from microflow.whole_file import is_device
 
 __all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from microflow.engine.reading import Part
 from microflow.pipeline.output import Settled, sync_folder
-from microflow.sources.places import is_url, remove, written_to
-from microflow.sources.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.whole_file import refused_as
+from microflow.sinks.whole_file import refused_as
+from microflow.sinks.writers import RowSink, head_of, private, remove, row_sink, text_of, written_to
+from microflow.sources.files import is_url
 
 __all__ = ["FolderOutput", "is_part"]
 

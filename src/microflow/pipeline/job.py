@@ -16,7 +16,7 @@ from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.engine import ProcessingSpec
 from microflow.errors import CheckpointError
 from microflow.settings import MICROFLOW_ROWS
-from microflow.sources.places import STANDARD, is_folder, is_url
+from microflow.sources.files import STANDARD, is_folder, is_url
 
 __all__ = ["JobSpec", "StoreRecords", "work_hash"]
 

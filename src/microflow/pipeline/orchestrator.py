@@ -26,9 +26,9 @@ from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.pipeline.seal import check_seal, sealed
 from microflow.settings import Retries
-from microflow.sources.places import STANDARD, files_of, is_folder, is_url
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD, files_of, is_folder, is_url
 from microflow.store.progress import LIVE, JobStatus
-from microflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector

@@ -25,9 +25,9 @@ import pyarrow as pa
 from microflow.engine.reading import Part
 from microflow.errors import CheckpointError
 from microflow.settings import Retries
-from microflow.sources.places import STANDARD, compression_of, is_url, written_to
-from microflow.sources.writers import RowSink, head_of, private, row_sink, text_of
-from microflow.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.writers import RowSink, head_of, private, row_sink, text_of, written_to
+from microflow.sources.files import STANDARD, compression_of, is_url
 
 __all__ = ["Output", "PartialFile", "Settled", "sync_folder"]
 
