@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.errors import InputError, PolicyError, SchemaError
-from microflow.yaml_model import json_schema, read_file, read_text
+from microflow.yaml_model import read_file, read_text
 
 
 class Part(msgspec.Struct):
@@ -63,7 +63,8 @@ BROKEN = [
     ("columns:\n  a: {}\n  b: {}\n  a: {}", 4, "'a' is given twice, first in line 2"),
     ("columns: {}\npolicy: x\npolicy: y", 3, "'policy' is given twice"),
     ("columns:\n  a:\n    role: c", 3, "columns.a: unknown role 'c' (allowed are: a, b)"),
-    ("columns:\n  a:\n    rol: a", 3, "columns.a: unknown key 'rol' (allowed are: role, low"),
+    ("columns:\n  a:\n    rol: a", 3, "columns.a: unknown key 'rol' (did you mean 'role'? allowed are: role, low"),
+    ("columns: {}\npolici: x", 2, "unknown key 'polici' (did you mean 'policy'? allowed are: columns, tree, policy)"),
     ("columns:\n  a: {\n  low: x}", 3, "columns.a.low must be a whole number or a number"),
     ("columns: {a: {low: 1e999}}", 1, "at most 1.8e308"),
     ("columns: {a: {low: .nan}}", 1, "must be a whole number or a number"),
@@ -131,7 +132,7 @@ def test_files(tmp_path):
 
 def test_editors_know_the_words():
     """The JSON Schema lists what a word may be."""
-    part = json_schema(Whole)["$defs"]["Part"]["properties"]
+    part = msgspec.json.schema(Whole)["$defs"]["Part"]["properties"]
     assert part["role"]["enum"] == ["a", "b"]
 
 

@@ -2,38 +2,54 @@
 
 A scalar stays the text that was written until a field's type asks for something else, so that ``01``, ``No``,
 ``12:30``, ``on`` and ``1.10`` are themselves wherever text is meant (YAML 1.1 makes numbers, booleans and times of
-them). Keys given twice, tags, merge keys and documents that grow by aliases are refused. Every error names the line.
+them). Keys given twice, tags, merge keys, deep nesting and documents that grow by aliases are refused. Every error
+names the line. The tree is built from the parser's events: nothing in a document makes Python's stack grow.
 
-Models are `msgspec.Struct` classes; `json_schema` describes one to an editor.
+Models are `msgspec.Struct` classes. `msgspec.convert` alone would not do: it takes ``"3"`` for 3, knows no line, and
+tells neither the key of a dictionary at fault nor the words that would do.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import types
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
+import yaml
 
 from microflow.errors import InputError
-from microflow.yaml_tree import Items, Mapping, Node, Word, compose, shown
 
-__all__ = ["Document", "json_schema", "read_file", "read_text"]
+__all__ = ["Document", "read_file", "read_text"]
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 
+#: Levels of a document; ours have at most ten.
+DEEPEST = 50
+#: Nodes of a document once its aliases are written out.
+MOST_NODES = 1_000_000
+_LONGEST_WORD = 80
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_PLAIN_TAGS = {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"}
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _TRUE = frozenset({"true", "yes", "on"})
-_FALSE = frozenset({"false", "no", "off"})
-_INTEGER = re.compile(r"[+-]?[0-9]{1,300}", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+#: How the text of a type is written, and what an error calls it.
+_WRITTEN: dict[Any, tuple[str, str]] = {
+    bool: ("(?i:true|yes|on|false|no|off)", "true or false"),
+    int: ("[+-]?[0-9]{1,300}", "a whole number"),
+    float: (r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", "a number"),
+    date: ("[0-9]{4}-[0-9]{2}-[0-9]{2}", "a date such as 2026-01-31"),
+    str: ("(?s:.*)", "a text"),
+}
+_LISTS = (list, tuple, frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +67,8 @@ class Document(Generic[T]):
 
     def error(self, message: str, *where: str | int, allowed: Iterable[str] = (), hint: str = "") -> InputError:
         """An error at a part of the document, to be raised; ``allowed`` are the words that would do."""
-        line = next((self.lines[where[:n]] for n in range(len(where), -1, -1) if where[:n] in self.lines), None)
-        words = ", ".join(allowed)
         way = _way(where)
-        return self.kind(
-            f"{way}: {message}" if way else message,
-            path=self.place,
-            line=line,
-            hint=hint or (f"allowed are: {words}" if words else ""),
-        )
+        return _at(self, where, f"{way}: {message}" if way else message, hint or _words(allowed))
 
 
 def read_file(path: Path, model: type[T], kind: type[InputError] = InputError) -> Document[T]:
@@ -102,201 +111,236 @@ def read_text(text: str, model: type[T], place: str, kind: type[InputError] = In
     Traceback (most recent call last):
     microflow.errors.InputError: box.yaml:1: wide must be true or false
     """
-    root = compose(text, place, kind)
+    root = _Composer(text, place, kind).root()
     document: Document[Any] = Document(None, place, {}, kind)
-    value = _Builder(document).build(root, model, ())
-    return Document(value, place, document.lines, kind)
+    return Document(_build(document, root, model, ()), place, document.lines, kind)
 
 
-def json_schema(model: Any) -> dict[str, Any]:
-    """The JSON Schema of a model, with which editors complete and check its YAML."""
-    return msgspec.json.schema(model)
+@dataclass(slots=True)
+class _Node:
+    """A scalar's text, a list or a mapping (with the line of each key), as it was written.
+
+    ``size`` counts the nodes below once aliases are written out, itself included.
+    """
+
+    line: int
+    value: str | list[_Node] | dict[str, _Node]
+    is_quoted: bool = False
+    keys: dict[str, int] = field(default_factory=dict)
+    size: int = 1
+
+    @property
+    def is_null(self) -> bool:
+        return isinstance(self.value, str) and self.value in _NULLS and not self.is_quoted
 
 
-class _Builder:
-    """Makes of each node what the model's types ask for."""
+class _Composer:
+    """Builds the tree from the parser's events."""
 
-    def __init__(self, document: Document[Any]) -> None:
-        self._document = document
+    def __init__(self, text: str, place: str, kind: type[InputError]) -> None:
+        self._text, self._place, self._kind = text, place, kind
+        #: What is open: a collection, its anchor and, in a mapping behind a key, the key.
+        self._open: list[tuple[_Node, str | None]] = []
+        self._key: list[str | None] = []
+        self._anchors: dict[str | None, _Node] = {}
+        self._root: _Node | None = None
 
-    def build(self, node: Node, annotation: Any, where: Place) -> Any:
-        self._document.lines.setdefault(where, node.line)
-        if annotation is Any:
-            return self._untyped(node, where)
-        members = _members(annotation)
-        is_null = isinstance(node, Word) and node.is_null
-        if is_null and type(None) in members:
-            return None
-        for member in members:
-            build = self._container(node, member)
-            if build is not None:
-                return build(node, member, where)
-        scalars = [member for member in members if _is_scalar(get_origin(member) or member)]
-        if isinstance(node, Word) and scalars:
-            return self._scalar(node, scalars, where)
-        raise self._error(f"must be {_expected(members)}", where)
+    def root(self) -> _Node:
+        try:
+            for event in yaml.parse(self._text, Loader=_LOADER):
+                self._take(event, event.start_mark.line + 1 if event.start_mark else 1)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+            message = f"not readable as YAML: {problem}" if problem else "not readable as YAML"
+            raise self._error(message, mark.line + 1 if mark else None) from error
+        return self._root or _Node(1, "")
 
-    def _container(self, node: Node, member: Any) -> Callable[[Node, Any, Place], Any] | None:
-        """What builds the node as this type, if the type holds others and the node is of its shape or nothing."""
+    def _take(self, event: yaml.Event, line: int) -> None:
+        if getattr(event, "tag", None) not in _PLAIN_TAGS:
+            raise self._error("a tag (!…) is not understood here", line)
+        match event:
+            case yaml.DocumentStartEvent() if self._root is not None:
+                raise self._error("more than one document", line)
+            case yaml.AliasEvent():
+                if event.anchor not in self._anchors:
+                    raise self._error(f"*{event.anchor} stands before or within what it repeats", line)
+                self._add(self._anchors[event.anchor], line)
+            case yaml.ScalarEvent():
+                self._anchors[event.anchor] = node = _Node(line, event.value, event.style in set("'\"|>"))
+                self._add(node, line)
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                if len(self._open) >= DEEPEST:
+                    raise self._error("nested too deeply", line)
+                self._open.append((_Node(line, [] if isinstance(event, yaml.SequenceStartEvent) else {}), event.anchor))
+                self._key.append(None)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                node, anchor = self._open.pop()
+                self._key.pop()
+                self._anchors[anchor] = node
+                self._add(node, node.line)
+            case _:
+                pass
+
+    def _add(self, node: _Node, line: int) -> None:
+        if not self._open:
+            self._root = node
+            return
+        parent, _ = self._open[-1]
+        parent.size += node.size
+        if parent.size > MOST_NODES:
+            raise self._error(f"more than {MOST_NODES:,} values once its aliases are written out", line)
+        if isinstance(parent.value, list):
+            parent.value.append(node)
+        elif isinstance(parent.value, dict):
+            key = self._key[-1]
+            if key is None:
+                self._key[-1] = key = self._checked_key(parent, node, line)
+                parent.keys[key] = line
+            else:
+                parent.value[key], self._key[-1] = node, None
+
+    def _checked_key(self, mapping: _Node, node: _Node, line: int) -> str:
+        if not isinstance(node.value, str):
+            raise self._error("a key is a word, not a list or a mapping", line)
+        if node.value == "<<" and not node.is_quoted:
+            raise self._error("'<<' (merge) is not understood: write the keys out", line)
+        if first := mapping.keys.get(node.value):
+            message = f"{_shown(node.value)} is given twice, first in line {first}"
+            raise self._error(message, line, "keep one of the two")
+        return node.value
+
+    def _error(self, message: str, line: int | None, hint: str = "") -> InputError:
+        return self._kind(message, path=self._place, line=line, hint=hint)
+
+
+def _build(document: Document[Any], node: _Node, annotation: Any, where: Place) -> Any:
+    """What the annotation asks for, of a node; the lines of its parts are noted in the document."""
+    document.lines.setdefault(where, node.line)
+    value = node.value
+    if annotation is Any:
+        annotation = dict[str, Any] if isinstance(value, dict) else list[Any] if isinstance(value, list) else str | None
+    members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
+    if node.is_null and type(None) in members:
+        return None
+    for member in members:
         origin = get_origin(member) or member
-        is_null = isinstance(node, Word) and node.is_null
-        if origin in {list, tuple, frozenset}:
-            return self._items if is_null or isinstance(node, Items) else None
-        if not is_null and not isinstance(node, Mapping):
-            return None
-        if origin is dict:
-            return self._dict
-        return self._struct if isinstance(origin, type) and issubclass(origin, msgspec.Struct) else None
-
-    def _untyped(self, node: Node, where: Place) -> Any:
-        if isinstance(node, Mapping):
-            return self._dict(node, dict[str, Any], where)
-        if isinstance(node, Items):
-            return self._items(node, list[Any], where)
-        assert isinstance(node, Word)
-        return None if node.is_null else node.text
-
-    def _struct(self, node: Node, struct: type[msgspec.Struct], where: Place) -> msgspec.Struct:
-        fields = {found.encode_name: found for found in msgspec.structs.fields(struct)}
-        entries, lines = (node.entries, node.lines) if isinstance(node, Mapping) else ({}, {})
-        for name in entries:
-            if name not in fields:
-                self._document.lines[(*where, name)] = lines[name]
-                raise self._misnamed(f"unknown key {shown(name)}", (*where, name), fields)
-        values = {}
-        for name, entry in entries.items():
-            self._document.lines[(*where, name)] = lines[name]
-            values[fields[name].name] = self.build(entry, fields[name].type, (*where, name))
-        for name, found in fields.items():
-            if found.required and name not in entries:
-                raise self._document.error(f"{shown(name)} is missing", *where)
-        return struct(**values)
-
-    def _dict(self, node: Node, annotation: Any, where: Place) -> dict[str, Any]:
-        if not isinstance(node, Mapping):
-            return {}
-        _, below = get_args(annotation) or (str, Any)
-        self._document.lines.update({(*where, name): line for name, line in node.lines.items()})
-        return {name: self.build(entry, below, (*where, name)) for name, entry in node.entries.items()}
-
-    def _items(self, node: Node, annotation: Any, where: Place) -> Any:
-        collection, (below, *_) = get_origin(annotation) or annotation, get_args(annotation) or (Any,)
-        items = node.items if isinstance(node, Items) else []
-        return collection(self.build(item, below, (*where, position)) for position, item in enumerate(items))
-
-    def _scalar(self, node: Word, members: list[Any], where: Place) -> Any:
-        if node.is_null and not node.text:
-            raise self._error("must not be empty", where, 'an empty text is written ""')
-        faults = []
-        for member in sorted(members, key=_rank):
-            try:
-                return _converted(node, member)
-            except msgspec.ValidationError as error:
-                faults.append(str(error))
-        words = [word for member in members for word in _words(member)]
-        if words:
-            name = next((part for part in reversed(where) if isinstance(part, str)), "word")
-            raise self._misnamed(f"unknown {name} {shown(node.text)}", where, words)
-        reason = next((fault for fault in faults if fault), "")
-        raise self._error(f"must be {reason or _expected(members)}", where)
-
-    def _misnamed(self, message: str, where: Place, allowed: Iterable[str]) -> InputError:
-        """What is wrong is said of the part that holds the word, at the word's own line."""
-        way = _way(where[:-1])
-        return self._document.kind(
-            f"{way}: {message}" if way else message,
-            path=self._document.place,
-            line=self._document.lines.get(where),
-            hint=f"allowed are: {', '.join(allowed)}",
-        )
-
-    def _error(self, message: str, where: Place, hint: str = "") -> InputError:
-        line = self._document.lines.get(where)
-        return self._document.kind(
-            f"{_way(where) or 'the document'} {message}", path=self._document.place, line=line, hint=hint
-        )
+        if origin in _LISTS and (node.is_null or isinstance(value, list)):
+            below, *_ = get_args(member) or (Any,)
+            items = enumerate(value if isinstance(value, list) else [])
+            return origin(_build(document, item, below, (*where, place)) for place, item in items)
+        entries = value if isinstance(value, dict) else {} if node.is_null else None
+        if entries is not None and (origin is dict or _is_struct(origin)):
+            document.lines.update({(*where, name): line for name, line in node.keys.items()})
+            if origin is dict:
+                _, below = get_args(member) or (str, Any)
+                return {name: _build(document, entry, below, (*where, name)) for name, entry in entries.items()}
+            return _struct(document, entries, origin, where)
+    scalars = [member for member in members if _base(member) in _WRITTEN or _allowed(member)]
+    if isinstance(value, str) and scalars:
+        return _scalar(document, node, scalars, where)
+    raise _wrong(document, where, f"be {_expected(members)}")
 
 
-def _converted(node: Word, member: Any) -> Any:
+def _struct(document: Document[Any], entries: dict[str, _Node], struct: Any, where: Place) -> msgspec.Struct:
+    fields = {found.encode_name: found for found in msgspec.structs.fields(struct)}
+    for name in entries:
+        if name not in fields:
+            raise _unknown(document, (*where, name), "key", name, fields)
+    values = {
+        fields[name].name: _build(document, entry, fields[name].type, (*where, name)) for name, entry in entries.items()
+    }
+    for name, found in fields.items():
+        if found.required and name not in entries:
+            raise document.error(f"{_shown(name)} is missing", *where)
+    return struct(**values)  # type: ignore[no-any-return]
+
+
+def _scalar(document: Document[Any], node: _Node, members: list[Any], where: Place) -> Any:
+    if node.is_null and not node.value:
+        raise _wrong(document, where, "not be empty", 'an empty text is written ""')
+    reason = ""
+    # Text last: everything is text; whole numbers before others, so that they stay exact.
+    for member in sorted(members, key=lambda member: list(_WRITTEN).index(_base(member))):
+        try:
+            return _converted(node, member)
+        except msgspec.ValidationError as error:
+            reason = reason or str(error)
+    if words := [word for member in members for word in _allowed(member)]:
+        name = next((part for part in reversed(where) if isinstance(part, str)), "word")
+        raise _unknown(document, where, name, str(node.value), words)
+    raise _wrong(document, where, f"be {reason or _expected(members)}")
+
+
+def _converted(node: _Node, member: Any) -> Any:
     """The scalar as a type; a `msgspec.ValidationError` without words says "something else is expected"."""
-    text, origin = node.text, get_origin(member)
-    base = get_args(member)[0] if origin is Annotated else member
-    if base in {bool, int, float} and node.is_quoted:
+    text, base = str(node.value), _base(member)
+    if node.is_quoted and base in {bool, int, float}:
         raise msgspec.ValidationError
-    if base is bool:
-        return _one_of(text.lower(), _TRUE, _FALSE)
-    if base in {int, float} and not (_INTEGER if base is int else _NUMBER).fullmatch(text):
+    written, expected = _WRITTEN[base]
+    allowed = _allowed(member)
+    if not re.fullmatch(written, text, re.ASCII) or (allowed and text not in allowed):
         raise msgspec.ValidationError
-    if base is date and not _ISO_DATE.fullmatch(text):
-        raise msgspec.ValidationError
-    if (words := _words(member)) and text not in words:
-        raise msgspec.ValidationError
-    value: Any = text
-    if base is int:
-        value = int(text)
-    elif base is float:
-        value = float(text)
-        if not math.isfinite(value):
-            raise msgspec.ValidationError("a number of at most 1.8e308")
+    value: Any = text.lower() in _TRUE if base is bool else base(text) if base in {int, float} else text
+    if base is float and not math.isfinite(value):
+        raise msgspec.ValidationError("a number of at most 1.8e308")
     try:
         return msgspec.convert(value, member)
     except msgspec.ValidationError as error:
         limit = re.search(r"(?:>=|<=|>|<) [-+.0-9e]+|matching.*|of length.*", str(error))
-        raise msgspec.ValidationError(f"{_expected([base])} {limit.group()}" if limit else "") from error
+        raise msgspec.ValidationError(f"{expected} {limit.group()}" if limit else "") from error
 
 
-def _one_of(word: str, true: frozenset[str], false: frozenset[str]) -> bool:
-    if word not in true | false:
-        raise msgspec.ValidationError
-    return word in true
+def _at(document: Document[Any], where: Place, message: str, hint: str) -> InputError:
+    """An error at the line of a part, or of what holds it."""
+    ways = (where[:size] for size in range(len(where), -1, -1))
+    line = next((document.lines[way] for way in ways if way in document.lines), None)
+    return document.kind(message, path=document.place, line=line, hint=hint)
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
+def _wrong(document: Document[Any], where: Place, what: str, hint: str = "") -> InputError:
+    return _at(document, where, f"{_way(where) or 'the document'} must {what}", hint)
 
 
-def _is_scalar(origin: Any) -> bool:
-    if origin in {Literal, Annotated}:
-        return True
-    return isinstance(origin, type) and issubclass(origin, bool | int | float | str | date | Enum)
+def _unknown(document: Document[Any], where: Place, what: str, word: str, allowed: Iterable[str]) -> InputError:
+    """What is wrong is said of the part that holds the word, at the word's own line."""
+    words, way = list(allowed), _way(where[:-1])
+    close = difflib.get_close_matches(word, words, n=1)
+    hint = f"did you mean {close[0]!r}? {_words(words)}" if close else _words(words)
+    return _at(
+        document, where, f"{way}: unknown {what} {_shown(word)}" if way else f"unknown {what} {_shown(word)}", hint
+    )
 
 
-def _rank(member: Any) -> int:
-    """Text last: everything is text; whole numbers before others, so that they stay exact."""
+def _is_struct(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
+
+
+def _base(member: Any) -> Any:
+    """The plain type below an annotation, of a word among several, text."""
     base = get_args(member)[0] if get_origin(member) is Annotated else member
-    return [bool, int, float].index(base) if base in {bool, int, float} else 5 if base is str else 4
+    return str if _allowed(member) else base
 
 
-def _words(member: Any) -> list[str]:
+def _allowed(member: Any) -> list[str]:
+    """The words of an enumeration."""
     if get_origin(member) is Literal:
         return [str(word) for word in get_args(member)]
     if get_origin(member) is Annotated:
         extra = [getattr(meta, "extra_json_schema", None) or {} for meta in get_args(member)[1:]]
         return [word for found in extra for word in found.get("enum", ())]
-    if isinstance(member, type) and issubclass(member, Enum):
-        return [str(word.value) for word in member]
-    return []
+    return [str(word.value) for word in member] if isinstance(member, type) and issubclass(member, Enum) else []
 
 
 def _expected(members: Iterable[Any]) -> str:
-    named = [_EXPECTED.get(get_args(m)[0] if get_origin(m) is Annotated else get_origin(m) or m) for m in members]
-    texts = list(dict.fromkeys(text for text in named if text)) or ["a mapping"]
-    return " or ".join(texts)
-
-
-_EXPECTED: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    date: "a date such as 2026-01-31",
-    Literal: "a word",
-    list: "a list",
-    tuple: "a list",
-    frozenset: "a list",
-    dict: "a mapping",
-    type(None): "",
-}
+    named = []
+    for member in members:
+        origin = get_origin(member) or member
+        if _base(member) in _WRITTEN:
+            named.append(_WRITTEN[_base(member)][1])
+        elif origin is not type(None):
+            named.append("a list" if origin in _LISTS else "a mapping")
+    return " or ".join(dict.fromkeys(named)) or "a mapping"
 
 
 def _way(where: Iterable[str | int]) -> str:
@@ -309,3 +353,12 @@ def _way(where: Iterable[str | int]) -> str:
     for part in where:
         way += f"[{part}]" if isinstance(part, int) else f".{part[:80]}" if way else part[:80]
     return way
+
+
+def _words(allowed: Iterable[str]) -> str:
+    return f"allowed are: {words}" if (words := ", ".join(allowed)) else ""
+
+
+def _shown(text: str) -> str:
+    """A word as an error shows it: quoted, escaped and short."""
+    return repr(text if len(text) <= _LONGEST_WORD else f"{text[:_LONGEST_WORD]}…")

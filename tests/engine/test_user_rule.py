@@ -11,7 +11,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.descriptors import load_schema
 from microflow.engine import (
     HybridProcessor,
@@ -19,7 +19,7 @@ from microflow.engine import (
     ProcessingSpec,
     StormStreamProcessor,
 )
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.timing.clock import PhaseClock
 
 HOUSE = """

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.axes import Axis
+from microflow.anonymize.axes import Axis, Codes, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cube import Cells, Packing
 from microflow.anonymize.diversity import Diversity, Sensitive
-from microflow.anonymize.encode import Coder, Codes
+from microflow.anonymize.encode import Cells, Coder, Packing
 from microflow.anonymize.recode import Members, Recoding, recode
-from microflow.anonymize.segments import Index
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema
 
@@ -196,7 +193,7 @@ def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes
     return pa.array(known, pa.string()), np.asarray(written, np.int32)[which]
 
 
-_Groups = tuple[list[tuple[int, ...]], npt.NDArray[np.int64]]
+_Groups = tuple[list[tuple[int, ...]], Index]
 
 
 def _runs(axis: Axis, ranks: Codes, members: Members) -> _Groups:
@@ -227,7 +224,7 @@ def _groups(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     return list(known), np.asarray(which, np.int64)
 
 
-def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> npt.NDArray[np.int64]:
+def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> Index:
     """A number for each class, the same for classes that are written alike: to a reader they are one."""
     keys = Packing([len(texts) for texts, _ in labels]).pack([of for _, of in labels])
     return np.unique(keys, return_inverse=True)[1]

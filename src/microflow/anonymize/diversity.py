@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from microflow.anonymize.axes import Codes, Flags, Floats, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.segments import Index
 from microflow.errors import MicroflowError
 from microflow.schema import Column, DatasetSchema, Role
 
@@ -28,15 +27,12 @@ __all__ = ["Diversity", "Sensitive", "diverse_columns"]
 #: Rounding of sums of floats must not turn a class away that satisfies the bound exactly.
 _SLACK = 1e-9
 
-Flags = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Sensitive:
     """One sensitive column: the rank of each cell's value, how many ranks there are, and whether they have an order."""
 
-    ranks: npt.NDArray[np.int32]
+    ranks: Codes
     size: int
     ordered: bool
 
@@ -67,13 +63,13 @@ class Diversity:
     def __init__(
         self,
         owner: Index,
-        weights: Counts,
+        weights: Index,
         columns: Sequence[Sensitive],
         *,
         l_diversity: int = 1,
         entropy: bool = False,
         t_closeness: float = 1.0,
-        persons: npt.NDArray[np.int32] | None = None,
+        persons: Codes | None = None,
     ) -> None:
         self._owner = owner
         self._weights = weights
@@ -105,7 +101,7 @@ class Diversity:
             found.append((float(l_of.min()), float(self._distances(column, *cells, count).max())))
         return found
 
-    def _cells(self, members: Index, groups: Index) -> Iterator[tuple[Index, Index, npt.NDArray[np.float64]]]:
+    def _cells(self, members: Index, groups: Index) -> Iterator[tuple[Index, Index, Floats]]:
         """For each column the group and the rank of all pairs that occur, and the share of each in its group."""
         group_of = np.full(self._tuples, -1, np.int64)
         group_of[members] = groups
@@ -116,7 +112,7 @@ class Diversity:
             of_key = keys // column.size
             yield of_key, keys % column.size, rows / np.bincount(of_key, rows)[of_key]
 
-    def _counted(self, keys: Index, inside: Flags | slice) -> tuple[Index, npt.NDArray[np.float64]]:
+    def _counted(self, keys: Index, inside: Flags | slice) -> tuple[Index, Floats]:
         """The different keys of some cells, and the rows of each; or its persons, each counted once for a key."""
         weights = self._weights[inside]
         if self._persons is not None:
@@ -126,31 +122,25 @@ class Diversity:
         found, place = np.unique(keys, return_inverse=True)
         return found, np.bincount(place, weights, len(found)).astype(np.float64)
 
-    def _everybody(self, column: Sensitive) -> npt.NDArray[np.float64]:
+    def _everybody(self, column: Sensitive) -> Floats:
         ranks, rows = self._counted(column.ranks.astype(np.int64), slice(None))
         return np.bincount(ranks, rows / rows.sum(), column.size).astype(np.float64)
 
-    def _distances(
-        self, column: Sensitive, group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
-    ) -> npt.NDArray[np.float64]:
+    def _distances(self, column: Sensitive, group: Index, rank: Index, share: Floats, count: int) -> Floats:
         measure = _ordered_distance if column.ordered else _equal_distance
         return measure(self._everybody(column), group, rank, share, count)
 
 
-def _entropies(group: Index, rank: Index, share: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:  # noqa: ARG001 - one form for all measures
+def _entropies(group: Index, rank: Index, share: Floats, count: int) -> Floats:  # noqa: ARG001 - one form for all measures
     return np.bincount(group, -share * np.log(share), count).astype(np.float64)
 
 
-def _equal_distance(
-    everybody: npt.NDArray[np.float64], group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
-) -> npt.NDArray[np.float64]:
+def _equal_distance(everybody: Floats, group: Index, rank: Index, share: Floats, count: int) -> Floats:
     """Half the L1 distance, which is the sum of the surpluses."""
     return np.bincount(group, np.maximum(share - everybody[rank], 0.0), count).astype(np.float64)
 
 
-def _ordered_distance(
-    everybody: npt.NDArray[np.float64], group: Index, rank: Index, share: npt.NDArray[np.float64], count: int
-) -> npt.NDArray[np.float64]:
+def _ordered_distance(everybody: Floats, group: Index, rank: Index, share: Floats, count: int) -> Floats:
     """The mean absolute difference of the cumulative distributions."""
     own = np.zeros((count, len(everybody)))
     own[group, rank] = share

@@ -21,9 +21,8 @@ import pyarrow as pa
 
 from microflow.anonymize.classes import Classes, decide
 from microflow.anonymize.contract import MethodSettings, Released, Scope
-from microflow.anonymize.cube import CellIndex, Cube, Packing
 from microflow.anonymize.diversity import diverse_columns
-from microflow.anonymize.encode import Coder, Codes, DictionaryCoder, coder_for
+from microflow.anonymize.encode import CellIndex, Coder, Codes, Cube, DictionaryCoder, Packing, coder_for
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Role
 

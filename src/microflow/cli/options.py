@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
-from microflow.cli.progress import progress_bar
 from microflow.errors import MicroflowError
-from microflow.sources.places import is_folder, is_url
+from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import Progress
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "counts_text",
     "method_options",
     "method_settings",
+    "progress_bar",
     "rows_bar",
     "schema_option",
     "together",
@@ -147,6 +148,11 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
         **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "l_entropy", "t_closeness")},
         **{name: options.pop(name) for name in ("suppress", "effort", "strict", "delta", "reversible", "seed")},
     )
+
+
+def progress_bar(total: int | None, what: str) -> tqdm[Any]:
+    """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
+    return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
 
 
 @contextmanager

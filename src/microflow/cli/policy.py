@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from microflow.compliance import Policy, Rule, load_policy, policy_names
-from microflow.compliance.targets import Targets
-from microflow.compliance.vocabulary import explain
+from microflow.compliance.conditions import explain
+from microflow.compliance.findings import Targets
 from microflow.descriptors import load_schema
 
 __all__ = ["policy"]

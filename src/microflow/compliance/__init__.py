@@ -1,10 +1,9 @@
 """Policies as data, compiled to one pass over a batch and to one callable a record."""
 
+from microflow.compliance.checkers import BatchChecker, RecordChecker, detailed_compliance_check, is_compliant
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy, Rule, load_policy, policy_names
 from microflow.compliance.remedy import BatchRemedy, RecordRemedy
-from microflow.compliance.scalar import RecordChecker, detailed_compliance_check, is_compliant
-from microflow.compliance.vector import BatchChecker
 
 __all__ = [
     "BatchChecker",

@@ -1,4 +1,4 @@
-"""The closed vocabulary of conditions: each is written once and has two forms that agree on every value.
+"""The closed vocabulary of policies: conditions, each with two forms that agree on every value, and what cures them.
 
 ``expression`` gives a Polars expression that is true where the condition holds (null where it cannot be asked);
 ``predicate`` gives the same as a function of one value that is not null. A missing value satisfies ``missing`` and
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, timedelta
 from typing import Any, ClassVar, Protocol
 
@@ -20,7 +20,15 @@ import polars as pl
 
 from microflow.schema import Dtype
 
-__all__ = ["RESTRICTED_ZIP3", "Condition", "Contains", "FieldCondition", "Missing", "Predicate"]
+__all__ = [
+    "REMEDIES", "RESTRICTED_ZIP3", "SEVERITIES", "WORDS", "Above", "Condition", "Contains", "DecimalsAbove", "Expired",
+    "FieldCondition", "FinerThanYear", "Missing", "NotOneOf", "OneOf", "Predicate", "Present", "ZipTooFine", "cures",
+    "explain",
+]  # fmt: skip
+
+SEVERITIES = ("low", "medium", "high", "critical")
+#: What can be done about a violation; `microflow.compliance.remedy` does it.
+REMEDIES = ("blank", "redact", "mask_card", "zip3", "year", "top_code_90", "two_decimals", "suppress_record")
 
 #: ZIP codes whose first three digits may not be shown, because 20,000 people or fewer live there: 45 CFR
 #: 164.514(b)(2)(i)(B) with the Census 2000 ZCTA populations, as listed in the guidance of the Office for Civil Rights
@@ -61,8 +69,7 @@ class FieldCondition(Protocol):
 class Contains:
     """The text contains an identifier written as in `microflow.compliance.patterns`.
 
-    It has no two forms: both checks ask the same `microflow.compliance.scanner.TextScanner`, for all patterns of a
-    field at once.
+    Both checks ask the same `microflow.compliance.scanner.TextScanner`, for all patterns of a field at once.
     """
 
     takes: ClassVar[frozenset[Dtype]] = _TEXT
@@ -122,11 +129,11 @@ class NotOneOf:
     words: tuple[str, ...]
 
     def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return ~value.str.contains(f"^{_any_of(self.words)}$")
+        return ~OneOf(self.words).expression(value, dtype, reference)
 
     def predicate(self, reference: date) -> Predicate:
-        match = re.compile(_any_of(self.words)).fullmatch
-        return lambda value: match(value) is None
+        is_one = OneOf(self.words).predicate(reference)
+        return lambda value: not is_one(value)
 
 
 #: The blanks that both forms take away: ASCII's, no-break space and the wide ones of Unicode's separators.
@@ -247,3 +254,62 @@ class Expired:
         """The last day that is not expired, and its month and year (text order of ISO 8601 is date order)."""
         day = (reference - timedelta(days=self.days)).isoformat()
         return day, day[:7], day[:4]
+
+
+#: Each word that a policy may use, and the condition that it makes of its argument.
+WORDS: dict[str, Callable[[Any], Condition]] = {
+    "missing": lambda _: Missing(),
+    "present": lambda _: Present(),
+    "contains": Contains,
+    "one_of": lambda words: OneOf(tuple(words)),
+    "not_one_of": lambda words: NotOneOf(tuple(words)),
+    "above": lambda limit: Above(float(limit)),
+    "decimals_above": DecimalsAbove,
+    "finer_than_year": lambda _: FinerThanYear(),
+    "zip_too_fine": lambda _: ZipTooFine(),
+    "expired": lambda _: Expired(),
+    "older_than_days": Expired,
+}
+_WORD_OF: dict[type, str] = {
+    Missing: "missing", Present: "present", Contains: "contains", OneOf: "one_of", NotOneOf: "not_one_of",
+    Above: "above", DecimalsAbove: "decimals_above", FinerThanYear: "finer_than_year", ZipTooFine: "zip_too_fine",
+    Expired: "older_than_days",
+}  # fmt: skip
+
+
+def explain(condition: Condition) -> str:
+    """The condition as a policy writes it.
+
+    >>> explain(OneOf(("withdrawn", "revoked"))), explain(Above(90.0)), explain(Expired())
+    ('one_of withdrawn, revoked', 'above 90', 'expired')
+    """
+    if condition == Expired():
+        return "expired"
+    arguments = astuple(condition)  # type: ignore[arg-type]  # all are dataclasses
+    written = (", ".join(a) if isinstance(a, tuple) else f"{a}".removesuffix(".0") for a in arguments)
+    return " ".join([_WORD_OF[type(condition)], *written])
+
+
+def cures(condition: Condition) -> tuple[str, ...]:
+    """The remedies after which the condition no longer holds, so that nothing is found twice.
+
+    >>> cures(Above(90.0))
+    ('suppress_record', 'blank', 'top_code_90')
+    """
+    own: tuple[str, ...] = ()
+    match condition:
+        case Missing():
+            return ("suppress_record",)
+        case Contains(pattern):
+            own = ("redact", "mask_card") if pattern == "card" else ("redact",)
+        case Above(limit) if limit >= 90:  # noqa: PLR2004 - what the remedy's name says
+            own = ("top_code_90",)
+        case DecimalsAbove(decimals) if decimals >= 2:  # noqa: PLR2004
+            own = ("two_decimals",)
+        case FinerThanYear():
+            own = ("year",)
+        case ZipTooFine():
+            own = ("zip3",)
+        case _:
+            pass
+    return ("suppress_record", "blank", *own)

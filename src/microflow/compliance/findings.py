@@ -1,14 +1,28 @@
-"""What a check says: which rule was broken where, and never the value that broke it."""
+"""What a check says, and what it looks at: violations, and the table of which rule looks at which field.
+
+Both checkers and both remedies are compiled from `Targets`. A finding names a rule and a place, never the value.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from itertools import compress
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Findings", "Violation"]
+from microflow.compliance.conditions import Contains, FieldCondition
+from microflow.compliance.own import OwnIdentifiers, joined_spans
+from microflow.compliance.policy import Guard, Policy, Rule
+from microflow.compliance.scanner import Span, TextScanner, load_recogniser
+from microflow.errors import PolicyError
+from microflow.schema import Column, DatasetSchema, Dtype, Role, Value
+
+__all__ = ["Compiled", "Findings", "GuardedField", "PlainTarget", "Target", "Targets", "TextField", "Violation"]
 
 
 class Violation(NamedTuple):
@@ -60,3 +74,173 @@ class Findings:
         """The findings of a batch without a violation."""
         empty = np.empty(0, np.int32)
         return cls(checked, empty, np.empty(0, np.int16), empty, empty)
+
+
+class Compiled:
+    """Base of what is compiled from a policy for a data set.
+
+    A copy in another process compiles for itself there: expressions and closures do not travel.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        self._sources: tuple[object, ...] = policy, schema
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), self._sources
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One rule on one field."""
+
+    rule: Rule
+    field: str
+
+    def violation(self, start: int = -1, end: int = -1) -> Violation:
+        """A violation of this rule in this field."""
+        rule = self.rule
+        return Violation(rule.id, self.field, rule.severity, rule.regulation, rule.article, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedField:
+    """A guard and the field it looks at; ``None`` where the data set has none, which counts as a missing value."""
+
+    field: str | None
+    dtype: Dtype
+    condition: FieldCondition
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTarget:
+    """A target whose condition is asked of the field as a whole. ``index`` is its place in `Targets.all`."""
+
+    index: int
+    field: str
+    dtype: Dtype
+    condition: FieldCondition
+    guards: tuple[GuardedField, ...]
+
+
+class TextField:
+    """A field searched for identifiers: the scanner, the record's own identifiers, and which targets each speaks for.
+
+    Attributes:
+        name: The field.
+        by_pattern: Indexes of the targets by the pattern that they ask for.
+        scanner: Finds what has the form of an identifier.
+        own: Finds what the record's other columns hold.
+        recogniser: Finds names by a language model, where the policy names one.
+    """
+
+    def __init__(self, name: str, targets: list[tuple[int, str]], schema: DatasetSchema, recogniser: str) -> None:
+        self.name = name
+        self.by_pattern: dict[str, list[int]] = defaultdict(list)
+        for index, pattern in targets:
+            self.by_pattern[pattern].append(index)
+        self.scanner = TextScanner(self.by_pattern)
+        self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
+        self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None
+
+    def findings(self, text: str, record: Mapping[str, Value]) -> list[tuple[int, int, int]]:
+        """Target index, start and end of every finding in one text of a record."""
+        own = [record.get(name) for name in self.own.columns]
+        spans = self._with_own(text, self.scanner.spans(text), own)
+        return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
+
+    def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
+        """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""
+        return [
+            (text, index, start, end)
+            for text, (name, start, end) in self.scanner.spans_in(texts)
+            for index in self.by_pattern[name]
+        ]
+
+    def findings_of_records(
+        self, texts: Sequence[str], clues: Sequence[bool], own: Sequence[Sequence[Value]]
+    ) -> list[tuple[int, int, int, int]]:
+        """The same with the values of each of the records' own columns; ``clues`` tells which texts bear one."""
+        bearing = list(compress(range(len(texts)), clues))
+        by_text: dict[int, list[Span]] = defaultdict(list)
+        for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
+            by_text[bearing[number]].append(span)
+        worth = range(len(texts)) if self.recogniser is not None else self.own.worth_a_look(texts, clues, own)
+        for text in worth:
+            by_text[text] = self._with_own(texts[text], by_text[text], [values[text] for values in own])
+        return [
+            (text, index, start, end)
+            for text, spans in by_text.items()
+            for name, start, end in spans
+            for index in self.by_pattern[name]
+        ]
+
+    def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
+        if own and (found := self.own.spans(text, own)):
+            spans = joined_spans(text, spans, found)
+        return joined_spans(text, spans, self.recogniser.spans(text)) if self.recogniser is not None else spans
+
+
+class Targets:
+    """All (rule, field) pairs of a policy on a data set, in the order of the rules, then of the columns.
+
+    Raises:
+        PolicyError: a rule asks something of a column that has no such type; never does it go unasked.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        self.policy = policy
+        self.schema = schema
+        self.all = tuple(
+            Target(rule, column.name)
+            for rule in policy.rules
+            for column in rule.columns(schema)
+            if _is_askable(rule, rule.condition, column)
+        )
+
+    @cached_property
+    def plain(self) -> tuple[PlainTarget, ...]:
+        """Those that look at a field as a whole."""
+        return tuple(
+            PlainTarget(
+                index,
+                target.field,
+                self.schema[target.field].dtype,
+                target.rule.condition,
+                tuple(self._guarded(target.rule, guard) for guard in target.rule.guards),
+            )
+            for index, target in enumerate(self.all)
+            if not isinstance(target.rule.condition, Contains)
+        )
+
+    @cached_property
+    def texts(self) -> tuple[TextField, ...]:
+        """Those that look inside text, a field at a time."""
+        fields: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for index, target in enumerate(self.all):
+            if isinstance(target.rule.condition, Contains):
+                fields[target.field].append((index, target.rule.condition.pattern))
+        return tuple(TextField(name, targets, self.schema, self.policy.recogniser) for name, targets in fields.items())
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that rules look at, those of guards included, each once."""
+        guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
+        return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
+
+    def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
+        columns = self.schema.with_kind(guard.kind)[:1]
+        for column in columns:
+            _is_askable(rule, guard.condition, column)
+        if not columns:
+            return GuardedField(None, Dtype.STRING, guard.condition, guard.holds)
+        return GuardedField(columns[0].name, columns[0].dtype, guard.condition, guard.holds)
+
+
+def _is_askable(rule: Rule, condition: FieldCondition | Contains, column: Column) -> bool:
+    if column.dtype in condition.takes:
+        return True
+    raise PolicyError(
+        f"rule {rule.id!r} cannot be asked of column {column.name!r}, which holds a {column.dtype}",
+        hint=f"describe the column as {' or '.join(sorted(condition.takes))}",
+    )

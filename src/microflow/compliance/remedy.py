@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.compliance.conditions import RESTRICTED_ZIP3, Contains
-from microflow.compliance.findings import Findings, Violation
+from microflow.compliance.findings import Compiled, Findings, Targets, Violation
 from microflow.compliance.policy import Policy, Rule
-from microflow.compliance.targets import Compiled, Targets
 from microflow.schema import DatasetSchema, Record, Value
 
 __all__ = ["BatchRemedy", "RecordRemedy"]

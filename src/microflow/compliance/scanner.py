@@ -1,4 +1,9 @@
-"""Finding identifiers in one text: the same function decides for both compiled checks."""
+"""Finding identifiers in one text, by patterns or by a language model: both compiled checks ask the same function.
+
+A model is optional: off unless a policy says ``recogniser: presidio`` or ``recogniser: spacy:MODEL``. What it finds
+breaks the rules on ``contains: name`` (persons) and ``contains: address`` (places). It guesses: it misses names and
+finds some where none is.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,18 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from importlib import import_module
 from itertools import accumulate, groupby
+from typing import Any, Protocol
 
 import polars as pl
 
 from microflow.compliance.patterns import BEHIND, LEAD, PATTERNS, PLACES, Pattern
 from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, plain, with_marks
+from microflow.errors import SetupError
 
-__all__ = ["Span", "TextScanner"]
+__all__ = ["Recogniser", "Span", "TextScanner", "load_recogniser"]
 
 Search = Callable[[str, int], re.Match[str] | None]
 Span = tuple[str, int, int]
@@ -184,3 +192,67 @@ def _alternatives(patterns: Sequence[Pattern]) -> Iterator[str]:
     for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
         head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
         yield f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})"
+
+
+class Recogniser(Protocol):
+    """Finds persons and places in a text."""
+
+    def spans(self, text: str) -> list[Span]:
+        """Pattern (``name`` or ``address``), start and end (code points), by start."""
+        ...
+
+
+_PATTERN_OF_LABEL = {"PERSON": "name", "PER": "name", "GPE": "address", "LOC": "address", "LOCATION": "address"}
+
+
+class _ByModel:
+    """A model that gives labelled entities, as a recogniser."""
+
+    def __init__(self, entities: Callable[[str], list[tuple[str, int, int]]]) -> None:
+        self._entities = entities
+
+    def spans(self, text: str) -> list[Span]:
+        found = ((_PATTERN_OF_LABEL.get(label), start, end) for label, start, end in self._entities(text))
+        return sorted(((name, start, end) for name, start, end in found if name), key=lambda span: span[1:])
+
+
+@lru_cache(maxsize=4)
+def load_recogniser(name: str) -> Recogniser:
+    """The recogniser that a policy names; loaded once in each process.
+
+    Raises:
+        SetupError: there is none of this name, or its package or model is not installed.
+    """
+    kind, _, model = name.partition(":")
+    if kind == "presidio" and not model:
+        return _ByModel(_presidio())
+    if kind == "spacy" and model:
+        return _ByModel(_spacy(model))
+    raise SetupError("the policy's recogniser is unknown", hint="write 'presidio' or 'spacy:MODEL'")
+
+
+def _imported(package: str, hint: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise SetupError(f"the policy's recogniser needs {package}, which is not installed", hint=hint) from error
+
+
+def _presidio() -> Callable[[str], list[tuple[str, int, int]]]:
+    package = _imported("presidio_analyzer", "pip install 'microflow[ner]' and a spaCy model, or take the line out")
+    engine = package.AnalyzerEngine()
+
+    def entities(text: str) -> list[tuple[str, int, int]]:
+        found = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
+        return [(one.entity_type, one.start, one.end) for one in found]
+
+    return entities
+
+
+def _spacy(model: str) -> Callable[[str], list[tuple[str, int, int]]]:
+    package = _imported("spacy", "pip install 'microflow[ner]' and the model, or take the line out")
+    try:
+        pipeline = package.load(model)
+    except OSError as error:
+        raise SetupError(f"spaCy has no model {model!r}", hint=f"python -m spacy download {model}") from error
+    return lambda text: [(one.label_, one.start_char, one.end_char) for one in pipeline(text).ents]

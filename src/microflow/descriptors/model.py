@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 
 from microflow.schema import KINDS, Dtype, Others, Role, Unlisted
-from microflow.yaml_model import json_schema
 
 __all__ = ["ColumnModel", "DescriptorModel", "HierarchyModel", "SourceModel", "descriptor_json_schema"]
 
@@ -66,4 +65,4 @@ class DescriptorModel(msgspec.Struct):
 
 def descriptor_json_schema() -> dict[str, Any]:
     """The JSON Schema of descriptors."""
-    return json_schema(DescriptorModel)
+    return msgspec.json.schema(DescriptorModel)

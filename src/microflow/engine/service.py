@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from microflow.compliance.targets import Targets
+from microflow.compliance.findings import Targets
 from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.costs import Costs

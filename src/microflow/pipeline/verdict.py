@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.domains import public_domain
+from microflow.anonymize.differential_privacy import public_domain
 from microflow.compliance.policy import Policy
-from microflow.names import named_like_persons
-from microflow.schema import PASSING, DatasetSchema, Role
+from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
 from microflow.sources.formulas import unescaped
 from microflow.sources.reader import REPEATED_ID
 

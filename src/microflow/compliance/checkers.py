@@ -1,0 +1,304 @@
+"""Both compiled checks of a policy on a data set: a microflow's columns at once, and one record; they find the same.
+
+`BatchChecker` asks every rule as a Polars expression, in one pass over the batch; `RecordChecker` as a predicate of a
+field's value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from functools import lru_cache
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from microflow.compliance.conditions import FieldCondition, Missing, NotOneOf, OneOf, Predicate
+from microflow.compliance.findings import (
+    Compiled,
+    Findings,
+    GuardedField,
+    PlainTarget,
+    Target,
+    Targets,
+    TextField,
+    Violation,
+)
+from microflow.compliance.policy import Policy, load_policy
+from microflow.descriptors import load_schema
+from microflow.records import coerce
+from microflow.schema import DatasetSchema, Dtype, Record
+
+__all__ = ["BatchChecker", "RecordChecker", "detailed_compliance_check", "is_compliant", "plain_expressions"]
+
+Rows = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+#: Four rows: the microflow's row, the target, start and end; a column is a finding.
+Spans = npt.NDArray[np.int32]
+
+
+class BatchChecker(Compiled):
+    """A policy compiled for a data set; give it microflows, in any number and order. Holds no state between them.
+
+    Raises:
+        PolicyError: a rule asks something of a column that has no such type.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        super().__init__(policy, schema)
+        compiled = Targets(policy, schema)
+        self.targets: tuple[Target, ...] = compiled.all
+        self._plain = np.array([target.index for target in compiled.plain], np.int32)
+        self._texts = compiled.texts
+        self._fields = list(compiled.fields)
+        shared = _asked_often(compiled)
+        self._shared = [
+            condition.expression(pl.col(field), Dtype.STRING, policy.reference_date).alias(name)
+            for (field, condition), name in shared.items()
+        ]
+        self._expressions = [
+            *plain_expressions(compiled, shared),
+            *(
+                field.scanner.bears_clue(pl.col(field.name), any_digit=bool(field.own.columns))
+                .fill_null(value=False)
+                .alias(field.name)
+                for field in compiled.texts
+            ),
+        ]
+
+    def check(self, rows: pa.RecordBatch) -> Findings:
+        """The violations of one microflow, rows ascending; within a row by rule, then by position.
+
+        ``rows`` has the data set's Arrow schema. Nothing is changed.
+        """
+        if not self._expressions:
+            return Findings.none(rows.num_rows)
+        frame = pl.DataFrame(rows.select(self._fields))
+        if self._shared:
+            frame = frame.with_columns_seq(self._shared)
+        # In sequence: handing ten small expressions to another thread costs more than they do.
+        answers = frame.select_seq(self._expressions)
+        # Column by column, as Polars hands them over, in one piece.
+        which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
+        plain = which < len(self._plain)
+        spans = [
+            _spans(rows, frame[field.name], field, at[which == number])
+            for number, field in enumerate(self._texts, len(self._plain))
+        ]
+        return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
+
+    def violations(self, findings: Findings) -> list[tuple[int, Violation]]:
+        """Row position and violation of every finding."""
+        targets = self.targets
+        columns = (findings.rows, findings.targets, findings.starts, findings.ends)
+        entries = zip(*(column.tolist() for column in columns), strict=True)
+        return [(row, targets[index].violation(start, end)) for row, index, start, end in entries]
+
+
+def plain_expressions(targets: Targets, shared: Mapping[tuple[str, OneOf], str] | None = None) -> list[pl.Expr]:
+    """A boolean expression, never null, for each rule that looks at a field as a whole.
+
+    ``shared`` names the columns in which the answer to a question is already.
+    """
+    return [_expression(target, targets.policy.reference_date, shared or {}) for target in targets.plain]
+
+
+def _asked_often(targets: Targets) -> dict[tuple[str, OneOf], str]:
+    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
+    asked = Counter(
+        (field, OneOf(condition.words))
+        for target in targets.plain
+        for field, condition in [
+            (target.field, target.condition),
+            *((one.field, one.condition) for one in target.guards),
+        ]
+        if field is not None and isinstance(condition, OneOf | NotOneOf)
+    )
+    often = (question for question, times in asked.items() if times > 1)
+    return {question: f"\0{number}" for number, question in enumerate(often)}
+
+
+def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str, OneOf], str]) -> pl.Expr:
+    def answer(field: str, dtype: Dtype, condition: FieldCondition) -> pl.Expr:
+        if isinstance(condition, NotOneOf):
+            return ~answer(field, dtype, OneOf(condition.words))
+        if isinstance(condition, OneOf) and (field, condition) in shared:
+            return pl.col(shared[field, condition])
+        return condition.expression(pl.col(field), dtype, reference)
+
+    broken = answer(target.field, target.dtype, target.condition).fill_null(value=False)
+    for guard in target.guards:
+        holds = pl.lit(isinstance(guard.condition, Missing))
+        if guard.field is not None:
+            holds = answer(guard.field, guard.dtype, guard.condition).fill_null(value=False)
+        broken &= holds if guard.holds else ~holds
+    return broken.alias(str(target.index))
+
+
+def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows) -> Spans:
+    """Row, target, start and end of every identifier in a text column.
+
+    What decides is that which the scalar check uses; here it is told which rows to look at: those whose texts bear a
+    clue, and those in which a name of the record may stand.
+    """
+    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
+    bears_clue = np.zeros(rows.num_rows, np.bool_)
+    bears_clue[clues] = True
+    at = np.flatnonzero(bears_clue | _with_names(rows, texts, field)) if own or field.recogniser is not None else clues
+    if not len(at):
+        return np.empty((4, 0), np.int32)
+    looked_at = texts.gather(at).to_list()
+    if own or field.recogniser is not None:
+        taken = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
+        values = [column.to_list() for column in taken]
+        found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
+    else:
+        found = field.findings_in(looked_at)
+    columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
+    return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
+
+
+def _with_names(rows: pa.RecordBatch, texts: pl.Series, field: TextField) -> npt.NDArray[np.bool_]:
+    """The rows of a text in which own identifiers without a digit are looked for; or all, for a language model."""
+    there = np.full(rows.num_rows, field.recogniser is not None)
+    for name in field.own.named:
+        if (column := rows.column(name)).null_count < rows.num_rows:
+            there |= pl.Series(column.is_valid()).to_numpy()
+    return there & texts.is_not_null().to_numpy() if there.any() else there
+
+
+def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:
+    """Whole fields and spans, merged: by row, then target, then position."""
+    unknown = np.full(len(rows), -1, np.int32)
+    found = np.concatenate([np.array([rows, targets, unknown, unknown], np.int32), *spans], axis=1)
+    found = found[:, np.lexsort((found[2], found[1], found[0]))]
+    return Findings(checked, found[0], found[1].astype(np.int16), found[2], found[3])
+
+
+class RecordChecker(Compiled):
+    """A policy compiled for one record at a time; says the same as `BatchChecker`.
+
+    Records hold values of the schema's types (`microflow.records.coerce` makes them so); a field that is not in the
+    record counts as null.
+
+    Raises:
+        PolicyError: a rule asks something of a column that has no such type.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+        super().__init__(policy, schema)
+        compiled = Targets(policy, schema)
+        self.targets: tuple[Target, ...] = compiled.all
+        self._absent: list[tuple[str, int, tuple[Predicate, ...]]] = []
+        present: dict[str, list[tuple[int, Predicate, tuple[Predicate, ...]]]] = defaultdict(list)
+        for target in compiled.plain:
+            guards = tuple(_guard(guard, policy) for guard in target.guards)
+            if isinstance(target.condition, Missing):
+                self._absent.append((target.field, target.index, guards))
+            else:
+                broken = target.condition.predicate(policy.reference_date)
+                present[target.field].append((target.index, broken, guards))
+        self._present = [(name, tuple(tests)) for name, tests in present.items()]
+        self._texts = [(field.name, field.findings) for field in compiled.texts]
+        self._whole = [target.violation() for target in self.targets]
+
+    def check(self, record: Record) -> list[Violation]:
+        """Every violation of one record, by rule, then by position."""
+        found = [(index, -1, -1) for index in self._broken(record)]
+        get = record.get
+        for name, findings in self._texts:
+            if isinstance(text := get(name), str):
+                found += findings(text, record)
+        if not found:
+            return []
+        found.sort()
+        whole, targets = self._whole, self.targets
+        return [whole[i] if start < 0 else targets[i].violation(start, end) for i, start, end in found]
+
+    def quick(self, record: Record) -> Violation | None:
+        """Some violation of the record, or ``None``: stops at the first hit, whole fields before free text."""
+        for index in self._broken(record):
+            return self._whole[index]
+        for name, findings in self._texts:
+            if isinstance(text := record.get(name), str):
+                for index, start, end in findings(text, record):
+                    return self.targets[index].violation(start, end)
+        return None
+
+    def _broken(self, record: Record) -> Iterator[int]:
+        """Indexes of the targets that a whole field breaks."""
+        get = record.get
+        for name, tests in self._present:
+            value = get(name)
+            if value is not None:
+                for index, broken, guards in tests:
+                    if broken(value) and all(guard(record) for guard in guards):
+                        yield index
+        for name, index, guards in self._absent:
+            if get(name) is None and all(guard(record) for guard in guards):
+                yield index
+
+
+def _guard(guard: GuardedField, policy: Policy) -> Predicate:
+    """The guard as a predicate of a record; null satisfies ``missing`` and nothing else."""
+    test = guard.condition.predicate(policy.reference_date)
+    name, wanted, null_holds = guard.field or "", guard.holds, isinstance(guard.condition, Missing)
+
+    def applies(record: Record) -> bool:
+        value = record.get(name)
+        return (null_holds if value is None else test(value)) is wanted
+
+    return applies
+
+
+def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> dict[str, object]:
+    """Check one record against its data type's policy.
+
+    ``record`` may hold strings as read from a file: values are converted to the data type's column types first. Fields
+    whose value cannot be are named under ``unreadable``, and such a record is not compliant: nobody can vouch for what
+    cannot be read. The answer never repeats a value.
+
+    Raises:
+        SchemaError: there is no such data type.
+
+    >>> answer = detailed_compliance_check({"record_id": 1, "ssn": "123-45-6789", "age": "old"}, "healthcare")
+    >>> answer["compliant"], answer["violations"][0]["rule"], answer["violations"][0]["field"], answer["unreadable"]
+    (False, 'hipaa-ssn', 'ssn', ['age'])
+    """
+    schema, checker = _compiled(data_type)
+    values, unreadable = _read(record, schema)
+    violations = checker.check(values)
+    return {
+        "compliant": not violations and not unreadable,
+        "data_type": data_type,
+        "policy": schema.policy,
+        "unreadable": unreadable,
+        "violations": [violation._asdict() for violation in violations],
+    }
+
+
+def is_compliant(record: Mapping[str, object], data_type: str) -> bool:
+    """Whether nothing is wrong with a record: stops at the first violation.
+
+    >>> is_compliant({"record_id": 1, "ssn": "***-**-****"}, "healthcare")
+    True
+    """
+    schema, checker = _compiled(data_type)
+    values, unreadable = _read(record, schema)
+    return not unreadable and checker.quick(values) is None
+
+
+def _read(record: Mapping[str, object], schema: DatasetSchema) -> tuple[Record, list[str]]:
+    """The record in the data type's types, and the fields that could not be converted."""
+    values = coerce(record, schema)
+    given = (name for name in schema.names if record.get(name) not in (None, ""))
+    return values, [name for name in given if values[name] is None]
+
+
+@lru_cache(maxsize=16)
+def _compiled(data_type: str) -> tuple[DatasetSchema, RecordChecker]:
+    schema = load_schema(data_type)
+    return schema, RecordChecker(load_policy(schema.policy), schema)
