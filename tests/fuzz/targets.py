@@ -45,9 +45,9 @@ from microflow.lab.bundle import import_bundle
 from microflow.lab.machine import Machine
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
-from microflow.sources.block import Refusal
-from microflow.sources.identity import SeenIds
+from microflow.sources.columns import Refusal
 from microflow.sources.reader import read_split
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source
 
 __all__ = ["TARGETS", "Target", "try_one"]
