@@ -62,9 +62,10 @@ class TextScanner:
     shortly before its first digit or mark (``@``, ``://``, ``www.``, ``.org/``); one without either is not searched.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], added: Sequence[Pattern] = ()) -> None:
+        """Patterns of these names, and others, which win where they begin at the same place."""
         wanted = set(names)
-        patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
+        patterns = [*added, *(pattern for pattern in PATTERNS if pattern.name in wanted)]
         self._search, self._proposed = _union(patterns)
         self._hints = "|".join(dict.fromkeys(pattern.hint for pattern in patterns)) or "[^\\s\\S]"
 
