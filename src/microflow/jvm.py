@@ -1,11 +1,16 @@
-"""Finds Java 17 or newer, or installs it where that is possible.
+"""What Spark, Storm and Kafka need to run on a Java virtual machine: Java 17 or newer, and pinned jars.
 
-Spark 4, Storm 2.8 and Kafka 4 all need 17. The order is: ``JAVA_HOME``, the ``PATH``, what an earlier set-up installed.
-``python -m microflow.jvm.java`` is the set-up's step: it finds or installs, or ends with one clear error.
+Java is looked for in ``JAVA_HOME``, on the ``PATH``, and in what an earlier set-up installed. ``python -m
+microflow.jvm`` is the set-up's step: it finds or installs Java, or ends with one clear error.
+
+A set of jars is a pair of files in ``poms``: ``NAME.xml`` (what, in which version) and ``NAME.sha256`` (what must have
+arrived). Maven fetches a set from Maven Central on first use. ``python -m microflow.jvm NAME`` writes the checksums
+anew after a version was changed on purpose.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -19,11 +24,14 @@ import click
 from microflow.errors import SetupError
 from microflow.settings import Settings, child_environment
 
-__all__ = ["MINIMUM_JAVA", "find_java", "install_java", "java_environment"]
+__all__ = ["MINIMUM_JAVA", "find_java", "install_java", "jars", "java_environment"]
 
-#: The oldest Java that Spark 4 runs on.
+#: The oldest Java that Spark 4 runs on; Storm 2.8 and Kafka 4 need no newer one.
 MINIMUM_JAVA = 17
+#: How long Maven may take, in seconds, on a slow line.
+PATIENCE_S = 900
 
+_POMS = Path(__file__).parent / "poms"
 _REMEDY = (
     "install a JDK 17 or newer and put it on the PATH or in JAVA_HOME: "
     "'apt install openjdk-17-jre-headless' (Debian, Ubuntu), 'brew install openjdk@17' (macOS), "
@@ -118,14 +126,74 @@ def _by_debian() -> bool:
     return True
 
 
-def main() -> None:
-    """The set-up's step: say which Java will be used, or end with one clear error."""
+def jars(name: str) -> list[Path]:
+    """The jars of the set ``name`` (``storm`` or ``kafka``), fetched on first use; sorted by file name.
+
+    Raises:
+        SetupError: Maven or the network is missing, or a jar is not the one whose checksum is kept.
+    """
+    folder = _folder(name)
+    kept = (_POMS / f"{name}.sha256").read_text("utf-8").splitlines()
+    if not folder.is_dir():
+        _fetch(name, folder)
+    found = sorted(folder.glob("*.jar"))
+    if {f"{_sha256(jar)}  {jar.name}" for jar in found} != set(kept):
+        shutil.rmtree(folder)
+        raise SetupError(
+            f"the {name} jars are not the ones whose checksums are kept",
+            hint="the cache was emptied; run again, and if it persists do not trust the mirror they come from",
+        )
+    return found
+
+
+def _folder(name: str) -> Path:
+    """One cache folder for each content of the pom: a changed version never meets old jars."""
+    version = hashlib.sha256((_POMS / f"{name}.xml").read_bytes()).hexdigest()[:12]
+    return Settings.read().state_folder / "jars" / f"{name}-{version}"
+
+
+def _fetch(name: str, folder: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise SetupError(f"Maven is needed to fetch {name}", hint="install Maven 3.8 or newer: 'apt install maven'")
+    partial = folder.with_suffix(f".{os.getpid()}")
+    partial.mkdir(parents=True)
+    pom = shutil.copy(_POMS / f"{name}.xml", partial / "pom.xml")  # an installed package may be read-only
+    command = [maven, "--batch-mode", "--quiet", "--file", str(pom), f"-Djars={partial}", "package"]
     try:
-        click.echo(f"Java: {install_java()}")
+        done = subprocess.run(
+            command, env=java_environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        if done.returncode != 0:
+            said = next((line for line in done.stdout.splitlines() if "ERROR" in line), "no reason given")
+            raise SetupError(f"Maven could not fetch {name}: {said[:300]}", hint="is Maven Central reachable?")
+        if not folder.is_dir():  # another process may have been faster
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sha256(jar: Path) -> str:
+    with jar.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(name: str | None = None) -> None:
+    """Say which Java will be used, or end with one clear error; with a name, write that set's checksums."""
+    try:
+        if name is None:
+            click.echo(f"Java: {install_java()}")
+            return
+        folder = _folder(name)
+        if not folder.is_dir():
+            _fetch(name, folder)
     except SetupError as error:
         click.echo(f"error: {error.message}\nhint: {error.hint}", err=True)
         sys.exit(error.exit_status)
+    lines = [f"{_sha256(jar)}  {jar.name}" for jar in sorted(folder.glob("*.jar"))]
+    (_POMS / f"{name}.sha256").write_text("\n".join(lines) + "\n", "utf-8")
+    click.echo(f"{len(lines)} checksums of {name} kept")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
