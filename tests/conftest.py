@@ -6,9 +6,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from microflow.schema import DatasetSchema, Record
 
 # A slow machine is not a failing test, and a failure seen once must be seen again.
 settings.register_profile("microflow", deadline=None, derandomize=True, print_blob=True)
@@ -29,7 +33,8 @@ def adult_csv() -> Path:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A fresh database on DATABASE_URL's server, or on the embedded one; dropped at the end."""
-    from microflow.store.server import create_database, drop_database, ensure_server
+    from microflow.store.database import create_database, drop_database
+    from microflow.store.server import ensure_server
 
     server = os.environ.get("DATABASE_URL") or ensure_server()
     name = f"microflow_test_{uuid.uuid4().hex[:12]}"
@@ -41,7 +46,7 @@ def database_url() -> Iterator[str]:
 def needs_jars() -> Callable[[str], None]:
     """Skips with the reason where a set of jars cannot be had; in CI they are required."""
     from microflow.errors import SetupError
-    from microflow.jvm.maven import jars
+    from microflow.jvm import jars
 
     def check(name: str) -> None:
         try:
@@ -52,3 +57,44 @@ def needs_jars() -> Callable[[str], None]:
             pytest.skip(str(missing))
 
     return check
+
+
+@pytest.fixture(scope="session")
+def people() -> DatasetSchema:
+    """A column of every type, for readers and writers to be tried on; the id names the record and must be there."""
+    from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
+
+    return DatasetSchema(
+        name="people",
+        policy="gdpr",
+        source=SourceFormat(missing=frozenset({"NA"})),
+        columns=(
+            Column("id", Role.RECORD_ID, Dtype.INTEGER, required=True),
+            Column("name", Role.IDENTIFIER),
+            Column("age", Role.QUASI_IDENTIFIER, Dtype.INTEGER),
+            Column("score", Role.SENSITIVE, Dtype.NUMBER),
+            Column("member", Role.ATTRIBUTE, Dtype.BOOLEAN),
+            Column("seen", Role.ATTRIBUTE, Dtype.DATE),
+            Column("note", Role.FREE_TEXT),
+        ),
+    )
+
+
+@pytest.fixture
+def read(people: DatasetSchema) -> Callable[..., tuple[list[Record], list[str]]]:
+    """Reads a file whole: its rows, and for each refused row the line, column and reason as a line of CSV."""
+    from microflow.sinks.writers import quarantine_text
+    from microflow.sources.reader import read_split
+    from microflow.sources.record_ids import SeenIds
+    from microflow.sources.splits import Source
+
+    def reader(path: Path, schema: DatasetSchema = people, *, keep_raw: bool = False) -> tuple[list[Record], list[str]]:
+        rows: list[Record] = []
+        log, seen = b"", SeenIds()
+        for split in Source(path, schema, split_bytes=2**62).splits():
+            for found in read_split(split, schema, keep_raw=keep_raw, seen=seen):
+                rows += found.batch.to_pylist()
+                log += quarantine_text(found.refused, keep_raw=keep_raw)
+        return rows, log.decode().splitlines()
+
+    return reader

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.formats import BooleanFormat, CountedTime, TimeFormat, plain_time
-from microflow.number_format import NumberFormat
+from microflow.formats import BooleanFormat, CountedTime, NumberFormat, TimeFormat, plain_time
 from microflow.schema import Dtype
 
 READ = [

@@ -34,7 +34,7 @@ def test_batch_from_file_to_file(tmp_path: Path) -> None:
     assert call.parameters["anonymization_method"].default == "k_anonymity"
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     from microflow.datasets import generate
-    from microflow.sources import open_writer
+    from microflow.sinks.writers import open_writer
 
     rows = next(iter(generate("healthcare", 500, 3))).rows
     with open_writer(source, rows.schema) as writer:
@@ -97,7 +97,7 @@ def test_the_orchestrator_runs_a_job_and_its_document_is_json(database_url: str,
     """Pipeline orchestration: phases, one commit of everything, numbers as numbers and every one of them measured."""
     from microflow.anonymize.contract import Method
     from microflow.datasets import generate
-    from microflow.sources import open_writer
+    from microflow.sinks.writers import open_writer
 
     source = tmp_path / "in.csv"
     rows = next(iter(generate("healthcare", 300, 4))).rows

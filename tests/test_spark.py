@@ -14,7 +14,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.errors import InputError, MicroflowError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.timing.clock import PhaseClock
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ KEY = bytes(range(32))
 
 @pytest.fixture(scope="module")
 def session() -> SparkSession:
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     return spark_session("local[2]")
 

@@ -18,53 +18,36 @@ column of them; a test holds the two equal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from microflow.number_format import NumberFormat
 from microflow.schema import Column, Dtype
 
 __all__ = [
-    "BooleanFormat",
-    "CountedTime",
-    "Format",
-    "NumberFormat",
-    "TimeFormat",
-    "format_of",
-    "iso_text",
-    "plain_time",
-]
+    "BooleanFormat", "CountedTime", "Format", "NumberFormat", "TimeFormat", "format_of", "iso_text", "plain_time",
+]  # fmt: skip
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _SHORT_MONTHS = "|".join(month.title() for month in _MONTHS)
 #: Letters of a date format, longest first; each is a named group of a pattern that means the same to Python and RE2.
 _PARTS = {
-    "YYYY": "(?P<year>[0-9]{4})",
-    "YY": "(?P<year>[0-9]{2})",
-    "MMMM": f"(?P<name>(?i:{_LONG_MONTHS}))",
-    "MMM": f"(?P<name>(?i:{_SHORT_MONTHS}))",
-    "MM": "(?P<month>[0-9]{2})",
-    "M": "(?P<month>[0-9]{1,2})",
-    "DD": "(?P<day>[0-9]{2})",
-    "D": "(?P<day>[0-9]{1,2})",
-    "HH": "(?P<hour>[0-9]{2})",
-    "H": "(?P<hour>[0-9]{1,2})",
-    "hh": "(?P<hour>[0-9]{2})",
-    "h": "(?P<hour>[0-9]{1,2})",
-    "mm": "(?P<minute>[0-9]{2})",
-    "m": "(?P<minute>[0-9]{1,2})",
-    "ss": "(?P<second>[0-9]{2})",
-    "S": "(?P<fraction>[0-9]{1,9})",
-    "a": "(?P<half>(?i:AM|PM))",
-    "Z": "(?P<zone>[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2})",
-}
+    "YYYY": "(?P<year>[0-9]{4})", "YY": "(?P<year>[0-9]{2})",
+    "MMMM": f"(?P<name>(?i:{_LONG_MONTHS}))", "MMM": f"(?P<name>(?i:{_SHORT_MONTHS}))",
+    "MM": "(?P<month>[0-9]{2})", "M": "(?P<month>[0-9]{1,2})",
+    "DD": "(?P<day>[0-9]{2})", "D": "(?P<day>[0-9]{1,2})",
+    "HH": "(?P<hour>[0-9]{2})", "H": "(?P<hour>[0-9]{1,2})",
+    "hh": "(?P<hour>[0-9]{2})", "h": "(?P<hour>[0-9]{1,2})",
+    "mm": "(?P<minute>[0-9]{2})", "m": "(?P<minute>[0-9]{1,2})",
+    "ss": "(?P<second>[0-9]{2})", "S": "(?P<fraction>[0-9]{1,9})",
+    "a": "(?P<half>(?i:AM|PM))", "Z": "(?P<zone>[Zz]|UTC|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2})",
+}  # fmt: skip
 _TOKEN = re.compile("T|" + "|".join(sorted(_PARTS, key=len, reverse=True)) + "|[A-Za-z]+|.", re.DOTALL)
 _CLOCK = re.compile(r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?")
 _DATE = re.compile(r"(?P<year>[0-9]{4})(?:-(?P<month>[0-9]{2})(?:-(?P<day>[0-9]{2}))?)?")
@@ -76,16 +59,18 @@ _PIVOT = 68
 _NOON = 12
 
 
-class Format(Protocol):
+class Format(ABC):
     """One way to write the values of a type."""
 
+    @abstractmethod
     def one(self, text: str) -> str | None:
         """The plain form of a text, or ``None`` where it is not written so."""
-        ...
 
     def column(self, texts: pa.Array) -> pa.Array:
-        """The plain forms of text, null where one is not written so."""
-        ...
+        """The plain forms of text, null where one is not written so; each distinct text is read once."""
+        encoded = texts.dictionary_encode()
+        values = [None if text is None else self.one(text) for text in encoded.dictionary.to_pylist()]
+        return pa.array(values, pa.string()).take(encoded.indices)
 
 
 def format_of(column: Column) -> Format | None:
@@ -111,15 +96,8 @@ def _compiled(written: str, dtype: Dtype) -> Format:
     return CountedTime(written, dtype) if written in _COUNTED else TimeFormat(written, dtype)
 
 
-def _each_once(texts: pa.Array, one: Callable[[str], str | None]) -> pa.Array:
-    """Texts read by ``one``. They repeat: each distinct one is read once, which costs as much only where most are."""
-    encoded = texts.dictionary_encode()
-    values = [None if text is None else one(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(values, pa.string()).take(encoded.indices)
-
-
 @dataclass(frozen=True)
-class TimeFormat:
+class TimeFormat(Format):
     """A date, a time or both, read to ISO 8601: what the type holds, so a date drops a time that its format names.
 
     >>> TimeFormat("YYYY-MM-DDTHH:mm:ssZ", Dtype.TIMESTAMP).one("2021-03-14T01:30:00+02:00")
@@ -140,7 +118,7 @@ class TimeFormat:
             raise ValueError("the format names a day without its month")
         if self.dtype is Dtype.TIMESTAMP and not {"day", "hour", "minute"} <= set(names):
             raise ValueError("a timestamp needs a day, an hour and a minute in its format")
-        if ("h" in _TOKEN.findall(self.format) or "hh" in _TOKEN.findall(self.format)) != ("half" in names):
+        if bool({"h", "hh"} & set(_TOKEN.findall(self.format))) != ("half" in names):
             raise ValueError("hh (1 to 12) and a (AM or PM) go together")
 
     @cached_property
@@ -165,9 +143,6 @@ class TimeFormat:
             return iso_text(match.groupdict(), self.dtype)
         return plain_time(text, self.dtype) if len(text) >= _WHOLE or self.dtype is Dtype.TIME else None
 
-    def column(self, texts: pa.Array) -> pa.Array:
-        return _each_once(texts, self.one)
-
 
 def _unknown_part(letters: str, written: str) -> str:
     """What is wrong with a date format; one in the letters of strptime or of Java is translated."""
@@ -190,7 +165,7 @@ _LETTERS = {
 
 
 @dataclass(frozen=True)
-class CountedTime:
+class CountedTime(Format):
     """Days or moments counted from a day on, in UTC; a date drops the time.
 
     >>> CountedTime("unix-ms", Dtype.TIMESTAMP).one("1615714200500")
@@ -219,9 +194,6 @@ class CountedTime:
         clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         decimals = f".{fraction:09}".rstrip("0").rstrip(".")
         return f"{day}T{clock}{decimals}" + ("" if self.unit == "excel" else "Z")
-
-    def column(self, texts: pa.Array) -> pa.Array:
-        return _each_once(texts, self.one)
 
 
 _COUNT = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,15})?", re.ASCII)
@@ -310,7 +282,7 @@ def plain_time(text: str, dtype: Dtype) -> str | None:
     return match and iso_text({name: part for name, part in match.groupdict().items() if part}, dtype)
 
 
-class BooleanFormat:
+class BooleanFormat(Format):
     """Two words, true first, compared without case.
 
     >>> BooleanFormat("Y/N").one("n")
@@ -326,5 +298,87 @@ class BooleanFormat:
     def one(self, text: str) -> str | None:
         return self._words.get(text.strip().casefold())
 
+
+class NumberFormat(Format):
+    """Numbers written like an example; currency, grouping and a sign may be absent, brackets mean negative.
+
+    One separator before exactly three digits groups (``1,234``); any other single one is the decimal (``1,5``).
+
+    >>> NumberFormat("$1,234.50").one("($2,000)"), NumberFormat("1.234,50 €").one("-0,5")
+    ('-2000', '-0.5')
+    """
+
+    def __init__(self, example: str) -> None:
+        match = re.fullmatch(r"([^0-9+-]*)[+-]?([0-9][0-9.,' _\u00a0\u202f\u2009’]*)?([^0-9]*)", example.strip())
+        if match is None or not match[2]:
+            raise ValueError("the format of a number is an example of one, such as $1,234.50 or 1.234,5")
+        body = match[2].strip()
+        self._prefix, self._suffix = match[1].strip(), match[3].strip()
+        # The sign may stand behind the number, as accountants write it.
+        last = r"[\-−]?" if self._suffix.endswith(("-", "−")) else ""
+        self._suffix = self._suffix.rstrip("-− ")
+        separators = [sign for sign in body if not sign.isdigit()]
+        self._group, self._decimal = _separators(separators, body)
+        sign = r"[+\-−]?"
+        digits = "[0-9]+"
+        if self._group:
+            group = _alike(self._group)
+            # In India the last three digits are a group, and those before go in twos.
+            pairs = f"(?:{group}[0-9]{{2}})*" if re.search(rf"{group}[0-9]{{2}}{group}", body) else ""
+            head, repeated = ("{1,2}", "") if pairs else ("{1,3}", "+")
+            digits = f"[0-9]{head}{pairs}(?:{group}[0-9]{{3}}){repeated}|[0-9]+"
+        decimals = f"(?:{re.escape(self._decimal)}[0-9]*)?"
+        prefix = f"(?:{re.escape(self._prefix)})?" if self._prefix else ""
+        suffix = f"(?:{re.escape(self._suffix)})?" if self._suffix else ""
+        space = f"[{_BLANKS}]*"
+        inner = f"{prefix}{space}{sign}(?:{digits}){decimals}{space}{suffix}{last}"
+        self._source = rf"{sign}{space}{inner}|\({inner}\)"
+        self._pattern = re.compile(self._source, re.ASCII)
+
+    def one(self, text: str) -> str | None:
+        if self._pattern.fullmatch(text) is None or sum(map(text.count, "+-−")) > 1:
+            return None
+        is_negative = text[0] == "(" or "-" in text or "−" in text
+        whole, _, decimals = text.partition(self._decimal)
+        kept = ["".join(filter(_is_digit, part)) for part in (whole, decimals)]
+        return f"{'-' * is_negative}{kept[0]}{f'.{kept[1]}' if kept[1] else ''}"
+
     def column(self, texts: pa.Array) -> pa.Array:
-        return _each_once(texts, self.one)
+        signs = pc.count_substring_regex(texts, "[+\\-−]")
+        fits = pc.and_(pc.match_substring_regex(texts, f"^(?:{self._source})$"), pc.less_equal(signs, 1))
+        is_negative = pc.match_substring_regex(texts, "^\\(|[\\-−]")
+        marked = pc.replace_substring(texts, self._decimal, "~", max_replacements=1)
+        digits = pc.replace_substring_regex(marked, "[^0-9~]|~[^0-9]*$", "")
+        plain = pc.replace_substring(digits, "~", ".")
+        signed = pc.if_else(is_negative, pc.binary_join_element_wise("-", plain, ""), plain)
+        return pc.if_else(fits, signed, pa.scalar(None, pa.string()))
+
+
+_BLANKS = " \u00a0\u202f\u2009"
+_APOSTROPHES = "'’"
+
+
+def _alike(sign: str) -> str:
+    """A pattern of a separator, in whichever of its shapes."""
+    shapes = next((shapes for shapes in (_BLANKS, _APOSTROPHES) if sign in shapes), sign)
+    return f"[{re.escape(shapes)}]"
+
+
+def _is_digit(sign: str) -> bool:
+    return "0" <= sign <= "9"
+
+
+def _separators(separators: list[str], body: str) -> tuple[str, str]:
+    """What groups digits, and what comes before decimals."""
+    if len(set(separators)) > 2:  # noqa: PLR2004 - one of each
+        raise ValueError("the format of a number has at most two separators, such as 1,234.50")
+    if not separators:
+        return "", "."
+    last = separators[-1]
+    if len(set(separators)) == 2:  # noqa: PLR2004
+        if separators.count(last) != 1:
+            raise ValueError("the format of a number has one decimal separator, such as 1,234.50")
+        return separators[0], last
+    if len(separators) == 1 and len(body.rpartition(last)[2]) != 3:  # noqa: PLR2004 - digits of a group
+        return "", last
+    return last, "," if last == "." else "."

@@ -32,8 +32,8 @@ from microflow.engine.contract import ProcessingSpec, scoped
 from microflow.engine.kernel import BatchKernel, Screening
 from microflow.errors import InputError, MicroflowError
 from microflow.schema import DatasetSchema
+from microflow.sources.columns import typed_column
 from microflow.sources.parquet import typed_array
-from microflow.sources.typed import typed_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

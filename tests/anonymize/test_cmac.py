@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microflow.anonymize.cmac import ManyCmac
-from microflow.anonymize.text_spans import TextSpans
+from microflow.anonymize.cmac import ManyCmac, TextSpans
 
 MESSAGE = bytes.fromhex(
     "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"

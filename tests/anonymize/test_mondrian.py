@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microflow.anonymize.axes import Axis, Bag, Ladder, Scale
-from microflow.anonymize.mondrian import NEAR, partition, price_cuts
-from microflow.anonymize.segments import Segments, Tuples
+from microflow.anonymize.mondrian import NEAR, Segments, Tuples, partition, price_cuts
 
 PATHS = sorted(("*", f"group {i // 3}", f"leaf {i}") for i in range(9))
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.keys import derived_key, key_id
-from microflow.anonymize.tokenization import Detokenizer, Tokenizer
-from microflow.anonymize.tokens import SivCodes
+from microflow.anonymize.tokenization import Detokenizer, SivCodes, Tokenizer
 from microflow.errors import InputError, KeyMaterialError
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 

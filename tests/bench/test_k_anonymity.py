@@ -9,8 +9,7 @@ from pycanon import anonymity as canon
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.k_anonymity import KAnonymity
-from microflow.bench.arx import arx_adult
-from microflow.bench.k_anonymity import adult, anonypy_labels, information_loss
+from microflow.bench.k_anonymity import adult, anonypy_labels, arx_adult, information_loss
 
 
 @pytest.mark.parametrize("k", [5, 15])

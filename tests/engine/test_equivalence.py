@@ -20,7 +20,7 @@ from microflow.engine import (
     StormStreamProcessor,
 )
 from microflow.engine.router import Objectives
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.sources import Quarantine, read_microflows
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

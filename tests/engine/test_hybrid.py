@@ -8,7 +8,7 @@ import pytest
 from microflow.anonymize.contract import Method
 from microflow.engine import HybridProcessor, ProcessingSpec, hybrid
 from microflow.engine.router import Objectives
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 

@@ -8,7 +8,7 @@ import pytest
 from microflow.anonymize.contract import Method, Scope
 from microflow.engine import ProcessingSpec, StormStreamProcessor, build_processor
 from microflow.errors import MicroflowError
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.timing.clock import PhaseClock
 
 LEAKING = {"record_id": "7", "patient_name": "Ann Smith", "ssn": "123-45-6789", "age": "95", "patient_ref": "ab12"}

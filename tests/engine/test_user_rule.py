@@ -19,7 +19,7 @@ from microflow.engine import (
     ProcessingSpec,
     StormStreamProcessor,
 )
-from microflow.microflows import microflows
+from microflow.records import microflows
 from microflow.timing.clock import PhaseClock
 
 HOUSE = """

@@ -11,7 +11,7 @@ import pytest
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 from microflow.store import PostgreSQLConnector
 
 ROWS = 100_000

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 from microflow.sources import splits as splits_module
-from microflow.sources.identity import SeenIds
 from microflow.sources.reader import read_split
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source
 
 SCHEMA = DatasetSchema(

@@ -14,8 +14,8 @@ from microflow.cli import cli
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 from microflow.sources import Quarantine, read_microflows
-from microflow.sources.columns import column_names
-from microflow.sources.places import files_of
+from microflow.sources.files import files_of
+from microflow.sources.reader import column_names
 
 SCHEMA = DatasetSchema(
     "people",

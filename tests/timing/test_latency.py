@@ -41,23 +41,6 @@ def test_percentiles_are_right_to_three_digits(scale: float) -> None:
     assert summary.count == 49_999
 
 
-def test_merging_is_recording_together() -> None:
-    """Two processes' histograms add up."""
-    values = np.arange(1, 10_000) * 777
-    both = recorded(values[::2])
-    both.merge(recorded(values[1::2]))
-    assert both.summary() == recorded(values).summary()
-
-
-def test_a_stored_histogram_comes_back() -> None:
-    """The text form keeps every count; the maximum is kept to three digits."""
-    recorder = recorded(np.arange(1, 5_000) * 1_234)
-    back = LatencyRecorder.decode(recorder.encode()).summary()
-    before = recorder.summary()
-    assert (back.count, back.p50_ns, back.p99_ns) == (before.count, before.p50_ns, before.p99_ns)
-    assert back.max_ns == pytest.approx(before.max_ns, rel=0.001)
-
-
 def test_nothing_recorded_is_zero() -> None:
     """An empty histogram does not invent a latency."""
     recorder = recorded(np.empty(0, np.int64))

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from microflow.advise.profile import ColumnProfile, looks_dated
-from microflow.names import NAMES_A_PERSON, PERSON_WORD, words_of
-from microflow.schema import Dtype, Role
+from microflow.schema import NAMES_A_PERSON, PERSON_WORD, Dtype, Role, words_of
 
 __all__ = ["Judgement", "judge"]
 

@@ -40,11 +40,11 @@ def build_anonymizer(settings: MethodSettings, schema: DatasetSchema, key: bytes
 
         return LocalDifferentialPrivacy(settings, schema)
     if settings.method is Method.IDENTITY:
-        from microflow.anonymize.identity import Identity
+        from microflow.anonymize.contract import Identity
 
         return Identity(schema)
     if settings.scope is Scope.STREAM:
-        from microflow.anonymize.stream_k_anonymity import StreamKAnonymity
+        from microflow.anonymize.castle import StreamKAnonymity
 
         return StreamKAnonymity(settings, schema)
     if settings.scope is Scope.MICROFLOW:

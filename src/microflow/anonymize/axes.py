@@ -23,10 +23,17 @@ import numpy.typing as npt
 from microflow.anonymize.generalise import exact_label, prefix_label, set_label
 from microflow.schema import Hierarchy
 
-__all__ = ["Axis", "Bag", "Ladder", "Scale", "Tree", "prefix_paths", "tree_paths"]
+__all__ = [
+    "Axis", "Bag", "Codes", "Flags", "Floats", "Index", "Ladder", "Ranks", "Scale", "Tree",
+    "prefix_paths", "tree_paths",
+]  # fmt: skip
 
+#: The arrays of this room.
+Codes = npt.NDArray[np.int32]
+Index = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,10 @@ class Tree:
     (-1 for the root), and its normalised certainty penalty.
     """
 
-    nodes: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    last: npt.NDArray[np.int64]
-    parent: npt.NDArray[np.int64]
+    nodes: Index
+    first: Index
+    last: Index
+    parent: Index
     loss: Floats
 
 
@@ -179,7 +186,7 @@ class Ladder:
         return shared[-1]
 
 
-def _distinct_depths(nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _distinct_depths(nodes: Index) -> Index:
     """Without depths that group the values as the one above does: each would multiply the lattice."""
     groups = [len(np.unique(depth[1:])) for depth in nodes]
     finer = [depth for depth in range(1, len(nodes)) if groups[depth] > groups[depth - 1]]

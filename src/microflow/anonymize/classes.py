@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.axes import Axis
+from microflow.anonymize.axes import Axis, Codes, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.cube import Cells, Packing
-from microflow.anonymize.diversity import Diversity, Sensitive
-from microflow.anonymize.encode import Coder, Codes
+from microflow.anonymize.diversity import Diversity, Reached, Sensitive
+from microflow.anonymize.encode import Cells, Coder, Packing
 from microflow.anonymize.recode import Members, Recoding, recode
-from microflow.anonymize.segments import Index
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema
 
@@ -31,7 +28,7 @@ class Classes:
     """Labels by class: class ``c`` is written ``labels[q][label_of[q][c]]`` in quasi-identifier ``q``.
 
     ``k`` is the fewest rows, or persons, that share a combination of labels (0 without any class), ``rows`` how many
-    rows were placed. ``diversity`` is the least l and the greatest t of each sensitive column that was looked at.
+    rows were placed. ``diversity`` is what each sensitive column that was looked at reaches.
     """
 
     labels: tuple[pa.Array, ...]
@@ -39,7 +36,7 @@ class Classes:
     k: int
     count: int
     rows: int
-    diversity: tuple[tuple[float, float], ...] = ()
+    diversity: tuple[Reached, ...] = ()
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
@@ -175,15 +172,7 @@ def _constraint(
         # Numbered again without the missing value where none is missing: it would lengthen the ordered distance.
         present, ranks = np.unique(rank_of[column], return_inverse=True)
         columns.append(Sensitive(ranks.astype(np.int32), len(present), ordered))
-    return Diversity(
-        owner,
-        counts,
-        columns,
-        l_diversity=settings.l_diversity,
-        entropy=settings.l_entropy,
-        t_closeness=settings.t_closeness,
-        persons=persons,
-    )
+    return Diversity(owner, counts, columns, settings, persons)
 
 
 def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes]:
@@ -196,7 +185,7 @@ def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes
     return pa.array(known, pa.string()), np.asarray(written, np.int32)[which]
 
 
-_Groups = tuple[list[tuple[int, ...]], npt.NDArray[np.int64]]
+_Groups = tuple[list[tuple[int, ...]], Index]
 
 
 def _runs(axis: Axis, ranks: Codes, members: Members) -> _Groups:
@@ -227,18 +216,18 @@ def _groups(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     return list(known), np.asarray(which, np.int64)
 
 
-def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> npt.NDArray[np.int64]:
+def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> Index:
     """A number for each class, the same for classes that are written alike: to a reader they are one."""
     keys = Packing([len(texts) for texts, _ in labels]).pack([of for _, of in labels])
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[tuple[float, float], ...]:
+def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[Reached, ...]:
     """What the classes achieve, by what readers will see."""
     placed = np.flatnonzero(class_of >= 0)
     if constraint is None or not len(placed):
         return ()
-    return tuple(constraint.achieved(placed, same[class_of[placed]], int(same.max()) + 1))
+    return tuple(constraint.reached(placed, same[class_of[placed]], int(same.max()) + 1))
 
 
 def _verify(

@@ -1,21 +1,130 @@
-"""AES-CMAC of many messages at once (NIST SP 800-38B, RFC 4493).
+"""AES-CMAC of many messages at once (NIST SP 800-38B, RFC 4493), and the text columns that it reads and writes.
 
 CMAC is CBC over 16-byte blocks, so block ``i`` of one message waits for block ``i - 1`` of the same message but not for
 any other message. All messages advance together, one ECB call a block position; where every message begins with one
-of a few known prefixes, the chain over the prefix is computed once. A short value then costs one AES block.
+of a few known prefixes, the chain over the prefix is computed once. A short value then costs one AES block. Text is
+read from Arrow's buffers without making a Python object, and written back the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from microflow.anonymize.text_spans import BLOCK_BYTES, TextSpans
+__all__ = ["BLOCK_BYTES", "ManyCmac", "TextSpans", "even_offsets", "first_bytes", "hex_columns", "valid_rows"]
 
-__all__ = ["ManyCmac"]
+#: A span may be read this far beyond its end without leaving the data.
+BLOCK_BYTES = 16
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpans:
+    """The values of some text columns in one piece: value ``i`` is ``data[starts[i] : starts[i] + lengths[i]]``.
+
+    ``data`` is uint8 and holds `BLOCK_BYTES` more than the values need; ``lanes`` is the column of each value. All
+    index arrays are int64. Missing values are left out: ``rows`` says for each column how many rows it has, or which of
+    them are there.
+    """
+
+    data: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    lanes: npt.NDArray[np.int64]
+    rows: tuple[Flags | int, ...]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def value(self, index: int) -> bytes:
+        """The bytes of one value."""
+        start = int(self.starts[index])
+        return self.data[start : start + int(self.lengths[index])].tobytes()
+
+    @classmethod
+    def of(cls, columns: Mapping[int, pa.Array]) -> TextSpans:
+        """Lay out the values of string columns, by lane.
+
+        >>> spans = TextSpans.of({0: pa.array(["ab", None, ""]), 7: pa.array(["c"])})
+        >>> [spans.value(i) for i in range(3)], spans.lanes.tolist()
+        ([b'ab', b'', b'c'], [0, 0, 7])
+        """
+        values = sum(len(column) - column.null_count for column in columns.values())
+        starts, lengths, lanes = (np.empty(values, np.int64) for _ in range(3))
+        pieces, rows = [], []
+        first = base = 0
+        for lane, column in columns.items():
+            offsets, data = _buffers(column)
+            present = valid_rows(column)
+            begins, ends = offsets[:-1], offsets[1:]
+            if present is not None:
+                begins, ends = begins[present], ends[present]
+            last = first + len(begins)
+            np.add(begins, base - int(offsets[0]), out=starts[first:last])
+            np.subtract(ends, begins, out=lengths[first:last])
+            lanes[first:last] = lane
+            pieces.append(data)
+            rows.append(len(column) if present is None else present)
+            first, base = last, base + len(data)
+        return cls(np.concatenate([*pieces, np.zeros(BLOCK_BYTES, np.uint8)]), starts, lengths, lanes, tuple(rows))
+
+
+def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Offsets, and the bytes between the first and the last of them, of a column that may be a slice."""
+    if len(column) == 0:
+        return np.zeros(1, np.int32), np.empty(0, np.uint8)
+    _, offset_buffer, data_buffer = column.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int32, len(column) + 1, column.offset * 4)
+    first, last = int(offsets[0]), int(offsets[-1])
+    if first == last:
+        return offsets, np.empty(0, np.uint8)
+    return offsets, np.frombuffer(data_buffer, np.uint8, last - first, first)
+
+
+def valid_rows(column: pa.Array) -> Flags | None:
+    """Which rows are not missing, or ``None`` where none is.
+
+    >>> valid_rows(pa.array(["a", None, "b"]).slice(1)).tolist()
+    [False, True]
+    """
+    if not column.null_count:
+        return None
+    first, last = column.offset, column.offset + len(column)
+    bitmap = np.frombuffer(column.buffers()[0], np.uint8)[first // 8 : (last + 7) // 8]
+    return np.unpackbits(bitmap, count=last - first // 8 * 8, bitorder="little")[first % 8 :].view(np.bool_)
+
+
+def first_bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """The first byte of each text of a column; 0 where a text is empty or missing.
+
+    >>> first_bytes(pa.array(["941", None, "", "10"])).tolist()
+    [57, 0, 0, 49]
+    """
+    offsets, data = _buffers(column)
+    if not len(data):
+        return np.zeros(len(column), np.uint8)
+    begins = offsets[:-1] - offsets[0]
+    bytes_: npt.NDArray[np.uint8] = data.take(begins, mode="clip")
+    bytes_ *= offsets[1:] > offsets[:-1]
+    present = valid_rows(column)
+    if present is not None:
+        bytes_ *= present
+    return bytes_
+
+
+@lru_cache(maxsize=16)
+def even_offsets(rows: int, width: int) -> pa.Buffer:
+    """Where texts of equal length begin; columns of one microflow have equally many."""
+    return pa.py_buffer(np.arange(0, (rows + 1) * width, width, dtype=np.int32))
+
 
 #: A block, as two words; XOR and AND do not care about byte order.
 _Blocks = npt.NDArray[np.uint64]
@@ -24,6 +133,55 @@ _FEW = 32
 """So many values of more than one block go singly: the fixed cost of arrays is that of about as many."""
 _R128 = 0x87
 """The constant by which SP 800-38B reduces a doubled subkey."""
+
+
+class _Hex:
+    """Two bytes to four hexadecimal digits by one look-up; 256 kB, made when first asked for."""
+
+    def __init__(self) -> None:
+        self._table: npt.NDArray[np.uint32] | None = None
+
+    def __call__(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+        if self._table is None:
+            digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+            pairs = np.arange(1 << 16, dtype="<u2").view(np.uint8).reshape(-1, 2)
+            self._table = (
+                np.stack([digits[pairs >> 4], digits[pairs & 15]], axis=-1).reshape(-1, 4).view(np.uint32)[:, 0]
+            )
+        return self._table.take(data.view("<u2"))
+
+
+_hex = _Hex()
+
+
+def hex_columns(tags: npt.NDArray[np.uint8], head: str, rows: Sequence[Flags | int]) -> list[pa.Array]:
+    """Columns of texts ``head + tag`` in hexadecimal digits, whose memory is shared and not copied.
+
+    Args:
+        tags: Shape (n, bytes), those of the first column before those of the second.
+        head: What stands before each tag.
+        rows: For each column how many rows it has, or which of them are there.
+    """
+    # Fields of raw bytes are copied whole, several times faster than the same bytes as columns of a matrix.
+    parts = np.dtype([("head", f"V{len(head)}"), ("tag", f"V{tags.shape[1] * 2}")])
+    texts = np.empty(len(tags), parts)
+    texts["head"] = np.void(head.encode("ascii"))
+    texts["tag"] = _hex(tags).reshape(-1).view(parts["tag"])
+    sizes = [int(column) if isinstance(column, int) else int(np.count_nonzero(column)) for column in rows]
+    pieces = [texts[first:last] for first, last in pairwise(accumulate(sizes, initial=0))]
+    return [_hex_column(piece, column) for piece, column in zip(pieces, rows, strict=True)]
+
+
+def _hex_column(texts: npt.NDArray[np.void], rows: Flags | int) -> pa.Array:
+    data = pa.py_buffer(texts.view(np.uint8))
+    width = texts.dtype.itemsize
+    if isinstance(rows, int):
+        return pa.StringArray.from_buffers(rows, even_offsets(rows, width), data)
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(rows, out=offsets[1:])
+    offsets *= width
+    valid = pa.py_buffer(np.packbits(rows, bitorder="little"))
+    return pa.StringArray.from_buffers(len(rows), pa.py_buffer(offsets), data, valid, len(rows) - len(texts))
 
 
 class ManyCmac:

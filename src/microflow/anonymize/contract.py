@@ -25,12 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.schema import Record
+from microflow.schema import DatasetSchema, Record
 
 __all__ = [
     "Anonymizer",
     "BatchAnonymizer",
     "DatasetAnonymizer",
+    "Identity",
     "Method",
     "MethodSettings",
     "RecordAnonymizer",
@@ -80,6 +81,8 @@ class MethodSettings:
     l_diversity: int = 1
     l_entropy: bool = False
     """Entropy l-diversity instead of distinct."""
+    l_recursive: float = 0.0
+    """The c of recursive (c, l)-diversity, which is then asked for besides distinct l-diversity; 0 for neither."""
     t_closeness: float = 1.0
     delta: int = 1_000
     """CASTLE's delay bound, in records."""
@@ -176,3 +179,29 @@ class StreamAnonymizer(Anonymizer, Protocol):
     def suppressed(self) -> Iterable[int]:
         """Ordinals of the records that could not be released."""
         ...
+
+
+class Identity:
+    """Passes every row as it is. It protects nobody and says so."""
+
+    scope = Scope.RECORD
+
+    def __init__(self, schema: DatasetSchema) -> None:
+        self._schema = schema
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """The schema of the input."""
+        return self._schema.arrow
+
+    def describe(self) -> dict[str, object]:
+        """The method, and that it guarantees nothing."""
+        return {"method": Method.IDENTITY.value, "scope": self.scope.value, "guarantee": "none"}
+
+    def anonymize(self, rows: pa.RecordBatch) -> Released:
+        """The same rows, all kept."""
+        return Released.whole(rows)
+
+    def anonymize_record(self, record: Record) -> Record:
+        """A copy of the record, fields in the schema's order."""
+        return {name: record[name] for name in self._schema.names}

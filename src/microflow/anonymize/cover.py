@@ -26,15 +26,12 @@ from typing import Protocol
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from microflow.anonymize.axes import Tree
+from microflow.anonymize.axes import Codes, Flags, Floats, Index, Tree
 from microflow.anonymize.refine import attach, merge, refine
 
 __all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "Constraint", "cover", "lattice_size", "warm"]
 
-Index = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 #: A lattice with more elements is not searched.
 MOST_ELEMENTS = 20_000
@@ -56,7 +53,7 @@ _NEIGHBOURS = 3
 class Constraint(Protocol):
     """What a class must satisfy besides its size (l-diversity, t-closeness)."""
 
-    def allows(self, members: Index, groups: Index, count: int) -> npt.NDArray[np.bool_]:
+    def allows(self, members: Index, groups: Index, count: int) -> Flags:
         """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
         ...
 
@@ -67,14 +64,14 @@ def lattice_size(trees: Sequence[Tree]) -> int:
 
 
 def cover(
-    ranks: Sequence[npt.NDArray[np.int32]],
+    ranks: Sequence[Codes],
     weights: Index,
     trees: Sequence[Tree],
     k: int,
     *,
     effort: int = 1,
     constraint: Constraint | None = None,
-) -> npt.NDArray[np.int32]:
+) -> Codes:
     """The class of each distinct tuple (0, 1, …); every class holds ``k`` rows and obeys the constraint.
 
     Args:
@@ -122,7 +119,7 @@ def warm() -> None:
     merge(ranks[:, np.newaxis].astype(np.int64), weights, class_of, marked, *_Forest.of([tree]).arrays)
 
 
-def _allowed(class_of: Index, constraint: Constraint | None) -> npt.NDArray[np.bool_]:
+def _allowed(class_of: Index, constraint: Constraint | None) -> Flags:
     count = int(class_of.max(initial=-1)) + 1
     if constraint is None:
         return np.ones(count, np.bool_)

@@ -3,26 +3,41 @@
 Code 0 is the missing value, codes 1 … size-1 are values or cells, and ``size`` itself stands for a value that was never
 learned. A numeric column with public bounds is a grid: one cell per integer where at most `CELLS` fit, else cells of a
 round width, and one cell each for everything below and above. Every other column is a dictionary that grows.
+
+`Cube` counts distinct tuples of codes: in a dense table while the domain is small, as sorted keys when it is huge. A
+tuple becomes one key: its codes side by side, each in as many bits as its column needs, in a 64-bit integer, or in
+bytes when they need more. Memory grows with the tuples that occur (dense: with the domain, at most `DENSE_BITS`), never
+with the rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.anonymize.axes import Axis, Bag, Ladder, Scale, prefix_paths, tree_paths
+from microflow.anonymize.axes import Axis, Bag, Codes, Floats, Index, Ladder, Scale, prefix_paths, tree_paths
 from microflow.anonymize.generalise import number_label, text_range_label
 from microflow.schema import Column, Dtype, Hierarchy, Value
 
-__all__ = ["CELLS", "Coder", "Codes", "DictionaryCoder", "GridCoder", "coder_for"]
+__all__ = [
+    "CELLS",
+    "CellIndex",
+    "Cells",
+    "Coder",
+    "Codes",
+    "Cube",
+    "DictionaryCoder",
+    "GridCoder",
+    "Packing",
+    "coder_for",
+]
 
-Codes = npt.NDArray[np.int32]
 
 #: The most cells a numeric column is cut into between its public bounds.
 CELLS = 1_000
@@ -50,7 +65,7 @@ class Coder(Protocol):
         """For each code a value that has it, as another worker's coder would meet it."""
         ...
 
-    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+    def axis(self, weights: Index) -> tuple[Axis, Codes]:
         """The axis of all codes with a weight (rows by code), and the rank of each code (-1 for one without)."""
         ...
 
@@ -84,7 +99,7 @@ class GridCoder:
             codes[missing] = 0
         return codes
 
-    def _cells(self, numbers: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> Codes:
+    def _cells(self, numbers: Index | Floats) -> Codes:
         if not self._whole:
             return (np.searchsorted(self._edges, numbers, side="right") + 1).astype(np.int32)
         first, last, step = int(self._edges[0]), int(self._edges[-1]), int(self._step)
@@ -96,7 +111,7 @@ class GridCoder:
         ends = np.concatenate([[0, self._edges[0] - self._step], self._edges])
         return pa.array(ends[codes], mask=codes == 0).cast(self._column.dtype.arrow)
 
-    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+    def axis(self, weights: Index) -> tuple[Axis, Codes]:
         present = np.flatnonzero(weights[1:]) + 1
         top = self._edges - 1 if self._whole else self._edges
         lower = np.concatenate([[np.nan, -np.inf], self._edges])[present]
@@ -106,7 +121,7 @@ class GridCoder:
         return scale, _ranks([0, *present.tolist()], self.size)
 
 
-def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
+def _grid(column: Column) -> tuple[float, Floats]:
     """Width and edges of the cells; the last edge lies above the upper bound."""
     assert column.bounds is not None
     low, high = column.bounds
@@ -116,7 +131,7 @@ def _grid(column: Column) -> tuple[float, npt.NDArray[np.float64]]:
     else:
         step = _round_up((high - low) / CELLS) if high > low else 1.0
     count = math.floor((high - low) / step) + 2
-    edges: npt.NDArray[np.float64] = low + step * np.arange(count, dtype=np.float64)
+    edges: Floats = low + step * np.arange(count, dtype=np.float64)
     if column.dtype is Dtype.INTEGER:
         return step, edges  # whole numbers are exact; rounding would multiply them beyond 2**53
     return step, np.round(edges, max(0, 1 - math.floor(math.log10(step))))
@@ -177,7 +192,7 @@ class DictionaryCoder:
     def examples(self, codes: Codes) -> pa.Array:
         return self._known.take(pa.array(codes)).cast(self._column.dtype.arrow)
 
-    def axis(self, weights: npt.NDArray[np.int64]) -> tuple[Axis, Codes]:
+    def axis(self, weights: Index) -> tuple[Axis, Codes]:
         known = list(self._codes)
         present = [int(code) for code in np.flatnonzero(weights[1:]) + 1]
         if self._column.hierarchy is None and self._column.is_numeric:
@@ -190,7 +205,7 @@ class DictionaryCoder:
         axis, order = self._text_axis(texts, weights)
         return axis, _ranks(order, self.size)
 
-    def _text_axis(self, texts: dict[int, str], weights: npt.NDArray[np.int64]) -> tuple[Axis, list[int]]:
+    def _text_axis(self, texts: dict[int, str], weights: Index) -> tuple[Axis, list[int]]:
         column = self._column
         if column.hierarchy is not None:
             ordered = sorted((self._path(code, text, column.hierarchy), code) for code, text in texts.items())
@@ -251,3 +266,123 @@ def _ranks(order: list[int], size: int) -> Codes:
 def _filled(indices: pa.Array, filler: int) -> Codes:
     filled = indices.fill_null(filler) if indices.null_count else indices
     return np.asarray(filled.to_numpy(), np.int32)
+
+
+#: Up to 4 M cells (32 MB) are counted in a table; a larger domain as sorted keys.
+DENSE_BITS = 22
+#: Keys that wait before they are sorted into the others.
+_WAITING = 1 << 20
+
+#: 64-bit integers, or fixed-width bytes.
+Keys = npt.NDArray[Any]
+#: Distinct tuples, one array a column, and the rows that have each.
+Cells = tuple[list[Codes], Index]
+
+
+class Packing:
+    """How tuples become keys when column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.bits = [size.bit_length() for size in sizes]
+        self.total = sum(self.bits)
+        self._wide = self.total > np.iinfo(np.int64).bits - 1
+
+    def pack(self, codes: Sequence[Codes]) -> Keys:
+        """One key a tuple; equal keys for equal tuples, ordered as the tuples are."""
+        if self._wide:
+            columns = np.stack(codes, axis=1).astype(">u4")
+            return np.ascontiguousarray(columns).view(f"S{4 * len(codes)}").ravel()
+        keys = codes[0].astype(np.int64)
+        for bits, column in zip(self.bits[1:], codes[1:], strict=True):
+            keys <<= bits
+            keys |= column
+        return keys
+
+    def unpack(self, keys: Keys) -> list[Codes]:
+        """The tuples of some keys, one array a column."""
+        if self._wide:
+            return list(keys.view(">u4").reshape(len(keys), len(self.bits)).astype(np.int32).T.copy())
+        rest = keys.astype(np.int64)
+        codes: list[Codes] = []
+        for bits in reversed(self.bits):
+            codes.append((rest & ((1 << bits) - 1)).astype(np.int32))
+            rest >>= bits
+        return codes[::-1]
+
+    def holds(self, sizes: Sequence[int]) -> bool:
+        """Whether columns that have grown to these sizes still fit their bits."""
+        return all(size.bit_length() <= bits for size, bits in zip(sizes, self.bits, strict=True))
+
+
+class Cube:
+    """Counts tuples. Columns may grow between calls: what was counted is then packed anew, each time a bit is added."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._start(sizes)
+
+    def _start(self, sizes: Sequence[int]) -> None:
+        self._packing = Packing(sizes)
+        dense = self._packing.total <= DENSE_BITS
+        self._table: Index | None = np.zeros(1 << self._packing.total, np.int64) if dense else None
+        self._keys: Keys = self._packing.pack([np.empty(0, np.int32)] * len(sizes))
+        self._counts: Index = np.empty(0, np.int64)
+        self._waiting: list[tuple[Keys, Index]] = []
+
+    def add(self, codes: Sequence[Codes], sizes: Sequence[int], counts: Index | None = None) -> None:
+        """Count one tuple a row, or ``counts`` of each; ``sizes`` are the columns' sizes by now."""
+        if not self._packing.holds(sizes):
+            cells = self.cells()
+            self._start(sizes)
+            self._add(*cells)
+        self._add(codes, np.ones(len(codes[0]), np.int64) if counts is None else counts)
+
+    def _add(self, codes: Sequence[Codes], counts: Index) -> None:
+        keys = self._packing.pack(codes)
+        if self._table is not None:
+            np.add.at(self._table, keys, counts)
+            return
+        self._waiting.append((keys, counts))
+        if sum(len(keys) for keys, _ in self._waiting) >= max(_WAITING, len(self._keys)):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Sort the waiting keys into the others."""
+        waiting = [(self._keys, self._counts), *self._waiting]
+        keys = np.concatenate([keys for keys, _ in waiting])
+        counts = np.concatenate([counts for _, counts in waiting])
+        self._keys, place = np.unique(keys, return_inverse=True)
+        self._counts = np.bincount(place, counts, len(self._keys)).astype(np.int64)
+        self._waiting = []
+
+    def cells(self) -> Cells:
+        """The tuples that occur, in ascending order, and their counts."""
+        if self._table is not None:
+            keys = np.flatnonzero(self._table)
+            return self._packing.unpack(keys), self._table[keys]
+        self._settle()
+        return self._packing.unpack(self._keys), self._counts
+
+
+class CellIndex:
+    """Finds the class of a tuple once classes are decided; -1 for a tuple that has none."""
+
+    def __init__(self, sizes: Sequence[int], codes: Sequence[Codes], classes: Codes) -> None:
+        self._packing = Packing(sizes)
+        keys = self._packing.pack(codes)
+        self._table: Codes | None = None
+        if self._packing.total <= DENSE_BITS:
+            self._table = np.full(1 << self._packing.total, -1, np.int32)
+            self._table[keys] = classes
+        else:
+            order = np.argsort(keys)
+            self._keys, self._classes = keys[order], classes[order]
+
+    def find(self, codes: Sequence[Codes]) -> Codes:
+        """The class of each row."""
+        keys = self._packing.pack(codes)
+        if self._table is not None:
+            return self._table.take(keys)
+        if not len(self._keys):
+            return np.full(len(keys), -1, np.int32)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, self._classes[place], np.int32(-1))

@@ -14,17 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from microflow.anonymize.axes import Axis
+from microflow.anonymize.axes import Axis, Codes, Flags, Floats, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.encode import Codes
-from microflow.anonymize.mondrian import NEAR, Constraint, partition
-from microflow.anonymize.segments import Index, Tuples
+from microflow.anonymize.mondrian import NEAR, Constraint, Tuples, partition
 
 __all__ = ["Members", "Recoding", "recode"]
 
-Floats = npt.NDArray[np.float64]
 
 #: Sizes that Mondrian tries, as multiples of its own, in this order: one for each unit of effort.
 _SIZES = (1, 2, 0.5, 4, 0.25, 8, 16, 32, 64)
@@ -109,7 +105,7 @@ class _Reordered:
     constraint: Constraint
     order: Index
 
-    def allows(self, members: Index, groups: Index, count: int) -> npt.NDArray[np.bool_]:
+    def allows(self, members: Index, groups: Index, count: int) -> Flags:
         return self.constraint.allows(self.order[members], groups, count)
 
 

@@ -6,26 +6,141 @@ equal tokens, so that records can still be joined. A column is a domain of its o
 schema; columns that name one ``token_domain`` share it, in whatever schema. With ``reversible`` a token is the value
 enciphered by AES-SIV (RFC 5297) with the domain as associated data, and the key holder can turn it back.
 
+A token is written ``version.key_id.body``, of letters, digits and points only: safe in CSV, spreadsheets, URLs and file
+names. The key id (eight hexadecimal digits) names the key, so that keys can rotate while older releases stay joinable.
+Version 1 was made with the token key itself and the column's name alone; its reversible tokens can still be turned
+back.
+
 Quasi-identifiers are left as they are, so whoever knows them finds the record again: `microflow.assess` measures it.
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
+import pyarrow as pa
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from microflow.anonymize.cmac import ManyCmac, TextSpans, hex_columns
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
 from microflow.anonymize.keys import KEY_BITS, derived_key, key_id, require_bits
-from microflow.anonymize.tokens import REVERSIBLE, REVERSIBLE_V1, CmacCodes, Codes, HmacCodes, SivCodes, split
 from microflow.errors import InputError, KeyMaterialError
 from microflow.formats import plain_time
 from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Dtype, Record, Value
 
-__all__ = ["Detokenizer", "Tokenizer", "token_domain"]
+__all__ = ["REVERSIBLE", "VERSIONS", "CmacCodes", "Detokenizer", "HmacCodes", "SivCodes", "Tokenizer", "token_domain"]
 
+#: Versions of one-way and of reversible tokens.
+ONE_WAY, REVERSIBLE, REVERSIBLE_V1 = "t2", "r2", "r1"
+VERSIONS = ("t1", REVERSIBLE_V1, ONE_WAY, REVERSIBLE)
+_TAG_BYTES = 16
 #: Key bits to the AES-SIV they make, which uses one half to authenticate and the other to encipher.
 _SIV_BITS = {256: "AES-128-SIV", 512: "AES-256-SIV"}
 _HMAC_BITS = 512
+
+
+class Codes(Protocol):
+    """Tokens of the values of some fields, which are counted in the order they were given."""
+
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Tokens of some fields' string columns; missing values stay missing."""
+        ...
+
+    def one(self, field: int, value: str) -> str:
+        """The token of one value; equal to what `columns` gives."""
+        ...
+
+
+def _domain(field: str) -> bytes:
+    """Sixteen bytes that stand before every value of a field, so that fields have tokens of their own."""
+    return hashlib.sha256(field.encode()).digest()[:_TAG_BYTES]
+
+
+def _bytes(value: str) -> bytes:
+    # A lone surrogate (possible in JSON) is no reason to fail; Arrow could not have held it.
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _one_by_one(one: Callable[[int, str], str], values: Mapping[int, pa.Array]) -> list[pa.Array]:
+    return [
+        pa.array([None if text is None else one(field, text) for text in column.to_pylist()], pa.string())
+        for field, column in values.items()
+    ]
+
+
+class CmacCodes:
+    """AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token."""
+
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        domains = [_domain(field) for field in fields]
+        self._head = f"{ONE_WAY}.{name}."
+        self._many = ManyCmac(key, domains)
+        self._begun = [CMAC(algorithms.AES(key)) for _ in domains]
+        for begun, domain in zip(self._begun, domains, strict=True):
+            begun.update(domain)
+
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """All values of all columns by one chain of AES calls."""
+        spans = TextSpans.of(values)
+        return hex_columns(self._many.tags(spans), self._head, spans.rows)
+
+    def one(self, field: int, value: str) -> str:
+        """The library's own CMAC, begun with the field and copied."""
+        mac = self._begun[field].copy()
+        mac.update(_bytes(value))
+        return self._head + mac.finalize().hex()
+
+
+class HmacCodes:
+    """HMAC-SHA-512 under a key of 512 bits, its first 128 bits."""
+
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        self._head = f"{ONE_WAY}.{name}."
+        self._begun = [HMAC(key, hashes.SHA512()) for _ in fields]
+        for begun, field in zip(self._begun, fields, strict=True):
+            begun.update(_domain(field))
+
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Value by value: SHA-512 has no form for many short messages that could be had from Python."""
+        return _one_by_one(self.one, values)
+
+    def one(self, field: int, value: str) -> str:
+        """One token."""
+        mac = self._begun[field].copy()
+        mac.update(_bytes(value))
+        return self._head + mac.finalize()[:_TAG_BYTES].hex()
+
+
+class SivCodes:
+    """AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens; the key turns them back."""
+
+    def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        self._head = f"{REVERSIBLE}.{name}."
+        self._cipher = AESSIV(key)
+        self._fields = [[field.encode()] for field in fields]
+
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Value by value."""
+        return _one_by_one(self.one, values)
+
+    def one(self, field: int, value: str) -> str:
+        """One token: the synthetic initialisation vector and the ciphertext."""
+        return self._head + self._cipher.encrypt(_bytes(value), self._fields[field]).hex()
+
+    def restore(self, field: int, body: str) -> str | None:
+        """The value behind the hexadecimal ``body`` of a token, or ``None`` if key or field did not make it."""
+        try:
+            return self._cipher.decrypt(bytes.fromhex(body), self._fields[field]).decode("utf-8", "surrogatepass")
+        except (InvalidTag, ValueError):
+            return None
 
 
 def token_domain(column: Column, schema: DatasetSchema) -> str:
@@ -147,17 +262,18 @@ class Detokenizer:
     def _value(self, field: int, name: str, token: str | None) -> str | None:
         if token is None:
             return None
-        parts = split(token)
-        if parts is None or parts[0] not in self._codes:
+        version, _, rest = token.partition(".")
+        made_with, _, body = rest.partition(".")
+        if version not in self._codes or not body or "." in body:
             raise InputError(
                 "not a reversible token", column=name, hint="they begin with 'r2.'; make them with --reversible"
             )
-        if parts[1] != self._key_id:
+        if made_with != self._key_id:
             raise KeyMaterialError(
-                f"the tokens were made with key {parts[1]}, and this is key {self._key_id}",
+                f"the tokens were made with key {made_with}, and this is key {self._key_id}",
                 hint="give the key and the key bits that the file was made with",
             )
-        value = self._codes[parts[0]].restore(field, parts[2])
+        value = self._codes[version].restore(field, body)
         if value is None:
             raise InputError("the token was altered, or made for another field", column=name)
         return value

@@ -8,6 +8,7 @@ rounds' paired ratios, its interval a bootstrap over the rounds (Kalibera and Jo
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,27 +22,19 @@ import numpy as np
 
 from microflow.errors import MicroflowError
 from microflow.lab.machine import Machine
+from microflow.lab.report import short
 from microflow.lab.statistics import bootstrap_interval
 from microflow.lab.trials import Samples, interleaved
 
+__all__ = [
+    "Case", "Goal", "Line", "compared", "document", "fixed", "hand_over", "in_one_thread", "measure", "rate", "render",
+    "save", "skipped",
+]  # fmt: skip
+
+
 _RATE = "records/s"
 #: From here on a value is printed without decimals.
-MANY = 1_000
-
-__all__ = [
-    "Case",
-    "Goal",
-    "Line",
-    "compared",
-    "document",
-    "fixed",
-    "hand_over",
-    "in_one_thread",
-    "measure",
-    "rate",
-    "render",
-    "save",
-]
+_MANY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ class Case:
 
     name: str
     work: Callable[[], float]
-    unit: str = "records/s"
+    unit: str = _RATE
     reference: str | None = None
     goal: float | None = None
     absolute: bool = False
@@ -136,12 +129,12 @@ def compared(
     name: str, samples: Samples, reference: str | None = None, goal: Goal | None = None, unit: str = _RATE
 ) -> Line:
     """The median, beside its reference by paired ratios with their interval, and whether the goal holds."""
-    value = float(np.median(samples[name]))
-    ratio = low = high = None
-    reference = None if reference == name else reference
+    own, ratio = samples[name], None
+    value, reference = float(np.median(own)), None if reference == name else reference
     if reference is not None:
-        ratios = samples[name] / samples[reference]
-        ratio, (low, high) = float(np.median(ratios)), bootstrap_interval(ratios)
+        own = own / samples[reference]
+        ratio = float(np.median(own))
+    low, high = bootstrap_interval(own) if len(own) > 1 else (None, None)
     if goal is None:
         return Line(name, value, unit, reference, ratio, low, high)
     said = f"{'≥' if goal.at_least else '≤'} {goal.bound:,g} {'×' if goal.of_ratio else unit}"
@@ -155,6 +148,11 @@ def fixed(name: str, value: float, unit: str, *, at_least: float | None = None, 
     if at_most is not None:
         return Line(name, value, unit, goal=f"≤ {at_most:g} {unit}", holds=value <= at_most)
     return Line(name, value, unit)
+
+
+def skipped(what: str, reason: str) -> Line:
+    """A line without a value: what cannot be measured here, and why."""
+    return Line(f"skipped: {what} ({reason})", math.nan, "")
 
 
 def render(lines: Sequence[Line]) -> str:
@@ -172,10 +170,12 @@ def _align(row: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    interval = "" if line.low is None or line.high is None else f"[{line.low:.3g}, {line.high:.3g}]"
+    if math.isnan(line.value):
+        return line.name, "", "", "", "", "", ""
+    interval = "" if line.low is None or line.high is None else f"[{short(line.low)}, {short(line.high)}]"
     return (
         line.name,
-        f"{line.value:,.{0 if line.value >= MANY else 3}{'f' if line.value >= MANY else 'g'}} {line.unit}",
+        f"{line.value:,.0f} {line.unit}" if line.value >= _MANY else f"{line.value:,.3g} {line.unit}",
         "" if line.ratio is None else f"{line.ratio:.3g}×",
         interval,
         line.reference or "",
@@ -186,7 +186,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def document(lines: Sequence[Line]) -> dict[str, object]:
     """The lines, JSON-ready, beside the machine that they were measured on."""
-    return {"machine": asdict(Machine.here()), "lines": [asdict(line) for line in lines]}
+    return {"machine": asdict(Machine.here()), "lines": [asdict(line) for line in lines if not math.isnan(line.value)]}
 
 
 def save(lines: Sequence[Line], path: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from microflow.bench.harness import Case, Goal, Line, compared, fixed, rate
-from microflow.bench.saturation import spec_of
+from microflow.bench.pipelines import spec_of
 from microflow.datasets import generate
 from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.engine.contract import ProcessingSpec

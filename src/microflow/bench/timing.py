@@ -37,8 +37,8 @@ from microflow.engine.kernel import BatchKernel
 from microflow.lab.arrivals import poisson, steady
 from microflow.lab.open_loop import OpenLoop, stream
 from microflow.lab.statistics import Verdict, bootstrap_interval, compare, log_ratio
-from microflow.microflows import Microflow, microflows
-from microflow.sources.writers import open_writer
+from microflow.records import Microflow, microflows
+from microflow.sinks.writers import open_writer
 from microflow.timing.clock import PhaseClock, PhaseReport
 from microflow.timing.guard import PurityGuard
 

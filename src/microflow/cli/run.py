@@ -18,7 +18,7 @@ from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.pipeline.verdict import Verdict, quarantine_reasons
-from microflow.sources.places import STANDARD, is_url
+from microflow.sources.files import STANDARD, is_url
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector

@@ -26,7 +26,7 @@ from microflow.datasets.leaks import DataType, spread
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
-from microflow.sources import open_writer
+from microflow.sinks.writers import open_writer
 
 __all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]
 

@@ -23,7 +23,7 @@ from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy, Rule
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
-from microflow.microflows import Microflow
+from microflow.records import Microflow
 from microflow.schema import DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock

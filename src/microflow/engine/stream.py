@@ -16,11 +16,9 @@ from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
 from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, HoldingBolt, Passing, Releasing, releasing
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.kernel import warmed
-from microflow.engine.morsels import FindingsBuilder
+from microflow.engine.kernel import FindingsBuilder, warmed
 from microflow.errors import InputError
-from microflow.microflows import Microflow
-from microflow.records import coerce, to_batch
+from microflow.records import Microflow, coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.timing.latency import LatencyRecorder

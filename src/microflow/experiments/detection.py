@@ -28,7 +28,7 @@ from microflow.experiments.work import DataChecksum
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design
 from microflow.lab.trials import Arm
-from microflow.microflows import microflows
+from microflow.records import microflows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -283,6 +283,7 @@ DETECTION = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=lambda config: 0.1 + float(config.get("rows", 10_000)) * 2e-5,
     same=("rules", "data_checksum"),
     tables={"detection": table},
     plot=Plot(

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.advise.architecture import ArchitectureLatency, compare_architectures
-from microflow.advise.capacity import Estimate
-from microflow.advise.search import Constraints, Search, search
-from microflow.advise.trial import FileSample, Release, command_options, release_sample, setting_name
+from microflow.advise.capacity import ArchitectureLatency, compare_architectures
+from microflow.advise.sample import FileSample, Release, command_options, release_sample, setting_name
+from microflow.advise.search import Constraints, Estimate, Search, search
 from microflow.anonymize.contract import MethodSettings
 from microflow.assess import Assessment, assess
 from microflow.compliance import BatchChecker, load_policy
@@ -61,7 +60,7 @@ def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int
     if str(data) in DATA_TYPES:
         batches = [batch.rows for batch in generate(str(data), rows, seed)]
     else:
-        with Quarantine(None) as quarantine:
+        with Quarantine() as quarantine:
             flows = read_microflows(Path(data), described, quarantine=quarantine)
             batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
     if not batches:

@@ -14,8 +14,8 @@ from microflow.lab.experiment import PREVIEWS, Experiment
 from microflow.lab.report import Answer, Table, hardware, ratio_text, short
 from microflow.lab.results import IncompleteError, Results
 from microflow.lab.statistics import Estimate
+from microflow.sinks.whole_file import write_whole
 from microflow.store.experiments import ExperimentStore
-from microflow.whole_file import write_whole
 
 __all__ = [
     "MARKED",

@@ -24,8 +24,8 @@ from microflow import __version__
 from microflow.errors import InputError
 from microflow.lab.machine import Machine
 from microflow.lab.results import series_of
+from microflow.sinks.whole_file import WholeFile, refused_as
 from microflow.store.experiments import ExperimentStore
-from microflow.whole_file import WholeFile, refused_as
 
 __all__ = ["export_bundle", "import_bundle"]
 

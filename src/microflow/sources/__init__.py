@@ -1,8 +1,6 @@
-"""From files to microflows and back: readers with a quarantine, writers that appear at once or not at all."""
+"""From files, folders, tables and object stores to microflows: readers that lose no row."""
 
-from microflow.sources.places import FORMATS, format_of
-from microflow.sources.quarantine import Quarantine
-from microflow.sources.reader import read_microflows
-from microflow.sources.writers import Writer, open_writer
+from microflow.sources.files import FORMATS, format_of
+from microflow.sources.reader import Quarantine, read_microflows
 
-__all__ = ["FORMATS", "Quarantine", "Writer", "format_of", "open_writer", "read_microflows"]
+__all__ = ["FORMATS", "Quarantine", "format_of", "read_microflows"]

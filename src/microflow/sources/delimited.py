@@ -1,37 +1,32 @@
 """Delimited text: every row read as text, its fields counted, whatever is wrong with it named by line.
 
-Regular chunks take the fast way (`microflow.sources.plain`). The others are read line by line as Python's ``csv``
-module reads them (RFC 4180: quotes doubled, line ends inside quotes; LF, CRLF and CR end a line). A quote that is never
-closed would swallow the rest of a file: then the first line of its row alone is refused, and reading goes on behind it.
-So that this stays linear, each line is looked at once as the begin of a row and once as its middle.
+A chunk without any irregularity goes through Arrow's parser as a whole: valid UTF-8 without NUL, lines that end with LF
+or CRLF, quotes only where they open, close or double, and the right number of fields in every row; Arrow and Python's
+``csv`` module read such a chunk alike. Any other chunk is read line by line (`microflow.sources.lines`).
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 
-from microflow.errors import InputError
 from microflow.schema import DatasetSchema, SourceFormat
-from microflow.sources.block import BLOCK_ROWS, Block, Refusals, require_columns
-from microflow.sources.feed import LONGEST_LINE, Feed
+from microflow.sources.columns import Block, Refusals, require_columns
 from microflow.sources.formulas import unescaped, unescaped_column
-from microflow.sources.plain import parse_plain
+from microflow.sources.lines import Feed, LineReader, RowReader
 from microflow.sources.tables import is_database, is_table
-from microflow.sources.typed import is_text
 
-__all__ = ["MOST_LINES", "header_names", "header_of", "read_delimited"]
+__all__ = ["header_names", "header_of", "parse_plain", "read_delimited"]
 
-#: No honest row has more lines, or more bytes than `LONGEST_LINE`; a missing quote makes one that has.
-MOST_LINES = 2**16
-_UNCLOSED = "not delimited text: a quote is not closed"
-
-Row = tuple[int, list[str]]
+_NEWLINE, _RETURN = b"\n"[0], b"\r"[0]
+_Positions = npt.NDArray[np.int64]
 
 
 def header_of(feed: Feed, place: str, schema: DatasetSchema) -> tuple[tuple[str, ...], int]:
@@ -40,11 +35,11 @@ def header_of(feed: Feed, place: str, schema: DatasetSchema) -> tuple[tuple[str,
     Raises:
         InputError: the file is empty or its header is not the one described.
     """
-    schema = replace(schema, source=_source_of(place, schema.source))
-    if not schema.source.header:
+    source = _source_of(place, schema.source)
+    if not source.header:
         return schema.names, 0
-    found, taken = _Lines(feed, schema.source).header(place)
-    return tuple(require_columns(_names(found, place), schema, place, header=True)), taken
+    found, taken = _header(feed, place, source)
+    return tuple(require_columns(found, replace(schema, source=source), place, header=True)), taken
 
 
 def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]:
@@ -54,8 +49,12 @@ def header_names(file: IO[bytes], place: str, source: SourceFormat) -> list[str]
         InputError: there is none.
     """
     source = _source_of(place, source)
-    found, _ = _Lines(Feed(file, source.encoding), source).header(place)
-    return _names(found, place)
+    return _header(Feed(file, source.encoding), place, source)[0]
+
+
+def _header(feed: Feed, place: str, source: SourceFormat) -> tuple[list[str], int]:
+    found, taken = LineReader(feed, source).header(place)
+    return found if is_table(place) else [unescaped(name) for name in found], taken
 
 
 def _source_of(place: str, source: SourceFormat) -> SourceFormat:
@@ -63,10 +62,6 @@ def _source_of(place: str, source: SourceFormat) -> SourceFormat:
     if not is_table(place):
         return source.of(place)
     return SourceFormat(",", header=source.header or is_database(place), trim=source.trim, missing=source.missing)
-
-
-def _names(found: list[str], place: str) -> list[str]:
-    return found if is_table(place) else [unescaped(name) for name in found]
 
 
 def read_delimited(
@@ -86,243 +81,115 @@ def read_delimited(
         InputError: the file is empty or its header is not the one described.
     """
     names, source = schema.names, _source_of(place, schema.source)
-    # Apostrophes against formulas stand in files of text alone.
-    read = _as_it_is if is_table(place) else unescaped_column
     feed = Feed(file, source.encoding, is_start=header is None)
-    line = first_line
     if header is None:
         header, lines = header_of(feed, place, schema)
-        line += lines
-    order = {name: place for place, name in enumerate(header)}
-    rows = _Rows(_Lines(feed, source), len(header), source, refusals, line)
+        first_line += lines
+    order = {name: at for at, name in enumerate(header)}
+    rows = RowReader(LineReader(feed, source), len(header), source, refusals, first_line)
     while (chunk := feed.peek()) or rows.holds_lines:
         plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
         if plain is not None:
-            feed.skip(plain.size)
-            columns = {name: read(plain.columns[order[name]]) for name in names}
-            yield Block(rows.pass_over(plain.line_count) + plain.lines, columns)
+            block, size, line_count = plain
+            feed.skip(size)
+            columns, numbers = list(block.columns.values()), rows.pass_over(line_count) + block.lines
         else:
-            yield _block(rows.until(feed.taken + len(chunk)), order, names, source.missing | {""}, read)
+            columns, numbers = _text_columns(rows.until(feed.taken + len(chunk)), len(header), source)
+        picked = {name: columns[order[name]] for name in names}
+        if not is_table(place):  # apostrophes against formulas stand in files of text alone
+            picked = {name: unescaped_column(column) for name, column in picked.items()}
+        yield Block(numbers, picked)
 
 
-def _as_it_is(column: pa.Array) -> pa.Array:
-    return column
+def _text_columns(
+    rows: list[tuple[int, list[str]]], width: int, source: SourceFormat
+) -> tuple[list[pa.Array], _Positions]:
+    missing = source.missing | {""}
+    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * width
+    columns = [pa.array([None if value in missing else value for value in field], pa.string()) for field in fields]
+    return columns, np.array([line for line, _ in rows], np.int64)
 
 
-def _block(
-    rows: list[Row],
-    order: dict[str, int],
-    names: tuple[str, ...],
-    missing: frozenset[str],
-    read: Callable[[pa.Array], pa.Array],
-) -> Block:
-    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * len(order)
-    texts = ([None if value in missing else value for value in fields[order[name]]] for name in names)
-    return Block(
-        np.array([line for line, _ in rows], np.int64),
-        {name: read(pa.array(text, pa.string())) for name, text in zip(names, texts, strict=True)},
-    )
+def parse_plain(
+    chunk: bytes, names: list[str], source: SourceFormat, *, is_last: bool
+) -> tuple[Block, int, int] | None:
+    """The whole rows at the start of a chunk, or ``None`` if it is not plain. ``is_last``: no more bytes follow.
 
-
-class _Seen(NamedTuple):
-    """What a line does to a row: ``end`` if the row ends with it, ``fields`` it adds, ``error`` if it breaks it."""
-
-    end: bool
-    fields: int
-    error: str = ""
-
-
-class _Lines:
-    """Lines of a feed, and what each does to a row that begins with it or goes through it."""
-
-    def __init__(self, feed: Feed, source: SourceFormat) -> None:
-        self.feed = feed
-        self._delimiter = source.delimiter
-        self._quote = source.quote
-        self._options: dict[str, Any] = {
-            "strict": True,
-            "delimiter": source.delimiter,
-            "quotechar": source.quote or None,
-            "quoting": csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
-            "skipinitialspace": source.trim,
-        }
-        csv.field_size_limit(4 * LONGEST_LINE)
-
-    def next(self) -> tuple[str, int]:
-        """The next line and its bytes; empty at the end of the file."""
-        raw = self.feed.line()
-        return raw.decode("utf-8", "surrogateescape"), len(raw)
-
-    def parsed(self, lines: Sequence[str]) -> list[str]:
-        """The fields of a whole row.
-
-        Raises:
-            csv.Error: it is none.
-        """
-        return next(csv.reader(lines, **self._options), [])
-
-    def seen(self, line: str, *, inside: bool) -> _Seen:
-        """What a line does where a row begins, or ``inside`` of a quoted field."""
-        quote = self._quote
-        if not quote or quote not in line:
-            return _Seen(end=False, fields=0) if inside else _Seen(end=True, fields=line.count(self._delimiter) + 1)
-        text = f"{quote}{line}" if inside else line
-        try:
-            return _Seen(end=True, fields=len(self.parsed([text])) - inside)
-        except csv.Error as error:
-            reason = f"not delimited text: {error}"
-        try:
-            # Whatever was wrong is mended by closing the quote: it is still open.
-            return _Seen(end=False, fields=len(self.parsed([f"{text}{quote}"])) - inside)
-        except csv.Error:
-            return _Seen(end=True, fields=0, error=reason)
-
-    def header(self, place: str) -> tuple[list[str], int]:
-        """The first row that is not blank, and the lines up to its end."""
-        taken: list[str] = []
-        blank = 0
-        while line := self.next()[0]:
-            if not taken and not line.strip("\r\n"):
-                blank += 1
-                continue
-            seen = self.seen(line, inside=bool(taken))
-            taken.append(line)
-            if seen.error or len(taken) > MOST_LINES or len(line) > LONGEST_LINE:
-                break
-            if seen.end:
-                fields = self.parsed(taken)
-                if not all(is_text(name) for name in fields):
-                    hint = "say how it is written, source: {encoding: cp1252} for instance, or convert it with iconv"
-                    raise InputError("the header is not UTF-8 text", path=place, line=1, hint=hint)
-                return fields, blank + len(taken)
-        raise InputError("the file is empty or does not begin with a header", path=place)
-
-
-class _Rows:
-    """Rows of the expected width with their first lines; whatever is none is refused by its first line.
-
-    Lines are held from the first one of the row to the furthest that was looked at for its end. ``_inside`` says what
-    each does inside of a quoted field, and covers a stretch without gaps up to ``_stop``, where an open row ends.
+    Returns:
+        The rows, in the order of ``names`` and with lines counted from 0; the bytes and the lines that they took.
     """
+    if b"\0" in chunk or _has_lone_return(chunk) or not (source.delimiter + source.quote).isascii():
+        return None
+    if source.trim and not chunk.isascii():
+        return None  # what counts as a blank is only certain in ASCII
+    text = np.frombuffer(chunk, np.uint8)
+    quotes = np.flatnonzero(text == ord(source.quote)) if source.quote else np.empty(0, np.int64)
+    newlines = np.flatnonzero(text == _NEWLINE)
+    # An even number of quotes before a line end: no quote is open there.
+    ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] if len(quotes) else newlines
+    size = len(chunk) if is_last else int(ends[-1]) + 1 if len(ends) else 0
+    if not size or not _are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
+        return None
+    starts = np.concatenate([[0], ends[ends < size - 1] + 1])
+    starts = starts[~_is_blank(text, starts, size)]
+    columns = _parse(chunk[:size], names, source)
+    if columns is None or len(columns[0]) != len(starts):
+        return None
+    newlines = newlines[newlines < size]
+    lines = np.searchsorted(newlines, starts)
+    return Block(lines, dict(zip(names, columns, strict=True))), size, len(newlines)
 
-    def __init__(self, lines: _Lines, width: int, source: SourceFormat, refusals: Refusals, line: int) -> None:
-        self._lines, self._width, self._source, self._refusals = lines, width, source, refusals
-        self._refused = 0
-        self._held: list[str] = []
-        self._first = 0  # index of the current row's first line in ``_held``
-        self._line = line  # its number in the file
-        self._looked = 0  # lines of ``_held`` before this one were looked at as the middle of a row, from the begin on
-        self._stop: _Seen | None = None  # what ends the stretch, at ``_looked - 1``
-        self._fields: list[int] = []  # of ``_held``: fields added inside, summed up
-        self._bytes: list[int] = []  # of ``_held``: lengths, summed up
 
-    @property
-    def holds_lines(self) -> bool:
-        """Whether lines were looked at that are still to be read as rows."""
-        return self._first < len(self._held)
+def _has_lone_return(chunk: bytes) -> bool:
+    return b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")
 
-    def pass_over(self, lines: int) -> int:
-        """Count lines that were read another way; returns the number of the first."""
-        first = self._line
-        self._line += lines
-        return first
 
-    def until(self, taken: int) -> list[Row]:
-        """Rows up to this many bytes of the feed, or a block of them."""
-        rows: list[Row] = []
-        most = self._refused + BLOCK_ROWS
-        while len(rows) < BLOCK_ROWS and self._refused < most and (self.holds_lines or self._lines.feed.taken < taken):
-            if not self._have(self._first):
-                break
-            self._one(rows)
-            if self._first > MOST_LINES:
-                self._forget()
-        return rows
+def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
+    """Whether every quote opens a field, closes one, or is half of a doubled one.
 
-    def _one(self, rows: list[Row]) -> None:
-        """The row that begins with the current line, or the refusal of that line."""
-        line = self._held[self._first]
-        if not line.strip("\r\n"):
-            self._advance(1)
-            return
-        if self._size(self._first, self._first) > LONGEST_LINE:
-            self._refuse(f"not delimited text: a line of more than {LONGEST_LINE:,} bytes")
-            return
-        begin = self._lines.seen(line, inside=False)
-        count, fields, error = 1, begin.fields, begin.error
-        if not begin.end:
-            count, more, error = self._end_of_open_row()
-            fields += more
-        if error:
-            self._refuse(error)
-        elif fields != self._width:
-            self._refuse(f"{self._width} fields expected, not {fields}")
-        else:
-            self._accept(count, rows)
+    Quotes alternate: one that opens may follow the delimiter, a line end, or the quote that has just closed.
+    """
+    if not len(quotes):
+        return True
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    quote = text[quotes[0]]
+    before, after = text[np.maximum(opening - 1, 0)], text[np.minimum(closing + 1, len(text) - 1)]
+    opens = (before == delimiter) | (before == _NEWLINE) | (before == quote)
+    closes = (after == delimiter) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
+    return bool((opens & closes).all())
 
-    def _accept(self, count: int, rows: list[Row]) -> None:
-        fields = self._lines.parsed(self._held[self._first : self._first + count])
-        joined = "".join(fields)
-        if "\0" in joined:
-            self._refuse("a NUL character", count)
-        elif not (joined.isascii() or is_text(joined)):
-            self._refuse("not UTF-8 text", count)
-        else:
-            rows.append((self._line, [field.strip() for field in fields] if self._source.trim else fields))
-            self._advance(count)
 
-    def _refuse(self, fault: str, count: int = 1) -> None:
-        self._refused += 1
-        self._refusals.add(self._line, "", fault, self._held[self._first].rstrip("\r\n"))
-        self._advance(count)
+def _is_blank(text: npt.NDArray[np.uint8], starts: _Positions, size: int) -> npt.NDArray[np.bool_]:
+    first = text[np.minimum(starts, size - 1)]
+    second = text[np.minimum(starts + 1, size - 1)]
+    blank: npt.NDArray[np.bool_] = (first == _NEWLINE) | ((first == _RETURN) & (second == _NEWLINE))
+    return blank
 
-    def _end_of_open_row(self) -> tuple[int, int, str]:
-        """Lines of a row whose quote is open behind the current line, fields they add, and what is wrong with it."""
-        first = self._first
-        if self._looked <= first + 1:  # nothing behind the current line was looked at yet
-            self._looked, self._stop = first + 1, None
-        while self._stop is None:
-            at = self._looked
-            if at - first > MOST_LINES or self._size(first, at) > LONGEST_LINE or not self._have(at):
-                return 1, 0, _UNCLOSED
-            seen = self._lines.seen(self._held[at], inside=True)
-            self._fields[at] = seen.fields + (self._fields[at - 1] if at else 0)
-            self._looked += 1
-            if seen.end:
-                self._stop = seen
-        last = self._looked - 1
-        if last - first > MOST_LINES or self._size(first, last) > LONGEST_LINE:
-            return 1, 0, _UNCLOSED
-        return last - first + 1, self._fields[last] - self._fields[first], self._stop.error
 
-    def _size(self, first: int, last: int) -> int:
-        return self._bytes[min(last, len(self._bytes) - 1)] - (self._bytes[first - 1] if first else 0)
+def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Array] | None:
+    missing = ["", *source.missing]
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(chunk),
+            pa.csv.ReadOptions(use_threads=False, block_size=len(chunk) + 1, column_names=names),
+            pa.csv.ParseOptions(
+                delimiter=source.delimiter, quote_char=source.quote or False, newlines_in_values=bool(source.quote)
+            ),
+            pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=missing,
+                strings_can_be_null=not source.trim,
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    columns = [column.combine_chunks() for column in table.columns]
+    return [_trimmed(column, missing) for column in columns] if source.trim else columns
 
-    def _have(self, index: int) -> bool:
-        """Hold the line of this index, unless the file ends before it."""
-        if index < len(self._held):
-            return True
-        line, size = self._lines.next()
-        if line:
-            self._held.append(line)
-            self._bytes.append(size + (self._bytes[-1] if self._bytes else 0))
-            self._fields.append(self._fields[-1] if self._fields else 0)
-        return bool(line)
 
-    def _advance(self, lines: int) -> None:
-        self._first += lines
-        self._line += lines
-        if not self.holds_lines:
-            self._forget()
-
-    def _forget(self) -> None:
-        """Drop the lines that are done with."""
-        first = self._first
-        base_bytes = self._bytes[first - 1] if first else 0
-        base_fields = self._fields[first - 1] if first else 0
-        self._held = self._held[first:]
-        self._bytes = [size - base_bytes for size in self._bytes[first:]]
-        self._fields = [fields - base_fields for fields in self._fields[first:]]
-        self._looked = max(self._looked - first, 0)
-        self._stop = self._stop if self._looked else None
-        self._first = 0
+def _trimmed(column: pa.Array, missing: list[str]) -> pa.Array:
+    bare = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.is_in(bare, pa.array(missing)), pa.scalar(None, pa.string()), bare)

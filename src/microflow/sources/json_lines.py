@@ -22,9 +22,8 @@ import pyarrow.compute as pc
 from microflow.errors import InputError
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
-from microflow.sources.block import Block, Refusals
-from microflow.sources.feed import CHUNK_BYTES, LONGEST_LINE
-from microflow.sources.typed import cleaned, is_text, typed_column
+from microflow.sources.columns import Block, Refusals, cleaned, is_text, typed_column
+from microflow.sources.lines import CHUNK_BYTES, LONGEST_LINE
 
 __all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
 

@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
-from microflow.sources.block import BLOCK_ROWS, Block, require_columns
-from microflow.sources.places import is_url, opened
-from microflow.sources.typed import cleaned
+from microflow.sources.columns import BLOCK_ROWS, Block, cleaned, require_columns
+from microflow.sources.files import is_url, opened
 
 __all__ = ["group_rows", "parquet_names", "read_parquet", "typed_array"]
 

@@ -1,33 +1,35 @@
-"""From splits to typed batches: any of three formats, one way of refusing rows."""
+"""From splits to typed batches: any of three formats, one way of refusing rows; and the names of a file's columns."""
 
 from __future__ import annotations
 
 import io
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from types import TracebackType
+from typing import IO, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.errors import InputError
-from microflow.microflows import Microflow, microflows
-from microflow.schema import DatasetSchema
+from microflow.records import Microflow, microflows
+from microflow.schema import Column, DatasetSchema, SourceFormat
 from microflow.settings import MICROFLOW_ROWS
-from microflow.sources.block import Block, Refusal, Refusals
-from microflow.sources.delimited import read_delimited
-from microflow.sources.identity import SeenIds
-from microflow.sources.json_lines import read_json_lines
-from microflow.sources.parquet import read_parquet
-from microflow.sources.places import compression_of, opened
-from microflow.sources.quarantine import Quarantine
+from microflow.sources.columns import Block, Refusal, Refusals, known_as, missing_values, numbered, typed_column
+from microflow.sources.delimited import header_names, read_delimited
+from microflow.sources.files import STANDARD, files_of, input_format, opened, readable
+from microflow.sources.json_lines import json_names, read_json_lines
+from microflow.sources.parquet import parquet_names, read_parquet
+from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source, Split
-from microflow.sources.typed import typed_column
 
-__all__ = ["REPEATED_ID", "Rows", "read_microflows", "read_split"]
+__all__ = [
+    "REPEATED_ID", "Quarantine", "Rows", "column_names", "list_names", "read_microflows", "read_split", "with_others",
+]  # fmt: skip
 
 #: Why a row with an id that another row had before is refused.
 REPEATED_ID = "this record id was seen before"
@@ -62,71 +64,34 @@ def read_split(
     for block in _blocks(split, schema, refusals):
         batch, lines = _typed(block, schema, refusals)
         if schema.record_id is not None:
-            ids = batch.column(schema.record_id)
+            again = np.empty(0, np.int64)
             if seen is not None:
-                batch = _without(batch, lines, seen.repeated(ids), schema.record_id, refusals)
+                again = seen.repeated(batch.column(schema.record_id))
             elif doubled is not None:
                 low, high = np.searchsorted(doubled, (first, first + batch.num_rows))
+                again = doubled[low:high] - first
                 first += batch.num_rows
-                batch = _without(batch, lines, doubled[low:high] - (first - len(lines)), schema.record_id, refusals)
+            if len(again):
+                faults = [(position, REPEATED_ID) for position in again.tolist()]
+                batch, _ = _without(batch, lines, {schema.record_id: faults}, batch.columns, refusals)
         yield Rows(batch, refusals.take())
     if refusals.rows:
         yield Rows(pa.RecordBatch.from_pylist([], schema=schema.arrow), refusals.take())
 
 
-def read_microflows(
-    path: Path | str, schema: DatasetSchema, *, quarantine: Quarantine, size: int = MICROFLOW_ROWS
-) -> Iterator[Microflow]:
-    """Stream files as microflows of ``size`` rows, in file order and bounded memory, in this process.
-
-    Every row is either in a microflow or in the quarantine.
-
-    Raises:
-        InputError: as in `read_split`.
-    """
-    source = Source(path, schema, split_bytes=2**62)
-    return microflows(_accepted(source, schema, quarantine), size)
-
-
-def _accepted(source: Source, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
-    seen = SeenIds()
-    for split in source.splits():
-        for rows in read_split(split, schema, keep_raw=quarantine.keep_raw, seen=seen):
-            for refusal in rows.refused:
-                quarantine.add(*refusal)
-            yield rows.batch
-
-
 def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator[Block]:
-    path = split.file
-    try:
+    path, first_line = split.file, split.first_line
+    with readable(path):
         if split.kind == "parquet":
             groups = None if split.stop is None else range(split.start, split.stop)
-            yield from read_parquet(path, schema, groups, first_line=split.first_line)
+            yield from read_parquet(path, schema, groups, first_line=first_line)
             return
         with _part(split) as file:
             if split.kind == "jsonl":
                 is_whole = split.start == 0 and split.stop is None
-                yield from read_json_lines(file, path, schema, refusals, first_line=split.first_line, is_whole=is_whole)
+                yield from read_json_lines(file, path, schema, refusals, first_line=first_line, is_whole=is_whole)
             else:
-                yield from read_delimited(
-                    file, path, schema, refusals, header=split.header, first_line=split.first_line
-                )
-    except (EOFError, zlib.error, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
-    except OSError as error:
-        if error.errno is None:  # what gzip and Zstandard raise
-            raise _broken(path, error) from error
-        raise InputError(f"cannot be read: {error.strerror or 'it is damaged'}", path=path) from error
-
-
-def _broken(path: str, error: Exception) -> InputError:
-    kind = compression_of(path) or "compressed"
-    if "too much memory" in str(error):  # a Zstandard frame says how much the reader must hold
-        hint = "compress it with a window of at most 128 MiB: zstd without --long and --ultra"
-        return InputError(f"the {kind} file asks for too much memory", path=path, hint=hint)
-    what = "is broken or cut short" if isinstance(error, EOFError) else f"is a broken {kind} file"
-    return InputError(f"the file {what}", path=path, hint="was it copied completely?")
+                yield from read_delimited(file, path, schema, refusals, header=split.header, first_line=first_line)
 
 
 @contextmanager
@@ -159,47 +124,144 @@ class _Range(io.RawIOBase):
 
 def _typed(block: Block, schema: DatasetSchema, refusals: Refusals) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
     """The rows whose values all fit their columns, and their lines; others are refused for their first fault."""
-    usable = np.ones(len(block.lines), np.bool_)
-    arrays = []
+    arrays, failed = [], {}
     for column in schema.columns:
         array = block.columns[column.name]
         if array.type == pa.string():
             array, failures = typed_column(array, column)
         else:
-            failures = [(i, "a required value is missing") for i in _nulls(array)] if column.required else []
-        for position, reason in failures:
-            if usable[position]:
-                usable[position] = False
-                raw = _raw(block.columns.values(), position) if refusals.keep_raw else ""
-                refusals.add(int(block.lines[position]), column.name, reason, raw)
+            failures = missing_values(array, column)
+        if failures:
+            failed[column.name] = failures
         arrays.append(array)
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema.arrow)
-    return (batch, block.lines) if usable.all() else (batch.filter(pa.array(usable)), block.lines[usable])
+    return _without(batch, block.lines, failed, block.columns.values(), refusals) if failed else (batch, block.lines)
 
 
 def _without(
     batch: pa.RecordBatch,
     lines: npt.NDArray[np.int64],
-    doubles: npt.NDArray[np.int64],
-    record_id: str,
+    failed: dict[str, list[tuple[int, str]]],
+    as_read: Iterable[pa.Array],
     refusals: Refusals,
-) -> pa.RecordBatch:
-    if not len(doubles):
-        return batch
-    for position in doubles.tolist():
-        raw = _raw(batch.columns, position) if refusals.keep_raw else ""
-        refusals.add(int(lines[position]), record_id, REPEATED_ID, raw)
-    first = np.ones(batch.num_rows, np.bool_)
-    first[doubles] = False
-    return batch.filter(pa.array(first))
+) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+    """The rows that are not refused: those at positions that are named, for a reason, by some column."""
+    usable = np.ones(batch.num_rows, np.bool_)
+    for name, failures in failed.items():
+        for position, reason in failures:
+            if usable[position]:
+                usable[position] = False
+                raw = ""
+                if refusals.keep_raw:  # the values as they were read are as near to its text as a typed format comes
+                    values = (column[position].as_py() for column in as_read)
+                    raw = ",".join("" if value is None else str(value) for value in values)
+                refusals.add(int(lines[position]), name, reason, raw)
+    return batch.filter(pa.array(usable)), lines[usable]
 
 
-def _nulls(array: pa.Array) -> list[int]:
-    found: list[int] = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist()
-    return found
+@dataclass
+class Quarantine:
+    """Counts the rows that could not be used, by their reasons."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """Rows refused so far."""
+        return self.counts.total()
+
+    def add(self, refused: Refusal) -> None:
+        """Take one row in."""
+        self.counts[refused.reason] += 1
+
+    def require_none(self, path: Path | str) -> None:
+        """See that every row of a file could be used.
+
+        Raises:
+            InputError: some could not; says how many, and the most frequent reason.
+        """
+        if self.total:
+            reason, count = self.counts.most_common(1)[0]
+            raise InputError(f"{self.total:,} rows cannot be read ({count:,}: {reason})", path=path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
-def _raw(columns: Iterable[pa.Array], position: int) -> str:
-    """The row's values as they were read, which is as near to its text as a typed format comes."""
-    values = (column[position].as_py() for column in columns)
-    return ",".join("" if value is None else str(value) for value in values)
+def read_microflows(
+    path: Path | str, schema: DatasetSchema, *, quarantine: Quarantine, size: int = MICROFLOW_ROWS
+) -> Iterator[Microflow]:
+    """Stream files as microflows of ``size`` rows, in file order and bounded memory, in this process.
+
+    Every row is either in a microflow or in the quarantine.
+
+    Raises:
+        InputError: as in `read_split`.
+    """
+
+    def accepted() -> Iterator[pa.RecordBatch]:
+        seen = SeenIds()
+        for split in Source(path, schema, split_bytes=2**62).splits():
+            for rows in read_split(split, schema, seen=seen):
+                for refusal in rows.refused:
+                    quarantine.add(refusal)
+                yield rows.batch
+
+    return microflows(accepted(), size)
+
+
+def with_others(schema: DatasetSchema, place: Path | str) -> DatasetSchema:
+    """The schema with a source's other columns as attributes, where it says ``others: pass``; else as it is.
+
+    Of several files the first counts, and of JSON its first block of records: a name that first occurs later has no
+    column.
+
+    Raises:
+        InputError: the file cannot be read, or it is standard input, which cannot be read twice.
+    """
+    if schema.others != "pass":
+        return schema
+    first = files_of(str(place))[0]
+    if first == STANDARD:
+        raise InputError(
+            "others: pass needs to look at the columns first", path=place, hint="use a file, or others: drop"
+        )
+    if not schema.source.header and input_format(first) == "csv":
+        return schema
+    names = known_as(column_names(first, schema.source), schema.names)
+    others = tuple(Column(name) for name in names if name not in schema.names)
+    return replace(schema, columns=(*schema.columns, *others))
+
+
+def column_names(place: Path | str, source: SourceFormat) -> list[str]:
+    """The names in a file of any format, of which none occurs twice: the second ``zip`` is ``zip#2``.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    kind, text = input_format(place), str(place)
+    with readable(place):
+        if kind == "parquet":
+            return numbered(parquet_names(text))
+        with opened(text) as file:
+            return numbered(json_names(file) if kind == "jsonl" else header_names(file, text, source))
+
+
+def list_names(place: Path | str) -> tuple[str, ...]:
+    """The names of a file's lists, which are no single values: of Parquet by their type, of JSON by its first block.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    kind, text = input_format(place), str(place)
+    if kind == "csv":
+        return ()
+    with readable(place):
+        if kind == "parquet":
+            return parquet_names(text, lists=True)
+        with opened(text) as file:
+            return json_names(file, lists=True)

@@ -19,10 +19,8 @@ import numpy.typing as npt
 
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
-from microflow.sources.delimited import MOST_LINES, header_of
-from microflow.sources.feed import LONGEST_LINE, Feed
-from microflow.sources.parquet import group_rows
-from microflow.sources.places import (
+from microflow.sources.delimited import header_of
+from microflow.sources.files import (
     STANDARD,
     Identity,
     compression_of,
@@ -32,7 +30,10 @@ from microflow.sources.places import (
     is_url,
     opened,
     packed,
+    readable,
 )
+from microflow.sources.lines import LONGEST_LINE, MOST_LINES, Feed
+from microflow.sources.parquet import group_rows
 from microflow.sources.tables import is_database, is_table
 
 __all__ = ["SPLIT_BYTES", "Source", "Split"]
@@ -122,12 +123,9 @@ class Source:
         """
         checksum = hashlib.sha256()
         for file in self.files:
-            try:
-                with packed(file) as opened_file:
-                    while piece := opened_file.read(_SCAN_BYTES):
-                        checksum.update(piece)
-            except OSError as error:
-                raise InputError(f"cannot be read: {error.strerror}", path=file) from error
+            with readable(file), packed(file) as opened_file:
+                while piece := opened_file.read(_SCAN_BYTES):
+                    checksum.update(piece)
         return checksum.hexdigest()
 
     def refuse_changes(self) -> None:

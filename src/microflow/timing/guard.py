@@ -4,11 +4,11 @@ Three nets, each behind the other:
 
 1. *Refusal by audit hook* (PEP 578): opening files, sockets, processes, SQLite databases; changing directories.
 2. *Refusal by gate* (`microflow.timing.refusal`): what raises no audit event, above all database drivers in C.
-3. *Evidence by the kernel* (`microflow.timing.kernel`): reads and writes on files already open, by whatever language.
+3. *Evidence by the kernel* (`microflow.timing.system_calls`): reads and writes on files already open, in any language.
 
 What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted. Where the thread
 may be at work for the span, `PurityEvidence.is_pure` is false. What bystanders do is kept apart: it is not the span's
-doing, and never the same twice (`microflow.timing.bystanders` draws the line).
+doing, and never the same twice (`microflow.timing.system_calls` draws the line).
 
 The guard acts just outside the timed span; inside, the pure phase of every pipeline raises no audit event at all, so
 that there is nothing to pay (``microflow bench timing`` measures both).
@@ -26,9 +26,8 @@ from dataclasses import dataclass, field
 from threading import get_ident, get_native_id
 
 from microflow.errors import TimingContaminationError
-from microflow.timing.bystanders import OtherThreads
-from microflow.timing.kernel import KernelCounters, Reading
 from microflow.timing.refusal import close_gates, contamination, refuse_if_pure, start_watching, stop_watching
+from microflow.timing.system_calls import KernelCounters, KernelReading, OtherThreads
 
 __all__ = ["PurityEvidence", "PurityGuard", "refuse_if_pure"]
 
@@ -84,7 +83,7 @@ class PurityGuard:
         self._counters: KernelCounters | None = None
         self._others = OtherThreads()
         self._acted: dict[int, str] = {}
-        self._start: Reading | None = None
+        self._start: KernelReading | None = None
         self._first_error: TimingContaminationError | None = None
         if not _hooked:
             # A hook cannot be taken away again: there is one, for all guards of the process and its forked children.

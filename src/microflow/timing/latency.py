@@ -1,4 +1,4 @@
-"""Latencies in an HDR histogram: three digits at every scale, mergeable, a few kilobytes however many samples."""
+"""Latencies in an HDR histogram: three digits at every scale, a few kilobytes however many samples."""
 
 from __future__ import annotations
 
@@ -60,11 +60,6 @@ class LatencyRecorder:
         for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
             self._histogram.record_value(cell, count)
 
-    def merge(self, other: LatencyRecorder) -> None:
-        """Add another recorder's counts."""
-        self._histogram.add(other._histogram)
-        self._max_ns = max(self._max_ns, other._max_ns)
-
     def summary(self) -> LatencySummary:
         """The percentiles so far."""
         histogram = self._histogram
@@ -77,15 +72,3 @@ class LatencyRecorder:
         )
         mean = float(histogram.get_mean_value())
         return LatencySummary(histogram.total_count, mean, p50, p90, p99, p999, self._max_ns)
-
-    def encode(self) -> str:
-        """The histogram in HdrHistogram's compressed V2 text form, for the results store."""
-        return str(self._histogram.encode().decode("ascii"))
-
-    @classmethod
-    def decode(cls, text: str) -> LatencyRecorder:
-        """What `encode` wrote; the maximum comes back to three digits."""
-        recorder = cls()
-        recorder._histogram = HdrHistogram.decode(text)
-        recorder._max_ns = int(recorder._histogram.get_max_value())
-        return recorder

@@ -107,7 +107,7 @@ def call_site() -> str:
 
 
 def _who() -> tuple[str, bool]:
-    """This thread's name, and whether it may be at work for a span: see `microflow.timing.bystanders`."""
+    """This thread's name, and whether it may be at work for a span: see `microflow.timing.system_calls`."""
     # `threading.current_thread` takes a lock for a thread that is not Python's, and a hook may run inside that lock.
     thread: threading.Thread | None = threading._active.get(get_ident())  # type: ignore[attr-defined] # noqa: SLF001
     if thread is None or is_foreign(thread):

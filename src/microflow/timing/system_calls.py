@@ -1,0 +1,253 @@
+"""What the kernel saw of a span: calls that read or wrote, and context switches; and whose calls they were.
+
+Linux counts every ``read`` and ``write`` family call, whoever made it (Python, Arrow's C++, Polars' Rust), in
+``/proc/<pid>/io``; see proc_pid_io(5). Sockets used through ``send``/``recv`` are not in it. Elsewhere than on Linux
+there is nothing to read, and evidence says so.
+
+A span answers for its *helpers*, the threads that it may have set to work: what libraries run outside of Python (the
+pools of Arrow and Polars), and threads of Python's in which this package's code runs. *Bystanders* go about their own
+business: other threads of Python's (a notebook's, a progress bar's), and `_KEEPERS`, with chores of a library's own.
+
+A thread just born is nobody's helper yet, but calls all the same, and at a moment of its own: before its first work
+the allocator asks the kernel how many processors there are (glibc reads ``/sys/devices/system/cpu/online``). A pool
+that a checksum between two spans had started was thus seen reading in the second. So newborn threads come to rest
+before the clock starts; one that is born inside is a helper.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from microflow.timing.refusal import is_foreign, runs_ours
+
+__all__ = ["KernelCounters", "KernelReading", "OtherThreads", "Share", "Traffic"]
+
+#: Bytes that no file of counters reaches.
+_LONGEST = 512
+_TASKS = Path("/proc/self/task")
+#: How the names of threads begin that only ever do chores: Polars removes what dead processes spilled to disk,
+#: librdkafka talks to its brokers, ZeroMQ to a notebook.
+_KEEPERS = ("polars-ooc-", "rdk:", "ZMQbg/")
+#: Between two looks at newborn threads, and until one is given up that does not come to rest.
+_LOOK_S, _PATIENCE_NS = 0.001, 500_000_000
+# Taken before its gate is closed: the guard's own wait is no event to the clocks of other threads.
+_sleep = time.sleep
+
+
+class KernelReading(NamedTuple):
+    """The counters at one instant, unparsed: parsing can wait. ``threads`` grows with the process's threads."""
+
+    process: bytes
+    thread: bytes
+    threads: int
+    voluntary: int
+    involuntary: int
+
+    @property
+    def elsewhere_calls(self) -> int:
+        """All that other threads ever called, ended ones included, but for a constant."""
+        return _calls_in(self.process) - _calls_in(self.thread)
+
+
+class Traffic(NamedTuple):
+    """What happened between two readings: calls and bytes of this thread, calls of all other threads, switches."""
+
+    read_calls: int
+    write_calls: int
+    read_bytes: int
+    written_bytes: int
+    elsewhere_calls: int
+    voluntary_switches: int
+    involuntary_switches: int
+
+
+class KernelCounters:
+    """Reads the calling thread's counters; about 5 µs a reading. One object belongs to one thread.
+
+    Raises:
+        OSError: this kernel keeps no such counters.
+    """
+
+    def __init__(self) -> None:
+        with ExitStack() as opened:
+            self._process, self._thread, self._tasks = (
+                _open(path, opened) for path in ("/proc/self/io", "/proc/thread-self/io", "/proc/self/task")
+            )
+            self._opened = opened.pop_all()
+
+    def before(self) -> KernelReading:
+        """A reading to start from: the process first, the thread last."""
+        process = os.pread(self._process, _LONGEST, 0)
+        thread = os.pread(self._thread, _LONGEST, 0)
+        threads = os.fstat(self._tasks).st_nlink
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        return KernelReading(process, thread, threads, usage.ru_nvcsw, usage.ru_nivcsw)
+
+    def since(self, start: KernelReading) -> Traffic:
+        """The traffic since ``start``, without the calls that the readings themselves made."""
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        switches = usage.ru_nvcsw - start.voluntary, usage.ru_nivcsw - start.involuntary
+        process = os.pread(self._process, _LONGEST, 0)
+        all_reads, all_writes, _, _ = _difference(start.process, process)
+        # A call is counted when it returns: the process has seen two readings of ours, the thread one and this one.
+        all_reads -= 2
+        if all_reads == all_writes == 0:
+            return Traffic(0, 0, 0, 0, 0, *switches)
+        thread = os.pread(self._thread, _LONGEST, 0)
+        reads, writes, read_bytes, written = _difference(start.thread, thread)
+        own_bytes = len(start.thread) + len(process)
+        reads -= 2
+        return Traffic(
+            reads, writes, read_bytes - own_bytes, written, all_reads - reads + all_writes - writes, *switches
+        )
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._opened.close()
+
+
+def _calls_in(counters: bytes) -> int:
+    """Read and write calls together, of the text of a file of counters."""
+    fields = counters.split(None, 8)
+    return int(fields[5]) + int(fields[7])
+
+
+def _open(path: str, opened: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _difference(before: bytes, after: bytes) -> tuple[int, int, int, int]:
+    """Read calls, write calls, bytes read, bytes written."""
+    old, new = before.split(None, 8), after.split(None, 8)
+    read_bytes, written, reads, writes = (int(new[at]) - int(old[at]) for at in (1, 3, 5, 7))
+    return reads, writes, read_bytes, written
+
+
+class Share(NamedTuple):
+    """The calls of one other thread in a span. Of threads that ended in it only the sum is known, under no name."""
+
+    name: str
+    helper: bool
+    calls: int
+
+
+class _Look(NamedTuple):
+    name: str
+    at_rest: bool
+    calls: int
+
+
+class OtherThreads:
+    """Keeps in mind what every other thread had called up to the last span; one object belongs to one thread.
+
+    A look takes some 20 µs a thread: `settle` looks when threads came or called between two spans, `shares` when
+    one called inside, which is never where all goes well.
+    """
+
+    def __init__(self) -> None:
+        self._mark: tuple[int, int] | None = None
+        self._calls: dict[int, int] = {}
+        self._bystanders: dict[int, str] = {}
+
+    def settle(self, reading: KernelReading) -> bool:
+        """Wait for newborn threads, if threads came or called since the last time; tells whether so.
+
+        The clock may start after that, from a new reading.
+        """
+        mark = reading.threads, reading.elsewhere_calls
+        if mark == self._mark:
+            return False
+        self._mark = mark
+        now = self._rested()
+        self._calls = {tid: look.calls for tid, look in now.items()}
+        self._bystanders = {tid: thread.name for tid, thread in _of_python().items() if _is_bystander(thread)}
+        return True
+
+    def shares(self, calls: int, acted: Mapping[int, str]) -> list[Share]:
+        """Who made these ``calls`` of a span that is over; ``acted`` names the bystanders that events told of inside.
+
+        Helpers come first, and never with more than ``calls`` in all: some may have called since.
+        """
+        # Python forgets a thread that ends before the kernel does: what it was is remembered, not looked up.
+        bystanders, python, now = {**self._bystanders, **acted}, _of_python(), _looks()
+        found = []
+        for tid, look in now.items():
+            if (made := look.calls - self._calls.get(tid, 0)) > 0:
+                name, helper = _who(look, python.get(tid), bystanders.get(tid))
+                found.append(Share(name, helper, made))
+        if (ended := calls - sum(one.calls for one in found)) > 0:
+            found.append(Share("", bystanders.keys() <= now.keys(), ended))
+        return list(_at_most(calls, sorted(found, key=lambda one: not one.helper)))
+
+    def _rested(self) -> dict[int, _Look]:
+        """All threads, as soon as those that Python did not start, and that are new, were seen at rest twice."""
+        deadline, before = time.perf_counter_ns() + _PATIENCE_NS, None
+        while True:
+            now = _looks()
+            newborn = {tid: now[tid] for tid in now.keys() - self._calls.keys() - _of_python().keys()}
+            at_rest = newborn == before and all(look.at_rest for look in newborn.values())
+            if not newborn or at_rest or time.perf_counter_ns() > deadline:
+                return now
+            before = newborn
+            _sleep(_LOOK_S)
+
+
+def _looks() -> dict[int, _Look]:
+    """Every thread but this one."""
+    own = threading.get_native_id()
+    others = (int(task.name) for task in _TASKS.iterdir())
+    looks = ((tid, _look(f"{_TASKS}/{tid}")) for tid in others if tid != own)
+    return {tid: look for tid, look in looks if look is not None}
+
+
+def _look(task: str) -> _Look | None:
+    try:
+        status, calls = _read(f"{task}/stat"), _calls_in(_read(f"{task}/io"))
+    except OSError:
+        return None  # it ended meanwhile
+    name, _, rest = status.partition(b"(")[2].rpartition(b")")
+    # Asleep, as one is who waits for work; running, waiting for a disk or stopped by a debugger is none of this.
+    return _Look(name.decode("utf-8", "replace"), rest.split(None, 1)[0] == b"S", calls)
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
+
+
+def _of_python() -> dict[int, threading.Thread]:
+    return {one.native_id: one for one in threading.enumerate() if one.native_id is not None and not is_foreign(one)}
+
+
+def _is_bystander(thread: threading.Thread) -> bool:
+    return thread.ident is None or not runs_ours(sys._current_frames().get(thread.ident))  # noqa: SLF001
+
+
+def _who(look: _Look, thread: threading.Thread | None, bystander: str | None) -> tuple[str, bool]:
+    """Its name, and whether it is a helper."""
+    if thread is not None:
+        return thread.name, not _is_bystander(thread)
+    if bystander is not None:
+        return bystander, False
+    return look.name, not look.name.startswith(_KEEPERS)
+
+
+def _at_most(calls: int, shares: Iterable[Share]) -> Iterable[Share]:
+    for one in shares:
+        own = min(one.calls, calls)
+        calls -= own
+        if own:
+            yield one._replace(calls=own)

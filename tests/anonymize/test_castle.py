@@ -1,0 +1,195 @@
+"""CASTLE releases every record in time, in company, and under labels that cover it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycanon import anonymity as canon
+
+from microflow.anonymize.castle import StreamKAnonymity
+from microflow.anonymize.contract import Method, MethodSettings, StreamAnonymizer
+from microflow.anonymize.generalise import parse
+from microflow.errors import MicroflowError
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Record, Role
+
+QI = Role.QUASI_IDENTIFIER
+TREE = Hierarchy(parents={"FR": "West", "DE": "West", "IT": "South", "West": "EU", "South": "EU"})
+SCHEMA = DatasetSchema(
+    "people",
+    (
+        Column("name", Role.IDENTIFIER),
+        Column("age", QI, Dtype.INTEGER, low=0, high=120),
+        Column("income", QI, Dtype.NUMBER),
+        Column("zip", QI, hierarchy=Hierarchy(prefix=(5, 3, 0))),
+        Column("country", QI, categories=("FR", "DE", "IT"), hierarchy=TREE),
+        Column("school", QI, categories=("low", "middle", "high"), ordered=True),
+        Column("born", QI, Dtype.DATE),
+        Column("sex", QI, categories=("F", "M")),
+        Column("smoker", QI, Dtype.BOOLEAN),
+        Column("cost", Role.SENSITIVE, Dtype.NUMBER),
+    ),
+    "hipaa",
+)
+QUASI = [column.name for column in SCHEMA.quasi_identifiers]
+VALUES = {
+    "name": st.sampled_from(["Ann", "Bob"]),
+    "age": st.integers(-3, 130),
+    "income": st.sampled_from([-1.5, 0.0, 20.25, 1e9, float("nan")]),
+    "zip": st.sampled_from(["94110", "94107", "941", "10001", "1", "a,b*"]),
+    "country": st.sampled_from(["FR", "DE", "IT", "Mars"]),
+    "school": st.sampled_from(["low", "middle", "high", "none"]),
+    "born": st.sampled_from(["1980", "1980-05", "1980-05-17", "2001-01-01"]),
+    "sex": st.sampled_from(["F", "M", "null"]),
+    "smoker": st.booleans(),
+    "cost": st.floats(0, 10),
+}
+RECORD = st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()})
+
+
+def stream(k: int, delta: int, **more: object) -> StreamKAnonymity:
+    return StreamKAnonymity(MethodSettings(Method.K_ANONYMITY, k=k, delta=delta), SCHEMA, **more)
+
+
+def run(anonymizer: StreamKAnonymity, records: list[Record]) -> dict[int, Record]:
+    """All releases by ordinal; each record must leave once, and within delta further records."""
+    delta = anonymizer.describe()["delta_records"]
+    assert isinstance(delta, int)
+    released: dict[int, Record] = {}
+    for ordinal, record in enumerate(records):
+        for left, written in anonymizer.push(ordinal, record):
+            assert left not in released
+            released[left] = written
+        gone = len(released) + len(anonymizer.suppressed)
+        assert ordinal + 1 - gone <= delta
+        waiting = set(range(ordinal + 1)) - released.keys() - set(anonymizer.suppressed)
+        assert all(ordinal - oldest < delta for oldest in waiting)
+    for left, written in anonymizer.flush():
+        assert left not in released
+        released[left] = written
+    return released
+
+
+def smallest_class(released: dict[int, Record]) -> int:
+    frame = pd.DataFrame([[str(record[name]) for name in QUASI] for record in released.values()], columns=QUASI)
+    return canon.k_anonymity(frame, QUASI)
+
+
+@settings(max_examples=60)
+@given(st.lists(RECORD, max_size=60), st.integers(2, 5), st.integers(5, 20), st.integers(1, 6))
+def test_random_streams_are_k_anonymous_in_time(records: list[Record], k: int, delta: int, beta: int) -> None:
+    """Whatever comes: k in every class of the whole output, labels that cover, nothing lost, nothing late."""
+    anonymizer = stream(k, delta, beta=beta)
+    released = run(anonymizer, records)
+    assert sorted([*released, *anonymizer.suppressed]) == list(range(len(records)))
+    assert len(anonymizer.suppressed) < k
+    if released:
+        assert smallest_class(released) >= k
+    for ordinal, written in released.items():
+        original = records[ordinal]
+        assert list(written) == list(SCHEMA.names)
+        assert written["name"] is None
+        assert written["cost"] is original["cost"]
+        for column in SCHEMA.quasi_identifiers:
+            value = original[column.name]
+            hidden = None if value != value else value  # noqa: PLR0124 - NaN is a missing number
+            label = written[column.name]
+            assert label is None or isinstance(label, str)
+            assert parse(label, column).covers(hidden), (column.name, label, value)
+
+
+def people(count: int, seed: int = 1) -> list[Record]:
+    rng = np.random.default_rng(seed)
+    return [
+        dict.fromkeys(SCHEMA.names) | {"age": int(age), "zip": f"{code:05d}", "sex": "FM"[sex], "cost": 1.0}
+        for age, code, sex in zip(
+            np.clip(rng.normal(45, 20, count), 0, 100), rng.integers(94000, 94200, count), rng.integers(0, 2, count),
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def test_pycanon_agrees_over_a_long_stream() -> None:
+    """Over 6,000 records, with clusters reused, split and merged, an independent count finds k in every class."""
+    anonymizer = stream(5, 200)
+    released = run(anonymizer, people(6_000))
+    assert smallest_class(released) >= 5
+    assert len(released) == 6_000
+    assert isinstance(anonymizer, StreamAnonymizer)
+
+
+def test_a_run_can_be_repeated() -> None:
+    """Equal streams give equal releases in equal order: nothing is drawn at random."""
+    outputs = []
+    for _ in range(2):
+        anonymizer = stream(4, 50)
+        outputs.append([left for i, record in enumerate(people(500)) for left in anonymizer.push(i, record)])
+    assert outputs[0] == outputs[1]
+    assert outputs[0]
+
+
+def test_a_released_cluster_is_reused() -> None:
+    """A lone record that an earlier label covers leaves under that label and not in a wider one."""
+    anonymizer = stream(3, 5)
+    base: Record = dict.fromkeys(SCHEMA.names)
+    early = [base | {"age": 30, "sex": "F"}] * 6
+    late = [base | {"age": 30, "sex": "F"}, *(base | {"age": 90 + i, "sex": "M"} for i in range(8))]
+    released = run(anonymizer, early + late)
+    assert released[6]["age"] == "30"
+    assert Counter(str(record["age"]) for record in released.values())["30"] == 7
+
+
+def test_time_bounds_the_delay_too() -> None:
+    """With a clock, records leave when their seconds are over, pushed on or not."""
+    now = [0.0]
+    anonymizer = stream(2, 1_000, seconds=10.0, now=lambda: now[0])
+    records = people(6)
+    for ordinal, record in enumerate(records[:4]):
+        assert anonymizer.push(ordinal, record) == []
+        now[0] += 1
+    now[0] = 9.9
+    assert anonymizer.release_due() == []
+    now[0] = 13.0
+    left = [ordinal for ordinal, _ in anonymizer.release_due()]
+    assert sorted([*left, *anonymizer.suppressed]) == [0, 1, 2, 3]
+
+
+def test_too_few_to_hide_among_are_suppressed() -> None:
+    """A stream shorter than k releases nothing and says which records it kept."""
+    anonymizer = stream(5, 10)
+    assert run(anonymizer, people(4)) == {}
+    assert sorted(anonymizer.suppressed) == [0, 1, 2, 3]
+
+
+def test_misuse_is_refused_in_plain_words() -> None:
+    """Each wrong setting says what is wrong."""
+    with pytest.raises(MicroflowError, match="cannot gather"):
+        stream(5, 4)
+    with pytest.raises(MicroflowError, match="k must be at least 2"):
+        stream(1, 10)
+    with pytest.raises(MicroflowError, match="needs a clock"):
+        stream(2, 10, seconds=1.0)
+    with pytest.raises(MicroflowError, match="beta"):
+        stream(2, 10, beta=0)
+    with pytest.raises(MicroflowError, match="without l-diversity"):
+        StreamKAnonymity(MethodSettings(Method.K_ANONYMITY, l_diversity=2), SCHEMA)
+    anonymizer = stream(2, 10)
+    anonymizer.push(0, people(1)[0])
+    with pytest.raises(MicroflowError, match="pushed twice"):
+        anonymizer.push(0, people(1)[0])
+    with pytest.raises(MicroflowError, match="not written YYYY"):
+        anonymizer.push(1, dict.fromkeys(SCHEMA.names) | {"born": "yesterday"})
+
+
+def test_values_beyond_the_bounds_are_not_taken_for_each_other() -> None:
+    """Positions are clipped to the declared bounds, but a label of 130 does not cover an age of 125."""
+    anonymizer = stream(3, 5)
+    base: Record = dict.fromkeys(SCHEMA.names)
+    records = [base | {"age": 130}] * 6 + [base | {"age": 125}] + [base | {"age": 20 + i} for i in range(8)]
+    released = run(anonymizer, records)
+    for ordinal, written in released.items():
+        assert parse(written["age"], SCHEMA["age"]).covers(records[ordinal]["age"])  # type: ignore[arg-type]

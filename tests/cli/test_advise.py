@@ -1,0 +1,78 @@
+"""A release meets its thresholds and is certified, or there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from microflow.cli import cli
+from microflow.datasets import generate
+from microflow.sinks.writers import open_writer
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("release") / "records.csv"
+    rows = next(iter(generate("healthcare", 2_000, 6))).rows
+    with open_writer(path, rows.schema) as writer:
+        writer.write(rows)
+    return path
+
+
+def called(*words: str | Path) -> Result:
+    done = CliRunner().invoke(cli, [str(word) for word in words], standalone_mode=True)
+    assert not isinstance(done.exception, AssertionError | KeyError | TypeError), done.exception
+    return done
+
+
+def released(records: Path, output: Path, *options: str) -> Result:
+    return called("release", records, output, "--schema", "healthcare", "--method", "k_anonymity", *options)
+
+
+def test_a_release_that_passes_is_certified(records: Path, tmp_path: Path) -> None:
+    """The certificate holds what was counted, `verify` accepts it, and one changed byte is refused."""
+    output = tmp_path / "safe.csv"
+    assert released(records, output, "--k", "10", "--max-risk", "0.3").exit_code == 0
+    certificate = tmp_path / "safe.csv.certificate.json"
+    document = json.loads(certificate.read_text())
+    assert document["verdict"] == "passed"
+    assert document["guarantee"]["k"] >= 10
+    assert document["counts"]["read"] == 2_000
+    assert "triage" in document["passed_unprotected"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["safe.csv", certificate.name]
+    verify = ("verify", output, "--schema", "healthcare", "--k", "10", "--certificate", certificate)
+    assert called(*verify).exit_code == 0
+    output.write_bytes(output.read_bytes().replace(b"I10", b"E11", 1))
+    refused = called(*verify)
+    assert refused.exception is not None
+    assert "not the release" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--k", "2", "--max-risk", "0.01"), "linkage risk"),
+        (("--k", "10", "--max-risk", "1", "--min-utility", "0.999"), "information is left"),
+        (("--k", "10", "--max-risk", "1", "--min-released", "1"), "rows can be released"),
+    ],
+)
+def test_a_release_that_fails_leaves_nothing(
+    records: Path, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    """Exit status 1, the threshold named, no file."""
+    done = released(records, tmp_path / "safe.csv", *options)
+    assert done.exit_code == 1
+    assert says in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_unasked(records: Path, tmp_path: Path) -> None:
+    """A file of the user's stays as it was."""
+    output = tmp_path / "mine.csv"
+    output.write_text("mine")
+    done = released(records, output, "--k", "5")
+    assert done.exit_code != 0
+    assert output.read_text() == "mine"
