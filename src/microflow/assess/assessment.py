@@ -214,7 +214,8 @@ def _classes(assessment: Assessment) -> Iterator[str]:
     yield _line("classes, C_avg", f"{found.classes:,}, {found.average_class:.3g}")
     yield _line("discernibility", f"{found.discernibility:,}")
     for name, l_diversity in found.l_diversity.items():
-        yield _line(f"l, t of {name}", f"{l_diversity}, {found.t_closeness[name]:.3f}")
+        c = found.recursive_c[name]
+        yield _line(f"l, t of {name}", f"{l_diversity}, {found.t_closeness[name]:.3f}" + (f"; c {c:.3g}" if c else ""))
 
 
 def _risks(assessment: Assessment) -> Iterator[str]:
