@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.advise.capacity import Capacity, Observed, extrapolate, fit
-from microflow.advise.trial import FileSample, sample_rows
+from microflow.advise.capacity import Capacity, Observed, fit
+from microflow.advise.sample import FileSample, sample_rows
+from microflow.advise.search import extrapolate
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role
 

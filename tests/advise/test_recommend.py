@@ -34,7 +34,7 @@ def recommend(path: Path, *options: str) -> tuple[int, str]:
 
 def test_the_advised_setting_meets_the_constraints_and_keeps_most(records: Path) -> None:
     """No other candidate that is allowed keeps more; the command names it; the page says the same."""
-    from microflow.advise.file import advise
+    from microflow.advise.recommend import advise
 
     found = advise(records, "healthcare", Constraints(0.1, 0.5), Goals())
     assert found.advised is not None

@@ -10,7 +10,7 @@ import pytest
 
 from microflow.errors import InputError, MicroflowError
 from microflow.lab.experiment import PROFILES
-from microflow.cli.notebooks import execute, parameters_of
+from microflow.cli.experiments import execute, parameters_of
 from microflow.experiments import NOTEBOOKS as RUN
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"

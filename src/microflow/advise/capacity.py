@@ -1,14 +1,13 @@
-"""What is predicted for the full size: risk and loss by n, and time on N cores.
+"""What a pipeline takes: a whole job's time on N cores, and latency at an offered load in batch, stream and hybrid.
 
-Risk and loss follow a power law in the number of rows where classes are formed from data: with more rows there are more
-rows like each, so that fewer are unique and labels become narrower. The exponent is estimated from the samples, and its
-uncertainty grows with the distance to the size asked for. The time is
+A job's time is
 
     seconds(rows, workers) = start + rows · (serial + parallel / workers)
 
 ``start`` is what a job costs before its first row, ``serial`` what a row costs whatever the number of workers, and
 ``parallel`` what workers share (Amdahl 1967; the universal scalability law without its coherence term, which two worker
-counts cannot determine).
+counts cannot determine). Latency is simulated: one server serves what a router hands it, with service times measured
+here and now on the same kernels. The simulation is the one that the experiment RQ-1 holds against real time.
 """
 
 from __future__ import annotations
@@ -18,86 +17,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from microflow.assess.attacks import Z_95
+from microflow.engine import ProcessingSpec
+from microflow.engine.costs import Costs
+from microflow.engine.live import Service, Workload, measured_costs
+from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
+from microflow.lab.arrivals import poisson
+from microflow.lab.oracle import simulate
+from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["Capacity", "Estimate", "Observed", "Prediction", "extrapolate", "fit"]
+__all__ = [
+    "ArchitectureLatency", "Capacity", "Observed", "Prediction", "compare_architectures", "fit", "preferred",
+]  # fmt: skip
 
-#: Below this a risk or loss is taken for zero: no power law is fitted through attempts that all failed.
-_FLOOR = 1e-3
-#: A measured exponent from two sizes has this standard error at least (nothing is known of its scatter).
-_LEAST_ERROR = 0.03
 #: Repeated runs of one job scatter by so much at least, whatever a few of them show.
 _LEAST_SCATTER = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A share from 0 to 1 with a 95 % interval, and whether it was extrapolated beyond what was measured."""
-
-    value: float
-    low: float
-    high: float
-    is_extrapolated: bool
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def extrapolate(
-    sizes: Sequence[int],
-    values: Sequence[float],
-    last: tuple[float, float],
-    rows: int,
-    *,
-    exponents: tuple[float, float] = (-1.0, 0.0),
-) -> Estimate:
-    """Predict a share at ``rows`` rows from samples of ``sizes``.
-
-    Args:
-        sizes: Rows of each sample, ascending.
-        values: What was measured on each.
-        last: The 95 % interval of the largest sample's value.
-        rows: The size asked for.
-        exponents: The least and greatest exponent that is possible: a share of unique rows falls with 1/n at most.
-
-    Returns:
-        The measured value and interval where ``rows`` is the largest sample's size, else the power law through the
-        largest sample, with the interval widened by the exponent's standard error.
-
-    >>> extrapolate([1_000, 10_000], [0.4, 0.2], (0.18, 0.22), 10_000).value
-    0.2
-    >>> round(extrapolate([1_000, 10_000], [0.4, 0.2], (0.18, 0.22), 100_000).value, 3)
-    0.1
-    """
-    value, (low, high) = values[-1], last
-    # A file no larger than the sample has been measured.
-    if rows <= sizes[-1]:
-        return Estimate(value, low, high, is_extrapolated=False)
-    distance = math.log(rows / sizes[-1])
-    slope, error = _exponent(sizes, values)
-    slope = min(max(slope, exponents[0]), exponents[1])
-    factor, spread = math.exp(slope * distance), Z_95 * error * distance
-    # The interval holds what both ends of the measured interval and of the exponent allow.
-    steepest = math.exp(max(slope * distance - spread, exponents[0] * distance))
-    flattest = math.exp(min(slope * distance + spread, exponents[1] * distance))
-    return Estimate(value * factor, low * steepest, min(high * flattest, 1.0), is_extrapolated=True)
-
-
-def _exponent(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """The slope of log value over log size by least squares, and its standard error."""
-    usable = [(math.log(size), math.log(value)) for size, value in zip(sizes, values, strict=True) if value > _FLOOR]
-    if len(usable) < 2:  # noqa: PLR2004 - two points make a line
-        return 0.0, math.inf
-    x, y = np.array(usable).T
-    x = x - x.mean()
-    slope = float((x * y).sum() / (x * x).sum())
-    if len(usable) == 2:  # noqa: PLR2004
-        return slope, 2 * _LEAST_ERROR
-    residual = y - y.mean() - slope * x
-    error = math.sqrt(float((residual**2).sum()) / (len(usable) - 2) / float((x * x).sum()))
-    return slope, max(error, _LEAST_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +128,58 @@ def _non_negative(design: NDArray[np.float64], target: NDArray[np.float64]) -> t
         if error < best - 1e-12:
             best, found = error, (float(solution[0]), float(solution[1]), float(solution[2]))
     return found
+
+
+_ARRIVALS = 20_000
+#: A backlog that grows by more than this part of the load is not sustained (Theodolite).
+_GROWTH = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureLatency:
+    """What a pipeline does at one offered load.
+
+    Attributes:
+        pipeline: ``batch``, ``stream`` or ``hybrid``.
+        rate: Records/s that arrive.
+        p50_ms: Half of the records are done within so many milliseconds of their arrival.
+        p99_ms: 99 of 100 records are.
+        is_sustained: Whether the backlog does not grow.
+    """
+
+    pipeline: str
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    is_sustained: bool
+
+
+def compare_architectures(
+    spec: ProcessingSpec, rows: pa.RecordBatch, rate: float, *, costs: Costs | None = None
+) -> list[ArchitectureLatency]:
+    """Simulate Poisson arrivals at ``rate`` records/s for the three pipelines.
+
+    ``costs`` are those measured on ``rows`` unless given.
+    """
+    costs = costs or measured_costs(Service(spec, Workload(rows)))
+    # Long enough for a hundred full microflows, where arrivals are quick enough for any to fill.
+    arrivals = min(max(_ARRIVALS, round(rate)), 30 * _ARRIVALS)
+    schedule = poisson(rate, arrivals / rate, seed=1)
+    routers: dict[str, Router] = {
+        "batch": StaticRouter(MICROFLOW_ROWS),
+        "stream": StaticRouter(1),
+        "hybrid": AdaptiveRouter(costs=costs),
+    }
+    found = []
+    for pipeline, router in routers.items():
+        run = simulate(schedule, router, costs)
+        summary = run.summary()
+        sustained = run.unserved == 0 and run.backlog_slope() <= _GROWTH
+        found.append(ArchitectureLatency(pipeline, rate, summary.p50_ns / 1e6, summary.p99_ns / 1e6, sustained))
+    return found
+
+
+def preferred(found: Sequence[ArchitectureLatency], latency_ms: float | None) -> ArchitectureLatency | None:
+    """The pipeline that keeps up and has the lowest 99th percentile; ``None`` where none is within ``latency_ms``."""
+    able = [one for one in found if one.is_sustained and (latency_ms is None or one.p99_ms <= latency_ms)]
+    return min(able, key=lambda one: one.p99_ms, default=None)

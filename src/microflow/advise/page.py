@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
-from microflow.advise.capacity import Estimate
 from microflow.advise.recommend import Recommendation
-from microflow.advise.trial import setting_name
+from microflow.advise.sample import setting_name
+from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
 
 __all__ = ["Point", "frontier_svg", "page"]

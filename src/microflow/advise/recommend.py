@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from microflow.advise.architecture import ArchitectureLatency, preferred
-from microflow.advise.capacity import Capacity, Prediction
-from microflow.advise.search import Candidate, Constraints, Search
-from microflow.advise.trial import command_options, setting_name
+import pyarrow as pa
 
-__all__ = ["Goals", "Recommendation"]
+from microflow.advise.capacity import (
+    ArchitectureLatency,
+    Capacity,
+    Observed,
+    Prediction,
+    compare_architectures,
+    fit,
+    preferred,
+)
+from microflow.advise.sample import FileSample, command_options, read_sample, setting_name
+from microflow.advise.search import Candidate, Constraints, Search, search
+from microflow.compliance import load_policy
+from microflow.compliance.policy import Policy
+from microflow.engine import ProcessingSpec
+from microflow.errors import KeyMaterialError
+from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.sinks.writers import open_writer
+
+__all__ = ["Goals", "Recommendation", "advise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +235,76 @@ def _described(one: Candidate) -> str:
 def _rounded_up(share: float) -> float:
     """The least limit of three decimals that a share is within."""
     return min(int(share * 1000 + 1) / 1000, 1.0)
+
+
+def advise(
+    file: Path,
+    schema_name: str,
+    constraints: Constraints,
+    goals: Goals,
+    *,
+    policy: str | None = None,
+    rows: int | None = None,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Recommendation:
+    """Recommend a setting for ``file``.
+
+    Args:
+        file: CSV, Parquet or JSON Lines.
+        schema_name: A shipped descriptor or the path of one.
+        constraints: What the release must meet.
+        goals: Latency, deadline and rate.
+        policy: The rules; by default the descriptor's.
+        rows: Predict for so many rows; by default those of the file.
+        progress: Called with 1 for each trial done.
+    """
+    sample = read_sample(file, schema_name)
+    rules = load_policy(policy or sample.schema.policy)
+    found = search(sample, rules, constraints, rows=rows, progress=lambda _done, _all: progress(1))
+    advised = found.advised
+    law: Capacity | None = None
+    architectures: tuple[ArchitectureLatency, ...] = ()
+    if advised is not None:
+        law = _capacity(file, schema_name, policy, sample, advised)
+        if goals.rate is not None:
+            architectures = tuple(
+                compare_architectures(_spec(sample, rules, advised), sample.first(24_000), goals.rate)
+            )
+    return Recommendation(
+        str(file), schema_name, sample.rows.num_rows, found, goals, law, architectures,
+        output=f"{file.name.split('.')[0]}.released{''.join(file.suffixes)}",
+    )  # fmt: skip
+
+
+def _spec(sample: FileSample, policy: Policy, advised: Candidate) -> ProcessingSpec:
+    key = secrets.token_bytes(advised.settings.key_bits // 8)
+    return ProcessingSpec(sample.schema, policy, advised.settings, key=key)
+
+
+def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, advised: Candidate) -> Capacity | None:
+    """Time whole jobs of the advised setting on two samples; ``None`` where the sample is too small to tell."""
+    sizes = [size for size in (sample.rows.num_rows // 5, sample.rows.num_rows) if size >= 1_000]  # noqa: PLR2004
+    if len(sizes) < 2:  # noqa: PLR2004
+        return None
+    observed = []
+    with TemporaryDirectory(prefix="microflow-advise-") as folder:
+        for size in sizes:
+            source = Path(folder) / f"sample-{size}{''.join(file.suffixes)}"
+            _write(source, sample.first(size))
+            try:
+                observed.append(_timed(source, schema, policy, advised, size))
+            except KeyMaterialError:
+                return None  # tokens need a key, and advice does not
+    return fit(observed)
+
+
+def _write(path: Path, rows: pa.RecordBatch) -> None:
+    with open_writer(path, rows.schema, escape_formulas=False) as writer:
+        writer.write(rows)
+
+
+def _timed(source: Path, schema: str, policy: str | None, advised: Candidate, rows: int) -> Observed:
+    job = JobSpec(source, source.with_name(f"out-{source.name}"), schema, advised.settings, policy=policy)
+    started = time.perf_counter()
+    PipelineOrchestrator(None).run(job)
+    return Observed(rows, 1, time.perf_counter() - started)

@@ -1,17 +1,22 @@
-"""``microflow experiments``: run the research questions, notebook by notebook."""
+"""``microflow experiments``, ``figures`` and ``bench``: run the research questions, draw them, measure our speeds."""
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.notebooks import execute, parameters_of
+from microflow.bench import SUITES, measured
+from microflow.errors import InputError, MicroflowError
 from microflow.experiments import NOTEBOOKS
 from microflow.lab.experiment import PREVIEWS, PROFILES
 from microflow.sinks.whole_file import write_whole
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
     from microflow.lab.reproduction import Difference
     from microflow.lab.results import Progress
 
-__all__ = ["experiments"]
+__all__ = ["bench", "execute", "experiments", "figures", "parameters_of"]
+
 
 #: Of the current folder, which must be the repository: notebooks are not part of the package.
 FOLDER = Path("notebooks")
@@ -39,19 +45,26 @@ def experiments() -> None:
 )
 @click.option("--force", is_flag=True, help="Run again what the database already holds.")
 @click.option("--only", type=click.Choice(NOTEBOOKS), multiple=True, help="Only these notebooks (repeatable).")
-def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
+@click.option("--experiment", "chosen", multiple=True, help="Measure this experiment alone, no notebook (repeatable).")
+def run(profile: str, force: bool, only: tuple[str, ...], chosen: tuple[str, ...]) -> None:
     """Execute the notebooks by Papermill; copies with results go to notebooks/executed.
 
-    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview.
+    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview. Each
+    trial is kept as it ends: a run that was stopped goes on where it was.
 
     \b
     Examples:
       microflow experiments run                       a few minutes on two cores
       microflow experiments run --only rq1 --force    one question, measured again
-      microflow experiments run --profile paper       hours; for print
+      microflow experiments run --profile paper       an hour and more; for print (experiments plan says how long)
+      microflow experiments run --profile paper --experiment rq1-storm
     """
+    if chosen and only:
+        raise click.UsageError("--only names notebooks, --experiment what is measured without one: choose")
     began = time.perf_counter_ns()
-    for name in only or NOTEBOOKS:
+    if chosen:
+        _measure(profile, chosen, force=force)
+    for name in () if chosen else only or NOTEBOOKS:
         notebook = FOLDER / f"{name}.ipynb"
         given = {"profile": profile, "force": force, "folder": FIGURES}
         # Only what the notebook knows: one that measures has no folder, one that draws has nothing to force.
@@ -60,8 +73,8 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
         started = time.perf_counter_ns()
         copy = execute(notebook, parameters, FOLDER / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
-    _say_answers(profile, only or NOTEBOOKS)
-    if "figures" in (only or NOTEBOOKS):
+    _say_answers(profile, only or NOTEBOOKS, chosen)
+    if "figures" in (only or NOTEBOOKS) and not chosen:
         click.echo(f"\nFigures, tables and numbers: {Path(FIGURES).resolve()}")
     seconds = (time.perf_counter_ns() - began) / 1e9
     took = f"{seconds:.0f} s" if seconds < _MINUTE_S else f"{seconds / _MINUTE_S:.1f} minutes"
@@ -69,14 +82,26 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
     click.echo(f"Profile {profile}, {took}{preview}.")
 
 
-def _say_answers(profile: str, notebooks: Sequence[str]) -> None:
-    """The answers of what these notebooks ran, as far as the database holds them."""
+def _measure(profile: str, chosen: Sequence[str], *, force: bool) -> None:
+    from microflow.experiments import select
+    from microflow.lab.results import run_experiment
+    from microflow.store.experiments import ExperimentStore
+
+    questions = select(chosen)
+    with ExperimentStore() as store:
+        for one in questions:
+            done = run_experiment(one, profile, store, force=force, observer=_count)
+            click.echo(f"\r{done}" if sys.stderr.isatty() else str(done))
+
+
+def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
+    """The answers of what these notebooks or experiments ran, as far as the database holds them."""
     from microflow.figures.documents import answers
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
         for one, answer in answers(profile, store):
-            if one.notebook in notebooks or "figures" in notebooks:
+            if one.name in chosen if chosen else one.notebook in notebooks or "figures" in notebooks:
                 click.echo("\n" + click.wrap_text(f"{one.asks} {answer.sentence}", 100, "", "  "))
 
 
@@ -125,6 +150,31 @@ def _count(progress: Progress) -> None:
     """On a terminal: how far the running experiment is, on one line."""
     if sys.stderr.isatty():
         click.echo(f"\r{progress.experiment:<20} {progress.ran} of {progress.cells} ", nl=False, err=True)
+
+
+@experiments.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which trials are counted."
+)
+def plan(profile: str) -> None:
+    """Say how many trials a profile has and how many minutes they take here; nothing is run.
+
+    Minutes rest on what each experiment declares of a trial, scaled by what the database holds of it.
+
+    \b
+    Examples:
+      microflow experiments plan                       what make experiments PROFILE=paper would take
+      microflow experiments plan --profile quick
+    """
+    from microflow.experiments import all_experiments
+    from microflow.lab.forecast import forecast, forecast_table
+    from microflow.lab.machine import Machine
+    from microflow.store.experiments import ExperimentStore
+
+    cores = Machine.here().cores
+    with ExperimentStore() as store:
+        found = [forecast(one, profile, store, cores=cores) for one in all_experiments()]
+    click.echo(forecast_table(found, profile, cores).to_text())
 
 
 @experiments.command("list")
@@ -196,3 +246,132 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
     click.echo(f"{len(found)} claims, {len(unfounded)} without evidence", err=into is None)
     if unfounded:
         raise SystemExit(1)
+
+
+@click.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="Which trials to read."
+)
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True)
+@click.option("--readme", is_flag=True, help="Print the README's results block instead; draw nothing.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With --readme: write it between the marks of this file.",
+)
+def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
+    """Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
+
+    \b
+    Examples:
+      microflow figures                           figures/*.pdf, *.png, *.tex
+      microflow figures --profile paper
+      microflow figures --readme                  Markdown, on the screen
+      microflow figures --readme --into RESULTS.md
+    """
+    from microflow.figures.catalogue import draw_all
+    from microflow.figures.documents import results_block, with_block, write_tables
+    from microflow.store.experiments import ExperimentStore
+
+    if into is not None and not readme:
+        raise click.UsageError("--into says where the results of --readme go")
+    with ExperimentStore() as store:
+        if readme:
+            block = results_block(profile, store)
+            if into is None:
+                click.echo(block)
+            else:
+                write_whole(into, with_block(into.read_text("utf-8"), block))
+            return
+        drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
+    for one in drawn:
+        click.echo(f"{one.name:<24} {', '.join(str(path) for path in one.files) or one.missing}")
+    if any(one.missing for one in drawn):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("suite", type=click.Choice(SUITES))
+@click.option("--rows", type=click.IntRange(1_000), help="Rows to process; by default what fits 50 s on two cores.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON here.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With peers: write the table between the marks of this file.",
+)
+def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | None) -> None:
+    """Measure one suite: a table of rates, ratios with intervals, and whether each goal holds.
+
+    \b
+    Examples:
+      microflow bench compliance
+      microflow bench k_anonymity                 information loss beside ARX's and anonypy's
+      microflow bench store --rows 100000 --json store.json
+      microflow bench peers --into docs/peers.md
+    """
+    if into is not None and suite != "peers":
+        raise click.UsageError("--into says where the table of peers goes")
+    from microflow.bench.harness import document, render, save
+    from microflow.figures.documents import peers_block, with_block
+
+    lines = measured(suite, rows)
+    click.echo(render(lines))
+    if json_file is not None:
+        save(lines, json_file)
+    if into is not None:
+        write_whole(into, with_block(into.read_text("utf-8"), peers_block(document(lines))))
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """The parameters that a notebook declares in its ``parameters`` cell, with their defaults as source text.
+
+    Raises:
+        InputError: there is no such notebook.
+    """
+    if not notebook.is_file():
+        raise InputError("no such notebook", path=notebook, hint="run this from the folder that holds notebooks/")
+    from papermill import inspect_notebook
+
+    return {name: found["default"] for name, found in inspect_notebook(str(notebook)).items()}
+
+
+def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
+    """Run one notebook with these parameters, write the executed copy into ``folder`` and return its path.
+
+    Raises:
+        InputError: there is no such notebook, or it does not declare one of the parameters.
+        MicroflowError: a cell failed; the executed copy shows which.
+    """
+    # Papermill itself only logs a parameter that nobody reads, and the run would be another than the one asked for.
+    if unknown := parameters.keys() - parameters_of(notebook).keys():
+        raise InputError(f"parameter {min(unknown)!r} does not reach its notebook", path=notebook)
+    from papermill import PapermillExecutionError, execute_notebook
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / notebook.name
+    try:
+        with _aside() as said:
+            execute_notebook(
+                str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False,
+                extra_arguments=["--log-level=40"],  # a kernel on this machine need not warn about its own socket
+            )  # fmt: skip
+    except PapermillExecutionError as error:
+        sys.stderr.write(said.getvalue())
+        raise MicroflowError(f"{notebook.name} failed: {error.ename}: {error.evalue}", hint=f"see {copy}") from error
+    return copy
+
+
+@contextmanager
+def _aside() -> Iterator[io.StringIO]:
+    """Keep what a kernel writes on standard error: Jupyter interrupts it to end it, and it says so on its way out."""
+    said, kept = io.StringIO(), os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said.write(file.read().decode(errors="replace"))

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.advise.architecture import ArchitectureLatency, compare_architectures
-from microflow.advise.capacity import Estimate
-from microflow.advise.search import Constraints, Search, search
-from microflow.advise.trial import FileSample, Release, command_options, release_sample, setting_name
+from microflow.advise.capacity import ArchitectureLatency, compare_architectures
+from microflow.advise.sample import FileSample, Release, command_options, release_sample, setting_name
+from microflow.advise.search import Constraints, Estimate, Search, search
 from microflow.anonymize.contract import MethodSettings
 from microflow.assess import Assessment, assess
 from microflow.compliance import BatchChecker, load_policy

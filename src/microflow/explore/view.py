@@ -14,8 +14,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from microflow.advise.capacity import Estimate
 from microflow.advise.page import Point, frontier_svg
+from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import policy_names
 from microflow.datasets import DATA_TYPES

@@ -1,0 +1,256 @@
+"""Trials of settings on stratified samples of a file."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.assess import assess
+from microflow.compliance.policy import Policy
+from microflow.descriptors import load_schema
+from microflow.engine import ProcessingSpec, build_processor
+from microflow.errors import InputError, SchemaError
+from microflow.records import microflows
+from microflow.schema import DatasetSchema, Role
+from microflow.sources import Quarantine, read_microflows
+from microflow.timing.clock import PhaseClock
+
+__all__ = [
+    "MOST_ROWS", "SETTINGS", "FileSample", "Release", "Trial", "command_options", "read_sample", "release_sample",
+    "sample_rows", "setting_name", "trial_of", "try_setting",
+]  # fmt: skip
+
+#: Rows kept of a file: enough to extrapolate from, few enough to try a dozen settings on within a minute.
+MOST_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class FileSample:
+    """Rows drawn without replacement; every prefix is itself a stratified random sample of the file.
+
+    Attributes:
+        schema: What the columns mean.
+        rows: The sampled rows, in the schema's types.
+        rows_in_file: How many usable rows the file holds.
+    """
+
+    schema: DatasetSchema
+    rows: pa.RecordBatch
+    rows_in_file: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every usable row of the file is in the sample."""
+        return bool(self.rows.num_rows == self.rows_in_file)
+
+    def first(self, rows: int) -> pa.RecordBatch:
+        """A sample of this many rows (all of them where there are fewer)."""
+        return self.rows.slice(0, rows)
+
+    def rungs(self, smallest: int = 2_000, factor: int = 4) -> list[int]:
+        """Sample sizes to try settings on, ascending; the last is everything there is.
+
+        >>> FileSample(DatasetSchema("d", (), "gdpr"), pa.record_batch({"n": list(range(40))}), 40).rungs(4)
+        [4, 16, 40]
+        """
+        sizes = []
+        size = smallest
+        while size * 2 <= self.rows.num_rows:
+            sizes.append(size)
+            size *= factor
+        return [*sizes, self.rows.num_rows]
+
+
+def sample_rows(
+    batches: Iterable[pa.RecordBatch], schema: DatasetSchema, *, most: int = MOST_ROWS, seed: int = 1
+) -> FileSample:
+    """Draw up to ``most`` rows in one pass: each row gets a random key, and the smallest keys stay (bottom-k sampling).
+
+    Raises:
+        InputError: there is no row to sample.
+    """
+    rng = np.random.default_rng(seed)
+    kept: list[tuple[np.ndarray, pa.RecordBatch]] = []
+    seen, threshold, held = 0, 1.0, 0
+    for batch in batches:
+        keys = rng.random(batch.num_rows)
+        seen += batch.num_rows
+        chosen = np.flatnonzero(keys < threshold)
+        if not len(chosen):
+            continue
+        kept.append((keys[chosen], batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))))
+        held += len(chosen)
+        if held > 2 * most:
+            kept, threshold = _smallest(kept, most)
+            held = most
+    if not seen:
+        raise InputError("there is no usable row to learn from", hint="`microflow run` says why rows are refused")
+    ((keys, rows),) = _smallest(kept, most)[0]
+    return FileSample(schema, rows.take(pa.array(_stratified(rows, keys, schema))), seen)
+
+
+def read_sample(file: Path, schema_name: str) -> FileSample:
+    """Sample a file of any format in one pass.
+
+    Raises:
+        SchemaError: no quasi-identifier is described, so that no attack is defined.
+        InputError: the file cannot be read, or has no usable row.
+    """
+    schema = load_schema(schema_name)
+    if not schema.quasi_identifiers:
+        raise SchemaError(
+            "no column has the role quasi_identifier, so risk cannot be measured",
+            path=schema_name,
+            hint="say which columns an attacker may know; `microflow describe FILE` ranks them",
+        )
+    with Quarantine() as quarantine:
+        return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
+
+
+def _smallest(
+    kept: list[tuple[np.ndarray, pa.RecordBatch]], most: int
+) -> tuple[list[tuple[np.ndarray, pa.RecordBatch]], float]:
+    """The rows with the smallest keys as one batch, and the largest key among them."""
+    keys = np.concatenate([part for part, _ in kept])
+    rows = pa.concat_batches([part for _, part in kept])
+    if len(keys) <= most:
+        return [(keys, rows)], 1.0
+    places = np.sort(np.argpartition(keys, most)[:most])
+    return [(keys[places], rows.take(pa.array(places)))], float(keys[places].max())
+
+
+def _stratified(rows: pa.RecordBatch, keys: np.ndarray, schema: DatasetSchema) -> np.ndarray:
+    """An order in which every prefix holds each value of the first sensitive column in proportion.
+
+    Rows are ranked at random inside their stratum; a row's place is its rank as a part of its stratum.
+    """
+    sensitive = schema.with_role(Role.SENSITIVE)
+    if not sensitive:
+        return np.argsort(keys, kind="stable")
+    codes = rows.column(sensitive[0].name).dictionary_encode(null_encoding="encode").indices.to_numpy()
+    order = np.lexsort((keys, codes))
+    sizes = np.bincount(codes)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.empty(len(keys))
+    place[order] = (np.arange(len(keys)) - starts + 0.5) / np.repeat(sizes, sizes)
+    return np.lexsort((keys, place))
+
+
+#: Targets of the linkage attack on each sample.
+ATTEMPTS = 1_000
+#: Candidate settings, from the mildest to the strongest of each method.
+SETTINGS: tuple[MethodSettings, ...] = (
+    MethodSettings(Method.TOKENIZATION),
+    *(MethodSettings(Method.K_ANONYMITY, k=k) for k in (2, 3, 5, 7, 10, 12, 15, 20, 30, 50, 100)),
+    *(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=epsilon) for epsilon in (8.0, 4.0, 2.0, 1.0, 0.5, 0.1)),
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released sample.
+
+    Attributes:
+        spec: What was done.
+        rows: The sample as it was.
+        released: The rows that left.
+        ordinals: For each of them its row in the sample (int64).
+        pure_ns: Time of check, remedy and method.
+    """
+
+    spec: ProcessingSpec
+    rows: pa.RecordBatch
+    released: pa.Table
+    ordinals: npt.NDArray[np.int64]
+    pure_ns: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one setting did to a sample.
+
+    Attributes:
+        settings: The method and its parameters.
+        rows: Rows of the sample.
+        risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
+            interval ``(value, low, high)``.
+        loss: Information loss from 0 to 1 (`Assessment.information_loss`).
+        released: Rows that left.
+        pure_ns: Time of check, remedy and method.
+    """
+
+    settings: MethodSettings
+    rows: int
+    risk: tuple[float, float, float]
+    loss: float
+    released: int
+    pure_ns: int
+
+
+def setting_name(settings: MethodSettings) -> str:
+    """A setting as a person says it.
+
+    >>> setting_name(MethodSettings(Method.K_ANONYMITY, k=10))
+    'k-anonymity, k=10'
+    """
+    return {
+        Method.K_ANONYMITY: f"k-anonymity, k={settings.k}",
+        Method.DIFFERENTIAL_PRIVACY: f"differential privacy, ε={settings.epsilon:g}",
+        Method.TOKENIZATION: f"tokenization, {settings.key_bits} bits",
+    }.get(settings.method, "no method")
+
+
+def command_options(settings: MethodSettings) -> str:
+    """The setting as options of ``microflow run``.
+
+    >>> command_options(MethodSettings(Method.DIFFERENTIAL_PRIVACY, epsilon=0.5))
+    '--method differential_privacy --epsilon 0.5'
+    """
+    parameter = {
+        Method.K_ANONYMITY: f" --k {settings.k}",
+        Method.DIFFERENTIAL_PRIVACY: f" --epsilon {settings.epsilon:g}",
+        Method.TOKENIZATION: f" --key-bits {settings.key_bits}",
+    }
+    return f"--method {settings.method.value}{parameter.get(settings.method, '')}"
+
+
+def release_sample(
+    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
+) -> Release:
+    """Check, remedy and anonymize a sample on the batch engine; tokens get a key that nobody keeps.
+
+    Noise is seeded: advice is the same each time it is asked for, and the release that follows draws its own.
+    """
+    if settings.method is Method.DIFFERENTIAL_PRIVACY:
+        settings = replace(settings, seed=seed)
+    spec = ProcessingSpec(schema, policy, settings, key=secrets.token_bytes(settings.key_bits // 8))
+    clock, processor = PhaseClock(), build_processor(spec)
+    done = list(processor.process(microflows([rows]), clock))
+    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
+    ordinals = np.concatenate([one.ordinals for one in done]) if done else np.empty(0, np.int64)
+    return Release(spec, rows, released, ordinals, clock.pure_ns)
+
+
+def try_setting(
+    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
+) -> Trial:
+    """Release a sample with ``settings`` and attack the release."""
+    return trial_of(settings, release_sample(rows, schema, policy, settings, seed=seed), seed=seed)
+
+
+def trial_of(settings: MethodSettings, release: Release, *, attempts: int = ATTEMPTS, seed: int = 1) -> Trial:
+    """Attack a release that was made with ``settings``; a release of no row gives nothing away and nothing at all."""
+    count, left = release.rows.num_rows, release.released.num_rows
+    if left == 0:
+        return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, release.pure_ns)
+    original = pa.Table.from_batches([release.rows])
+    found = assess(original, release.released, release.ordinals, release.spec.schema, attempts=attempts, seed=seed)
+    attack = found.linkage[-1]
+    return Trial(settings, count, (attack.risk, attack.low, attack.high), found.information_loss, left, release.pure_ns)

@@ -1,0 +1,240 @@
+"""``microflow recommend`` and ``release``: which method for this file, and the file released only if it is safe."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microflow.anonymize.contract import MethodSettings
+from microflow.cli.options import (
+    FILE,
+    OUTPUT,
+    FiniteRange,
+    method_options,
+    method_settings,
+    progress_bar,
+    rows_bar,
+    schema_option,
+)
+from microflow.errors import InputError, MicroflowError
+from microflow.pipeline.paths import require_free
+from microflow.sinks.whole_file import write_whole
+from microflow.sources.files import STANDARD
+
+if TYPE_CHECKING:
+    from microflow.advise.recommend import Recommendation
+    from microflow.advise.search import Constraints
+
+__all__ = ["recommend", "release"]
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Duration(click.ParamType[float]):
+    """A number with a unit, in seconds: ``250ms``, ``30s``, ``1h``."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)", str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no duration: write 250ms, 30s, 15min or 1h", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class Quantity(click.ParamType[float]):
+    """A number of rows or records/s: ``5000``, ``5_000``, ``1e8``, ``5000/s``."""
+
+    def __init__(self, name: str, most: float, example: str) -> None:
+        self.name, self.most, self.example = name, most, example
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        try:
+            number = float(str(value).strip().removesuffix("/s").replace(",", "").replace("_", ""))
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= self.most:
+            self.fail(f"{value!r} is no {self.name}: write {self.example}", param, ctx)
+        return number
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@schema_option
+@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
+@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
+              help="Greatest success of a linkage attack above its control.")  # fmt: skip
+@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
+              help="Least part of the information that must be left.")  # fmt: skip
+@click.option(
+    "--latency", type=Duration(), help="99 of 100 records done within this time of their arrival, e.g. 250ms."
+)
+@click.option("--deadline", type=Duration(), help="The whole file done within this time, e.g. 1h.")
+@click.option(
+    "--rate",
+    type=Quantity("rate", 1e9, "5000/s"),
+    help="Records/s that arrive, e.g. 5000/s: compares batch, stream and hybrid.",
+)
+@click.option(
+    "--rows",
+    type=Quantity("number of rows", 1e15, "100000000 or 1e8"),
+    help="Predict for so many rows, e.g. 1e8; by default those of FILE.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--html", type=OUTPUT, help="Also write a page with the frontier drawn.")
+def recommend(
+    *, file: Path, schema: str, policy: str | None, max_risk: float, min_utility: float, latency: float | None,
+    deadline: float | None, rate: float | None, rows: float | None, as_json: bool, html: Path | None,
+) -> None:  # fmt: skip
+    """Try all methods on samples of FILE and advise one setting that meets the constraints.
+
+    Risk and loss are measured on growing samples and predicted for the full size with 95 % intervals; a setting counts
+    as allowed when the unfavourable end of its interval is.
+
+    \b
+    Examples:
+      microflow recommend patients.csv --schema healthcare
+      microflow recommend patients.csv --schema healthcare --max-risk 0.05 --rows 1e8 --deadline 1h
+      microflow recommend orders.csv --schema orders.yaml --rate 5000/s --latency 250ms
+
+    Exit status: 0 a setting is advised, 1 none meets the constraints, 2 something is wrong with the input.
+    """
+    from microflow.advise.recommend import Goals, advise
+    from microflow.advise.search import Constraints
+
+    if latency is not None and rate is None:
+        raise MicroflowError("--latency needs the rate of arrival", hint="add --rate 5000/s")
+    if html is not None:
+        require_free(html, (file, schema, policy or STANDARD), replaces=b"<")
+    goals = Goals(None if latency is None else latency * 1e3, deadline, rate)
+    with progress_bar(None, "trying settings") as bar:
+        found = advise(
+            file, schema, Constraints(max_risk, min_utility), goals,
+            policy=policy, rows=None if rows is None else max(round(rows), 1), progress=bar.update,
+        )  # fmt: skip
+    if html is not None:
+        from microflow.advise.page import page
+
+        write_whole(html, page(found))
+    click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else _text(found))
+    if not found.is_met:
+        raise click.exceptions.Exit(1)
+
+
+def _text(found: Recommendation) -> str:
+    from microflow.advise.sample import setting_name
+
+    lines = ["setting                        risk [95 %]            loss [95 %]            records/s  allowed"]
+    for one in sorted(found.search.candidates, key=lambda one: one.loss.value):
+        mark = "→" if one is found.advised else " "
+        allowed = "yes" if one.meets(found.search.constraints) else "no"
+        name, rate = setting_name(one.settings), f"{one.rate:,.0f}"
+        lines.append(f"{mark} {name:<28} {one.risk!s:<22} {one.loss!s:<22} {rate:>9}  {allowed}")
+    for arm in found.architectures:
+        keeps = "" if arm.is_sustained else "  (backlog grows)"
+        lines.append(
+            f"  {arm.pipeline:<8} at {arm.rate:,.0f}/s: p50 {arm.p50_ms:.3g} ms, p99 {arm.p99_ms:.3g} ms{keeps}"
+        )
+    for workers in found.goals.workers:
+        if (time := found.job_time(workers)) is not None:
+            guess = ", extrapolated" if time.is_extrapolated else ""
+            lines.append(
+                f"  whole job of {found.search.rows:,} rows on {workers} core{'s' * (workers > 1)}: "
+                f"{time.seconds:,.1f} s [{time.low:,.1f}, {time.high:,.1f}]{guess}"
+            )
+    lines += ["", *found.reasons()]
+    if found.command is not None:
+        lines += ["", found.command]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.argument("output", type=OUTPUT)
+@schema_option
+@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
+@partial(method_options, required=False)
+@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
+              help="Greatest success of a linkage attack above its control, at its interval's upper end.")  # fmt: skip
+@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
+              help="Least part of the information that must be left.")  # fmt: skip
+@click.option("--min-released", type=FiniteRange(0, 1), default=0.5, show_default=True,
+              help="Least part of the rows that must be released.")  # fmt: skip
+@click.option("--certificate", type=OUTPUT, help="By default OUTPUT.certificate.json.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the certificate if they are there.")
+def release(
+    *, file: Path, output: Path, schema: str, policy: str | None, max_risk: float, min_utility: float,
+    min_released: float, certificate: Path | None, overwrite: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Release FILE as OUTPUT only if it meets the thresholds: run, verify, attack, then one verdict.
+
+    A release that fails leaves nothing behind. One that passes has a certificate beside it, with hashes of everything,
+    what was counted, and what passes untouched; `microflow verify OUTPUT --certificate C` checks it later without FILE.
+
+    \b
+    Examples:
+      microflow release patients.csv safe.csv --schema healthcare
+      microflow release patients.csv safe.csv --schema healthcare --method k_anonymity --k 10 --max-risk 0.2
+
+    Without --method the method is chosen as `microflow recommend` does.
+
+    Exit status: 0 released, 1 the thresholds are not met, 2 something is wrong with the input or the settings.
+    """
+    certificate = certificate or output.with_name(f"{output.name}.certificate.json")
+    for path in (output, certificate):
+        require_free(path, (file, schema, policy or STANDARD), overwrite=overwrite)
+    from microflow.advise.release import Thresholds, make_release
+    from microflow.advise.search import Constraints
+    from microflow.pipeline import JobSpec
+
+    thresholds = Thresholds(max_risk, min_utility, min_released)
+    settings = _settings(file, schema, policy, Constraints(max_risk, min_utility), options)
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=output, hint="choose another folder") from error
+    with scratch as folder:
+        hidden = Path(folder) / output.name
+        quarantine = hidden.with_name(f"{output.name}.quarantine.csv")
+        with rows_bar() as follow:
+            made = make_release(JobSpec(file, hidden, schema, settings, policy=policy, quarantine=quarantine), follow)
+        click.echo("\n".join(made.lines()))
+        if failures := made.failures(thresholds):
+            click.echo("\n".join([*(f"error: {one}" for one in failures), "nothing was released"]), err=True)
+            raise click.exceptions.Exit(1)
+        write_whole(certificate, made.certificate(thresholds))
+        if quarantine.exists():
+            shutil.move(quarantine, output.with_name(quarantine.name))
+        hidden.replace(output)
+    click.echo(f"released: {output}\ncertificate: {certificate}")
+
+
+def _settings(
+    file: Path, schema: str, policy: str | None, limits: Constraints, options: dict[str, Any]
+) -> MethodSettings:
+    """The method that was named, or the one that is advised."""
+    if options["method"] is not None:
+        return method_settings(options)
+    from microflow.advise.recommend import Goals, advise
+    from microflow.advise.sample import setting_name
+
+    with progress_bar(None, "trying settings") as bar:
+        found = advise(file, schema, limits, Goals(), policy=policy, progress=bar.update)
+    for reason in found.reasons():
+        click.echo(reason)
+    if found.advised is None:
+        raise click.exceptions.Exit(1)
+    click.echo(f"advised: {setting_name(found.advised.settings)}")
+    return found.advised.settings
