@@ -150,7 +150,8 @@ def parse_plain(
 def _row_ends(text: npt.NDArray[np.uint8], quotes: _Positions) -> _Positions:
     """The line ends before which an even number of quotes stands: no quote is open there."""
     newlines = np.flatnonzero(text == _NEWLINE)
-    return newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    outside: _Positions = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    return outside
 
 
 def _has_lone_return(chunk: bytes) -> bool:
