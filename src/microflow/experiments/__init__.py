@@ -32,6 +32,7 @@ EXPERIMENTS = (
     ("load", "BURSTS"),
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
+    ("advice", "ADVICE"),
     ("scaling", "SCALING"),
     ("cores", "CORES"),
 )
