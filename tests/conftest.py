@@ -33,7 +33,8 @@ def adult_csv() -> Path:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A fresh database on DATABASE_URL's server, or on the embedded one; dropped at the end."""
-    from microflow.store.server import create_database, drop_database, ensure_server
+    from microflow.store.database import create_database, drop_database
+    from microflow.store.server import ensure_server
 
     server = os.environ.get("DATABASE_URL") or ensure_server()
     name = f"microflow_test_{uuid.uuid4().hex[:12]}"
@@ -45,7 +46,7 @@ def database_url() -> Iterator[str]:
 def needs_jars() -> Callable[[str], None]:
     """Skips with the reason where a set of jars cannot be had; in CI they are required."""
     from microflow.errors import SetupError
-    from microflow.jvm.maven import jars
+    from microflow.jvm import jars
 
     def check(name: str) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import assess
+from microflow.assess.inference import epsilon_lower_bound
+from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
 
@@ -122,3 +125,90 @@ def test_uci_adult_as_expected_from_outside(adult_csv) -> None:
         found = assess(table, pa.Table.from_batches([released.rows]), released.kept, schema).inference
         assert found is not None
         assert found.risk == pytest.approx(risk, abs=0.06)
+
+
+def randomised(epsilon: float, rows: int, seed: int, values: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Generalised randomised response: the truth with e^ε times the probability of each other value."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, values, rows)
+    keep = rng.random(rows) < math.exp(epsilon) / (math.exp(epsilon) + values - 1)
+    other = (truth + rng.integers(1, values, rows)) % values
+    return truth, np.where(keep, truth, other)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
+def test_the_bound_is_below_and_near(epsilon: float) -> None:
+    """Over 200 releases it exceeds ε in at most 5 % (binomial: 18 or fewer), and typically finds most of it."""
+    found = [epsilon_lower_bound([randomised(epsilon, 5_000, seed)]) for seed in range(200)]
+    assert sum(one > epsilon for one in found) <= 18
+    assert np.median(found) > epsilon - 0.45
+
+
+def test_columns_add_up() -> None:
+    """Two columns of ε = 1 are a record of ε = 2."""
+    columns = [randomised(1.0, 50_000, seed) for seed in (1, 2)]
+    assert 1.6 < epsilon_lower_bound(columns) <= 2.0
+
+
+def test_a_release_of_everything_has_no_small_epsilon() -> None:
+    """Where the value itself is released, more rows refute ever larger ε; where noise alone is, none."""
+    truth = np.arange(10_000) % 2
+    assert epsilon_lower_bound([(truth, truth)]) > 6
+    assert epsilon_lower_bound([(truth, np.random.default_rng(1).integers(0, 2, 10_000))]) < 0.1
+
+
+def test_too_few_rows_say_nothing() -> None:
+    """Nothing is claimed from values that hardly anybody has."""
+    assert epsilon_lower_bound([(np.arange(40), np.arange(40))]) == 0.0
+    assert epsilon_lower_bound([]) == 0.0
+
+
+NUMBERED = DatasetSchema(
+    "people", (Column("record_id", Role.RECORD_ID, Dtype.INTEGER), *SCHEMA.columns[:2]), "combined"
+)
+
+
+def numbered(first: int, ages: np.ndarray) -> pa.Table:
+    return pa.table({
+        "record_id": np.arange(first, first + len(ages)),
+        "age": ages,
+        "illness": np.where(np.arange(len(ages)) % 2, "some", "none"),
+    })  # fmt: skip
+
+
+def test_who_is_in_it_is_told_by_values_that_only_members_have() -> None:
+    """Every member's age is released, and none of the others': all are told apart, and a row fits its person alone."""
+    members, others = numbered(0, np.arange(0, 2_000, 2)), numbered(5_000, np.arange(1, 2_001, 2))
+    found = assess(members, members, np.arange(1_000), NUMBERED, control=others).presence
+    assert found is not None
+    assert (found.membership.main.value, found.membership.control.value) == (1.0, 0.0)
+    assert found.membership.risk == 1.0
+    assert (found.population, found.k_map, found.delta_low, found.delta_high) == (2_000, 1, 1.0, 1.0)
+
+
+def test_who_is_in_it_is_hidden_among_others_of_equal_values() -> None:
+    """Three others of each member's age: a guess is no better than chance, and every fourth who fits is a member."""
+    ages = np.arange(500)
+    members, others = numbered(0, ages), numbered(5_000, np.tile(ages, 3))
+    found = assess(members, members, np.arange(500), NUMBERED, control=others).presence
+    assert found is not None
+    assert found.membership.low == 0.0
+    assert (found.k_map, found.delta_low, found.delta_high) == (4, 0.25, 0.25)
+
+
+def test_suppressed_rows_are_no_members() -> None:
+    """Who was left out of the release is not attacked as a member, and still belongs to the population."""
+    members, others = numbered(0, np.arange(0, 2_000, 2)), numbered(5_000, np.arange(1, 2_001, 2))
+    kept = np.arange(0, 1_000, 2)
+    found = assess(members, members.take(pa.array(kept)), kept, NUMBERED, control=others).presence
+    assert found is not None
+    assert found.membership.main.value == 1.0
+    assert (found.population, found.delta_low) == (2_000, 1.0)
+
+
+@pytest.mark.parametrize(("first", "ages", "told"), [(0, [7], "belong to persons"), (9_000, [], "no rows")])
+def test_a_control_holds_others(first: int, ages: list[int], told: str) -> None:
+    """Members among the control would hide the risk."""
+    members = numbered(0, np.arange(100))
+    with pytest.raises(InputError, match=told):
+        assess(members, members, np.arange(100), NUMBERED, control=numbered(first, np.array(ages, np.int64)))

@@ -41,6 +41,19 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("mine.yaml", "before.csv", "after.csv", "risk.json")}
 
 
+def test_a_control_of_others_shows_who_is_in_it(files: dict[str, Path]) -> None:
+    """Persons who were not released: how well members are told from them, and how many a row may stand for."""
+    before, after, schema = (str(files[name]) for name in ("before.csv", "after.csv", "mine.yaml"))
+    others = pd.read_csv(before).assign(id=lambda rows: rows["id"] + 1_000)
+    others.to_csv(control := files["after.csv"].with_name("others.csv"), index=False)
+    asked = [before, after, "--schema", schema, "--attempts", "50"]
+    result = CliRunner().invoke(assess, [*asked, "--control", str(control)])
+    assert result.exit_code == 0, result.output
+    assert "membership" in result.output
+    assert "against a population of 160 rows" in result.output
+    assert "membership" not in CliRunner().invoke(assess, asked).output
+
+
 def test_a_table_and_a_document(files: dict[str, Path]) -> None:
     """Labels are read from CSV, rows found by id, and every section is there."""
     before, after, schema, document = (

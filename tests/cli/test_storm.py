@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from microflow.cli import cli
 from microflow.cli import storm as command
 from microflow.storm.acks import Acks
-from microflow.storm.trial import StormTrial
+from microflow.storm.local import StormTrial
 
 DUE = np.arange(100) * 1_000_000
 TRIAL = StormTrial(
@@ -70,7 +70,7 @@ def test_flux_is_printed_for_both_topologies(topology: str) -> None:
 def test_a_machine_without_maven_goes_without_storm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The set-up says what will be skipped and why, and is not stopped by it."""
     monkeypatch.setenv("MICROFLOW_STATE", str(tmp_path))
-    monkeypatch.setattr("microflow.jvm.maven.shutil.which", lambda _: None)
+    monkeypatch.setattr("microflow.jvm.shutil.which", lambda _: None)
     done = CliRunner().invoke(cli, ["storm", "fetch"])
     assert done.exit_code == 0
     assert "will be skipped: Maven is needed" in done.output

@@ -24,7 +24,7 @@ from microflow.lab.results import Progress, Results, Skipped, run_experiment
 from microflow.lab.trials import Planned, Trial
 from microflow.schema import Record
 from microflow.storm.acks import Acks
-from microflow.storm.trial import StormTrial
+from microflow.storm.local import StormTrial
 from microflow.timing.resources import ResourceUsage
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}
@@ -69,13 +69,13 @@ def test_all_arms_have_the_same_rows_and_the_burst_is_long_enough(profile: str) 
 
 def test_rows_over_the_transport_have_the_checksums_of_the_engine_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over JSON and in another order it is the same release; one row that is another's is not."""
-    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(WHOLE))
+    monkeypatch.setattr("microflow.storm.local.storm_trial", carried(WHOLE))
     found, here = storm.trial(STORM), throughput(HERE)
     for name in ("data_checksum", "output_checksum", "violations"):
         assert found[name] == here[name]
     assert found["samples"] == [10.0] * 12
     assert len(found["latency_ns"]) == 40
-    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(WHOLE, spoilt=True))
+    monkeypatch.setattr("microflow.storm.local.storm_trial", carried(WHOLE, spoilt=True))
     assert storm.trial(STORM)["output_checksum"] != here["output_checksum"]
 
 
@@ -92,7 +92,7 @@ def test_nothing_is_returned_of_another_answer_or_a_disturbed_run(
     outcome: StormTrial, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not returned cannot be recorded."""
-    monkeypatch.setattr("microflow.storm.trial.storm_trial", carried(outcome))
+    monkeypatch.setattr("microflow.storm.local.storm_trial", carried(outcome))
     with pytest.raises(MicroflowError, match=message):
         storm.trial(STORM)
 
@@ -131,8 +131,8 @@ def test_without_jars_the_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> No
     def no_jars(_: str) -> list[Path]:
         raise SetupError("Maven is needed to fetch storm", hint="install Maven")
 
-    monkeypatch.setattr("microflow.jvm.maven.jars", no_jars)
-    monkeypatch.setattr("microflow.jvm.java.find_java", lambda: Path("java"))
+    monkeypatch.setattr("microflow.jvm.jars", no_jars)
+    monkeypatch.setattr("microflow.jvm.find_java", lambda: Path("java"))
     skipped = run_experiment(storm.STORM, "smoke", None)
     assert isinstance(skipped, Skipped)
     assert skipped._repr_html_().endswith("Maven is needed to fetch storm (install Maven)")

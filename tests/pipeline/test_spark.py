@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.csv
 import pytest
 
+from microflow import jvm as java
 from microflow.engine.spark_pool import SparkPool
 from microflow.errors import MicroflowError, SetupError
-from microflow.jvm import java
-from microflow.jvm.java import java_environment
+from microflow.jvm import java_environment
 from microflow.pipeline import JobSpec, PipelineOrchestrator, SparkBatchProcessor
 from pipeline.alike import METHODS, run
 
@@ -34,7 +34,7 @@ Make = Callable[..., JobSpec]
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     """One session for all tests, or the reason why there is none."""
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     try:
         session = spark_session("local[2]")

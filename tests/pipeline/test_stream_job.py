@@ -17,10 +17,10 @@ from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService, Served
 from microflow.errors import CheckpointError, InputError, JobConflictError
-from microflow.pipeline.stream_job import Stream
+from microflow.pipeline.stream_job import Stream, _positions
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
-from microflow.topics.contract import Kept, Position, Received, Result
+from microflow.topics import Kept, Position, Received, Result
 from microflow.topics.lines import FileSink
 
 SCHEMA = load_schema("healthcare")
@@ -54,7 +54,7 @@ class Recorded:
     def ended(self) -> bool:
         return not self._left
 
-    def poll(self, most: int, timeout_s: float) -> list[Received[bytes]]:
+    def poll(self, most: int, timeout_s: float) -> list[Received]:
         self._sizes.append(size := self._sizes.pop(0))
         taken, self._left = self._left[: min(most, size)], self._left[min(most, size) :]
         return taken
@@ -69,7 +69,7 @@ class Recorded:
     def lag(self) -> int:
         return len(self._left)
 
-    def _is_left(self, one: Received[bytes]) -> bool:
+    def _is_left(self, one: Received) -> bool:
         at = self._at.get(one.partition, Position(0))
         return one.offset >= at.offset and one.offset not in at.ahead
 
@@ -205,6 +205,13 @@ def test_urgent_records_are_committed_ahead_and_once(database_url: str, monkeypa
         assert last.progress.committed == len(MESSAGES) - 20
         assert [row[:2] for row in second.results()] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
         assert not any(at.ahead for at in second.kept([0, 1]).values())
+
+
+def test_what_went_ahead_at_the_head_moves_the_position_on() -> None:
+    """Else the last message, committed ahead, would wait for ever for one behind it."""
+    ahead = {0: {5, 6, 9}, 1: {3}}
+    assert _positions({0: 5, 1: 4}, ahead) == {0: Position(7, frozenset({9})), 1: Position(4)}
+    assert _positions({0: 3, 1: 3}, ahead) == {0: Position(3, frozenset({5, 6, 9})), 1: Position(4)}
 
 
 def _early_then_rest(patient: MessageService):

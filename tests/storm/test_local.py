@@ -18,7 +18,7 @@ from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.errors import SetupError
 from microflow.storm import local
-from microflow.storm.trial import storm_trial
+from microflow.storm.local import storm_trial
 
 ROWS = 1_500
 #: What stands for a JVM: one that hangs, one that dies at once, and one that does its work.
@@ -100,7 +100,7 @@ def starting(folder: Path, *commands: list[str]) -> Callable[..., subprocess.Pop
 @pytest.fixture
 def no_zookeeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something that runs stands for it."""
-    monkeypatch.setattr(local, "start_zookeeper", lambda *_: subprocess.Popen(HANGS))
+    monkeypatch.setattr(local, "_start_zookeeper", lambda *_: subprocess.Popen(HANGS))
 
 
 @pytest.mark.usefixtures("no_zookeeper")

@@ -23,8 +23,8 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
+from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
-from microflow.topics.contract import Position, Result
 from microflow.topics.exchange import GroupSource, KafkaSink
 from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
 

@@ -1,4 +1,4 @@
-"""``microflow kafka run`` in small: three processes, one killed: every record once."""
+"""``microflow kafka run`` in small: three processes, one killed, and the broker too: every record once."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(200)
 def test_whoever_is_killed_every_record_is_there_once(broker: Broker, tmp_path: Path) -> None:
-    """Equal to the in-process run as a multiset; messages that cannot be read are dead letters, each once.
-
-    The broker lives: killed while transactions are open, it may keep one open for ever, and readers wait behind it.
-    """
-    rehearsal = Rehearsal(broker.address, Work("healthcare", 9_000, 1_500, 1, broken=500), tmp_path)
+    """Equal to the in-process run as a multiset; messages that cannot be read are dead letters, each once."""
+    rehearsal = Rehearsal(broker.address, Work("healthcare", 9_000, 1_500, 1, broken=500), tmp_path, broker)
     rehearsal.run("rehearsed")
     expected, broken = rehearsal.expected(tokenizing("healthcare"))
     found, dead = rehearsal.results(len(expected), broken)
     assert same(found, expected)
     assert dead == broken == 18
-    assert [word for _, word in rehearsal.events] == ["process killed"]
+    assert [word for _, word in rehearsal.events] == ["process killed", "broker killed"]
     assert rehearsal.samples[-1][1:] == (9_000, 9_000)
     overall, best = rehearsal.rates
     assert 0 < overall <= best

@@ -73,15 +73,23 @@ def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
 
 
 def compare_files(
-    original: Path, released: Path, schema: DatasetSchema, *, attempts: int = 1_000, seed: int = 1
+    original: Path,
+    released: Path,
+    schema: DatasetSchema,
+    *,
+    control: Path | None = None,
+    attempts: int = 1_000,
+    seed: int = 1,
 ) -> Assessment:
-    """Measure a released file against its original.
+    """Measure a released file against its original, and who is in it against a control of others.
 
     Raises:
         InputError: a file cannot be read or holds no rows, or the two do not belong together.
     """
     before, after = _table(original, schema), _release_of(released, schema)
-    return assess(before, after, align(schema, before, after), schema, attempts=attempts, seed=seed)
+    others = None if control is None else _table(control, schema)
+    ordinals = align(schema, before, after)
+    return assess(before, after, ordinals, schema, control=others, attempts=attempts, seed=seed)
 
 
 def _release_of(file: Path, schema: DatasetSchema) -> pa.Table:
@@ -102,7 +110,7 @@ def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.T
 
 
 def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
-    """What a release shows by itself: ``rows``, and ``k``, ``l`` and ``t`` with the ``unit`` that k counts."""
+    """What a release shows by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
     rows = _release_of(file, schema)
     of_release = schema.released(Role.RECORD_ID, Role.SENSITIVE)
     found = achieved(Pair.of(of_release, rows, rows, np.arange(rows.num_rows)))
@@ -112,6 +120,7 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
         "unit": unit,
         "k": int(sizes["members"].to_numpy().min()),
         "l": dict(found.l_diversity),
+        "c": dict(found.recursive_c),
         "t": {name: round(float(distance), 6) for name, distance in found.t_closeness.items()},
     }
 

@@ -1,8 +1,7 @@
 """What a release achieves: measured by attack and against the original, never by a method's own formula."""
 
-from microflow.assess.assessment import Assessment, assess
+from microflow.assess.assessment import Assessment, assess, render
 from microflow.assess.classes import achieved_k
 from microflow.assess.pair import align, needed_columns
-from microflow.assess.report import render
 
 __all__ = ["Assessment", "achieved_k", "align", "assess", "needed_columns", "render"]

@@ -1,8 +1,10 @@
-"""One call that measures everything, the document it gives, and the reasons that the released values give for it."""
+"""One call that measures everything, the document and the text it gives, and the reasons found in released values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.anonymize.tokenization import REVERSIBLE, VERSIONS
-from microflow.assess.attacks import Attack, Reidentification, linkage, reidentification, singling_out
+from microflow.assess.attacks import THRESHOLD, Attack, Reidentification, linkage, reidentification, singling_out
 from microflow.assess.classes import Achieved, achieved
-from microflow.assess.inference import inference, linkage_by_passed
-from microflow.assess.loss import Loss, measure_loss
+from microflow.assess.inference import Presence, inference, linkage_by_passed, presence
+from microflow.assess.loss import Loss, Utility, measure_loss, measure_utility
 from microflow.assess.pair import Compared, Pair
-from microflow.assess.utility import Utility, measure_utility
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema, named_like_persons
 
-__all__ = ["ATTEMPTS", "Assessment", "assess", "reasons"]
+__all__ = ["ATTEMPTS", "Assessment", "assess", "reasons", "render"]
 
 ATTEMPTS = 1_000
 
@@ -30,7 +31,8 @@ class Assessment:
     """Everything measured. ``linkage`` holds one attack for each number of quasi-identifiers the attacker knows.
 
     ``linkage_by_passed`` is by an attacker who knows the columns that pass untouched, ``inference`` by one who wants a
-    sensitive value; each is ``None`` where there is no such column.
+    sensitive value; each is ``None`` where there is no such column. ``presence`` is what a release tells about who
+    is in it; ``None`` without a control of others.
     """
 
     schema: str
@@ -42,6 +44,7 @@ class Assessment:
     singling_out: Attack
     linkage_by_passed: Attack | None
     inference: Attack | None
+    presence: Presence | None
     loss: Loss
     utility: Utility | None
     reasons: tuple[str, ...]
@@ -68,6 +71,7 @@ def assess(
     ordinals: npt.ArrayLike,
     schema: DatasetSchema,
     *,
+    control: pa.Table | None = None,
     attempts: int = ATTEMPTS,
     seed: int = 1,
 ) -> Assessment:
@@ -78,6 +82,7 @@ def assess(
         released: the rows that left; quasi-identifiers may be labels (text) or values.
         ordinals: for each released row, the row of ``original`` it came from; `microflow.assess.align` finds them.
         schema: says which columns are quasi-identifiers and which are sensitive.
+        control: others of the same population who are not in the release, for the attack on membership.
         attempts: targets of each attack; fewer are taken where more would take minutes.
         seed: of the choice of targets, guesses and training rows: equal seeds give equal assessments.
 
@@ -88,7 +93,7 @@ def assess(
         raise InputError(f"schema {schema.name!r} has no quasi-identifiers", hint="an attacker would know nothing")
     pair = Pair.of(schema, original, released, ordinals)
     # A stream of its own for each measure: what one draws does not move the next one's sample.
-    streams = iter(np.random.default_rng(seed).spawn(6 + len(pair.quasi)))
+    streams = iter(np.random.default_rng(seed).spawn(7 + len(pair.quasi)))
     attacks = tuple(linkage(pair, knows, attempts, next(streams)) for knows in range(1, len(pair.quasi) + 1))
     loss = measure_loss(pair, next(streams))
     return Assessment(
@@ -105,10 +110,11 @@ def assess(
         seed=seed,
         linkage_by_passed=linkage_by_passed(pair, attempts, next(streams)),
         inference=inference(pair, attempts, next(streams)),
+        presence=None if control is None else presence(pair, control, attempts, next(streams)),
     )
 
 
-#: A whole token (see `microflow.anonymize.tokens`).
+#: A whole token (see `microflow.anonymize.tokenization`).
 TOKEN = rf"^(?:{'|'.join(VERSIONS)})\.[^.]*\.[^.]*$"
 
 #: A linkage risk that calls for an explanation.
@@ -183,3 +189,75 @@ def _told(one: Compared, loss: Loss) -> bool:
     """Whether nearly every row tells the value itself."""
     exact = float(np.mean(one.labels.width[one.labels.codes] == 0))
     return exact > 1 - _PERTURBED and loss.columns[one.column.name].distortion <= _PERTURBED
+
+
+_WIDTH = 100
+_NAME = 34
+
+
+def render(assessment: Assessment) -> str:
+    """Sections of name and value, and at the end the reasons."""
+    return "\n".join([*_classes(assessment), *_risks(assessment), *_losses(assessment), *_why(assessment)])
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<{_NAME}}{value}"
+
+
+def _classes(assessment: Assessment) -> Iterator[str]:
+    found = assessment.achieved
+    yield f"{found.rows:,} of {assessment.rows:,} rows released, {found.suppressed:,} suppressed"
+    yield f"quasi-identifiers: {', '.join(assessment.quasi_identifiers)}"
+    yield "\nequivalence classes"
+    yield _line(f"k (smallest class, in {found.unit}s)", f"{found.k:,}")
+    yield _line("classes, C_avg", f"{found.classes:,}, {found.average_class:.3g}")
+    yield _line("discernibility", f"{found.discernibility:,}")
+    for name, l_diversity in found.l_diversity.items():
+        c = found.recursive_c[name]
+        yield _line(f"l, t of {name}", f"{l_diversity}, {found.t_closeness[name]:.3f}" + (f"; c {c:.3g}" if c else ""))
+
+
+def _risks(assessment: Assessment) -> Iterator[str]:
+    found = assessment.reidentification
+    yield "\nrisk from class sizes"
+    yield _line("prosecutor, highest and average", f"{found.prosecutor_highest:.3f}, {found.prosecutor_average:.3f}")
+    yield _line(f"rows with risk above {THRESHOLD:g}", f"{found.prosecutor_at_risk:.1%}")
+    yield _line("journalist, highest", f"{found.journalist_highest:.3f}")
+    yield _line("marketer", f"{found.marketer:.3f}")
+    yield "\nrisk by attack                      risk  95 % interval     success  by chance"
+    who = assessment.presence
+    others = [assessment.singling_out, assessment.linkage_by_passed, assessment.inference]
+    others += [] if who is None else [who.membership]
+    for attack in (*assessment.linkage, *filter(None, others)):
+        name = f"{attack.name}, knows {attack.knows}" if attack in assessment.linkage else attack.name
+        yield _line(name, _attack(attack))
+    if who is not None:
+        yield f"\nagainst a population of {who.population:,} {assessment.achieved.unit}s"
+        yield _line("k-map (fewest that a row may be)", f"{who.k_map:,}")
+        yield _line("δ-presence", f"{who.delta_low:.3f} to {who.delta_high:.3f}")
+
+
+def _attack(attack: Attack) -> str:
+    interval = f"[{attack.low:.3f}, {attack.high:.3f}]"
+    return f"{attack.risk:.3f}  {interval:<16}  {attack.main.value:7.1%}  {attack.control.value:9.1%}"
+
+
+def _losses(assessment: Assessment) -> Iterator[str]:
+    loss = assessment.loss
+    yield "\nwhat was lost                       NCP    distortion  total variation"
+    for name, column in loss.columns.items():
+        yield _line(name, f"{column.ncp:.3f}  {column.distortion:10.3f}  {column.total_variation:15.3f}")
+    yield _line("all quasi-identifiers (GCP)", f"{loss.gcp:.3f}")
+    yield _line("correlation change", f"{loss.correlation_change:.3f}")
+    if (utility := assessment.utility) is not None:
+        yield f"\na model of {utility.target} from the quasi-identifiers, balanced accuracy on originals"
+        yield _line("trained on originals", f"{utility.of_originals:.3f}")
+        yield _line("trained on the release", f"{utility.of_released:.3f}")
+        yield _line("by chance", f"{utility.by_chance:.3f}")
+
+
+def _why(assessment: Assessment) -> Iterator[str]:
+    if assessment.reasons:
+        yield "\nwhy"
+    for reason in assessment.reasons:
+        yield fill(reason, _WIDTH, initial_indent="  - ", subsequent_indent="    ")

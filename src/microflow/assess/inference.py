@@ -6,26 +6,42 @@ what a population teaches about anybody is no fault of the release (Giomi et al.
 
 *Linkage by what passes*: the attacker knows the target's values in the columns that no method touches (attributes,
 consent, retention), and names a released row with equal ones. The control was told another target's values.
+
+*Membership*: the attacker wants to know whether a person's row is in the release. Whoever lies nearer to a released row
+than a threshold is called a member (Chen et al., GAN-Leaks, CCS 2020); half of the targets choose the threshold, the
+other half measures it. The control are persons of the same population who are *not* in the release: how often they are
+called members, too. What the population holds besides says how many persons a row may stand for (*k-map*, Sweeney
+2002), and how likely one who fits a row is in the release (*δ-presence*, Nergiz, Atzori and Clifton, SIGMOD 2007).
+
+*An audit of local differential privacy* bounds ε from below by what was released, whatever the code claims.
+ε-local differential privacy promises that no output is more than e^ε times as likely for one true value as for another.
+So a pair of true values and an output that occur with clearly unlike frequencies refute every smaller ε (Jagielski,
+Ullman and Oprea, NeurIPS 2020; for local mechanisms Arcolezi and Gambs, *Revealing the true cost of LDP*, 2023).
+Guessing records cannot do this: among n records an ε of 2 allows a success of e²/n, which no sample resolves.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from microflow.anonymize.generalise import text_of
-from microflow.assess.attacks import CHUNK, TIE, Attack, Rate, affordable, distances
+from microflow.assess.attacks import CHUNK, TIE, Attack, Rate, affordable, distances, matches
 from microflow.assess.labels import Floats, Index, distinct
+from microflow.assess.loss import classes_of, target_of
 from microflow.assess.pair import Pair, group
-from microflow.assess.utility import classes_of, target_of
+from microflow.errors import InputError
 
-__all__ = ["inference", "linkage_by_passed"]
+__all__ = ["Presence", "epsilon_lower_bound", "inference", "linkage_by_passed", "presence"]
 
 
 def inference(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack | None:
-    """Attack the sensitive column that `microflow.assess.utility` predicts; ``None`` where there is none to infer."""
+    """Attack the sensitive column that `microflow.assess.loss` predicts; ``None`` where there is none to infer."""
     target = target_of(pair)
     if target is None:
         return None
@@ -112,3 +128,150 @@ def _coded(array: pa.ChunkedArray, places: dict[str | None, int]) -> Index:
     codes, values = distinct(array)
     texts: Sequence[str | None] = [None if value is None else text_of(value) for value in values]
     return np.array([places.setdefault(text, len(places)) for text in texts], np.int64)[codes]
+
+
+#: Classes whose place in the population is looked at.
+_MOST_CLASSES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What a release says about who is in it, against ``population`` persons: its own and the others.
+
+    ``k_map`` is the fewest persons that a released row may stand for, and ``delta_low`` to ``delta_high`` the least and
+    the greatest share of persons in the release among those who fit a row. Both were measured on ``sampled`` classes.
+    """
+
+    membership: Attack
+    population: int
+    k_map: int
+    delta_low: float
+    delta_high: float
+    sampled: int
+
+
+def presence(pair: Pair, others: pa.Table, attempts: int, rng: np.random.Generator) -> Presence:
+    """Attack membership, and place the classes in the population.
+
+    Args:
+        pair: The release and its original.
+        others: Persons of the same population who had no part in the release, in the schema's types.
+        attempts: Targets among the members, and as many among the others.
+        rng: Of the choice of targets.
+
+    Raises:
+        InputError: the others have no rows, lack a column, or are among the original's persons.
+    """
+    _require_others(pair, others)
+    names = [name for name in pair.original.column_names if name in others.column_names]
+    tables = [table.select(names) for table in (pair.original, others)]
+    both = Pair.of(pair.schema, pa.concat_tables(tables), pair.released, pair.ordinals)
+    tries = affordable(attempts, min(len(pair.ordinals), others.num_rows), len(both.sizes))
+    members = _nearest(both, rng.choice(pair.ordinals, tries, replace=False))
+    outside = _nearest(both, pair.original.num_rows + rng.choice(others.num_rows, tries, replace=False))
+    threshold = _threshold(members[::2], outside[::2])
+    rates = (Rate.of(int((far[1::2] <= threshold).sum()), len(far[1::2])) for far in (members, outside))
+    persons = np.zeros((int(both.persons.max()) + 1, 2))
+    persons[both.persons[pair.ordinals], 0] = 1
+    persons[:, 1] = 1
+    classes = len(both.sizes)
+    sample = rng.choice(classes, affordable(_MOST_CLASSES, classes, both.original.num_rows), replace=False)
+    inside, fitting = matches(both, both.first[sample], persons).T
+    share = np.divide(inside, fitting, out=np.zeros_like(inside), where=fitting > 0)
+    return Presence(
+        membership=Attack.of("membership", len(pair.quasi), *rates),
+        population=len(persons),
+        k_map=int(fitting.min()),
+        delta_low=float(share.min()),
+        delta_high=float(share.max()),
+        sampled=len(sample),
+    )
+
+
+def _require_others(pair: Pair, others: pa.Table) -> None:
+    if not others.num_rows:
+        raise InputError("the control has no rows", hint="give persons of the same population who were not released")
+    name = pair.schema.person or pair.schema.record_id
+    if name is not None and name in others.column_names:
+        shared = int(pc.sum(pc.is_in(others[name], value_set=pair.original[name].combine_chunks())).as_py() or 0)
+        if shared:
+            raise InputError(
+                f"{shared} rows of the control belong to persons of the original", column=name,
+                hint="a control holds persons who had no part in the release",
+            )  # fmt: skip
+
+
+def _nearest(pair: Pair, rows: Index) -> Floats:
+    """How far each of these original rows lies from the released class nearest to it."""
+    knows = np.ones((CHUNK, len(pair.quasi)), np.bool_)
+    chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
+    return np.concatenate([distances(pair, chunk, knows[: len(chunk)]).min(axis=1) for chunk in chunks])
+
+
+def _threshold(members: Floats, others: Floats) -> float:
+    """The distance up to which more members than others are found, by most; below all where there is none."""
+    found = np.unique(np.concatenate([members, others]))
+    above = [np.searchsorted(np.sort(side), found, side="right") / len(side) for side in (members, others)]
+    gain = above[0] - above[1]
+    return float(found[gain.argmax()]) if gain.max() > 0 else -1.0
+
+
+#: True values that fewer rows have are not compared: their frequencies say nothing.
+_FEWEST = 30
+
+
+def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: float = 0.95) -> float:
+    """What ε is at least, with this confidence, where columns are perturbed independently of each other.
+
+    Half of the rows choose the pair of values and the output that differ most; the other half measures them
+    (Clopper-Pearson intervals), so that nothing is gained by having looked. Columns share the error (Bonferroni), and
+    their bounds add up: an attacker sees all columns of a record.
+
+    Args:
+        columns: Codes of the true and of the released values of each perturbed column, row by row.
+        confidence: That the whole bound holds.
+
+    >>> rng = np.random.default_rng(1)
+    >>> truth = rng.integers(0, 2, 20_000)
+    >>> kept = rng.random(20_000) < 0.75
+    >>> 0.8 < epsilon_lower_bound([(truth, np.where(kept, truth, 1 - truth))]) < math.log(3)
+    True
+    """
+    error = (1 - confidence) / max(2 * len(columns), 1)
+    return sum(_of_column(truth, told, error) for truth, told in columns)
+
+
+def _of_column(truth: Index, told: Index, error: float) -> float:
+    """The bound of one column; each of its two intervals fails with a probability of ``error``."""
+    # By lot, with a seed of its own: rows may stand in an order that has to do with their values.
+    halves = np.array_split(np.random.default_rng(0).permutation(len(truth)), 2)
+    shape = _shape(truth, told)
+    seen, held = (_counts(truth[half], told[half], shape) for half in halves)
+    frequent = np.flatnonzero(seen.sum(axis=1) >= _FEWEST)
+    if len(frequent) < 2:  # noqa: PLR2004 - a pair
+        return 0.0
+    shares = (seen[frequent] + 1) / (seen[frequent].sum(axis=1, keepdims=True) + 2)
+    output = int((shares.max(axis=0) / shares.min(axis=0)).argmax())
+    likely, unlikely = (held[frequent[place(shares[:, output])]] for place in (np.argmax, np.argmin))
+    low = _end(likely[output], likely.sum(), error, upper=False)
+    high = _end(unlikely[output], unlikely.sum(), error, upper=True)
+    return max(0.0, math.log(low / high)) if low > 0 else 0.0
+
+
+def _shape(truth: Index, told: Index) -> tuple[int, int]:
+    return int(truth.max(initial=0)) + 1, int(told.max(initial=0)) + 1
+
+
+def _counts(truth: Index, told: Index, shape: tuple[int, int]) -> Floats:
+    counted = np.zeros(shape)
+    np.add.at(counted, (truth, told), 1)
+    return counted
+
+
+def _end(successes: float, attempts: float, error: float, *, upper: bool) -> float:
+    """One end of the Clopper-Pearson interval."""
+    from scipy.stats import beta
+
+    if upper:
+        return float(beta.ppf(1 - error, successes + 1, attempts - successes)) if successes < attempts else 1.0
+    return float(beta.ppf(error, successes, attempts - successes + 1)) if successes else 0.0

@@ -23,7 +23,7 @@ from microflow.anonymize.keys import KEY_VARIABLE
 from microflow.bench.harness import Goal, Line, compared
 from microflow.datasets import generate
 from microflow.errors import MicroflowError, SetupError
-from microflow.jvm.java import find_java
+from microflow.jvm import find_java
 from microflow.lab.trials import Samples, interleaved
 from microflow.sinks.writers import open_writer
 

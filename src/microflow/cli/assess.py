@@ -23,10 +23,20 @@ __all__ = ["assess", "verify"]
 @click.argument("original", type=FILE)
 @click.argument("released", type=FILE)
 @schema_option
+@click.option("--control", type=FILE, help="Others of the same population, not in the release: who is in it?")
 @click.option("--json", "json_file", type=OUTPUT, help="Also write everything measured here.")
 @click.option("--attempts", type=click.IntRange(10), default=1_000, show_default=True, help="Targets of each attack.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the targets, guesses and training rows.")
-def assess(*, original: Path, released: Path, schema: str, json_file: Path | None, attempts: int, seed: int) -> None:
+def assess(
+    *,
+    original: Path,
+    released: Path,
+    schema: str,
+    control: Path | None,
+    json_file: Path | None,
+    attempts: int,
+    seed: int,
+) -> None:
     """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
     Rows are told apart by their record id; without one, files of equal length are compared row by row.
@@ -35,13 +45,15 @@ def assess(*, original: Path, released: Path, schema: str, json_file: Path | Non
     Examples:
       microflow assess adult.csv out.csv --schema adult
       microflow assess visits.parquet out.parquet --schema healthcare --json risk.json
+      microflow assess members.csv out.csv --schema adult --control others.csv
     """
     from microflow.advise.release import compare_files
     from microflow.assess import render
 
     if json_file is not None:
-        require_free(json_file, (original, released, schema), replaces=b"{")
-    found = compare_files(original, released, load_schema(schema), attempts=attempts, seed=seed)
+        require_free(json_file, (original, released, control or original, schema), replaces=b"{")
+    described = load_schema(schema)
+    found = compare_files(original, released, described, control=control, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:
         write_whole(json_file, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")

@@ -10,10 +10,10 @@ import numpy as np
 
 from microflow.cli.demonstration import generated, generator_options, require_equal, rows_text, tokenizing
 from microflow.errors import SetupError
-from microflow.jvm.maven import jars
+from microflow.jvm import jars
 from microflow.lab.arrivals import poisson
-from microflow.storm.flux import TOPOLOGIES, flux
-from microflow.storm.trial import storm_trial
+from microflow.storm.local import storm_trial
+from microflow.storm.topology import TOPOLOGIES, flux
 
 __all__ = ["storm"]
 

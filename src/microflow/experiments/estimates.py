@@ -29,7 +29,7 @@ def of_noise(spec: ProcessingSpec, original: pa.Table, released: pa.Table, ordin
     if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
         return {"aggregates": [], "epsilon_shown": None}
     from microflow.anonymize.differential_privacy import perturbed_columns
-    from microflow.assess.distinguishing import epsilon_lower_bound
+    from microflow.assess.inference import epsilon_lower_bound
 
     columns = [one for one in perturbed_columns(spec.schema, spec.method.epsilon) if one.domain.size <= _LARGEST_DOMAIN]
     truths, told = ([_codes(one, table) for one in columns] for table in (original, released))
@@ -70,7 +70,7 @@ def aggregates_table(results: Results) -> Table:
     """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
     rows = []
     for arm in results.matrix.arms:
-        own = [one.run.result["aggregates"] for one in results.trials if one.planned.arm == arm]
+        own = [one["aggregates"] for one in results.of(arm)]
         for parts in zip(*own, strict=True):
             errors = np.array([one["estimate"] - one["truth"] for one in parts])
             theory = float(np.mean([one["theory_sd"] for one in parts]))

@@ -67,7 +67,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
     "quick": _Scale(SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
-    "paper": _Scale(SETTINGS, K_ANONYMITY, K_ANONYMITY, 10_000, 500, _SEEDS),
+    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 4_000, 400, _SEEDS),
 }
 
 
@@ -184,7 +184,7 @@ def frame(results: Results) -> pd.DataFrame:
 
     rows = []
     for arm in results.matrix.arms:
-        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        own = results.of(arm)
         risk = mean_of([one["linkage"]["risk"] for one in own])
         loss = mean_of([one["loss"] for one in own])
         learnt = [one["kept"] for one in own if one["kept"] is not None]
@@ -258,7 +258,7 @@ def attacks_table(results: Results) -> Table:
 
     rows = []
     for arm in results.matrix.arms:
-        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        own = results.of(arm)
         risks = [[one[name]["risk"] for one in own if one[name] is not None] for name in _ATTACKS]
         cells = [f"{mean_of(one).value:.3f}" if one else "" for one in risks]
         shown = [one["epsilon_shown"] for one in own if one["epsilon_shown"] is not None]
@@ -326,6 +326,7 @@ PRIVACY = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=lambda config: 0.7 + float(config["rows"]) * (7e-4 if config["pipeline"] == "stream" else 3e-4),
     same=_SAME,
     tables={"methods": table, "attacks": attacks_table, "aggregates": aggregates_table},
     claims=(Claim(r"(eleven|thirteen|fourteen) settings|settings of three methods"),),

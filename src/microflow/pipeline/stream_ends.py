@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 
 from microflow.engine.contract import ProcessingSpec
 from microflow.errors import SetupError
-from microflow.topics.contract import DeadLetters, Kept, Sink, Source
-from microflow.topics.dead_letters import LetterFile, LetterLines, LetterTopic
-from microflow.topics.lines import FileSink, LineSource, OutputSink
+from microflow.topics import DeadLetters, Kept, Sink, Source
+from microflow.topics.lines import FileSink, LetterFile, LetterLines, LineSource, OutputSink
 
 __all__ = ["Ends", "StreamSpec", "open_ends"]
 
@@ -146,7 +145,7 @@ def _dead(stack: ExitStack, stream: StreamSpec) -> DeadLetters:
         letters = LetterFile(Path(stream.dead))
         stack.callback(letters.close)
         return letters
-    from microflow.topics.kafka import KafkaWriter
+    from microflow.topics.kafka import KafkaWriter, LetterTopic
 
     return LetterTopic(KafkaWriter(topic.address, topic.name, stream.client))
 

@@ -10,9 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from microflow.engine.service import MessageService, Outcome
-from microflow.topics.contract import DeadLetters, Position, Received, Result, Sink, Source
+from microflow.topics import DeadLetters, Position, Received, Result, Sink, Source
 
 __all__ = ["Progress", "Stream", "nothing_stops"]
 
@@ -79,7 +80,7 @@ class Stream:
                 self.progress.latencies = []
             self._tell()
 
-    def _serve(self, received: Sequence[Received[bytes]]) -> None:
+    def _serve(self, received: Sequence[Received]) -> None:
         arrived = time.monotonic()
         begins, ends = _span(received)
         ahead = {partition: set(self._source.ahead(partition)) for partition in begins}
@@ -114,7 +115,7 @@ class Stream:
     def _note(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         self.progress.committed += len(outcomes)
         routes = Counter(one.route for one in outcomes if one.unreadable is None)
-        self.progress.latencies += [(route, count, seconds) for route, count in routes.items()]
+        self.progress.latencies += [(route, records, seconds) for route, records in routes.items()]
 
     def _tell(self) -> None:
         if self._observe is not None:
@@ -122,7 +123,7 @@ class Stream:
             self._observe(self.progress)
 
 
-def _span(received: Sequence[Received[bytes]]) -> tuple[dict[int, int], dict[int, int]]:
+def _span(received: Sequence[Received]) -> tuple[dict[int, int], dict[int, int]]:
     """By partition, the offset of the first message and the one behind the last."""
     ends = {one.partition: one.offset + 1 for one in received}
     begins = {one.partition: one.offset for one in reversed(received)}
@@ -130,13 +131,15 @@ def _span(received: Sequence[Received[bytes]]) -> tuple[dict[int, int], dict[int
 
 
 def _positions(offsets: Mapping[int, int], ahead: Mapping[int, set[int]]) -> dict[int, Position]:
-    return {
-        partition: Position(offset, frozenset(one for one in ahead[partition] if one >= offset))
-        for partition, offset in offsets.items()
-    }
+    """What is done ahead and directly follows is simply done: nothing may come after it to move the position on."""
+    positions = {}
+    for partition, first in offsets.items():
+        done = next(offset for offset in count(first) if offset not in ahead[partition])
+        positions[partition] = Position(done, frozenset(one for one in ahead[partition] if one > done))
+    return positions
 
 
-def _result(message: Received[bytes], outcome: Outcome) -> Result:
+def _result(message: Received, outcome: Outcome) -> Result:
     return Result(
         message.partition, message.offset, message.key, outcome.released, outcome.violations, outcome.unreadable
     )

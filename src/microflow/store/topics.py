@@ -17,7 +17,7 @@ from microflow.store.bulk import copy_table
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 from microflow.store.progress import LIVE
-from microflow.topics.contract import Position, Result
+from microflow.topics import Position, Result
 
 __all__ = ["TopicStore"]
 

@@ -1,7 +1,10 @@
-"""A topology in one JVM: Storm's ``LocalCluster``, watched and started again when a component was killed.
+"""A topology in one JVM, Storm's ``LocalCluster``, beside the same bolts in this process.
+
+The cluster is watched, and started again when a component was killed.
 
 Storm ends a worker whose shell component died, and on a cluster its supervisor starts the worker again. Here that is
-this module's part. What the sink has written stays; the spout emits the rest: nothing lost, nothing doubled.
+this module's part. What the sink has written stays; the spout emits the rest: nothing lost, nothing doubled. ZooKeeper
+runs beside it: the one that ``LocalCluster`` would start itself listens on every address of the machine.
 """
 
 from __future__ import annotations
@@ -9,30 +12,30 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE
+from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import ProcessingSpec
-from microflow.engine.topology import STREAM_TOPOLOGY, Topology
 from microflow.errors import SetupError
-from microflow.jvm.java import find_java
-from microflow.jvm.maven import jars
+from microflow.jvm import find_java, jars
 from microflow.schema import Record
 from microflow.settings import child_environment
 from microflow.sinks.writers import private
 from microflow.storm.acks import Acks
-from microflow.storm.flux import flux
-from microflow.storm.zookeeper import LOOPBACK, free_port, start_zookeeper
+from microflow.storm.shell import read_results
+from microflow.storm.topology import STREAM_TOPOLOGY, Topology, flux
 
-__all__ = ["StormRun", "prepare", "run_local"]
+__all__ = ["StormRun", "StormTrial", "prepare", "run_local", "storm_trial"]
 
 #: Starts of the JVM before a job is given up.
 MOST_STARTS = 5
@@ -41,6 +44,16 @@ _ACKS_S = 2.0
 #: Storm's own default: supervisor.worker.timeout.secs.
 _WORKER_TIMEOUT_S = 30.0
 _ACKS, _LOG, _KEY = "acks.txt", "storm.log", "token.key"
+_LOOPBACK = "127.0.0.1"
+_ZOOKEEPER = "org.apache.storm.shade.org.apache.zookeeper.server.ZooKeeperServerMain"
+_ZOOKEEPER_CONFIG = """\
+dataDir={folder}
+clientPort={port}
+clientPortAddress={address}
+admin.enableServer=false
+tickTime=2000
+maxClientCnxns=0
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +160,10 @@ class _Machine:
                 raise SetupError("the Storm topology kept dying", hint=f"see {self._yaml_file.parent / _LOG}")
             self.stop()
             self.starts += 1
-            port = free_port()
+            port = _free_port()
             with (self._yaml_file.parent / _LOG).open("ab") as log:
                 # A new one each time: the old one remembers the topology that died.
-                self._zookeeper = start_zookeeper(self._yaml_file.with_name(f"zookeeper-{self.starts}"), port, log)
+                self._zookeeper = _start_zookeeper(self._yaml_file.with_name(f"zookeeper-{self.starts}"), port, log)
                 self._process, self._moved = _start(self._yaml_file, port, log), now
 
     def stop(self) -> None:
@@ -169,28 +182,102 @@ def _await_acks(acks: Path, expected: int) -> None:
         time.sleep(_POLL_S)
 
 
+def _start_zookeeper(folder: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A server without any past; clients that come before it listens try again."""
+    folder.mkdir()
+    config = folder / "zoo.cfg"
+    config.write_text(_ZOOKEEPER_CONFIG.format(folder=folder, port=port, address=_LOOPBACK), "utf-8")
+    return _java(["-Xmx64m", _ZOOKEEPER, str(config)], folder, log)
+
+
 def _start(yaml_file: Path, zookeeper: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    folder, libraries = yaml_file.parent, jars("storm")
-    flux_jar = next(jar for jar in libraries if jar.name.startswith("flux-core"))
-    # In a run of seconds the optimising compiler takes cores from the bolts and has nothing to give back: the rate is
-    # the same without it, within noise, and a third of the processor time of a start is saved.
-    options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    folder = yaml_file.parent
+    flux_jar = next(jar for jar in jars("storm") if jar.name.startswith("flux-core"))
     # StormSubmitter insists on a jar to upload, also where nothing is uploaded. What a killed cluster leaves behind
     # (ZooKeeper's and Nimbus' folders) goes away with the run's own.
-    options += [f"-Dstorm.local.zookeeper={LOOPBACK}:{zookeeper}"]
+    options = ["-Xmx512m", f"-Dstorm.local.zookeeper={_LOOPBACK}:{zookeeper}"]
     options += [f"-Dstorm.jar={flux_jar}", "-Dstorm.local.sleeptime=86400", f"-Djava.io.tmpdir={folder}"]
     mains = ["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux", str(yaml_file)]
-    classpath = os.pathsep.join(str(jar) for jar in libraries)
     key = folder / _KEY
+    return _java([*options, *mains], folder, log, **({KEY_FILE_VARIABLE: str(key)} if key.exists() else {}))
+
+
+def _java(words: list[str], folder: Path, log: IO[bytes], **environment: str) -> subprocess.Popen[bytes]:
+    # In a run of seconds the optimising compiler takes cores from the bolts and has nothing to give back: the rate is
+    # the same without it, within noise, and a third of the processor time of a start is saved.
+    options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", os.pathsep.join(map(str, jars("storm")))]
     return subprocess.Popen(
-        [str(find_java()), *options, "-cp", classpath, *mains],
+        [str(find_java()), *options, *words],
         stdout=log,
         stderr=log,
         stdin=subprocess.DEVNULL,
         cwd=folder,
-        env=child_environment(**({KEY_FILE_VARIABLE: str(key)} if key.exists() else {})),
+        env=child_environment(**environment),
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class StormTrial:
+    """What went in and came out, whether it equals the in-process run, and what either way costs.
+
+    ``acks`` says when Storm was done with each record; the same bolts did ``in_process_rate`` records a second here.
+    """
+
+    topology: str
+    rows_in: int
+    rows_out: int
+    equal: bool
+    in_process_rate: float
+    acks: Acks
+    starts: int
+
+
+def storm_trial(
+    folder: Path,
+    spec: ProcessingSpec,
+    schema: str,
+    policy: str,
+    records: Sequence[Record],
+    *,
+    schedule: npt.NDArray[np.int64] | None = None,
+    topology: Topology = STREAM_TOPOLOGY,
+    meanwhile: Callable[[int], None] | None = None,
+) -> StormTrial:
+    """Run records through Storm and through the same bolts here.
+
+    Args:
+        folder: Where source, results and Storm's log go; a new one for every trial.
+        spec: The work; its method must be record-wise.
+        schema: Name or path of the data set descriptor, for the workers to load.
+        policy: Name or path of the policy, likewise.
+        records: What the spout emits, in order.
+        schedule: When the last of them arrive, counted from when the others are through; by default all are there.
+        topology: What to run.
+        meanwhile: Called now and then with the number of results; tests use it to kill things.
+    """
+    job = prepare(folder, spec, schema, policy, records, schedule=schedule)
+    compliance, anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
+    started = time.perf_counter_ns()
+    expected = [anonymize(compliance(ordinal, record)) for ordinal, record in enumerate(records)]
+    rate_here = len(records) * 1e9 / (time.perf_counter_ns() - started)
+    run = run_local(job, len(records), topology, meanwhile=meanwhile)
+    results = read_results(folder / "results.jsonl")
+    equal = all(_is_equal(results.get(one.ordinal), one) for one in expected)
+    return StormTrial(topology.name, len(records), len(results), equal, rate_here, run.acks, run.starts)
+
+
+def _is_equal(result: dict[str, Any] | None, expected: Passing) -> bool:
+    """Released record and violations, as JSON carries them (tuples become lists)."""
+    return result is not None and (
+        result["record"] == expected.record and result["violations"] == [list(one) for one in expected.violations]
+    )

@@ -5,8 +5,15 @@
 where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
 in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
-The bolts are those of `microflow.engine.bolts`. The spout replays what fails; the sink lets every ordinal through
-once, also after it was killed: what it has written is what it remembers.
+A component speaks Storm's multilang protocol over stdin and stdout. Every message is JSON followed by a line ``end``.
+The handshake names a folder for the PID file; a spout answers each ``next``, ``ack`` and ``fail`` with ``sync``; a bolt
+acks or fails each tuple and answers heartbeats with ``sync``. Source: Apache Storm, "Multi-Lang Protocol"
+(storm.apache.org, version 2.8).
+
+Delivery is at least once: a tuple is acked after its results were emitted, anchored to it, so that Storm replays what a
+killed process had not finished. The sink lets every ordinal through once, also after it was killed: what it has written
+is what it remembers. Nothing but class names of errors and record ids is written to Storm's log: a tuple may hold
+personal data.
 """
 
 from __future__ import annotations
@@ -17,8 +24,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TextIO
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
@@ -27,9 +35,129 @@ from microflow.descriptors import load_schema
 from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import ProcessingSpec
 from microflow.storm.acks import AckLog
-from microflow.storm.multilang import Tuple, run_bolt, run_spout, standard_channel
 
-__all__ = ["FileSink", "FileSpout", "read_results", "work_of"]
+__all__ = ["Channel", "FileSink", "FileSpout", "Spout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple:
+    """One tuple as it arrived: ``id`` for acking, the component it came from, and its values."""
+
+    id: str
+    component: str
+    stream: str
+    values: list[Any]
+
+
+class Spout(Protocol):
+    """A replayable source."""
+
+    def next(self) -> tuple[str, list[Any]] | None:
+        """The next message id with its tuple, or ``None`` when there is nothing to emit now."""
+        ...
+
+    def ack(self, message: str) -> None:
+        """The tuple tree of this message is complete."""
+        ...
+
+    def fail(self, message: str) -> None:
+        """The tuple tree of this message failed or timed out: emit it again."""
+        ...
+
+
+class Channel:
+    """One side of the conversation; reads blocking, writes flushed once per answer."""
+
+    def __init__(self, inward: TextIO, outward: TextIO) -> None:
+        self._inward = inward
+        self._outward = outward
+
+    def handshake(self) -> Message:
+        """Read the configuration, leave the PID file, answer with the PID; returns the configuration."""
+        setup = self.read()
+        pid = os.getpid()
+        Path(setup["pidDir"], str(pid)).touch()
+        self.send({"pid": pid})
+        configuration: Message = setup["conf"]
+        return configuration
+
+    def read(self) -> Message:
+        """The next message.
+
+        Raises:
+            EOFError: the worker closed the pipe; there is nobody left to work for.
+        """
+        lines = []
+        while (line := self._inward.readline()) != "end\n":
+            if not line:
+                raise EOFError
+            lines.append(line)
+        message: Message = json.loads("".join(lines))
+        return message
+
+    def send(self, *messages: Message) -> None:
+        """Write messages and flush once: several a flush is what makes the pipe fast."""
+        self._outward.write("".join(f"{json.dumps(message, separators=(',', ':'))}\nend\n" for message in messages))
+        self._outward.flush()
+
+
+def run_bolt(channel: Channel, work: Callable[[Tuple], Sequence[list[Any]]]) -> None:
+    """Serve tuples until the pipe closes: emit what ``work`` returns, anchored, and ack; on an error fail the tuple."""
+    while True:
+        try:
+            message = channel.read()
+        except EOFError:
+            return
+        if message["stream"] == "__heartbeat":
+            channel.send({"command": "sync"})
+            continue
+        received = Tuple(message["id"], message["comp"], message["stream"], message["tuple"])
+        try:
+            emitted = work(received)
+        except Exception as error:  # noqa: BLE001 - Storm must hear of any failure, and replay
+            channel.send(_log(f"{type(error).__name__} in a bolt"), {"command": "fail", "id": received.id})
+            continue
+        channel.send(*(_emit(values, received.id) for values in emitted), {"command": "ack", "id": received.id})
+
+
+def run_spout(channel: Channel, spout: Spout) -> None:
+    """Answer ``next``, ``ack`` and ``fail`` until the pipe closes."""
+    while True:
+        try:
+            message = channel.read()
+        except EOFError:
+            return
+        command = message["command"]
+        if command == "next":
+            emitted = spout.next()
+            if emitted is not None:
+                identity, values = emitted
+                emit = {"command": "emit", "tuple": values, "id": identity, "need_task_ids": False}
+                channel.send(emit, {"command": "sync"})
+                continue
+        elif command == "ack":
+            spout.ack(message["id"])
+        elif command == "fail":
+            spout.fail(message["id"])
+        channel.send({"command": "sync"})
+
+
+def standard_channel() -> Channel:
+    """The channel of a process that Storm started; a stray ``print`` would break the protocol, so it goes to stderr."""
+    channel = Channel(sys.stdin, sys.stdout)
+    sys.stdout = sys.stderr
+    return channel
+
+
+def _emit(values: list[Any], anchor: str) -> Message:
+    return {"command": "emit", "tuple": values, "anchors": [anchor], "need_task_ids": False}
+
+
+def _log(text: str) -> Message:
+    return {"command": "log", "msg": text, "level": 4}
+
 
 Work = Callable[[Tuple], Sequence[list[Any]]]
 
@@ -114,13 +242,13 @@ def work_of(component: str, job: dict[str, Any]) -> Work:
     Raises:
         KeyError: the topology has no such component.
     """
-    makers: dict[str, Callable[[dict[str, Any]], Work]] = {
-        "compliance": lambda job: _compliance(ComplianceBolt.of(_spec(job))),
-        "anonymize": lambda job: _anonymize(AnonymizeBolt.of(_spec(job))),
-        "work": lambda job: _both(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
-        "results": lambda job: _sink(FileSink(Path(job["results"]))),
+    makers: dict[str, Callable[[], Work]] = {
+        "compliance": lambda: _first(ComplianceBolt.of(_spec(job))),
+        "anonymize": lambda: _second(AnonymizeBolt.of(_spec(job))),
+        "work": lambda: _both(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
+        "results": lambda: _last(FileSink(Path(job["results"]))),
     }
-    return makers[component](job)
+    return makers[component]()
 
 
 def read_results(path: Path) -> dict[int, dict[str, Any]]:
@@ -130,32 +258,19 @@ def read_results(path: Path) -> dict[int, dict[str, Any]]:
     return {one["ordinal"]: one for one in found}
 
 
-def _compliance(bolt: ComplianceBolt) -> Work:
-    def work(received: Tuple) -> list[list[Any]]:
-        ordinal, record, _ = received.values
-        return [_packed(bolt(ordinal, json.loads(record)))]
-
-    return work
+def _first(check: ComplianceBolt) -> Work:
+    return lambda received: [_packed(check(received.values[0], json.loads(received.values[1])))]
 
 
-def _anonymize(bolt: AnonymizeBolt) -> Work:
-    def work(received: Tuple) -> list[list[Any]]:
-        return [_packed(bolt(_unpacked(received.values)))]
-
-    return work
+def _second(anonymize: AnonymizeBolt) -> Work:
+    return lambda received: [_packed(anonymize(_unpacked(received.values)))]
 
 
-def _both(compliance: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
-    """Both bolts as one."""
-
-    def work(received: Tuple) -> list[list[Any]]:
-        ordinal, record, _ = received.values
-        return [_packed(anonymize(compliance(ordinal, json.loads(record))))]
-
-    return work
+def _both(check: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
+    return lambda received: [_packed(anonymize(check(received.values[0], json.loads(received.values[1]))))]
 
 
-def _sink(sink: FileSink) -> Work:
+def _last(sink: FileSink) -> Work:
     def work(received: Tuple) -> list[list[Any]]:
         sink(*received.values)
         return []

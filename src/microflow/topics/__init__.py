@@ -1,1 +1,98 @@
-"""Ordered streams of records: in memory by default, Kafka when asked."""
+"""Streams of messages: what a source and a sink of `microflow.pipeline.stream_job` are.
+
+Order holds within a partition. A source gives every message again that is not committed; a sink takes results together
+with the positions behind them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["DeadLetters", "Kept", "Position", "Received", "Result", "Sink", "Source", "letter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message with its place."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition is done: everything below ``offset``, and of what follows the offsets in ``ahead``.
+
+    Records are committed ahead of earlier ones if they are urgent, or if the earlier ones are held back.
+    """
+
+    offset: int
+    ahead: frozenset[int] = frozenset()
+
+
+#: Asked for partitions, whoever keeps the positions says where they go on; one it has never seen is left out.
+Kept = Callable[[Sequence[int]], Mapping[int, Position]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one message: released as the JSON ``text``, unreadable for a ``reason``, or suppressed (neither).
+
+    ``violations`` were found in it before.
+    """
+
+    partition: int
+    offset: int
+    key: bytes | None = None
+    text: bytes | None = None
+    violations: int = 0
+    reason: str | None = None
+
+
+class Source(Protocol):
+    """Where messages come from."""
+
+    ended: bool
+    """Whether nothing will ever come again."""
+
+    def poll(self, most: int, timeout_s: float) -> list[Received]:
+        """Up to ``most`` messages that are not committed; empty when none came in time."""
+        ...
+
+    def ahead(self, partition: int) -> frozenset[int]:
+        """Offsets that were committed ahead of their turn before this process read the partition."""
+        ...
+
+    def rewind(self) -> None:
+        """Go on from what is committed."""
+        ...
+
+    def lag(self) -> int:
+        """Messages that wait, as far as is known without asking."""
+        ...
+
+
+class Sink(Protocol):
+    """Where results go, together with the positions behind them."""
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        """Results and positions, all or none; whether they are committed. If not, the source is to be rewound."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Where messages are noted that cannot be read, if the sink does not do it itself."""
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Note partition, offset and reason of each; they are safe when it returns."""
+        ...
+
+
+def letter(result: Result) -> bytes:
+    """A dead letter as JSON: where the message stood and why it cannot be read, never anything that it holds."""
+    return json.dumps({"partition": result.partition, "offset": result.offset, "reason": result.reason}).encode()

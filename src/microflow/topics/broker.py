@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from microflow.errors import SetupError
-from microflow.jvm.java import find_java
-from microflow.jvm.maven import jars
+from microflow.jvm import find_java, jars
 from microflow.settings import child_environment
 
 __all__ = ["Broker"]

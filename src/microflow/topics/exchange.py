@@ -15,13 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from microflow.errors import SetupError, StoreError
-from microflow.topics.contract import Kept, Position, Received, Result
-from microflow.topics.dead_letters import letter
+from microflow.topics import Kept, Position, Received, Result, letter
+from microflow.topics.kafka import PATIENCE_S, client_settings, consumed
 
 __all__ = ["GroupSource", "KafkaSink"]
 
-#: How long a lost broker is waited for, in seconds.
-PATIENCE_S = 60
 #: A killed process holds up readers of committed records for this long at most, in milliseconds.
 _TRANSACTION_MS = 10_000
 #: For this long a silent member of the group keeps its partitions, in milliseconds.
@@ -62,22 +60,19 @@ class GroupSource:
             "queued.max.messages.kbytes": 16_384,
         }
         try:
-            self._consumer = Consumer({**preset, **_shared(address, client), **settings})
+            self._consumer = Consumer({**preset, **client_settings(address, client), **settings})
         except KafkaException as error:
             raise SetupError(f"Kafka at {address} cannot be used: {_why(error)}") from error
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
 
-    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received[bytes]]:
+    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
         """Up to ``most`` messages, as soon as there is one; none when the partitions have just been shared anew.
 
         Raises:
             StoreError: the topic does not exist, or may not be read.
         """
         self._rebalanced = False
-        messages = self._consumer.consume(1, timeout_s)
-        if messages and most > 1:
-            # Asked for more at once, the client would wait for all of them.
-            messages += self._consumer.consume(most - 1, 0)
+        messages = consumed(self._consumer, most, timeout_s)
         if self._rebalanced:
             # What came in the same call may belong to another member by now; it is read again by its owner.
             self.rewind()
@@ -127,8 +122,9 @@ class GroupSource:
         Raises:
             StoreError: the broker was away too long, or another process works on the partitions now.
         """
+        there = places(self.topic, positions)
         try:
-            self._consumer.commit(offsets=places(self.topic, positions), asynchronous=False)
+            _until_done(lambda _: self._consumer.commit(offsets=there, asynchronous=False))
         except KafkaException as error:
             raise StoreError(f"the positions could not be kept: {_why(error)}", hint=_RESTART) from error
 
@@ -138,8 +134,10 @@ class GroupSource:
 
     def _kept_by_kafka(self, partitions: Sequence[int]) -> Mapping[int, Position]:
         asked = [TopicPartition(self.topic, one) for one in partitions]
+        found: list[TopicPartition] = []
         try:
-            found = self._consumer.committed(asked, PATIENCE_S)
+            # While a transaction is being decided the broker says so by letting this wait.
+            _until_done(lambda left: found.extend(self._consumer.committed(asked, left)))
         except KafkaException as error:
             raise StoreError(f"the positions could not be read: {_why(error)}", hint=_RESTART) from error
         return {
@@ -181,7 +179,7 @@ class KafkaSink:
     ) -> None:
         self._topic, self._dead, self._source = topic, dead, source
         preset = {"transaction.timeout.ms": _TRANSACTION_MS, "linger.ms": 5, "compression.type": "lz4"}
-        self._settings = {**preset, **_shared(address, client)}
+        self._settings = {**preset, **client_settings(address, client)}
         try:
             self._producer = self._new_producer()
             known = self._producer.list_topics(timeout=PATIENCE_S).topics
@@ -215,9 +213,6 @@ class KafkaSink:
             return False
         else:
             return True
-
-    def close(self) -> None:
-        """Everything is committed or given up already."""
 
     def _produce(self, topic: str, key: bytes | None, value: bytes) -> None:
         while True:
@@ -279,8 +274,9 @@ def _until_done(step: Callable[[float], object]) -> None:
         try:
             step(max(deadline - time.monotonic(), 1))
         except KafkaException as error:
-            if time.monotonic() > deadline or not error.args[0].retriable():
+            if time.monotonic() > deadline or not (error.args[0].retriable() or error.args[0].code() in _PASSING):
                 raise
+            time.sleep(0.1)
         else:
             return
 
@@ -297,11 +293,16 @@ def _ahead_of(offset: int, metadata: str | None) -> frozenset[int]:
     return frozenset(offset + int(distance) for distance in metadata.split(",")) if metadata else frozenset()
 
 
-def _shared(address: str, client: Mapping[str, str] | None) -> dict[str, str | int | float | bool]:
-    return {"log_level": 0, "reconnect.backoff.max.ms": 1_000, **(client or {}), "bootstrap.servers": address}
-
-
 _RESTART = "nothing uncommitted was released; start it again and it goes on behind the last commit"
+#: What a broker says that has just been started again.
+_PASSING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,  # noqa: SLF001 - so begin the names of the client's own codes
+    KafkaError._TRANSPORT,  # noqa: SLF001
+)
 _REFUSED = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 

@@ -1,27 +1,34 @@
-"""Records in and out of Kafka, so that a restart continues exactly where the results were committed.
+"""A topic of Kafka from outside: made, written, read from given offsets, and how far a group is behind it.
 
-*Writer*: idempotent (``enable.idempotence``, ``acks=all``): a retry after a lost answer neither loses nor doubles nor
-reorders. *Reader*: offsets belong to the caller, who commits them with the results in one PostgreSQL transaction
-(Kafka's own consumer-group offsets are not used), so that reading again and committing again are one decision.
-
-The same two work against the embedded broker and against ``KAFKA_BOOTSTRAP_SERVERS``.
+The *writer* is idempotent (``enable.idempotence``, ``acks=all``): a retry after a lost answer neither loses nor doubles
+nor reorders. The *reader* sees committed records only, and takes part in no group. What serves a topic exactly once is
+`microflow.topics.exchange`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from microflow.errors import SetupError, StoreError
-from microflow.topics.contract import Received
+from microflow.topics import Received, Result, letter
 
-__all__ = ["GroupLag", "KafkaReader", "KafkaWriter", "TopicSettings", "create_topic"]
+__all__ = [
+    "GroupLag",
+    "KafkaReader",
+    "KafkaWriter",
+    "LetterTopic",
+    "TopicSettings",
+    "client_settings",
+    "consumed",
+    "create_topic",
+]
 
 #: How long a lost broker is waited for, in seconds, before the caller is told.
 PATIENCE_S = 60
@@ -49,7 +56,7 @@ def create_topic(address: str, name: str, settings: TopicSettings | None = None)
         replication_factor=chosen.replication,
         config={"retention.ms": str(chosen.retention_ms)},
     )
-    admin = AdminClient(_client(address))  # it must outlive the future
+    admin = AdminClient(client_settings(address))  # it must outlive the future
     future = admin.create_topics([topic], operation_timeout=PATIENCE_S)[name]
     try:
         future.result(timeout=PATIENCE_S)
@@ -70,8 +77,7 @@ class KafkaWriter:
         self._undelivered = 0
         self._producer = Producer(
             {
-                **(client or {}),
-                **_client(address),
+                **client_settings(address, client),
                 "enable.idempotence": True,
                 "linger.ms": 5,
                 "delivery.timeout.ms": PATIENCE_S * 1_000,
@@ -116,60 +122,50 @@ class KafkaWriter:
             self.flush()
 
 
+class LetterTopic:
+    """A topic of dead letters outside of the sink's transaction; after a crash a letter may stand there twice."""
+
+    def __init__(self, writer: KafkaWriter) -> None:
+        self._writer = writer
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Send, and wait until all are safe."""
+        if results:
+            self._writer.send((b"%d-%d" % (one.partition, one.offset), letter(one)) for one in results)
+            self._writer.flush()
+
+
 class KafkaReader:
-    """Reads one topic from given offsets; `offsets` is what to commit with the results of all that was received."""
+    """Reads the committed records of one topic, from its beginning or from given offsets on.
+
+    Raises:
+        SetupError: there is no such topic.
+    """
 
     def __init__(self, address: str, topic: str, offsets: Mapping[int, int] | None = None) -> None:
-        self._consumer = Consumer(
-            {
-                **_client(address),
-                "group.id": f"microflow-{topic}",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-            }
-        )
-        self._topic = topic
-        self.offsets: dict[int, int] = dict(offsets or {})
-        partitions = self._partitions()
-        starts = [TopicPartition(topic, one, self.offsets.get(one, OFFSET_BEGINNING)) for one in partitions]
-        self._consumer.assign(starts)
+        group = {"group.id": f"microflow-{topic}", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self._consumer = Consumer({**client_settings(address), **group})
+        topics = self._consumer.list_topics(topic, PATIENCE_S).topics
+        partitions = sorted(topics[topic].partitions) if topic in topics else []
+        if not partitions:
+            raise SetupError(f"there is no topic {topic!r}", hint="it is created in pre-processing: create_topic")
+        starts = dict.fromkeys(partitions, OFFSET_BEGINNING) | dict(offsets or {})
+        self._consumer.assign([TopicPartition(topic, one, start) for one, start in starts.items()])
 
-    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received[bytes]]:
+    def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
         """Up to ``most`` records in partition order, as soon as there is one; empty when none came in time.
 
         A lost broker is waited for.
         """
-        received = []
-        messages = self._consumer.consume(1, timeout_s)
-        if messages and most > 1:
-            # Asked for more at once, the client would wait for all of them.
-            messages += self._consumer.consume(most - 1, 0)
-        for message in messages:
-            partition, offset = message.partition(), message.offset()
-            if message.error() is not None or partition is None or offset is None:
-                continue  # librdkafka reconnects by itself; what was not received is received later
-            self.offsets[partition] = offset + 1
-            received.append(Received(partition, offset, message.key(), message.value() or b""))
-        return received
-
-    def backlog(self) -> int:
-        """Records in the topic that have not been received."""
-        total = 0
-        for partition in self._partitions():
-            first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), PATIENCE_S)
-            total += end - max(first, self.offsets.get(partition, 0))
-        return total
+        return [
+            Received(one.partition() or 0, one.offset() or 0, one.key(), one.value() or b"")
+            for one in consumed(self._consumer, most, timeout_s)
+            if one.error() is None  # librdkafka reconnects by itself; what was not received is received later
+        ]
 
     def close(self) -> None:
-        """Leave; offsets stay with the caller."""
+        """Let go of the connection."""
         self._consumer.close()
-
-    def _partitions(self) -> list[int]:
-        topics = self._consumer.list_topics(self._topic, PATIENCE_S).topics
-        partitions = sorted(topics[self._topic].partitions) if self._topic in topics else []
-        if not partitions:
-            raise SetupError(f"there is no topic {self._topic!r}", hint="it is created in pre-processing: create_topic")
-        return partitions
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +180,7 @@ class GroupLag:
     """How far a consumer group is behind its topic; it does not take part in the group."""
 
     def __init__(self, address: str, topic: str, group: str, partitions: int) -> None:
-        self._consumer = Consumer({**_client(address), "group.id": group, "enable.auto.commit": False})
+        self._consumer = Consumer({**client_settings(address), "group.id": group, "enable.auto.commit": False})
         self._places = [TopicPartition(topic, one) for one in range(partitions)]
 
     def read(self, timeout_s: float = 1.0) -> tuple[int, int] | None:
@@ -201,6 +197,12 @@ class GroupLag:
         self._consumer.close()
 
 
-def _client(address: str) -> dict[str, str | int | float | bool]:
+def client_settings(address: str, client: Mapping[str, str] | None = None) -> dict[str, str | int | float | bool]:
     """Reconnect quickly and keep librdkafka's own log quiet: what matters is raised."""
-    return {"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 1_000}
+    return {"log_level": 0, "reconnect.backoff.max.ms": 1_000, **(client or {}), "bootstrap.servers": address}
+
+
+def consumed(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:
+    """Up to ``most`` messages, as soon as there is one; asked for all at once, the client would wait for them."""
+    messages = consumer.consume(1, timeout_s)
+    return messages + consumer.consume(most - 1, 0) if messages and most > 1 else messages

@@ -11,15 +11,15 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from microflow.errors import CheckpointError, InputError, JobConflictError
-from microflow.topics.contract import Position, Received, Result
-from microflow.topics.dead_letters import letter
+from microflow.sinks.whole_file import refused_as, write_whole
+from microflow.topics import Position, Received, Result, letter
 
-__all__ = ["LONGEST", "FileSink", "LineSource", "OutputSink"]
+__all__ = ["LONGEST", "FileSink", "LetterFile", "LetterLines", "LineSource", "OutputSink"]
 
 #: Bytes of a message; a longer line is no record, and is a dead letter.
 LONGEST = 1 << 20
@@ -45,7 +45,7 @@ class LineSource:
         self._file = file
         threading.Thread(target=self._read, name="lines", daemon=True).start()
 
-    def poll(self, most: int, timeout_s: float) -> list[Received[bytes]]:
+    def poll(self, most: int, timeout_s: float) -> list[Received]:
         """Up to ``most`` lines, as soon as there is one; blank ones have a number and are left out."""
         try:
             while not self._is_read and len(self._lines) < most:
@@ -97,7 +97,7 @@ class LineSource:
 class OutputSink:
     """Standard output: each batch is flushed before its positions are kept, so that it comes at least once."""
 
-    def __init__(self, out: IO[bytes], acknowledge: Any = None) -> None:
+    def __init__(self, out: IO[bytes], acknowledge: Callable[[Mapping[int, Position]], object] | None = None) -> None:
         self._out = out
         self._acknowledge = acknowledge
 
@@ -108,9 +108,6 @@ class OutputSink:
         if self._acknowledge is not None:
             self._acknowledge(positions)
         return True
-
-    def close(self) -> None:
-        """Standard output stays open."""
 
 
 class FileSink:
@@ -124,7 +121,8 @@ class FileSink:
         dead: The file for dead letters; ``None`` where they go elsewhere.
 
     Raises:
-        InputError: it cannot be written, or is no file of an earlier run.
+        InputError: it is no file of an earlier run.
+        MicroflowError: it cannot be written.
         CheckpointError: an earlier run read another source, or the file is shorter than at its last commit.
         JobConflictError: another process writes it.
     """
@@ -133,13 +131,13 @@ class FileSink:
         self._path, self._source = path, source
         self._journal = path.with_name(f".{path.name}.stream")
         self._positions: dict[int, Position] = {}
-        self._file = self._open(path, 0o666)
+        self._file = _opened(path, 0o666)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
             raise JobConflictError(f"another process writes {path}") from None
-        self._letters = None if dead is None else self._open(dead, 0o600)
+        self._letters = None if dead is None else _opened(dead, 0o600)
         paths = [path] if dead is None else [path, dead]
         lengths = self._recall() if self._journal.exists() else None
         for one, file, length in zip(paths, self._files, lengths or (0, 0), strict=False):
@@ -161,19 +159,16 @@ class FileSink:
         """Append and sync, then write and sync the journal.
 
         Raises:
-            InputError: the disk is full; what was committed before stays.
+            MicroflowError: the disk is full; what was committed before stays.
         """
         self._positions = {**self._positions, **positions}
-        try:
+        with refused_as(self._path):
             self._file.writelines(one.text + b"\n" for one in results if one.text is not None)
             if self._letters is not None:
                 self._letters.writelines(letter(one) + b"\n" for one in results if one.reason is not None)
             for file in self._files:
-                file.flush()
-                os.fsync(file.fileno())
+                _synced(file)
             self._remember()
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path=self._path) from error
         return True
 
     def close(self) -> None:
@@ -184,13 +179,6 @@ class FileSink:
     @property
     def _files(self) -> list[IO[bytes]]:
         return [self._file] if self._letters is None else [self._file, self._letters]
-
-    @staticmethod
-    def _open(path: Path, mode: int) -> IO[bytes]:
-        try:
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode), "r+b")
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path=path) from error
 
     def _recall(self) -> list[int]:
         try:
@@ -210,14 +198,52 @@ class FileSink:
             "lengths": [file.tell() for file in self._files],
             "positions": {str(one): [at.offset, sorted(at.ahead)] for one, at in self._positions.items()},
         }
-        new = self._journal.with_name(f"{self._journal.name}.new")
-        with new.open("wb") as file:
-            file.write(json.dumps(document).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._journal)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._journal, json.dumps(document))
+
+
+class LetterFile:
+    """A file of dead letters that only its owner may read; each is on the disk before its message is committed.
+
+    After a crash in between, a letter may stand there twice.
+
+    Raises:
+        MicroflowError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _opened(path, 0o600)
+        self._file.seek(0, os.SEEK_END)
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Append and sync."""
+        if results:
+            with refused_as(self._path):
+                self._file.writelines(letter(one) + b"\n" for one in results)
+                _synced(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class LetterLines:
+    """Dead letters for a person at a terminal, on standard error."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Lines are counted from 1."""
+        for one in results:
+            self._out.write(f"partition {one.partition}, message {one.offset + 1}: {one.reason}\n")
+
+
+def _opened(path: Path, mode: int) -> IO[bytes]:
+    with refused_as(path):
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode), "r+b")
+
+
+def _synced(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,1 +1,0 @@
-"""What runs on a Java virtual machine: finding one, and fetching jars by Maven into a cache."""

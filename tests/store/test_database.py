@@ -1,0 +1,79 @@
+"""Migrations: the models and the database are the same thing said twice."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from microflow.errors import StoreError
+from microflow.store.database import create_database, drop_database, engine_url, ensure_schema, migrate
+from microflow.store.models import Base
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> Iterator[str]:
+    name = f"microflow_empty_{uuid.uuid4().hex[:8]}"
+    yield create_database(database_url, name)
+    drop_database(database_url, name)
+
+
+def tables(url: str) -> set[str]:
+    engine = create_engine(engine_url(url))
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def test_the_models_are_what_the_migrations_build(empty_url: str) -> None:
+    """Alembic finds no difference between the newest schema and the models."""
+    migrate(empty_url)
+    engine = create_engine(engine_url(empty_url))
+    with engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": False}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_processes_that_migrate_together_take_turns(empty_url: str) -> None:
+    """Several first users at once end with one schema and no error."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            ensure_schema(empty_url)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {"jobs", "trials", "alembic_version"} <= tables(empty_url)
+
+
+def test_a_database_of_the_future_is_left_alone(empty_url: str) -> None:
+    """An older version of the package neither migrates nor uses a schema it does not know."""
+    migrate(empty_url)
+    engine = create_engine(engine_url(empty_url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="newer than this version"):
+        ensure_schema(empty_url)
+
+
+def test_a_server_that_is_not_there_is_one_clear_error() -> None:
+    """The message names neither password nor traceback."""
+    with pytest.raises(StoreError) as caught:
+        migrate("postgresql://me:hunter2@127.0.0.1:1/none")
+    assert "hunter2" not in str(caught.value)
