@@ -205,7 +205,7 @@ _ALL = {"generated": DATA_TYPES, "made up": tuple(SHAPES)}
 _SCALES = {
     "smoke": _Scale({"made up": ("even", "persons")}, 1_000, 500, 2_000, 1),
     "quick": _Scale(_ALL, 6_000, 2_000, 20_000, 1),
-    "paper": _Scale(_ALL, 200_000, 40_000, 1_000_000, 3),
+    "paper": _Scale(_ALL, 100_000, 20_000, 1_000_000, 2),
 }
 
 
@@ -218,6 +218,12 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     timed = {"file": "healthcare", "rows": scale.timed_rows}
     arms.append(Arm(_TIME, f"{__name__}:timed_trial", timed))
     return Matrix("advice", tuple(arms), scale.blocks, seed, side_by_side=profile in PREVIEWS)
+
+
+def _seconds(config: Mapping[str, Any]) -> float:
+    return float(
+        len(config["files"]) * (2.5 + 1.2e-4 * config["rows"]) if "files" in config else 10 + 5e-5 * config["rows"]
+    )
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -285,5 +291,6 @@ ADVICE = Experiment(
     answer=answer,
     same=("pairs", "data_checksum"),
     tables={"advice": table},
+    seconds=_seconds,
     optional=True,
 )
