@@ -15,8 +15,8 @@ from microflow.lab.experiment import Matrix, config_hash
 from microflow.lab.machine import Machine
 from microflow.lab.results import is_series
 from microflow.lab.trials import Planned
+from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.store.server import create_database, drop_database
 from microflow.timing.resources import ResourceUsage
 
 TYPES = ("healthcare", "financial")

@@ -25,8 +25,8 @@ from microflow.lab.report import Answer
 from microflow.lab.reproduction import Agreement, answers_of, beside, repeated, reproduce
 from microflow.lab.results import Progress, run_matrix
 from microflow.lab.trials import Arm, Planned, Trial
+from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.store.server import create_database, drop_database
 from microflow.timing.resources import ResourceUsage
 
 ECHO = "builtins:dict"

@@ -16,8 +16,7 @@ from microflow.anonymize.contract import Method
 from microflow.compliance import Violation
 from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, HoldingBolt, Passing, Releasing, releasing
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.kernel import warmed
-from microflow.engine.morsels import FindingsBuilder
+from microflow.engine.kernel import FindingsBuilder, warmed
 from microflow.errors import InputError
 from microflow.records import Microflow, coerce, to_batch
 from microflow.schema import Record

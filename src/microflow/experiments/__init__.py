@@ -33,6 +33,7 @@ EXPERIMENTS = (
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
     ("effort", "EFFORT"),
+    ("advice", "ADVICE"),
     ("scaling", "SCALING"),
     ("cores", "CORES"),
 )

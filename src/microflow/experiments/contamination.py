@@ -36,7 +36,7 @@ from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, desig
 from microflow.lab.trials import Arm, again, gather
 from microflow.schema import Record
 from microflow.settings import Settings
-from microflow.store.addresses import driver_dsn
+from microflow.store.database import driver_dsn
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

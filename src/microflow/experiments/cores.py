@@ -99,7 +99,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         ``data_checksum``: of the smallest volume, which the others repeat.
         ``evidence``: what the guards of all executors saw, a document for each job.
     """
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
     flows = list(source(config, smallest))

@@ -12,10 +12,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from microflow.errors import StoreError
-from microflow.store.addresses import engine_url
-from microflow.store.migrate import ensure_schema, migrate
+from microflow.store.database import create_database, drop_database, engine_url, ensure_schema, migrate
 from microflow.store.models import Base
-from microflow.store.server import create_database, drop_database
 
 
 @pytest.fixture
