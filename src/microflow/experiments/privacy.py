@@ -67,7 +67,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
     "quick": _Scale(SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
-    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 4_000, 400, _SEEDS),
+    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 3_000, 400, _SEEDS),
 }
 
 
