@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import RecordAnonymizer, Released
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.costs import LearnedCosts
 from microflow.engine.kernel import BatchKernel, Screened, warm_up, warmed
 from microflow.engine.morsels import FindingsBuilder, Morsel, merge_findings, portions, results_of
-from microflow.engine.router import Objectives
+from microflow.engine.router import LearnedCosts, Objectives
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import Microflow, to_batch
 from microflow.settings import MORSEL
