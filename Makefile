@@ -1,6 +1,6 @@
 # Microflow. `make` alone lists the targets; any of them works on a fresh clone, because each first makes the environment.
 #
-#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores, or the hours that a paper needs)
+#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores; for a paper what `microflow experiments plan` says)
 #   PYTHON=python3.12     the interpreter the environment is made with (3.11 or newer)
 #   FORCE=1               run experiments again although the database holds them
 #   BUNDLE=results.zip    the recording that `make reproduce` repeats, instead of the database's own

@@ -33,7 +33,8 @@ def adult_csv() -> Path:
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A fresh database on DATABASE_URL's server, or on the embedded one; dropped at the end."""
-    from microflow.store.server import create_database, drop_database, ensure_server
+    from microflow.store.database import create_database, drop_database
+    from microflow.store.server import ensure_server
 
     server = os.environ.get("DATABASE_URL") or ensure_server()
     name = f"microflow_test_{uuid.uuid4().hex[:12]}"

@@ -107,6 +107,31 @@ def test_nobody_writes_what_the_bar_forbids(module: Path) -> None:
     assert len(text.splitlines()) <= 400, "a module of more than 400 lines wants to be two"
 
 
+#: Classes of one name that still mean two things; the list may only get shorter.
+TWICE = {
+    "Bag", "Constraint", "Domain", "Estimate", "Feed", "FileSink", "Line", "Point", "Progress", "Source", "Stream",
+    "Thresholds", "Trial", "Verdict",
+}  # fmt: skip
+#: What every experiment, command, benchmark or migration defines by contract is no second meaning.
+BY_CONTRACT = {"main", "migrate", "warm"}
+ALIKE = {"experiments", "cli", "bench", "figures", "explore", "lab", "advise", "assess", "datasets"}
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """No class is defined in two modules, and no function in two modules of the path from reader to database."""
+    classes: dict[str, int] = {}
+    functions: dict[str, int] = {}
+    for module in MODULES:
+        for node in ast.parse(module.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name] = classes.get(node.name, 0) + 1
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                counted = room_of(module) not in ALIKE and "versions" not in module.parts
+                functions[node.name] = functions.get(node.name, 0) + counted
+    assert {name for name, count in classes.items() if count > 1} - TWICE == set()
+    assert {name for name, count in functions.items() if count > 1} - BY_CONTRACT - {"format_of", "text_of"} == set()
+
+
 @pytest.mark.parametrize("walk", ["A record of a file", "A trial"])
 def test_a_newcomer_can_walk_through(walk: str) -> None:
     """At most twelve files; each is imported by an earlier one, or names an arm's target that a process loads."""

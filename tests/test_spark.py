@@ -26,7 +26,7 @@ KEY = bytes(range(32))
 
 @pytest.fixture(scope="module")
 def session() -> SparkSession:
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     return spark_session("local[2]")
 

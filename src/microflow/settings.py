@@ -18,7 +18,7 @@ __all__ = ["MICROFLOW_BYTES", "MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retrie
 MICROFLOW_ROWS = 1_000
 #: A microflow of longer text has fewer rows than were asked for: memory is bounded, whatever the cells hold.
 MICROFLOW_BYTES = 2**26
-#: So many microflows are worked on at once where so many are at hand: see `microflow.engine.morsels`.
+#: So many microflows are worked on at once where so many are at hand: see `microflow.engine.kernel`.
 MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
 

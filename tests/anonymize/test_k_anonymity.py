@@ -198,6 +198,39 @@ def test_pycanon_agrees_with_diversity(scope: Scope) -> None:
     assert canon.l_diversity(plain, QUASI, ["illness"]) < 3
 
 
+@pytest.mark.parametrize("scope", [Scope.DATASET, Scope.MICROFLOW])
+@pytest.mark.parametrize(("least", "c"), [(2, 3.0), (3, 8.0)])
+def test_recursive_diversity_by_its_definition(scope: Scope, least: int, c: float) -> None:
+    """The most frequent value has fewer rows than c times the l-th and all rarer ones, strictly.
+
+    Counted with pandas: pycanon sorts the counts upward, and so compares the rarest value instead.
+    """
+    rows = people(700)
+    found = table(release(rows, k=3, l_diversity=least, l_recursive=c, scope=scope), QUASI)
+    counts = [sorted(own.value_counts(), reverse=True) for _, own in found.groupby(QUASI).illness]
+    assert counts
+    assert all(own[0] < c * sum(own[least - 1 :]) for own in counts)
+    plain = table(release(rows, k=3, l_diversity=least, scope=scope), QUASI)
+    assert len(plain[QUASI].drop_duplicates()) > len(counts)
+    anonymizer = build_anonymizer(MethodSettings(Method.K_ANONYMITY, k=3, l_diversity=least, l_recursive=c), SCHEMA)
+    assert isinstance(anonymizer, DatasetAnonymizer)
+    anonymizer.observe(rows)
+    anonymizer.freeze()
+    claim = anonymizer.describe()
+    assert claim["l_kind"] == f"recursive, c = {c:g}"
+    if scope is Scope.DATASET:
+        reached = max(own[0] / sum(own[least - 1 :]) for own in counts)
+        assert claim["achieved_c"] == {"illness": pytest.approx(reached)}
+
+
+@pytest.mark.parametrize("asked", [{"l_diversity": 1}, {"l_diversity": 2, "l_entropy": True}])
+@pytest.mark.parametrize("scope", [Scope.DATASET, Scope.MICROFLOW, Scope.STREAM])
+def test_recursive_diversity_takes_an_l(asked: dict[str, object], scope: Scope) -> None:
+    """Not silently left out, in whatever scope."""
+    with pytest.raises(MicroflowError, match="recursive"):
+        build_anonymizer(MethodSettings(Method.K_ANONYMITY, l_recursive=2.0, scope=scope, **asked), SCHEMA)  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_placed_is_suppressed_and_counted() -> None:
     """Fewer than k rows, too little diversity, or a row that was never observed: nothing of it leaves."""
     assert len(release(people(4), k=5).kept) == 0

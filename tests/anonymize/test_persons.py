@@ -142,7 +142,15 @@ def test_a_person_with_many_rows_is_no_crowd() -> None:
     assert len(release(alone, LINES, k=2).kept) == 5
 
 
-@pytest.mark.parametrize("asked", [{"l_diversity": 2}, {"l_diversity": 2, "l_entropy": True}, {"t_closeness": 0.3}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"l_diversity": 2},
+        {"l_diversity": 2, "l_entropy": True},
+        {"l_diversity": 2, "l_recursive": 1.5},
+        {"t_closeness": 0.3},
+    ],
+)
 @pytest.mark.parametrize("schema", [LINES, TREES], ids=["mondrian", "lattice"])
 def test_diversity_counts_a_person_once_for_each_value(schema: DatasetSchema, asked: dict[str, object]) -> None:
     """pycanon agrees on one row for each patient and illness of a class."""
@@ -158,6 +166,9 @@ def test_diversity_counts_a_person_once_for_each_value(schema: DatasetSchema, as
         assert (own - everybody).abs().sum(axis=1).max() / 2 <= 0.3 + 1e-9
     elif "l_entropy" in asked:
         assert canon.entropy_l_diversity(counted, QUASI, ["illness"]) >= 2
+    elif "l_recursive" in asked:
+        counts = [sorted(own.value_counts(), reverse=True) for _, own in counted.groupby(QUASI, dropna=False).illness]
+        assert all(own[0] < 1.5 * sum(own[1:]) for own in counts)
     else:
         assert canon.l_diversity(counted, QUASI, ["illness"]) >= 2
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from click.testing import CliRunner
 
 from microflow.cli import cli
+from microflow.errors import MicroflowError
+from microflow.lab.trials import Planned, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -37,6 +41,43 @@ def test_away_from_the_repository_the_hint_says_so(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli, ["experiments", "run", "--only", "rq1"])
     assert "no such notebook" in str(done.exception)
+
+
+@pytest.mark.database
+def test_a_stopped_run_goes_on_where_it_was(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experiment by experiment and trial by trial: what ended is kept, what is missing runs, the plan counts both."""
+    from microflow.lab import results
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    measure = ["experiments", "run", "--profile", "smoke", "--experiment", "scalability", "--experiment", "detection"]
+    real = results.run_trials
+
+    def stopped(turns: Iterable[Planned], **given: Any) -> Iterator[Trial]:
+        for number, trial in enumerate(real(turns, **given)):
+            if number == 3:
+                raise MicroflowError("the power went out")
+            yield trial
+
+    monkeypatch.setattr(results, "run_trials", stopped)
+    assert "the power went out" in str(CliRunner().invoke(cli, measure).exception)
+    monkeypatch.setattr(results, "run_trials", real)
+    again = CliRunner().invoke(cli, measure)
+    assert again.exit_code == 0, again.output
+    assert "scalability: 10 trials, 7 run now, 3 kept from before" in again.output
+    assert "Is a violation overlooked?" in again.output
+    assert "Where does a job's time go?" not in again.output
+    third = CliRunner().invoke(cli, measure)
+    assert "scalability: 10 trials, 0 run now, 10 kept from before" in third.output
+    plan = CliRunner().invoke(cli, ["experiments", "plan", "--profile", "smoke"])
+    row = next(line.split() for line in plan.output.splitlines() if line.startswith("scalability"))
+    assert row[:7] == ["scalability", "10", "1", "10", "10", row[5], "0.0"]
+
+
+def test_notebooks_and_single_experiments_are_two_things() -> None:
+    """Both at once is a question of which."""
+    done = CliRunner().invoke(cli, ["experiments", "run", "--only", "rq1", "--experiment", "rq1-storm"])
+    assert done.exit_code == 2
+    assert "choose" in done.output
 
 
 @pytest.mark.database

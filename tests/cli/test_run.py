@@ -143,4 +143,6 @@ def test_every_setting_of_k_anonymity_is_reached(visits: Path, tmp_path: Path) -
     assert wrong.returncode == 2
     assert "no share of rows" in wrong.stderr
     everything = microflow("run", "--help").stdout
-    assert all(name in everything for name in ("--l,", "--t,", "--l-entropy", "--suppress", "--effort"))
+    assert all(
+        name in everything for name in ("--l,", "--t,", "--l-entropy", "--l-recursive", "--suppress", "--effort")
+    )

@@ -13,7 +13,8 @@ from faults.interference import INTERFERENCE
 from faults.kills import KILLS
 from faults.outages import OUTAGES
 from faults.stand import Case, Outcome, Stand
-from microflow.store.server import create_database, drop_database, ensure_server
+from microflow.store.database import drop_database
+from microflow.store.server import create_database, ensure_server
 
 __all__ = ["MATRIX"]
 

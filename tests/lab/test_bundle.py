@@ -18,8 +18,8 @@ from microflow.lab.bundle import export_bundle, import_bundle
 from microflow.lab.experiment import Matrix
 from microflow.lab.results import Results, run_matrix
 from microflow.lab.trials import Arm
+from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.store.server import create_database, drop_database
 
 pytestmark = pytest.mark.database
 MATRIX = Matrix("bundled", (Arm("one", "builtins:dict", {"samples": [0.1, 1 / 3], "note": "ε ≥ 0"}),), blocks=2)

@@ -25,8 +25,8 @@ from microflow.lab.report import Answer
 from microflow.lab.reproduction import Agreement, answers_of, beside, repeated, reproduce
 from microflow.lab.results import Progress, run_matrix
 from microflow.lab.trials import Arm, Planned, Trial
+from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.store.server import create_database, drop_database
 from microflow.timing.resources import ResourceUsage
 
 ECHO = "builtins:dict"
@@ -50,6 +50,7 @@ def made(matrix: Matrix, **changes: Any) -> Experiment:
         matrix=lambda _: matrix,
         frame=lambda found: found.frame,
         answer=lambda _: Answer(""),
+        seconds=lambda _: 0.1,
         same=("rows", "output_checksum", "loss"),
         ratios=lambda found: beside(found.trials, "fast"),
     )

@@ -65,6 +65,52 @@ def test_what_a_short_run_let_through_a_long_one_must_confirm() -> None:
     assert find_sustainable(short, 500, 2_000, confirm=lambda rate: Probe(rate, 0, 1.0, 0, False)).rate == 0
 
 
+def test_both_ends_of_a_confirmed_rate_are_of_long_runs() -> None:
+    """Too modest a search is climbed from: the answer passed the long run, and 5 % more failed it."""
+    long: list[Probe] = []
+
+    def confirm(rate: float) -> Probe:
+        long.append(Probe(rate, 0, 0.0, 0, rate <= 900))
+        return long[-1]
+
+    found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= 700), 500, 2_000, confirm=confirm)
+    held, failed = (max(one.rate for one in long if one.sustained), min(p.rate for p in long if not p.sustained))
+    assert (found.rate, found.bounded) == (held, True)
+    assert held <= 900 < failed <= 1.05 * held + 1e-9
+    everything = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= 700), 500, 800, confirm=confirm)
+    assert (everything.rate, everything.bounded) == (800, False)
+
+
+def test_a_load_that_is_lost_ends_early() -> None:
+    """Once more than 1 in 100 are too late, nothing that follows can help; before that nothing is given up."""
+    objective, schedule = Objective(p99_ns=250 * MS), poisson(1_200, 30, seed=1)
+
+    def served(limit: Objective | None) -> int:
+        loop = OpenLoop(schedule, objective=limit, warm_up_s=0.2)
+        run = loop.simulate(stream(), lambda due: due, service_ns=lambda _: MS)
+        assert not judge(run, 1_200, objective, warm_up_s=0.2).sustained
+        return len(schedule) - run.unserved
+
+    late = 0.01 * len(schedule) / 1_000  # seconds in which 1 in 100 of the records are served
+    assert 1_000 * (1.25 + late) < served(objective) < 1_000 * (1.25 + 2 * late + 1)
+    assert served(None) > 0.8 * len(schedule)
+
+
+@pytest.mark.parametrize("rate", [300, 700, 900, 970])
+def test_ending_early_changes_no_verdict(rate: float) -> None:
+    """Sustained with and without the early end, or neither."""
+    objective, schedule = Objective(p99_ns=20 * MS, slope=1), poisson(rate, 5, seed=2)
+    verdicts = {
+        judge(
+            OpenLoop(schedule, objective=limit).simulate(stream(), lambda due: due, service_ns=lambda _: MS),
+            rate,
+            objective,
+        ).sustained
+        for limit in (None, objective)
+    }
+    assert len(verdicts) == 1
+
+
 def test_no_rate_above_the_upper_end_is_tried() -> None:
     """The engine's own rate at saturation bounds the search."""
     found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, True), 500, 2_000)

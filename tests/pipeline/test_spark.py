@@ -34,7 +34,7 @@ Make = Callable[..., JobSpec]
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     """One session for all tests, or the reason why there is none."""
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     try:
         session = spark_session("local[2]")

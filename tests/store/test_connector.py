@@ -13,8 +13,8 @@ import pytest
 
 from microflow.errors import StoreError, TimingContaminationError
 from microflow.store import PostgreSQLConnector
-from microflow.store.addresses import driver_dsn
 from microflow.store.connector import Retries
+from microflow.store.database import driver_dsn
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard

@@ -15,7 +15,7 @@ from microflow.store import PostgreSQLConnector
 from microflow.store import jobs as jobs_module
 from microflow.store.connector import Retries
 from microflow.store.jobs import JobStore
-from microflow.store.progress import CommitGroup, JobStatus, Progress
+from microflow.store.progress import JobStatus, Progress
 
 
 @pytest.fixture
@@ -37,14 +37,17 @@ def job(jobs: JobStore) -> str:
     return name
 
 
-def a_group(job: str, microflow: int, progress: Progress) -> CommitGroup:
+Group = tuple[dict[str, pa.Table], Progress, dict[str, list[object]]]
+
+
+def a_group(job: str, microflow: int, progress: Progress) -> Group:
     same = {"job_id": [job]}
     counts = {"rows_in": [2], "released": [1], "suppressed": [1], "violations": [1]}
     place = {"microflow": [microflow], "first_row": [2 * microflow], "pure_ns": [5]}
     fate = {"released": [True, False], "compliance_status": [True, False], "violation_count": [0, 1]}
     rest = {"anonymization_applied": [True, False], "processing_time": ["2026-01-01T00:00:00Z"] * 2}
     where = {"rule": ["r"], "field": ["f"], "severity": [""], "regulation": [""], "article": [""]}
-    return CommitGroup(
+    return (
         {
             "checkpoints": pa.table(same | counts | place),
             "data_records": pa.table({"job_id": [job] * 2, "ordinal": [0, 1]} | fate | rest),
@@ -58,7 +61,7 @@ def a_group(job: str, microflow: int, progress: Progress) -> CommitGroup:
 def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobStore, job: str) -> None:
     """Rows, checkpoints and progress appear together."""
     jobs.lock(job)
-    assert jobs.commit(job, a_group(job, 0, Progress())) is False
+    assert jobs.commit(job, *a_group(job, 0, Progress())) is False
     view = other.load(job)
     assert (view.microflows, view.rows_read, view.rows_released, view.rows_suppressed, view.violations) == (
         1,
@@ -73,9 +76,9 @@ def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobS
 def test_a_microflow_can_be_committed_once_only(jobs: JobStore, job: str, connector: PostgreSQLConnector) -> None:
     """The key (job, microflow) is the last line of defence: nothing of a second commit stays."""
     jobs.lock(job)
-    jobs.commit(job, a_group(job, 0, Progress()))
+    jobs.commit(job, *a_group(job, 0, Progress()))
     with pytest.raises(StoreError, match="checkpoints_pkey"):
-        jobs.commit(job, a_group(job, 0, Progress()))
+        jobs.commit(job, *a_group(job, 0, Progress()))
     assert connector.query("SELECT count(*) FROM data_records WHERE job_id = %s", (job,)) == [(2,)]
 
 
@@ -90,7 +93,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         def commit_and_lose(cursor, table, count):
             if table == "violations" and not lost:
                 lost.append(1)
-                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress()).tables["violations"].append_column(  # noqa: E501
+                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress())[0]["violations"].append_column(
                     "id", pa.array(reserve(cursor, table, count))))  # fmt: skip
                 cursor.connection.commit()
                 raise psycopg2.OperationalError("server closed the connection unexpectedly")
@@ -99,7 +102,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         monkeypatch.setattr(jobs_module, "reserve_ids", commit_and_lose)
         store = JobStore(connector)
         store.lock(job)
-        store.commit(job, a_group(job, 0, Progress()))
+        store.commit(job, *a_group(job, 0, Progress()))
         assert lost == [1]
         for table, rows in {"checkpoints": 1, "data_records": 2, "violations": 1}.items():
             assert connector.query(f"SELECT count(*) FROM {table} WHERE job_id = %s", (job,)) == [(rows,)]
@@ -146,7 +149,7 @@ def test_an_owner_that_lost_its_job_meanwhile_is_told(
             killer.query("SELECT pg_terminate_backend(%s, 5000)", (backend,))
         other.lock(job)
         with pytest.raises(JobConflictError):
-            mine.commit(job, a_group(job, 0, Progress()))
+            mine.commit(job, *a_group(job, 0, Progress()))
 
 
 def test_a_job_without_its_process_shows_as_interrupted(jobs: JobStore, other: JobStore, job: str) -> None:
@@ -180,7 +183,7 @@ def test_cancelling_is_heard_with_the_next_commit(jobs: JobStore, other: JobStor
     """The answer to a commit says whether to go on; what was committed stays."""
     other.request_cancel(job)
     jobs.lock(job)
-    assert jobs.commit(job, a_group(job, 0, Progress())) is True
+    assert jobs.commit(job, *a_group(job, 0, Progress())) is True
     assert other.progress(job)[0].microflows == 1
 
 
@@ -189,8 +192,8 @@ def test_a_gap_in_the_checkpoints_is_never_resumed_over(
 ) -> None:
     """A database somebody meddled with is refused rather than half continued."""
     jobs.lock(job)
-    jobs.commit(job, a_group(job, 0, Progress()))
-    jobs.commit(job, a_group(job, 1, Progress()))
+    jobs.commit(job, *a_group(job, 0, Progress()))
+    jobs.commit(job, *a_group(job, 1, Progress()))
     connector.transaction(
         lambda cursor: cursor.execute("DELETE FROM checkpoints WHERE job_id = %s AND microflow = 0", (job,))
     )

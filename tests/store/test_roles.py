@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from microflow.store import ExperimentStore, PostgreSQLConnector
-from microflow.store.addresses import driver_dsn
+from microflow.store.database import driver_dsn
 from microflow.store.jobs import JobStore
 
 

@@ -18,8 +18,8 @@ import psycopg2
 import pytest
 
 from microflow.errors import SetupError, StoreError
-from microflow.store.addresses import driver_dsn
-from microflow.store.server import create_database, drop_database, ensure_server, server_url, stop_server
+from microflow.store.database import create_database, driver_dsn, drop_database
+from microflow.store.server import ServerPlace, ensure_server, server_url, stop_server
 
 
 def ask(url: str, statement: str) -> object:
@@ -194,3 +194,17 @@ def test_the_log_quotes_no_value(server_folder: Path) -> None:
             cursor.execute("INSERT INTO numbers VALUES ('Sentinel-Jones')")
     connection.close()
     assert "Sentinel" not in (server_folder / "data" / "server.log").read_text("utf-8")
+
+
+def test_a_folder_too_long_for_a_socket_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """PostgreSQL's own message would not say what to do."""
+    with pytest.raises(SetupError, match="MICROFLOW_STATE"):
+        ServerPlace.of(tmp_path / ("long" * 30))
+
+
+def test_a_program_that_fails_says_why_and_one_that_may_fail_does_not(tmp_path: Path) -> None:
+    """The last line of what it printed, and the way out; who starts a server looks for himself whether it answers."""
+    place = ServerPlace(tmp_path, None)
+    with pytest.raises(SetupError, match=r"^pg_ctl failed: \S.* \(or set DATABASE_URL"):
+        place.run("pg_ctl", "stop", "-D", str(place.data))
+    place.run("pg_ctl", "stop", "-D", str(place.data), check=False)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 
 from microflow.errors import TimingContaminationError
-from microflow.store.addresses import engine_url
+from microflow.store.database import engine_url
 from microflow.timing.clock import PhaseClock
 from microflow.timing.database import GuardedConnection
 from microflow.timing.guard import PurityGuard

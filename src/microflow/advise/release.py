@@ -110,7 +110,7 @@ def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.T
 
 
 def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
-    """What a release shows by itself: ``rows``, and ``k``, ``l`` and ``t`` with the ``unit`` that k counts."""
+    """What a release shows by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
     rows = _release_of(file, schema)
     of_release = schema.released(Role.RECORD_ID, Role.SENSITIVE)
     found = achieved(Pair.of(of_release, rows, rows, np.arange(rows.num_rows)))
@@ -120,6 +120,7 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
         "unit": unit,
         "k": int(sizes["members"].to_numpy().min()),
         "l": dict(found.l_diversity),
+        "c": dict(found.recursive_c),
         "t": {name: round(float(distance), 6) for name, distance in found.t_closeness.items()},
     }
 

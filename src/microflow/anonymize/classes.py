@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Axis, Codes, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.diversity import Diversity, Sensitive
+from microflow.anonymize.diversity import Diversity, Reached, Sensitive
 from microflow.anonymize.encode import Cells, Coder, Packing
 from microflow.anonymize.recode import Members, Recoding, recode
 from microflow.errors import MicroflowError
@@ -28,7 +28,7 @@ class Classes:
     """Labels by class: class ``c`` is written ``labels[q][label_of[q][c]]`` in quasi-identifier ``q``.
 
     ``k`` is the fewest rows, or persons, that share a combination of labels (0 without any class), ``rows`` how many
-    rows were placed. ``diversity`` is the least l and the greatest t of each sensitive column that was looked at.
+    rows were placed. ``diversity`` is what each sensitive column that was looked at reaches.
     """
 
     labels: tuple[pa.Array, ...]
@@ -36,7 +36,7 @@ class Classes:
     k: int
     count: int
     rows: int
-    diversity: tuple[tuple[float, float], ...] = ()
+    diversity: tuple[Reached, ...] = ()
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
@@ -172,15 +172,7 @@ def _constraint(
         # Numbered again without the missing value where none is missing: it would lengthen the ordered distance.
         present, ranks = np.unique(rank_of[column], return_inverse=True)
         columns.append(Sensitive(ranks.astype(np.int32), len(present), ordered))
-    return Diversity(
-        owner,
-        counts,
-        columns,
-        l_diversity=settings.l_diversity,
-        entropy=settings.l_entropy,
-        t_closeness=settings.t_closeness,
-        persons=persons,
-    )
+    return Diversity(owner, counts, columns, settings, persons)
 
 
 def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes]:
@@ -230,12 +222,12 @@ def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> Index:
     return np.unique(keys, return_inverse=True)[1]
 
 
-def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[tuple[float, float], ...]:
+def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[Reached, ...]:
     """What the classes achieve, by what readers will see."""
     placed = np.flatnonzero(class_of >= 0)
     if constraint is None or not len(placed):
         return ()
-    return tuple(constraint.achieved(placed, same[class_of[placed]], int(same.max()) + 1))
+    return tuple(constraint.reached(placed, same[class_of[placed]], int(same.max()) + 1))
 
 
 def _verify(

@@ -81,6 +81,8 @@ class MethodSettings:
     l_diversity: int = 1
     l_entropy: bool = False
     """Entropy l-diversity instead of distinct."""
+    l_recursive: float = 0.0
+    """The c of recursive (c, l)-diversity, which is then asked for besides distinct l-diversity; 0 for neither."""
     t_closeness: float = 1.0
     delta: int = 1_000
     """CASTLE's delay bound, in records."""

@@ -1,7 +1,8 @@
 """What a class must hold besides k rows: l-diversity and t-closeness of every sensitive column.
 
 - *Distinct* l-diversity: at least l different values. *Entropy* l-diversity (Machanavajjhala et al., TKDD 2007): the
-  entropy of the values is at least log(l).
+  entropy of the values is at least log(l). *Recursive* (c, l)-diversity (the same): the most frequent value has fewer
+  rows than c times those of the l-th most frequent and all rarer ones together.
 - *t-closeness* (Li, Li and Venkatasubramanian, ICDE 2007): the earth mover's distance between the class's distribution
   and everybody's is at most t, with equal ground distance (half the L1 distance), or with ordered distance where the
   descriptor calls the categories ordered.
@@ -12,8 +13,10 @@ one secret.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +25,7 @@ from microflow.anonymize.contract import MethodSettings
 from microflow.errors import MicroflowError
 from microflow.schema import Column, DatasetSchema, Role
 
-__all__ = ["Diversity", "Sensitive", "diverse_columns"]
+__all__ = ["Diversity", "Reached", "Sensitive", "diverse_columns"]
 
 #: Rounding of sums of floats must not turn a class away that satisfies the bound exactly.
 _SLACK = 1e-9
@@ -54,6 +57,21 @@ def diverse_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Col
     return columns
 
 
+class Reached(NamedTuple):
+    """What classes reach in one sensitive column: the least l (by entropy where asked), the greatest t and c.
+
+    Of recursive (c', l)-diversity every c' above ``c`` holds; 0 where it was not asked for.
+    """
+
+    l_diversity: float = math.inf
+    t_closeness: float = 0.0
+    recursive_c: float = 0.0
+
+    def weaker(self, other: Reached) -> Reached:
+        """What both together reach."""
+        return Reached(min(self[0], other[0]), max(self[1], other[1]), max(self[2], other[2]))
+
+
 class Diversity:
     """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``.
 
@@ -65,40 +83,42 @@ class Diversity:
         owner: Index,
         weights: Index,
         columns: Sequence[Sensitive],
-        *,
-        l_diversity: int = 1,
-        entropy: bool = False,
-        t_closeness: float = 1.0,
+        settings: MethodSettings,
         persons: Codes | None = None,
     ) -> None:
         self._owner = owner
         self._weights = weights
         self._persons = persons
         self._columns = columns
-        self._l = l_diversity
-        self._entropy = entropy
-        self._t = t_closeness
+        self._asked = settings
         self._tuples = int(owner[-1]) + 1 if len(owner) else 0
+        self._everybody = [self._shares(column) for column in columns]
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
         """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        asked = self._asked
         allowed = np.ones(count, np.bool_)
-        for column, cells in zip(self._columns, self._cells(members, groups), strict=True):
-            if self._entropy:
-                allowed &= _entropies(*cells, count) >= np.log(self._l) - _SLACK
-            elif self._l > 1:
-                allowed &= np.bincount(cells[0], minlength=count) >= self._l
-            if self._t < 1:
-                allowed &= self._distances(column, *cells, count) <= self._t + _SLACK
+        for column, cells in enumerate(self._cells(members, groups)):
+            if asked.l_entropy:
+                allowed &= _entropies(*cells, count) >= np.log(asked.l_diversity) - _SLACK
+            elif asked.l_diversity > 1:
+                allowed &= np.bincount(cells[0], minlength=count) >= asked.l_diversity
+            if asked.l_recursive:
+                allowed &= _recursive_c(*cells, count, asked.l_diversity) < asked.l_recursive * (1 - _SLACK)
+            if asked.t_closeness < 1:
+                allowed &= self._distances(column, *cells, count) <= asked.t_closeness + _SLACK
         return allowed
 
-    def achieved(self, members: Index, groups: Index, count: int) -> list[tuple[float, float]]:
-        """For each column the least l (by entropy where that was asked for) and the greatest t of ``count`` groups."""
-        found = []
-        for column, cells in zip(self._columns, self._cells(members, groups), strict=True):
-            values = np.bincount(cells[0], minlength=count).astype(np.float64)
-            l_of = np.exp(_entropies(*cells, count)) if self._entropy else values
-            found.append((float(l_of.min()), float(self._distances(column, *cells, count).max())))
+    def reached(self, members: Index, groups: Index, count: int) -> list[Reached]:
+        """For each column what ``count`` groups reach."""
+        found, asked = [], self._asked
+        for column, cells in enumerate(self._cells(members, groups)):
+            l_of = np.bincount(cells[0], minlength=count).astype(np.float64)
+            if asked.l_entropy:
+                l_of = np.exp(_entropies(*cells, count))
+            c_of = _recursive_c(*cells, count, asked.l_diversity) if asked.l_recursive else np.zeros(1)
+            most = float(self._distances(column, *cells, count).max())
+            found.append(Reached(float(l_of.min()), most, float(c_of.max())))
         return found
 
     def _cells(self, members: Index, groups: Index) -> Iterator[tuple[Index, Index, Floats]]:
@@ -122,17 +142,28 @@ class Diversity:
         found, place = np.unique(keys, return_inverse=True)
         return found, np.bincount(place, weights, len(found)).astype(np.float64)
 
-    def _everybody(self, column: Sensitive) -> Floats:
+    def _shares(self, column: Sensitive) -> Floats:
+        """Everybody's distribution."""
         ranks, rows = self._counted(column.ranks.astype(np.int64), slice(None))
         return np.bincount(ranks, rows / rows.sum(), column.size).astype(np.float64)
 
-    def _distances(self, column: Sensitive, group: Index, rank: Index, share: Floats, count: int) -> Floats:
-        measure = _ordered_distance if column.ordered else _equal_distance
-        return measure(self._everybody(column), group, rank, share, count)
+    def _distances(self, column: int, group: Index, rank: Index, share: Floats, count: int) -> Floats:
+        measure = _ordered_distance if self._columns[column].ordered else _equal_distance
+        return measure(self._everybody[column], group, rank, share, count)
 
 
 def _entropies(group: Index, rank: Index, share: Floats, count: int) -> Floats:  # noqa: ARG001 - one form for all measures
     return np.bincount(group, -share * np.log(share), count).astype(np.float64)
+
+
+def _recursive_c(group: Index, rank: Index, share: Floats, count: int, least: int) -> Floats:  # noqa: ARG001
+    """The most frequent value's rows over those of the ``least``-th most frequent and all rarer ones."""
+    order = np.lexsort((-share, group))
+    group, share = group[order], share[order]
+    place = np.arange(len(group)) - np.searchsorted(group, group)
+    most = np.bincount(group, np.where(place == 0, share, 0.0), count)
+    rest = np.bincount(group, np.where(place >= least - 1, share, 0.0), count)
+    return np.asarray(np.divide(most, rest, out=np.full(count, np.inf), where=rest > 0))
 
 
 def _equal_distance(everybody: Floats, group: Index, rank: Index, share: Floats, count: int) -> Floats:

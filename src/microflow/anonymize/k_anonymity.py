@@ -13,7 +13,6 @@ other column passes. Rows that no class can take (fewer than k in all, or too li
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +20,7 @@ import pyarrow as pa
 
 from microflow.anonymize.classes import Classes, decide
 from microflow.anonymize.contract import MethodSettings, Released, Scope
-from microflow.anonymize.diversity import diverse_columns
+from microflow.anonymize.diversity import Reached, diverse_columns
 from microflow.anonymize.encode import CellIndex, Coder, Codes, Cube, DictionaryCoder, Packing, coder_for
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Role
@@ -106,7 +105,8 @@ class _Columns:
             claim["suppress"] = settings.suppress
         if settings.l_diversity > 1:
             claim["l_diversity"] = settings.l_diversity
-            claim["l_kind"] = "entropy" if settings.l_entropy else "distinct"
+            recursive = f"recursive, c = {settings.l_recursive:g}"
+            claim["l_kind"] = "entropy" if settings.l_entropy else recursive if settings.l_recursive else "distinct"
         if settings.t_closeness < 1:
             claim["t_closeness"] = settings.t_closeness
         return claim
@@ -131,12 +131,17 @@ def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
     """What k-anonymity asks for in every scope.
 
     Raises:
-        MicroflowError: k is below 2, a share is not one, or there is no quasi-identifier.
+        MicroflowError: k is below 2, a share is not one, c and l do not fit, or there is no quasi-identifier.
     """
     if settings.k <= 1:
         raise MicroflowError(f"k must be at least 2, not {settings.k}")
     if not 0 <= settings.suppress < 1:
         raise MicroflowError(f"the share of rows to suppress is from 0 to below 1, not {settings.suppress}")
+    if settings.l_recursive and (settings.l_diversity <= 1 or settings.l_entropy or settings.l_recursive < 0):
+        raise MicroflowError(
+            "recursive (c, l)-diversity takes a c above 0 and an l of at least 2, and is not entropy l-diversity",
+            hint="such as --l 3 --l-recursive 2",
+        )
     if not schema.quasi_identifiers:
         raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
 
@@ -248,22 +253,23 @@ class _Achieved:
     def __init__(self, sensitive: int) -> None:
         self._k: int | None = None
         self._classes = 0
-        self._diversity: list[tuple[float, float]] = [(math.inf, 0.0)] * sensitive
+        self._reached = [Reached()] * sensitive
 
     def add(self, classes: Classes) -> None:
         self._classes += classes.count
         if classes.count:
             self._k = classes.k if self._k is None else min(self._k, classes.k)
-            pairs = zip(self._diversity, classes.diversity, strict=True)
-            self._diversity = [(min(mine[0], other[0]), max(mine[1], other[1])) for mine, other in pairs]
+            self._reached = [a.weaker(b) for a, b in zip(self._reached, classes.diversity, strict=True)]
 
     def describe(self, names: Sequence[str]) -> dict[str, object]:
-        """What was achieved: k, and l and t by sensitive column where they were asked for; ``None`` without a class."""
+        """What was achieved: k, and l, t and c by sensitive column where asked for; ``None`` without a class."""
         found: dict[str, object] = {"achieved_k": self._k, "classes": self._classes}
         if self._classes and names:
-            named = dict(zip(names, self._diversity, strict=True))
-            found["achieved_l"] = {name: least for name, (least, _) in named.items()}
-            found["achieved_t"] = {name: most for name, (_, most) in named.items()}
+            named = dict(zip(names, self._reached, strict=True))
+            found["achieved_l"] = {name: one.l_diversity for name, one in named.items()}
+            found["achieved_t"] = {name: one.t_closeness for name, one in named.items()}
+            if any(one.recursive_c for one in self._reached):
+                found["achieved_c"] = {name: one.recursive_c for name, one in named.items()}
         return found
 
 

@@ -57,9 +57,8 @@ class Assessment:
 
     @property
     def information_loss(self) -> float:
-        """Mean over quasi-identifiers of the larger of NCP and distortion: labels lose by width, noise by error."""
-        columns = [self.loss.columns[name] for name in self.quasi_identifiers]
-        return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
+        """What the quasi-identifiers have lost, from 0 to 1."""
+        return self.loss.information(self.quasi_identifiers)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; no personal value is in it."""
@@ -214,7 +213,8 @@ def _classes(assessment: Assessment) -> Iterator[str]:
     yield _line("classes, C_avg", f"{found.classes:,}, {found.average_class:.3g}")
     yield _line("discernibility", f"{found.discernibility:,}")
     for name, l_diversity in found.l_diversity.items():
-        yield _line(f"l, t of {name}", f"{l_diversity}, {found.t_closeness[name]:.3f}")
+        c = found.recursive_c[name]
+        yield _line(f"l, t of {name}", f"{l_diversity}, {found.t_closeness[name]:.3f}" + (f"; c {c:.3g}" if c else ""))
 
 
 def _risks(assessment: Assessment) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 k: the fewest persons that share all quasi-identifiers (Samarati 2001). Each row is taken for a person where no column
 says whose it is; else a person counts once, and in l and t once for each of their values.
-l: the fewest different values of a sensitive column in a class (Machanavajjhala et al. 2007). t: the greatest earth
+l: the fewest different values of a sensitive column in a class (Machanavajjhala et al. 2007), and c: what recursive
+(c', l)-diversity with this l needs c' to be above (the same). t: the greatest earth
 mover's distance between a class and everybody, with equal ground distance for text and ordered distance for numbers and
 ordered categories (Li et al. 2007).
 """
@@ -26,7 +27,7 @@ __all__ = ["Achieved", "achieved", "achieved_k", "l_diversity", "t_closeness"]
 
 @dataclass(frozen=True, slots=True)
 class Achieved:
-    """``k`` counts the ``unit``, persons or rows; ``l`` and ``t`` are by sensitive column.
+    """``k`` counts the ``unit``, persons or rows; ``l``, ``t`` and ``c`` are by sensitive column (no c where l is 1).
 
     ``average_class`` is C_avg (LeFevre et al. 2006): members per class over k.
 
@@ -41,6 +42,7 @@ class Achieved:
     suppressed: int
     l_diversity: dict[str, int]
     t_closeness: dict[str, float]
+    recursive_c: dict[str, float | None]
     average_class: float
     discernibility: int
 
@@ -67,16 +69,21 @@ def achieved(pair: Pair) -> Achieved:
     """Measure the classes of a release."""
     smallest, rows = int(pair.members.min()), pair.released.num_rows
     columns = {one.column.name: (one.column, *distinct(pair.released[one.column.name])) for one in pair.sensitive}
+    least = {name: l_diversity(pair.classes, codes) for name, (_, codes, _) in columns.items()}
     return Achieved(
         k=smallest,
         unit=pair.unit,
         classes=len(pair.sizes),
         rows=rows,
         suppressed=pair.suppressed,
-        l_diversity={name: l_diversity(pair.classes, codes) for name, (_, codes, _) in columns.items()},
+        l_diversity=least,
         t_closeness={
             name: _t_closeness(pair, _ranks(column, codes, values), ordered=column.is_numeric or column.ordered)
             for name, (column, codes, values) in columns.items()
+        },
+        recursive_c={
+            name: recursive_c(*_by_person(pair, codes), least[name]) if least[name] > 1 else None
+            for name, (_, codes, _) in columns.items()
         },
         average_class=float(pair.members.mean()) / smallest,
         discernibility=int((pair.sizes**2).sum()) + pair.suppressed * pair.original.num_rows,
@@ -87,6 +94,25 @@ def l_diversity(classes: Index, codes: Index) -> int:
     """The fewest different codes in a class."""
     pairs = np.unique(classes * (int(codes.max()) + 1) + codes)
     return int(np.bincount(pairs // (int(codes.max()) + 1)).min())
+
+
+def recursive_c(classes: Index, codes: Index, least: int) -> float:
+    """The greatest ratio, in a class, of the most frequent code's rows to those from the ``least``-th downward."""
+    width = int(codes.max()) + 1
+    pairs, rows = np.unique(classes * width + codes, return_counts=True)
+    owner = pairs // width
+    order = np.lexsort((-rows, owner))
+    place = np.arange(len(order)) - np.searchsorted(owner, owner)
+    most, rest = (np.bincount(owner, rows[order] * chosen) for chosen in (place == 0, place >= least - 1))
+    return float((most / rest).max())
+
+
+def _by_person(pair: Pair, codes: Index) -> tuple[Index, Index]:
+    """Class and code of each row; of a person's rows with one code in a class only one."""
+    if pair.unit == "row":
+        return pair.classes, codes
+    found = np.unique(np.stack([pair.persons[pair.ordinals], pair.classes, codes], axis=1), axis=0)
+    return found[:, 1], found[:, 2]
 
 
 def _ranks(column: Column, codes: Index, values: list[Value]) -> Index:
@@ -106,12 +132,10 @@ def _ranks(column: Column, codes: Index, values: list[Value]) -> Index:
 
 def _t_closeness(pair: Pair, ranks: Index, *, ordered: bool) -> float:
     """The distances of distributions over persons, each of whom counts once for each of their values."""
-    persons = pair.persons[pair.ordinals]
-    everybody, own = (
-        np.unique(np.stack(columns, axis=1), axis=0) if pair.unit == "person" else np.stack(columns, axis=1)
-        for columns in ((persons, ranks), (persons, pair.classes, ranks))
-    )
-    return t_closeness(own[:, 1], own[:, 2], everybody[:, 1], ordered=ordered)
+    everybody = ranks
+    if pair.unit == "person":
+        everybody = np.unique(np.stack([pair.persons[pair.ordinals], ranks], axis=1), axis=0)[:, 1]
+    return t_closeness(*_by_person(pair, ranks), everybody, ordered=ordered)
 
 
 def t_closeness(classes: Index, ranks: Index, everybody: Index, *, ordered: bool) -> float:

@@ -27,7 +27,7 @@ from microflow.compliance.findings import Targets
 from microflow.compliance.patterns import PATTERNS
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
-from microflow.engine.morsels import morsels
+from microflow.engine.kernel import morsels
 from microflow.errors import MicroflowError
 from microflow.records import microflows
 from microflow.schema import DatasetSchema, Record, Value

@@ -22,9 +22,9 @@ from psycopg2.extras import execute_values
 from microflow.bench.harness import Case, Line, measure
 from microflow.settings import Settings
 from microflow.store import PostgreSQLConnector
-from microflow.store.addresses import driver_dsn
 from microflow.store.bulk import copy_table, record_columns
-from microflow.store.server import create_database, drop_database, ensure_server
+from microflow.store.database import create_database, driver_dsn, drop_database
+from microflow.store.server import ensure_server
 
 __all__ = ["run"]
 

@@ -45,19 +45,26 @@ def experiments() -> None:
 )
 @click.option("--force", is_flag=True, help="Run again what the database already holds.")
 @click.option("--only", type=click.Choice(NOTEBOOKS), multiple=True, help="Only these notebooks (repeatable).")
-def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
+@click.option("--experiment", "chosen", multiple=True, help="Measure this experiment alone, no notebook (repeatable).")
+def run(profile: str, force: bool, only: tuple[str, ...], chosen: tuple[str, ...]) -> None:
     """Execute the notebooks by Papermill; copies with results go to notebooks/executed.
 
-    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview.
+    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview. Each
+    trial is kept as it ends: a run that was stopped goes on where it was.
 
     \b
     Examples:
       microflow experiments run                       a few minutes on two cores
       microflow experiments run --only rq1 --force    one question, measured again
-      microflow experiments run --profile paper       hours; for print
+      microflow experiments run --profile paper       an hour and more; for print (experiments plan says how long)
+      microflow experiments run --profile paper --experiment rq1-storm
     """
+    if chosen and only:
+        raise click.UsageError("--only names notebooks, --experiment what is measured without one: choose")
     began = time.perf_counter_ns()
-    for name in only or NOTEBOOKS:
+    if chosen:
+        _measure(profile, chosen, force=force)
+    for name in () if chosen else only or NOTEBOOKS:
         notebook = FOLDER / f"{name}.ipynb"
         given = {"profile": profile, "force": force, "folder": FIGURES}
         # Only what the notebook knows: one that measures has no folder, one that draws has nothing to force.
@@ -66,8 +73,8 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
         started = time.perf_counter_ns()
         copy = execute(notebook, parameters, FOLDER / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
-    _say_answers(profile, only or NOTEBOOKS)
-    if "figures" in (only or NOTEBOOKS):
+    _say_answers(profile, only or NOTEBOOKS, chosen)
+    if "figures" in (only or NOTEBOOKS) and not chosen:
         click.echo(f"\nFigures, tables and numbers: {Path(FIGURES).resolve()}")
     seconds = (time.perf_counter_ns() - began) / 1e9
     took = f"{seconds:.0f} s" if seconds < _MINUTE_S else f"{seconds / _MINUTE_S:.1f} minutes"
@@ -75,14 +82,26 @@ def run(profile: str, force: bool, only: tuple[str, ...]) -> None:
     click.echo(f"Profile {profile}, {took}{preview}.")
 
 
-def _say_answers(profile: str, notebooks: Sequence[str]) -> None:
-    """The answers of what these notebooks ran, as far as the database holds them."""
-    from microflow.figures.documents import answers
+def _measure(profile: str, chosen: Sequence[str], *, force: bool) -> None:
+    from microflow.experiments import select
+    from microflow.lab.results import run_experiment
+    from microflow.store.experiments import ExperimentStore
+
+    questions = select(chosen)
+    with ExperimentStore() as store:
+        for one in questions:
+            done = run_experiment(one, profile, store, force=force, observer=_count)
+            click.echo(f"\r{done}" if sys.stderr.isatty() else str(done))
+
+
+def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
+    """The answers of what these notebooks or experiments ran, as far as the database holds them."""
+    from microflow.figures.catalogue import answers
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
         for one, answer in answers(profile, store):
-            if one.notebook in notebooks or "figures" in notebooks:
+            if one.name in chosen if chosen else one.notebook in notebooks or "figures" in notebooks:
                 click.echo("\n" + click.wrap_text(f"{one.asks} {answer.sentence}", 100, "", "  "))
 
 
@@ -131,6 +150,31 @@ def _count(progress: Progress) -> None:
     """On a terminal: how far the running experiment is, on one line."""
     if sys.stderr.isatty():
         click.echo(f"\r{progress.experiment:<20} {progress.ran} of {progress.cells} ", nl=False, err=True)
+
+
+@experiments.command()
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which trials are counted."
+)
+def plan(profile: str) -> None:
+    """Say how many trials a profile has and how many minutes they take here; nothing is run.
+
+    Minutes rest on what each experiment declares of a trial, scaled by what the database holds of it.
+
+    \b
+    Examples:
+      microflow experiments plan                       what make experiments PROFILE=paper would take
+      microflow experiments plan --profile quick
+    """
+    from microflow.experiments import all_experiments
+    from microflow.lab.forecast import forecast, forecast_table
+    from microflow.lab.machine import Machine
+    from microflow.store.experiments import ExperimentStore
+
+    cores = Machine.here().cores
+    with ExperimentStore() as store:
+        found = [forecast(one, profile, store, cores=cores) for one in all_experiments()]
+    click.echo(forecast_table(found, profile, cores).to_text())
 
 
 @experiments.command("list")
@@ -225,8 +269,7 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
       microflow figures --readme                  Markdown, on the screen
       microflow figures --readme --into RESULTS.md
     """
-    from microflow.figures.catalogue import draw_all
-    from microflow.figures.documents import results_block, with_block, write_tables
+    from microflow.figures.catalogue import draw_all, results_block, with_block, write_tables
     from microflow.store.experiments import ExperimentStore
 
     if into is not None and not readme:
@@ -242,7 +285,7 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for one in drawn:
         click.echo(f"{one.name:<24} {', '.join(str(path) for path in one.files) or one.missing}")
-    if any(one.missing for one in drawn):
+    if any(one.missing and one.needed for one in drawn):
         raise SystemExit(1)
 
 
@@ -268,7 +311,7 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
     if into is not None and suite != "peers":
         raise click.UsageError("--into says where the table of peers goes")
     from microflow.bench.harness import document, render, save
-    from microflow.figures.documents import peers_block, with_block
+    from microflow.figures.catalogue import peers_block, with_block
 
     lines = measured(suite, rows)
     click.echo(render(lines))

@@ -97,6 +97,8 @@ _PARAMETERS = (
     click.option("--l", "--l-diversity", "l_diversity", type=click.IntRange(1), default=1, show_default=True,
                  help="k-anonymity: different values of each sensitive column in a class."),
     click.option("--l-entropy", is_flag=True, help="Entropy l-diversity: the entropy of a class is at least log(l)."),
+    click.option("--l-recursive", metavar="C", type=FiniteRange(0), default=0.0,
+                 help="Recursive (C, l)-diversity: the most frequent value has fewer rows than C times the rare ones."),
     click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1), default=1.0, show_default=True,
                  help="k-anonymity: how far a class's sensitive values may be from everybody's."),
     click.option("--suppress", type=SHARE, default=0.0, show_default="0%",
@@ -145,8 +147,9 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
         method=method,
         scope=None if scope is None else Scope(scope),
         key_bits=int(options.pop("key_bits")),
-        **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "l_entropy", "t_closeness")},
-        **{name: options.pop(name) for name in ("suppress", "effort", "strict", "delta", "reversible", "seed")},
+        **{name: options.pop(name) for name in ("k", "epsilon", "l_diversity", "l_entropy", "l_recursive")},
+        **{name: options.pop(name) for name in ("t_closeness", "suppress", "effort", "strict", "delta")},
+        **{name: options.pop(name) for name in ("reversible", "seed")},
     )
 
 

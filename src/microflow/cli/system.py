@@ -127,7 +127,7 @@ def db() -> None:
 @db.command()
 def start() -> None:
     """Start the embedded PostgreSQL unless it runs, and print its address."""
-    from microflow.store.migrate import migrate
+    from microflow.store.database import migrate
     from microflow.store.server import ensure_server
 
     address = ensure_server()
@@ -146,7 +146,7 @@ def stop() -> None:
 @db.command()
 def url() -> None:
     """Print the address results go to, without its password."""
-    from microflow.store.addresses import without_password
+    from microflow.store.database import without_password
     from microflow.store.server import server_url
 
     click.echo(without_password(Settings.read().database_url or server_url()))
@@ -155,8 +155,7 @@ def url() -> None:
 @db.command("migrate")
 def migrate_database() -> None:
     """Bring the database to the newest schema (every command does so by itself where it may)."""
-    from microflow.store.addresses import without_password
-    from microflow.store.migrate import migrate
+    from microflow.store.database import migrate, without_password
     from microflow.store.server import ensure_server
 
     target = Settings.read().database_url or ensure_server()

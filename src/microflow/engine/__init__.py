@@ -9,8 +9,8 @@ from microflow.engine.contract import Processed, ProcessingSpec, Processor
 from microflow.errors import MicroflowError
 
 if TYPE_CHECKING:
-    from microflow.engine.batch_local import LocalBatchProcessor
     from microflow.engine.hybrid import HybridProcessor
+    from microflow.engine.split_work import LocalBatchProcessor
     from microflow.engine.stream import StormStreamProcessor
 
 __all__ = [
@@ -27,12 +27,9 @@ __all__ = [
 
 PIPELINES = ("batch", "stream", "hybrid")
 ENGINES = ("local", "spark")
-#: Class to the module that holds it: an engine is imported only when it is asked for.
-_MODULES = {
-    "LocalBatchProcessor": "batch_local",
-    "StormStreamProcessor": "stream",
-    "HybridProcessor": "hybrid",
-}
+#: Class to the module that holds it, by pipeline: an engine is imported only when it is asked for.
+_CLASSES = {"batch": "LocalBatchProcessor", "stream": "StormStreamProcessor", "hybrid": "HybridProcessor"}
+_MODULES = {"LocalBatchProcessor": "split_work", "StormStreamProcessor": "stream", "HybridProcessor": "hybrid"}
 
 
 def __getattr__(name: str) -> object:
@@ -49,14 +46,5 @@ def build_processor(spec: ProcessingSpec, pipeline: str = "batch") -> Processor:
     """
     if pipeline not in PIPELINES:
         raise MicroflowError(f"no pipeline {pipeline!r}", hint=f"pipelines are: {', '.join(PIPELINES)}")
-    if pipeline == "stream":
-        from microflow.engine.stream import StormStreamProcessor
-
-        return StormStreamProcessor(spec)
-    if pipeline == "hybrid":
-        from microflow.engine.hybrid import HybridProcessor
-
-        return HybridProcessor(spec)
-    from microflow.engine.batch_local import LocalBatchProcessor
-
-    return LocalBatchProcessor(spec)
+    processor: Processor = __getattr__(_CLASSES[pipeline])(spec)  # type: ignore[operator]
+    return processor

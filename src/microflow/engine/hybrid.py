@@ -11,8 +11,17 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import RecordAnonymizer, Released
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.kernel import BatchKernel, Screened, warm_up, warmed
-from microflow.engine.morsels import FindingsBuilder, Morsel, merge_findings, portions, results_of
+from microflow.engine.kernel import (
+    BatchKernel,
+    FindingsBuilder,
+    Morsel,
+    Screened,
+    merge_findings,
+    portions,
+    results_of,
+    warm_up,
+    warmed,
+)  # fmt: skip
 from microflow.engine.router import LearnedCosts, Objectives
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
@@ -87,7 +96,7 @@ class HybridProcessor(Engine):
         with clock.post():
             self._learned.observe(len(morsel), spent, together=True)
             self.reasons["microflow in time"] += len(morsel)
-            return list(results_of(morsel.places, released, screened, spent))
+            return list(results_of(morsel, released, screened, spent))
 
     def _urgent_first(self, morsel: Morsel, anonymize: AnonymizeBolt, clock: PhaseClock) -> list[Processed]:
         """Urgent records by the bolts, then the others by the kernel."""
@@ -109,7 +118,7 @@ class HybridProcessor(Engine):
             self.reasons.update({"urgent": len(early), "microflow": len(rest)})
             if len(early):
                 released, screened = self._merged(len(morsel), passed, rest, released, screened)
-            return list(results_of(morsel.places, released, screened, routing + alone + together))
+            return list(results_of(morsel, released, screened, routing + alone + together))
 
     def _merged(
         self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened

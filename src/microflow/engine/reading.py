@@ -1,4 +1,8 @@
-"""What a worker is told to do, and the accepted rows of the splits it is given, with what was refused beside them."""
+"""What a worker reads: splits of the source with what was refused beside them, and the spools of a first pass.
+
+A spool is an Arrow stream on disk in which a batch is a screened morsel that waits until the equivalence classes are
+decided; what belongs to it beside its rows travels as the batch's metadata.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from microflow.compliance import Findings
 from microflow.engine.contract import ProcessingSpec
+from microflow.engine.kernel import Morsel, Screened
 from microflow.settings import MORSEL
 from microflow.sinks.writers import quarantine_text
 from microflow.sources.columns import Refusal
@@ -20,12 +27,16 @@ from microflow.sources.reader import read_split
 from microflow.sources.record_ids import Digest, SeenIds, digest
 from microflow.sources.splits import Split
 
-__all__ = ["Digests", "Ids", "Part", "Reading", "Work", "doubled_in"]
+__all__ = [
+    "Digests", "Ids", "Part", "SplitReader", "SplitWork", "Spooled", "Text", "batches_of", "doubled_in", "lay",
+    "pick_up",
+]  # fmt: skip
 
 #: Text about refused rows that is held in memory; what is more waits in a file, however many rows are refused.
 MOST_TEXT = 2**24
 #: Record ids of some rows: their digests, and the positions of those that are there (``None``: all are).
 Digests = tuple[Digest, npt.NDArray[np.int64] | None, int]
+_FINDINGS = {"rows": np.int32, "targets": np.int16, "starts": np.int32, "ends": np.int32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +49,12 @@ class Part:
     last: bool = False
 
 
+#: Bytes, here or in a file.
+Text = bytes | Part
+
+
 @dataclass(frozen=True)
-class Work:
+class SplitWork:
     """What is to be done with every split.
 
     Args:
@@ -55,8 +70,8 @@ class Work:
     """
 
     spec: ProcessingSpec
-    text: str
-    folder: str
+    text: str = "arrow"
+    folder: str = ""
     part: str = ""
     keep_raw: bool = False
     name_file: bool = False
@@ -77,11 +92,26 @@ class Ids:
     digests: list[Digests] = field(default_factory=list)
     accepted: int = 0
 
+    def note(self, ids: pa.Array) -> None:
+        """Collect the digests of some rows' ids."""
+        present = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False)) if ids.null_count else None
+        self.digests.append((digest(ids), present, len(ids)))
 
-class Reading:
+
+def doubled_in(ids: list[Digests], seen: SeenIds) -> npt.NDArray[np.int64]:
+    """Positions among the rows of a split (ascending) whose record id was seen before; they count as seen now."""
+    found, first = [np.empty(0, np.int64)], 0
+    for digests, positions, rows in ids:
+        again = np.flatnonzero(seen.seen(digests))
+        found.append(first + (again if positions is None else positions[again]))
+        first += rows
+    return np.concatenate(found)
+
+
+class SplitReader:
     """The accepted batches of splits that are read as one; collects what was refused beside them."""
 
-    def __init__(self, work: Work, splits: Sequence[Split], ids: Ids, skip_refused: int = 0) -> None:
+    def __init__(self, work: SplitWork, splits: Sequence[Split], ids: Ids, skip_refused: int = 0) -> None:
         self._work, self._splits, self._ids = work, splits, ids
         self._skip = skip_refused
         self._refused = 0
@@ -95,11 +125,11 @@ class Reading:
                 self._refuse(split.file, rows.refused[self._skip :])
                 self._skip = max(self._skip - len(rows.refused), 0)
                 if schema.record_id is not None and ids.seen is None and ids.doubled is None:
-                    ids.digests.append(_digests(rows.batch.column(schema.record_id)))
+                    ids.note(rows.batch.column(schema.record_id))
                 ids.accepted += rows.batch.num_rows
                 yield rows.batch
 
-    def take_refused(self) -> tuple[int, bytes | Part]:
+    def take_refused(self) -> tuple[int, Text]:
         """How many rows were refused since the last call, and the text that says so, in a file where it is long."""
         count, self._refused = self._refused, 0
         if self._spilled is None:
@@ -129,16 +159,54 @@ class Reading:
         self._text = []
 
 
-def _digests(ids: pa.Array) -> Digests:
-    present = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False)) if ids.null_count else None
-    return digest(ids), present, len(ids)
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A morsel after the first pass, ``pure_ns`` of work so far, and what was refused before its last row.
+
+    The morsel has no microflow where it only says what was refused behind the last accepted row.
+    """
+
+    morsel: Morsel
+    screened: Screened
+    pure_ns: int = 0
+    refused: int = 0
+    text: Text = b""
 
 
-def doubled_in(ids: list[Digests], seen: SeenIds) -> npt.NDArray[np.int64]:
-    """Positions among the rows of a split (ascending) whose record id was seen before; they count as seen now."""
-    found, first = [np.empty(0, np.int64)], 0
-    for digests, positions, rows in ids:
-        again = np.flatnonzero(seen.seen(digests))
-        found.append(first + (again if positions is None else positions[again]))
-        first += rows
-    return np.concatenate(found)
+def batches_of(file: IO[bytes]) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
+    """The batches of an Arrow stream in order, one in memory at a time, with their metadata."""
+    with pa.ipc.open_stream(file) as reader:
+        while True:
+            try:
+                rows, metadata = reader.read_next_batch_with_custom_metadata()
+            except StopIteration:
+                return
+            yield rows, dict(metadata or {})
+
+
+def lay(writer: pa.ipc.RecordBatchStreamWriter, one: Spooled) -> None:
+    """Append one screened morsel to a spool."""
+    morsel, findings = one.morsel, one.screened.findings
+    numbers = np.array([morsel.number, morsel.first_row, one.pure_ns, one.refused], np.int64)
+    arrays = {"numbers": numbers, "microflow_ends": morsel.ends, "kept": one.screened.kept}
+    arrays |= {name: getattr(findings, name) for name in _FINDINGS}
+    metadata = {name: values.tobytes() for name, values in arrays.items()}
+    if isinstance(one.text, Part):
+        metadata |= {"refused_file": os.fsencode(one.text.path), "refused_bytes": str(one.text.stop).encode()}
+    else:
+        metadata |= {"quarantine": one.text}
+    writer.write_batch(one.screened.rows, custom_metadata=metadata)
+
+
+def pick_up(file: IO[bytes]) -> Iterator[Spooled]:
+    """What `lay` appended, in order."""
+    for rows, metadata in batches_of(file):
+        number, first_row, pure_ns, refused = np.frombuffer(metadata[b"numbers"], np.int64).tolist()
+        ends, kept = (np.frombuffer(metadata[name], np.int64) for name in (b"microflow_ends", b"kept"))
+        morsel = Morsel(number, first_row, ends, rows)
+        found = (np.frombuffer(metadata[name.encode()], kind) for name, kind in _FINDINGS.items())
+        screened = Screened(rows, kept, Findings(len(morsel), *found))
+        text: Text = metadata.get(b"quarantine", b"")
+        if b"refused_file" in metadata:
+            text = Part(os.fsdecode(metadata[b"refused_file"]), 0, int(metadata[b"refused_bytes"]), last=True)
+        yield Spooled(morsel, screened, pure_ns, refused, text)

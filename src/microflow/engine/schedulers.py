@@ -11,30 +11,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer
 from microflow.engine.kernel import warm_up_deciding
-from microflow.engine.reading import Ids, Work, doubled_in
-from microflow.engine.split_work import Effort, Piece, ScreenedSplit, SplitWorker, needs_order
+from microflow.engine.reading import Ids, SplitWork, doubled_in
+from microflow.engine.split_work import Effort, Piece, SplitResult, SplitWorker, needs_order
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Split
 from microflow.timing.clock import PhaseClock
 
 __all__ = ["Done", "InProcess", "Pool", "Scheduler", "Workers"]
 
-#: The name of a work, and what it gets besides a split.
-Task = tuple[str, tuple[object, ...]]
+#: The number of a split, the name of a work, and what it gets.
+Task = tuple[int, str, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Where a job begins: splits before ``split`` are settled, whose accepted rows are ``rows``.
+    """How far into its splits a job has come: those before ``split`` are settled, whose accepted rows are ``rows``.
 
     Of ``split`` itself so many ``microflows`` and ``refused`` rows are settled.
     """
@@ -43,6 +44,15 @@ class Done:
     rows: int = 0
     microflows: int = 0
     refused: int = 0
+
+    def after(self, split: int, piece: Piece) -> Done:
+        """One piece further; the first one of a split begins with the split's first row."""
+        now = self if split == self.split else Done(split, piece.first_row)
+        return replace(now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused)
+
+    def of(self, split: int) -> tuple[int, int]:
+        """Microflows and refused rows of a split that are settled."""
+        return (self.microflows, self.refused) if split == self.split else (0, 0)
 
 
 class Scheduler(Protocol):
@@ -60,14 +70,14 @@ class Scheduler(Protocol):
 class InProcess:
     """Works in this process, on one core, with nothing kept but the current morsel."""
 
-    def __init__(self, work: Work, clock: PhaseClock) -> None:
+    def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock
         self._worker = SplitWorker(work, clock)
-        self.output_schema = self._worker.output_schema
+        self.output_schema = self._worker.anonymizer.output_schema
         self._claim: dict[str, object] | None = None
 
     def describe(self) -> dict[str, object]:
-        return self._claim or self._worker.describe()
+        return self._claim or self._worker.anonymizer.describe()
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         splits = self._clock.reading(splits)
@@ -81,8 +91,8 @@ class InProcess:
             if group and group[0].number < done.split:
                 self._worker.note_ids(group, ids)
                 continue
-            begun = done if group and group[0].number == done.split else Done()
-            for piece in self._worker.release(group, ids, begun.microflows, begun.refused):
+            begun = done.of(group[0].number) if group else (0, 0)
+            for piece in self._worker.release(group, ids, *begun):
                 yield group[0].number, piece.moved(rows)
             rows += ids.accepted
 
@@ -105,8 +115,7 @@ class InProcess:
         before = 0
         for split, spool, rows in spools:
             if split.number >= done.split:
-                begun = done if split.number == done.split else Done()
-                for piece in self._worker.release_screened(anonymizer, spool, begun.microflows, begun.refused):
+                for piece in self._worker.release_screened(anonymizer, spool, *done.of(split.number)):
                     yield split.number, piece.moved(before)
             before += rows
             with self._clock.post():
@@ -143,7 +152,7 @@ class Workers:
         start: Starts the pool.
     """
 
-    def __init__(self, work: Work, clock: PhaseClock, start: Callable[[Work], Pool]) -> None:
+    def __init__(self, work: SplitWork, clock: PhaseClock, start: Callable[[SplitWork], Pool]) -> None:
         self._work, self._clock = work, clock
         anonymizer = build_anonymizer(work.spec.method, work.spec.schema, work.spec.key)
         self._two_pass = isinstance(anonymizer, DatasetAnonymizer)
@@ -179,11 +188,10 @@ class Workers:
         rows = done.rows
         named = self._work.spec.schema.record_id is not None
 
-        def task(split: Split) -> Task | None:
+        def task(split: Split) -> tuple[str, tuple[int, ...]] | None:
             if split.number < done.split:
                 return ("ids", ()) if named else None
-            begun = done if split.number == done.split else Done()
-            return "release", (begun.microflows, begun.refused)
+            return "release", done.of(split.number)
 
         for result in self._unique(splits, task):
             for piece in result.pieces:
@@ -193,45 +201,42 @@ class Workers:
     def _two_passes(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         spec = self._work.spec
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
-        spools: list[ScreenedSplit] = []
         with self._clock.pre():
             warm_up_deciding(spec)
-        spools.extend(self._unique(splits, lambda _: ("screen", ())))
+        screened = list(self._unique(splits, lambda _: ("screen", ())))
         # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
-        for one in spools:
+        for one in screened:
             with self._clock.pure():
-                anonymizer.merge(one.counts)
+                anonymizer.merge(cast("pa.RecordBatch", one.counts))
             one.counts = None
         with self._clock.pure():
             anonymizer.freeze()
         self._claim = anonymizer.describe()
         self._pool.share(anonymizer)
-        before = np.cumsum([0, *(one.rows for one in spools)]).tolist()
-        left = [one for one in spools if one.split >= done.split]
-
-        def tasks() -> Iterator[tuple[int, str, tuple[object, ...]]]:
-            for one in left:
-                begun = done if one.split == done.split else Done()
-                yield one.split, "release_screened", (one.spool, begun.microflows, begun.refused)
-
-        for one, result in zip(left, self._in_order(tasks()), strict=True):
+        before = np.cumsum([0, *(one.rows for one in screened)]).tolist()
+        left = [one for one in screened if one.split >= done.split]
+        tasks = ((one.split, "release_screened", (one.spool, *done.of(one.split))) for one in left)
+        for one, result in zip(left, self._in_order(tasks), strict=True):
             for piece in result.pieces:
                 yield one.split, piece.moved(before[one.split])
-            self._drop(one.spool)
+            with suppress(FileNotFoundError):
+                Path(one.spool).unlink()
 
-    def _unique(self, splits: Iterable[Split], task: Callable[[Split], Task | None]) -> Iterator[Any]:
+    def _unique(
+        self, splits: Iterable[Split], task: Callable[[Split], tuple[str, tuple[int, ...]] | None]
+    ) -> Iterator[SplitResult]:
         """Results in order, those with a record id that came before done again without it."""
         seen = SeenIds()
-        given: deque[tuple[Split, Task]] = deque()
+        given = deque[tuple[Split, str, tuple[int, ...]]]()
 
-        def tasks() -> Iterator[tuple[int, str, tuple[object, ...]]]:
+        def tasks() -> Iterator[Task]:
             for split in self._clock.reading(splits):
                 if (wanted := task(split)) is not None:
-                    given.append((split, wanted))
+                    given.append((split, *wanted))
                     yield split.number, wanted[0], ((split,), None, *wanted[1])
 
         for result in self._in_order(tasks()):
-            split, (name, more) = given.popleft()
+            split, name, more = given.popleft()
             with self._clock.post():
                 doubled = doubled_in(result.ids, seen)
             if name == "ids":
@@ -241,9 +246,9 @@ class Workers:
             else:
                 yield result
 
-    def _in_order(self, tasks: Iterator[tuple[int, str, tuple[object, ...]]]) -> Iterator[Any]:
+    def _in_order(self, tasks: Iterator[Task]) -> Iterator[SplitResult]:
         """The tasks' results in the order of the tasks, with so many under way as the pool asks for."""
-        waiting: deque[Future[Any]] = deque()
+        waiting = deque[Future[Any]]()
         for task in tasks:
             waiting.append(self._pool.submit(*task))
             if len(waiting) >= self._pool.ahead:
@@ -251,17 +256,11 @@ class Workers:
         while waiting:
             yield self._result(waiting.popleft())
 
-    def _result(self, future: Future[Any]) -> Any:
+    def _result(self, future: Future[Any]) -> SplitResult:
         with self._clock.waiting():
-            result = future.result()
-        if isinstance(result, BaseException):
+            result: SplitResult | Exception = future.result()
+        if isinstance(result, Exception):
             raise result
         self._clock.add_work(result.effort.pre_ns, result.effort.pure, result.effort.post_ns)
         self.efforts.append(result.effort)
         return result
-
-    @staticmethod
-    def _drop(path: str) -> None:
-        if path:
-            with suppress(FileNotFoundError):
-                Path(path).unlink()

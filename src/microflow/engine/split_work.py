@@ -8,11 +8,12 @@ Arrow and may be pickled; the clock and the purity guard run where the work is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,44 +22,42 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, Released, Scope
 from microflow.compliance import Findings
-from microflow.engine.contract import Processed, ProcessingSpec
-from microflow.engine.kernel import BatchKernel, Screened, Screening, warm_up, warm_up_counting
-from microflow.engine.morsels import Morsel, Places, morsels
-from microflow.engine.reading import Digests, Ids, Part, Reading, Work
-from microflow.engine.spool import Laid, batches_of, lay, pick_up
-from microflow.records import microflows
-from microflow.schema import DatasetSchema
+from microflow.engine.contract import Engine, Processed, ProcessingSpec, scoped
+from microflow.engine.kernel import (
+    BatchKernel,
+    Morsel,
+    Screened,
+    Screening,
+    absent,
+    morsels,
+    results_of,
+    tally,
+    warm_up,
+    warm_up_counting,
+    warm_up_deciding,
+)  # fmt: skip
+from microflow.engine.reading import Digests, Ids, SplitReader, SplitWork, Spooled, Text, batches_of, lay, pick_up
+from microflow.records import Microflow, microflows
 from microflow.sinks.writers import Encoder, encoder, private
 from microflow.sources.splits import Split
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "MICROFLOW",
-    "Effort",
-    "Piece",
-    "ScreenedSplit",
-    "SplitResult",
-    "SplitWorker",
-    "needs_order",
-    "only_refused",
-    "piece_of",
-]
+    "Effort", "LocalBatchProcessor", "Piece", "SplitResult", "SplitWorker", "needs_order", "only_refused", "piece_of",
+]  # fmt: skip
 
 #: After so many rows everything has been used once.
 _WARM_ROWS = 5_000
 #: What the name of a spool ends with that holds rows as they were read.
 _ORIGINAL = ".original"
-#: What is counted of each microflow, one row an entry of `Piece.microflows`.
-MICROFLOW = ("rows_in", "released", "suppressed", "violations", "pure_ns")
 
 
 @dataclass(slots=True)
 class Piece:
     """Microflows that were worked on together, ready to be written and committed.
 
-    ``microflows`` (int64, n × 5) counts each: see `MICROFLOW`. ``ordinals`` and ``suppressed`` (int64) name released
-    and suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them the
-    job's.
+    ``microflows`` (int64, n × 5) counts each: see `tally`. ``ordinals`` and ``suppressed`` (int64) name released and
+    suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them the job's.
     ``findings`` count rows from ``first_row``. ``body`` is what goes to the output: text, a batch, or a stretch of a
     part file, which is a batch again where the output is no text.
     """
@@ -68,22 +67,32 @@ class Piece:
     ordinals: npt.NDArray[np.int64]
     suppressed: npt.NDArray[np.int64]
     findings: Findings
-    body: bytes | pa.RecordBatch | Part
+    body: Text | pa.RecordBatch
     refused: int = 0
-    quarantine: bytes | Part = b""
+    quarantine: Text = b""
     released: pa.RecordBatch | None = None
     original: pa.RecordBatch | None = None
-
-    @property
-    def rows_in(self) -> int:
-        """Accepted rows that were read for it."""
-        return int(self.microflows[:, 0].sum())
 
     def moved(self, rows: int) -> Piece:
         """The same, so many rows further on."""
         return replace(
             self, first_row=self.first_row + rows, ordinals=self.ordinals + rows, suppressed=self.suppressed + rows
         )
+
+
+def only_refused(refused: int, text: Text) -> Piece:
+    """A piece without rows: what was refused behind the last accepted one."""
+    none = np.empty(0, np.int64)
+    return Piece(0, np.empty((0, 5), np.int64), none, none, Findings.none(0), b"", refused, text)
+
+
+def piece_of(done: Processed, encode: Encoder) -> Piece:
+    """A microflow that an engine processed, as a piece of a job."""
+    counts = [done.rows_in, done.released.num_rows, len(done.suppressed), len(done.findings), done.pure_ns]
+    return Piece(
+        done.first_row, np.array([counts], np.int64), done.ordinals, done.suppressed, done.findings,
+        encode(done.released), released=done.released,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -99,25 +108,18 @@ class Effort:
 
 @dataclass(slots=True)
 class SplitResult:
-    """A split that is done: its pieces, whose bodies lie in a part file, and the digests of its record ids."""
+    """A split that is done, or screened: its accepted rows, and the digests of their record ids.
+
+    Done, it has its pieces, whose bodies lie in a part file. Screened, it has a spool with its rows, and their counts.
+    """
 
     split: int
-    pieces: list[Piece]
-    ids: list[Digests]
     effort: Effort
-    rows: int = 0
-
-
-@dataclass(slots=True)
-class ScreenedSplit:
-    """A split after the first pass: the spool with its rows, what was counted in it, the digests of its record ids."""
-
-    split: int
-    spool: str
-    counts: pa.RecordBatch | None
     ids: list[Digests]
-    effort: Effort
     rows: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+    spool: str = ""
+    counts: pa.RecordBatch | None = None
 
 
 def needs_order(spec: ProcessingSpec) -> bool:
@@ -143,26 +145,21 @@ class SplitWorker:
         clock: Counts its phases, with a guard.
     """
 
-    def __init__(self, work: Work, clock: PhaseClock) -> None:
-        self._work = work
-        self._clock = clock
+    def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
+        self._work, self._clock = work, clock
         spec = work.spec
         with clock.pre():
-            nothing = pa.RecordBatch.from_pylist([], schema=spec.schema.arrow)
+            self._nothing = pa.RecordBatch.from_pylist([], schema=spec.schema.arrow)
             self._cold_rows = _WARM_ROWS
             self._looked_up = False
-            anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
-            self.is_two_pass = anonymizer.scope is Scope.DATASET
-            self.output_schema = anonymizer.output_schema
+            self.anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
+            self.is_two_pass = self.anonymizer.scope is Scope.DATASET
             self._screening = Screening(spec)
-            self._kernel = None if self.is_two_pass else BatchKernel(spec, self._screening)
+            self._kernel: BatchKernel | None = None
+            if not self.is_two_pass:
+                self._kernel = BatchKernel(spec, self._screening)
+                self.anonymizer = self._kernel.anonymizer
             self._encode = encoder(work.text)
-        self._nothing = nothing
-        self._anonymizer = anonymizer if self._kernel is None else self._kernel.anonymizer
-
-    def describe(self) -> dict[str, object]:
-        """What the method guarantees, and in one pass what it achieved."""
-        return self._anonymizer.describe()
 
     # One pass
 
@@ -170,7 +167,7 @@ class SplitWorker:
         """Only read, for the record ids."""
         if self._work.spec.schema.record_id is not None:
             with self._clock.pre():
-                for _ in Reading(self._work, splits, ids):
+                for _ in SplitReader(self._work, splits, ids):
                     pass
 
     def release(self, splits: Sequence[Split], ids: Ids, skip: int = 0, refused: int = 0) -> Iterator[Piece]:
@@ -178,20 +175,21 @@ class SplitWorker:
 
         The first ``skip`` microflows are read and not worked on, and the first ``refused`` rows not refused again.
         """
-        assert self._kernel is not None
-        reading = Reading(self._work, splits, ids, refused)
-        for morsel in self._morsels(reading, skip):
-            released, screened = self._run(morsel)
-            spent = self._clock.pure_spans[-1]
+        reading = SplitReader(self._work, splits, ids, refused)
+        flows = microflows(reading, self._work.spec.microflow_rows)
+        for morsel in self.morsels(flow for flow in flows if flow.number >= skip):
+            released, screened = self.run(morsel)
             with self._clock.post():
-                piece = self._piece(morsel.places, released, screened, spent, reading)
+                piece = self._piece(morsel, released, screened, self._clock.pure_spans[-1])
+                piece.refused, piece.quarantine = reading.take_refused()
                 piece.original = morsel.rows if self._work.keep_original else None
             yield piece
         count, text = reading.take_refused()
         if count:  # behind the last accepted row
             yield only_refused(count, text)
 
-    def _run(self, morsel: Morsel) -> tuple[Released, Screened]:
+    def run(self, morsel: Morsel) -> tuple[Released, Screened]:
+        """The pure phase of one morsel."""
         assert self._kernel is not None
         with self._clock.pure():
             return self._kernel.run_morsel(morsel)
@@ -200,72 +198,83 @@ class SplitWorker:
 
     def screen(self, splits: Sequence[Split], ids: Ids, spool: str) -> tuple[pa.RecordBatch, int]:
         """The first pass: screened rows go to the file ``spool``; returns the counts of their tuples, and the rows."""
+        reading = SplitReader(self._work, splits, ids)
+        flows = microflows(reading, self._work.spec.microflow_rows)
+        with ExitStack() as opened:
+            originals = opened.enter_context(private(spool + _ORIGINAL)) if self._work.keep_original else None
+            counts = self.screen_all(flows, opened.enter_context(private(spool)), reading.take_refused, originals)
+        return counts, ids.accepted
+
+    def screen_all(
+        self,
+        flows: Iterable[Microflow],
+        spool: IO[bytes],
+        take_refused: Callable[[], tuple[int, Text]] = lambda: (0, b""),
+        originals: IO[bytes] | None = None,
+    ) -> pa.RecordBatch:
+        """Screen, observe and lay aside; returns the counts of the observed tuples."""
         clock, spec = self._clock, self._work.spec
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
-        reading = Reading(self._work, splits, ids)
-        rows = 0
         with ExitStack() as opened:
-            writer = _spool(spool, spec.schema, opened)
-            originals = _spool(spool + _ORIGINAL, spec.schema, opened) if self._work.keep_original else None
-            for morsel in self._morsels(reading, 0):
+            writer = opened.enter_context(pa.ipc.new_stream(spool, spec.schema.arrow))
+            originally = originals and opened.enter_context(pa.ipc.new_stream(originals, spec.schema.arrow))
+            for morsel in self.morsels(flows):
                 with clock.pure():
                     screened = self._screening.screen(morsel.rows)
                     anonymizer.observe(screened.rows)
                 with clock.post():
-                    rows += len(morsel)
-                    laid = Laid(morsel.places, screened, clock.pure_spans[-1])
-                    lay(writer, laid, *reading.take_refused())
-                    if originals is not None:
-                        originals.write_batch(morsel.rows)
+                    lay(writer, Spooled(morsel, screened, clock.pure_spans[-1], *take_refused()))
+                    if originally:
+                        originally.write_batch(morsel.rows)
                     del screened
             with clock.post():
-                refused, text = reading.take_refused()
+                refused, text = take_refused()
                 if refused:
-                    none = Screened(self._nothing, np.empty(0, np.int64), Findings.none(0))
-                    lay(writer, Laid((), none, 0), refused, text)
+                    none = np.empty(0, np.int64)
+                    nothing = Screened(self._nothing, none, Findings.none(0))
+                    lay(writer, Spooled(Morsel(0, 0, none, self._nothing), nothing, 0, refused, text))
         with clock.pure():
-            counts = anonymizer.counts
-        return counts, rows
+            return anonymizer.counts
 
     def release_screened(
         self, anonymizer: DatasetAnonymizer, spool: str, skip: int = 0, skip_refused: int = 0
     ) -> Iterator[Piece]:
         """The second pass, over one spool, behind so many microflows and refused rows."""
-        clock = self._clock
-        microflows = refusals = 0
-        is_cold, self._looked_up = not self._looked_up, True
+        passed = refusals = 0
         with ExitStack() as opened:
-            file = opened.enter_context(Path(spool).open("rb"))
             originals = None
             if self._work.keep_original:
                 originals = batches_of(opened.enter_context(Path(spool + _ORIGINAL).open("rb")))
-            for laid, refused, text in clock.reading(pick_up(batches_of(file))):
-                microflows += len(laid.places)
-                refusals += refused
-                original = next(originals)[0] if originals is not None and laid.places else None
-                if microflows <= skip and refusals <= skip_refused:
+            for one in self._clock.reading(pick_up(opened.enter_context(Path(spool).open("rb")))):
+                microflows = len(one.morsel.ends)
+                passed, refusals = passed + microflows, refusals + one.refused
+                original = next(originals)[0] if originals is not None and microflows else None
+                if passed <= skip and refusals <= skip_refused:
                     continue
-                if not laid.places:
-                    yield only_refused(refused, text)
+                if not microflows:
+                    yield only_refused(one.refused, one.text)
                     continue
-                if is_cold:
-                    with clock.pre():
-                        anonymizer.anonymize(laid.screened.rows)
-                    is_cold = False
-                with clock.pure():
-                    released = anonymizer.anonymize(laid.screened.rows)
-                with clock.post():
-                    spent = laid.pure_ns + clock.pure_spans[-1]
-                    piece = self._piece(laid.places, released, laid.screened, spent, None)
-                    piece.refused, piece.quarantine, piece.original = refused, text, original
+                released = self.look_up(anonymizer, one)
+                with self._clock.post():
+                    spent = one.pure_ns + self._clock.pure_spans[-1]
+                    piece = self._piece(one.morsel, released, one.screened, spent)
+                    piece.refused, piece.quarantine, piece.original = one.refused, one.text, original
                 yield piece
+
+    def look_up(self, anonymizer: DatasetAnonymizer, one: Spooled) -> Released:
+        """What may leave of one morsel, now that the classes are decided."""
+        if not self._looked_up:
+            with self._clock.pre():
+                anonymizer.anonymize(one.screened.rows)
+            self._looked_up = True
+        with self._clock.pure():
+            return anonymizer.anonymize(one.screened.rows)
 
     # Shared
 
-    def _morsels(self, reading: Reading, skip: int) -> Iterator[Morsel]:
-        flows = microflows(reading, self._work.spec.microflow_rows)
-        wanted = (flow for flow in flows if flow.number >= skip)
-        for morsel in self._clock.reading(morsels(wanted, self._work.morsel)):
+    def morsels(self, flows: Iterable[Microflow]) -> Iterator[Morsel]:
+        """The microflows in morsels, read in pre-processing, everything warmed up before the first."""
+        for morsel in self._clock.reading(morsels(flows, self._work.morsel)):
             self._warm(morsel.rows)
             yield morsel
         if self._cold_rows == _WARM_ROWS:
@@ -281,44 +290,59 @@ class SplitWorker:
                 (warm_up_counting if self.is_two_pass else warm_up)(self._work.spec, rows, self._screening)
             self._cold_rows -= max(rows.num_rows, 1)
 
-    def _piece(
-        self, places: Places, released: Released, screened: Screened, pure_ns: int, reading: Reading | None
-    ) -> Piece:
-        positions, findings = screened.kept[released.kept], screened.findings
-        first = places[0].first_row if places else 0
-        ends = np.cumsum([place.rows_in for place in places], dtype=np.int64)
-        seen = int(ends[-1]) if len(ends) else 0
-        counted = np.empty((len(places), len(MICROFLOW)), np.int64)
-        counted[:, 0] = np.diff(ends, prepend=0)
-        counted[:, 1] = np.diff(np.searchsorted(positions, ends), prepend=0)
-        counted[:, 2] = counted[:, 0] - counted[:, 1]
-        counted[:, 3] = np.diff(np.searchsorted(findings.rows, ends), prepend=0)
-        counted[:, 4] = np.diff(pure_ns * ends // max(seen, 1), prepend=0)
-        absent = np.ones(seen, np.bool_)
-        absent[positions] = False
-        refused, text = reading.take_refused() if reading is not None else (0, b"")
+    def _piece(self, morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Piece:
+        positions, first = screened.kept[released.kept], morsel.first_row
         return Piece(
-            first, counted, first + positions, first + np.flatnonzero(absent), findings, self._encode(released.rows),
-            refused, text, released.rows if self._work.keep_released else None,
+            first, tally(morsel.ends, positions, screened.findings, pure_ns), first + positions,
+            first + absent(positions, len(morsel)), screened.findings, self._encode(released.rows),
+            released=released.rows if self._work.keep_released else None,
         )  # fmt: skip
 
 
-def only_refused(refused: int, text: bytes | Part) -> Piece:
-    """A piece without rows: what was refused behind the last accepted one."""
-    none = np.empty(0, np.int64)
-    return Piece(0, np.empty((0, len(MICROFLOW)), np.int64), none, none, Findings.none(0), b"", refused, text)
+class LocalBatchProcessor(Engine):
+    """The same work on microflows in memory, in this process: for experiments, and samples that are tried out.
+
+    A method of scope data set reads its source once: screened morsels wait in a temporary file without a name.
+    """
+
+    pipeline_type = "batch_microflow"
+
+    def __init__(self, spec: ProcessingSpec) -> None:
+        self._spec = spec = scoped(spec, "batch")
+        self._anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
+
+    def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
+        """Process the source in order, in bounded memory."""
+        worker = SplitWorker(SplitWork(self._spec), clock)
+        if not worker.is_two_pass:
+            self._anonymizer = worker.anonymizer
+            for morsel in worker.morsels(source):
+                yield from _through(worker, morsel, clock)
+            return
+        anonymizer = cast("DatasetAnonymizer", build_anonymizer(self._spec.method, self._spec.schema))
+        with tempfile.TemporaryFile() as spool:
+            counts = worker.screen_all(source, spool)
+            with clock.pre():
+                warm_up_deciding(self._spec)
+            with clock.pure():
+                anonymizer.merge(counts)
+                anonymizer.freeze()
+            self._anonymizer = anonymizer
+            spool.seek(0)
+            for one in clock.reading(pick_up(spool)):
+                yield from _looked_up(worker, anonymizer, one, clock)
 
 
-def _spool(path: str, schema: DatasetSchema, opened: ExitStack) -> pa.ipc.RecordBatchStreamWriter:
-    return opened.enter_context(pa.ipc.new_stream(opened.enter_context(private(path)), schema.arrow))
+# Functions of their own, so that nothing of one morsel is left to be freed while the next one is timed.
 
 
-def piece_of(done: Processed, encode: Encoder) -> Piece:
-    """A microflow that an engine processed, as a piece of a job."""
-    counted = np.array(
-        [[done.rows_in, done.released.num_rows, len(done.suppressed), len(done.findings), done.pure_ns]], np.int64
-    )
-    return Piece(
-        done.first_row, counted, done.ordinals, done.suppressed, done.findings, encode(done.released),
-        released=done.released,
-    )  # fmt: skip
+def _through(worker: SplitWorker, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
+    released, screened = worker.run(morsel)
+    with clock.post():
+        return list(results_of(morsel, released, screened, clock.pure_spans[-1]))
+
+
+def _looked_up(worker: SplitWorker, anonymizer: DatasetAnonymizer, one: Spooled, clock: PhaseClock) -> list[Processed]:
+    released = worker.look_up(anonymizer, one)
+    with clock.post():
+        return list(results_of(one.morsel, released, one.screened, one.pure_ns + clock.pure_spans[-1]))

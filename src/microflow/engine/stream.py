@@ -18,8 +18,7 @@ from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, RecordAnonymizer, StreamAnonymizer
 from microflow.compliance import RecordChecker, RecordRemedy, Violation
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.kernel import warmed
-from microflow.engine.morsels import FindingsBuilder
+from microflow.engine.kernel import FindingsBuilder, warmed
 from microflow.errors import InputError, MicroflowError
 from microflow.records import Microflow, coerce, to_batch
 from microflow.schema import Record

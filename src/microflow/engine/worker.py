@@ -24,9 +24,10 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from microflow.engine.reading import Ids, Part, Work
-from microflow.engine.split_work import Effort, Piece, ScreenedSplit, SplitResult, SplitWorker
+from microflow.engine.reading import Ids, Part, SplitWork
+from microflow.engine.split_work import Effort, Piece, SplitResult, SplitWorker
 from microflow.errors import MicroflowError
+from microflow.settings import child_environment
 from microflow.sinks.writers import RowSink, head_of, private, row_sink
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Split
@@ -35,8 +36,9 @@ from microflow.timing.guard import PurityGuard
 
 __all__ = ["ProcessPool", "Server", "main", "without_pandas"]
 
-#: What a child process gets to see of our environment.
-ALLOWED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+#: Each worker is one core's worth of work.
+_ONE_CORE = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+_MAIN = "from microflow.engine.worker import main; main()"
 _END_SECONDS = 5.0
 
 
@@ -48,7 +50,7 @@ class ProcessPool:
         count: How many.
     """
 
-    def __init__(self, work: Work, count: int) -> None:
+    def __init__(self, work: SplitWork, count: int) -> None:
         self.ahead = 2 * count
         self._workers = [_Worker(work) for _ in range(count)]
         self._idle = deque(self._workers)
@@ -80,31 +82,21 @@ class ProcessPool:
 class _Worker:
     """Our end of one worker process; used by one thread at a time."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SplitWork) -> None:
         ours, theirs = socket.socketpair()
-        environment = {name: os.environ[name] for name in ALLOWED if name in os.environ}
-        # Each worker is one core's worth of work.
-        environment |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         with theirs:
-            command = [
-                sys.executable,
-                "-c",
-                "from microflow.engine.worker import main; main()",
-                str(theirs.fileno()),
-            ]
             self._process = subprocess.Popen(
-                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                [sys.executable, "-c", _MAIN, str(theirs.fileno())],
+                env=child_environment(**_ONE_CORE),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         self._connection = Connection(ours.detach())
         self._connection.send(work)
         #: The classes of data-set k-anonymity, once they are decided.
         self.classes: object | None = None
         self._sent: object | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
 
     def call(self, number: int, name: str, arguments: tuple[object, ...]) -> Any:
         """What `Server.answer` says.
@@ -117,7 +109,7 @@ class _Worker:
                 self._connection.send(("classes", 0, (self.classes,)))
                 self._sent = self.classes
             self._connection.send((name, number, arguments))
-            answer = self._connection.recv()
+            return self._connection.recv()
         except (EOFError, OSError) as error:
             status = self._process.wait(_END_SECONDS)
             how = f"signal {-status}" if status < 0 else f"status {status}"
@@ -125,7 +117,6 @@ class _Worker:
                 f"a worker process was ended from outside ({how})",
                 hint="was there too little memory? run or resume again",
             ) from error
-        return answer
 
     def close(self) -> None:
         """End the process, also in the middle of its work."""
@@ -185,7 +176,7 @@ class Server:
     does not matter which of the two is late.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: SplitWork) -> None:
         without_pandas()
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
@@ -195,7 +186,7 @@ class Server:
         self._told = Effort()
         self.classes: Any = None
 
-    def answer(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | ScreenedSplit | Exception:
+    def answer(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | Exception:
         """The result of the work ``name`` on split ``number``, or why there is none."""
         try:
             return self._do(name, number, arguments)
@@ -208,23 +199,20 @@ class Server:
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the job; its text may quote a value
             return MicroflowError(f"a worker failed: {type(error).__name__}", hint="please report it")
 
-    def _do(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | ScreenedSplit:
+    def _do(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult:
         if name == "release_screened":
             return self._written(number, self._worker.release_screened(self.classes, *arguments), Ids())
         splits: Sequence[Split]
         splits, doubled, *more = arguments
-        if name == "release_in_order":
-            ids = Ids(SeenIds())
-            return self._written(number, self._worker.release(splits, ids, *more), ids)
-        ids = Ids(doubled=doubled)
-        if name == "release":
-            return self._written(number, self._worker.release(splits, ids, *more), ids)
+        ids = Ids(SeenIds()) if name == "release_in_order" else Ids(doubled=doubled)
         if name == "ids":
             self._worker.note_ids(splits, ids)
-            return SplitResult(number, [], ids.digests, self._effort(), rows=ids.accepted)
-        spool = self._file(number, "spool")
-        counts, rows = self._worker.screen(splits, ids, spool)
-        return ScreenedSplit(number, spool, counts, ids.digests, self._effort(), rows)
+            return SplitResult(number, self._effort(), ids.digests, ids.accepted)
+        if name == "screen":
+            spool = self._file(number, "spool")
+            counts, rows = self._worker.screen(splits, ids, spool)
+            return SplitResult(number, self._effort(), ids.digests, rows, spool=spool, counts=counts)
+        return self._written(number, self._worker.release(splits, ids, *more), ids)
 
     def _written(self, number: int, pieces: Iterable[Piece], ids: Ids) -> SplitResult:
         """The pieces with their bodies in a part file."""
@@ -233,8 +221,9 @@ class Server:
         with private(part) as file:
             sink: RowSink = _Stretches(file)
             if self._work.part:
-                sink = row_sink(file, self._work.part, self._worker.output_schema)
-                sink.write(head_of(self._work.text, self._worker.output_schema))
+                schema = self._worker.anonymizer.output_schema
+                sink = row_sink(file, self._work.part, schema)
+                sink.write(head_of(self._work.text, schema))
             for piece in pieces:
                 with self._clock.post():
                     start = file.tell()
@@ -248,7 +237,7 @@ class Server:
             done[-1].body = replace(cast("Part", done[-1].body), last=True)
         else:
             Path(part).unlink()
-        return SplitResult(number, done, ids.digests, self._effort(), ids.accepted)
+        return SplitResult(number, self._effort(), ids.digests, ids.accepted, done)
 
     def _file(self, number: int, kind: str) -> str:
         return str(Path(self._work.folder, f"{number:06d}-{uuid.uuid4().hex}.{kind}"))

@@ -36,7 +36,7 @@ from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, desig
 from microflow.lab.trials import Arm, again, gather
 from microflow.schema import Record
 from microflow.settings import Settings
-from microflow.store.addresses import driver_dsn
+from microflow.store.database import driver_dsn
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
@@ -231,7 +231,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(200, 2, 2, (CLEAN, CONVERSION, "row insert")),
     "quick": _Scale(400, 3, 2, (CLEAN, CONVERSION, "row insert")),
-    "paper": _Scale(1_500, 4, 6, precision=Precision(0.05, CLEAN, most=12)),
+    "paper": _Scale(1_000, 4, 6, precision=Precision(0.05, CLEAN, most=9)),
 }
 
 
@@ -246,6 +246,11 @@ def matrix(profile: str = "quick", *, data_type: str = "healthcare", seed: int =
         )
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
     return Matrix("contamination", tuple(arms), scale.blocks, seed, precision=scale.precision)
+
+
+def _seconds(config: Mapping[str, Any]) -> float:
+    per_record = 3e-4 if config["intrusion"] == "row insert" else 3e-5
+    return 0.25 + float(config["rows"] * config["passes"]) * per_record
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
@@ -330,6 +335,7 @@ CONTAMINATION = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=_seconds,
     same=("records", "output_checksum", "data_checksum"),
     tables={"contamination": table},
     plot=Plot(

@@ -61,7 +61,7 @@ class _Cores:
 _CORES = {
     "smoke": _Cores((1,), (1_000, 2_000), 1, 1),
     "quick": _Cores((1, 2), (20_000, 80_000), 1, 1),
-    "paper": _Cores((1, 2, 4, 8, 16), (10_000, 100_000, 1_000_000, 5_000_000), 1, 5),
+    "paper": _Cores((1, 2, 4, 8, 16), (20_000, 200_000, 1_000_000), 1, 5),
 }
 
 
@@ -99,7 +99,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         ``data_checksum``: of the smallest volume, which the others repeat.
         ``evidence``: what the guards of all executors saw, a document for each job.
     """
-    from microflow.engine.spark_session import spark_session
+    from microflow.engine.spark_pool import spark_session
 
     spec, (smallest, second, *_) = spec_of(config), sorted(config["volumes"])
     flows = list(source(config, smallest))
@@ -175,7 +175,7 @@ def frame(results: Results) -> pd.DataFrame:
     refuse_unlike(results.machines)
     found = []
     for arm in results.matrix.arms:
-        own = [one.run.result for one in results.trials if one.planned.arm == arm]
+        own = results.of(arm)
         lines = [_line(arm.config["volumes"], result["action_s"]) for result in own]
         local = [float(np.median(result["samples"])) / 1e9 for result in own]
         cores: int = arm.config["cores"]
@@ -251,6 +251,7 @@ CORES = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=lambda config: 6.5 + float(sum(config["volumes"])) * config["passes"] * 1e-5,
     same=("data_checksum",),
     tables={"cores": table},
     ratios=_shares,

@@ -283,6 +283,7 @@ DETECTION = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=lambda config: 0.1 + float(config.get("rows", 10_000)) * 2e-5,
     same=("rules", "data_checksum"),
     tables={"detection": table},
     plot=Plot(

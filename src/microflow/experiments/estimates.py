@@ -70,7 +70,7 @@ def aggregates_table(results: Results) -> Table:
     """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
     rows = []
     for arm in results.matrix.arms:
-        own = [one.run.result["aggregates"] for one in results.trials if one.planned.arm == arm]
+        own = [one["aggregates"] for one in results.of(arm)]
         for parts in zip(*own, strict=True):
             errors = np.array([one["estimate"] - one["truth"] for one in parts])
             theory = float(np.mean([one["theory_sd"] for one in parts]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microflow.engine import PIPELINES
-from microflow.experiments.work import PASS
+from microflow.experiments.work import PASS, seconds_of_passes
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, method_name, pure_or_not, ratio_text, rounded, with_spread
 from microflow.lab.trials import Arm, by_group, gather
@@ -59,24 +59,23 @@ TYPICAL = tuple(_BY_LABEL[label] for label in ("k=5", "ε=1", "256 bits"))
 class _Scale:
     """What is measured, and how often.
 
-    ``settings`` run on the batch pipeline at the first of ``volumes``; ``elsewhere`` also on other pipelines or at
-    other volumes, and, with ``crossed``, at every volume on every pipeline.
+    ``settings`` run on the batch pipeline at the first of ``volumes``; ``elsewhere`` also on the other pipelines, and
+    on batch at the other volumes.
     """
 
     settings: Sequence[Setting]
     elsewhere: Sequence[Setting]
     volumes: tuple[int, ...]
-    crossed: bool
     passes: int
     blocks: int
     precision: Precision | None = None
 
 
 _SCALES = {
-    "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), False, 3, 2),
-    "quick": _Scale(SETTINGS, TYPICAL[:1], (5_000,), False, 3, 1),
+    "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), 3, 2),
+    "quick": _Scale(SETTINGS, TYPICAL[:1], (5_000,), 3, 1),
     "paper": _Scale(
-        SETTINGS, (*K_ANONYMITY, *SETTINGS[6:]), (60_000, 10_000), True, 3, 6, Precision(0.05, IDENTITY, most=10)
+        SETTINGS, (*K_ANONYMITY[1::2], *TYPICAL[1:], SETTINGS[-1]), (15_000,), 3, 6, Precision(0.05, IDENTITY, most=7)
     ),
 }
 
@@ -98,7 +97,7 @@ def _cells(scale: _Scale) -> Iterator[tuple[str, dict[str, Any]]]:
     for rows in scale.volumes:
         for pipeline in PIPELINES:
             away = (pipeline != "batch") + (rows != scale.volumes[0])
-            for one in scale.settings if not away else scale.elsewhere if away == 1 or scale.crossed else ():
+            for one in (scale.settings, scale.elsewhere, ())[away]:
                 yield f"{one.method} {one.label}, {pipeline}", one.cell | {"pipeline": pipeline, "rows": rows}
         yield IDENTITY, {"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch", "rows": rows}
 
@@ -168,6 +167,7 @@ SPEED = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=seconds_of_passes,
     same=PASS,
     tables={"pipelines": table},
     ratios=ratios_to(IDENTITY),

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from microflow.engine import build_processor
 from microflow.errors import MicroflowError, SetupError
-from microflow.experiments.work import TOKENS, data_checksum, row_digest, source, spec_of
+from microflow.experiments.work import TOKENS, data_checksum, row_digest, seconds_of_passes, source, spec_of
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
@@ -51,7 +51,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(600, 100, 200, 1),
     "quick": _Scale(1_500, 300, 300, 1),
-    "paper": _Scale(12_000, 3_000, 300, 6, one_bolt=True),
+    "paper": _Scale(8_000, 2_000, 300, 5, one_bolt=True),
 }
 
 
@@ -145,6 +145,12 @@ def _released(
         yield to_batch(kept.values(), schema), np.fromiter(kept, np.int64, len(kept))
 
 
+def _seconds(config: Mapping[str, Any]) -> float:
+    if config["engine"] == "local":
+        return seconds_of_passes(config)
+    return 7.5 + float(config["rows"]) / 4_000 + float(config["paced"]) / float(config["load"])
+
+
 def frame(results: Results) -> pd.DataFrame:
     """By arm: records/s, time beside the stream of the same blocks, latency in ms.
 
@@ -168,7 +174,7 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def _latency(results: Results, arm: Arm) -> dict[str, float]:
-    found = [one.run.result["latency_ns"] for one in results.trials if one.planned.arm == arm and "load" in arm.config]
+    found = [one["latency_ns"] for one in results.of(arm) if "load" in arm.config]
     if not found:
         return {"p50_ms": np.nan, "p99_ms": np.nan}
     p50, p99 = np.percentile(np.concatenate(found), (50, 99)) / 1e6
@@ -220,6 +226,7 @@ STORM = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=_seconds,
     same=("violations", "output_checksum", "data_checksum"),
     tables={"storm": table},
     ratios=ratios_to(_BATCH),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from microflow.engine import PIPELINES
-from microflow.experiments.work import PASS, TOKENS, arms_by_type
+from microflow.experiments.work import PASS, TOKENS, arms_by_type, seconds_of_passes
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import (
     Answer,
@@ -45,7 +45,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(("healthcare",), 2_000, 3, 2),
     "quick": _Scale(("healthcare",), 8_000, 4, 2),
-    "paper": _Scale(("healthcare", "financial"), 100_000, 5, 6, Precision(0.05, "batch", most=12)),
+    "paper": _Scale(("healthcare", "financial"), 40_000, 4, 6, Precision(0.05, "batch", most=7)),
 }
 
 
@@ -142,6 +142,7 @@ THROUGHPUT = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=seconds_of_passes,
     same=PASS,
     tables={"throughput": table},
     plot=Plot(

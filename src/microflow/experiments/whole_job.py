@@ -49,7 +49,7 @@ class _Scale:
     spark: bool = False
 
 
-_SCALES = {"smoke": _Scale(2_000, 1), "quick": _Scale(20_000, 1), "paper": _Scale(200_000, 6, spark=True)}
+_SCALES = {"smoke": _Scale(2_000, 1), "quick": _Scale(20_000, 1), "paper": _Scale(100_000, 6, spark=True)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +133,11 @@ def matrix(profile: str = "quick", *, seed: int = 1) -> Matrix:
     return Matrix("whole-job", tuple(arms), scale.blocks, seed)
 
 
+def _seconds(config: Mapping[str, Any]) -> float:
+    beside = 9.0 if config["engine"] == "spark" else 0.6
+    return beside + float(config["rows"]) * {"batch": 1.5e-5, "stream": 3e-5, "hybrid": 2e-5}[config["pipeline"]]
+
+
 def frame(results: Results) -> pd.DataFrame:
     """Median seconds of each phase by arm: columns ``arm``, ``pre_s``, ``pure_s``, ``post_s``, ``residual_s``.
 
@@ -207,6 +212,7 @@ WHOLE_JOB = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
+    seconds=_seconds,
     same=(*(f"counts.{name}" for name in _COUNTS), "data_checksum"),
     tables={"jobs": table},
     plot=Plot(

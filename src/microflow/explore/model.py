@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.advise.capacity import ArchitectureLatency, compare_architectures
-from microflow.advise.sample import FileSample, Release, command_options, release_sample, setting_name
+from microflow.advise.sample import FileSample, Release, Trials, command_options, setting_name
 from microflow.advise.search import Constraints, Estimate, Search, search
 from microflow.anonymize.contract import MethodSettings
 from microflow.assess import Assessment, assess
-from microflow.compliance import BatchChecker, load_policy
+from microflow.compliance import load_policy
+from microflow.compliance.findings import Targets
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
@@ -43,11 +44,20 @@ class Sample:
     name: str
     schema: DatasetSchema
     rows: pa.RecordBatch
+    _trials: dict[str, Trials] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def size(self) -> int:
         """Its rows."""
         return int(self.rows.num_rows)
+
+    def trials(self, policy: str | Path | None = None) -> Trials:
+        """What tries settings on these rows; what was tried under a policy is remembered."""
+        name = str(policy or self.schema.policy)
+        if name not in self._trials:
+            whole = FileSample(self.schema, self.rows, self.size)
+            self._trials[name] = Trials(whole, load_policy(name))
+        return self._trials[name]
 
 
 def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int = 1_000, seed: int = 1) -> Sample:
@@ -155,19 +165,17 @@ class Trialled:
 
 
 def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | None = None) -> Trialled:
-    """Check, remedy and anonymize the sample on the batch engine; tokens get a key that nobody keeps."""
-    rules = load_policy(policy or sample.schema.policy)
-    checker = BatchChecker(rules, sample.schema)
-    findings = checker.check(sample.rows)
-    found = Counter((violation.rule, violation.field) for _, violation in checker.violations(findings))
-    release = release_sample(sample.rows, sample.schema, rules, settings)
-    return Trialled(sample, settings, release, found, findings.flagged.astype(np.int64))
+    """Check, remedy and anonymize the sample as the batch engine does; tokens get a key that nobody keeps."""
+    release = sample.trials(policy).release(settings, sample.size)
+    findings, targets = release.screened.findings, Targets(release.spec.policy, sample.schema).all
+    counts = np.bincount(findings.targets, minlength=len(targets)).tolist()
+    found = Counter({(one.rule.id, one.field): n for one, n in zip(targets, counts, strict=True) if n})
+    return Trialled(sample, settings, release, found, np.unique(findings.rows).astype(np.int64))
 
 
 def recommended(sample: Sample, max_risk: float, policy: str | Path | None = None) -> Search:
     """What `microflow recommend` would advise for the sample itself."""
-    rules = load_policy(policy or sample.schema.policy)
-    return search(FileSample(sample.schema, sample.rows, sample.size), rules, Constraints(max_risk))
+    return search(sample.trials(policy), Constraints(max_risk))
 
 
 def latencies(tried: Trialled) -> list[ArchitectureLatency]:

@@ -166,7 +166,7 @@ def scale_of(scales: Mapping[str, T], profile: str) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure: ``name`` of its file; `microflow.figures.charts` draws it by ``draw_`` and ``drawing``."""
+    """A figure: ``name`` of its file; a function of `microflow.figures`, ``draw_`` and ``drawing``, draws it."""
 
     name: str
     drawing: str
@@ -200,6 +200,7 @@ class Experiment:
         name: In the database and on the command line.
         asks: The question, as a reader asks it.
         matrix: The trials of a profile.
+        seconds: What a trial of an arm's configuration takes about, on a core like those of a small server.
         frame: The analysis: one row an arm, as ``plot``'s drawing wants them.
         answer: One sentence with its numbers.
         tables: By name: what stands below the sentence, and in print.
@@ -220,6 +221,7 @@ class Experiment:
     frame: Callable[[Results], pd.DataFrame]
     answer: Callable[[Results], Answer]
     same: tuple[str, ...]
+    seconds: Callable[[Mapping[str, Any]], float]
     tables: Mapping[str, Callable[[Results], Table]] | None = None
     plot: Plot | None = None
     ratios: Callable[[Results], Mapping[str, Estimate]] = _nothing

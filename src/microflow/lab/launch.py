@@ -24,7 +24,10 @@ from microflow.errors import MicroflowError, SetupError
 from microflow.lab.machine import Machine
 from microflow.timing.resources import ResourceMeter, ResourceUsage, TreeWatch
 
-__all__ = ["Launch", "launch", "run_in_fresh_process"]
+__all__ = ["START_S", "Launch", "launch", "run_in_fresh_process"]
+
+#: What a fresh process takes before its call begins: an interpreter, NumPy, Arrow, Polars.
+START_S = 1.0
 
 #: Seconds between two looks at the processes of a trial.
 _LOOK_S = 0.1

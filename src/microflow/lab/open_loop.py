@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -39,6 +40,8 @@ Flush = Callable[[], Sequence[int]]
 _GRID = 200
 #: How often a search goes down to find a rate that is sustained at all, and one that stays so for longer.
 _HALVINGS, _CONFIRMATIONS = 6, 12
+#: Of an objective: the part of the records that may be later than its p99, and the time between two looks at them.
+_MAY_BE_LATE, _LOOK_NS = 0.01, 50_000_000
 #: Two points make a line.
 _FEWEST_ARRIVALS = 2
 
@@ -131,19 +134,39 @@ class OpenLoopRun:
         return float(growth_per_ns / (len(offered) / (last - first)))
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a sustained rate keeps: 99 of 100 records within ``p99_ns``, no more backlog growth than ``slope``."""
+
+    p99_ns: int
+    slope: float = 0.01
+
+
 class OpenLoop:
     """Offers one schedule to a system under test.
 
     Args:
         schedule: When records are due (`microflow.lab.arrivals`).
         give_up_s: A system that is this much behind the last arrival is not waited for.
+        objective: End the run as soon as its p99 cannot be kept any more, whatever would have come: more than 1 in 100
+            of all records that count have been later already. What is not served then is unserved.
+        warm_up_s: Records that are due before do not count against the objective.
     """
 
-    def __init__(self, schedule: Schedule, *, give_up_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        give_up_s: float = 5.0,
+        objective: Objective | None = None,
+        warm_up_s: float = 0.0,
+    ) -> None:
         if len(schedule) == 0:
             raise ValueError("a schedule without arrivals measures nothing")
         self._schedule = schedule
         self._give_up_ns = int(schedule[-1]) + round(give_up_s * 1e9)
+        self._late_ns = None if objective is None else objective.p99_ns
+        self._counted = int(np.searchsorted(schedule, warm_up_s * 1e9))
 
     def run(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
         """Real time: the system is called in this process, the load comes from another."""
@@ -181,7 +204,7 @@ class OpenLoop:
     ) -> npt.NDArray[np.int64]:
         total = len(self._schedule)
         completed = np.full(total, -1, np.int64)
-        arrived, ask = 0, True
+        arrived, ask, look = 0, True, _LOOK_NS
         while feed.now() < self._give_up_ns:
             wanted = min(dispatcher.wanted(), total)
             if ask or arrived < wanted:
@@ -196,9 +219,20 @@ class OpenLoop:
             finished = feed.now()
             dispatcher.observe(portion, finished - started)
             _note(completed, done, finished)
+            if finished > look:
+                look = finished + _LOOK_NS
+                if self._is_lost(completed, done, finished):
+                    break
             # Asking costs as much as serving a single record: after one, those known to wait come first.
             ask = len(done) > 1
         return completed
+
+    def _is_lost(self, completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> bool:
+        """Whether so many records are too late that the objective cannot be kept; cheap as long as none is."""
+        if self._late_ns is None or not done or now - self._schedule[done[0]] <= self._late_ns:
+            return False
+        late = completed[self._counted :] - self._schedule[self._counted :] > self._late_ns
+        return int(late.sum()) > _MAY_BE_LATE * len(late)
 
 
 def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> None:
@@ -206,14 +240,6 @@ def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> No
         completed[done.start : done.stop] = now
     else:
         completed[list(done)] = now
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """What a sustained rate keeps: 99 of 100 records within ``p99_ns``, no more backlog growth than ``slope``."""
-
-    p99_ns: int
-    slope: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +288,8 @@ def find_sustainable(
             ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
         low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
         high: No rate above it is tried: the system's own throughput, or what is more than enough.
-        confirm: Runs a rate for longer. What the search found must pass it too, and gives way by ``precision`` until
-            it does.
+        confirm: Runs a rate for longer. What the search found is moved by ``precision``, up or down, until it passes
+            this run and the next rate above it fails it: both ends of the answer are then of long runs.
         precision: Of the rate, as a part.
 
     >>> limit = 700.0
@@ -277,7 +303,7 @@ def find_sustainable(
         probes.append(run(rate))
         return probes[-1].sustained
 
-    failed = False
+    top, failed = high, False
     for _ in range(_HALVINGS):
         if holds(low, attempt):
             break
@@ -291,9 +317,22 @@ def find_sustainable(
     while high / low > 1 + precision:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if holds(middle, attempt) else (low, middle)
-    for _ in range(_CONFIRMATIONS if confirm else 0):
-        assert confirm is not None
-        if holds(low, confirm):
-            return Sustainable(low, failed, tuple(probes))
-        low, failed = low / (1 + precision), True
-    return Sustainable(0.0 if confirm else low, failed, tuple(probes))
+    if confirm is not None:
+        low, failed = _confirmed(low, top, 1 + precision, partial(holds, run=confirm))
+    return Sustainable(low, failed, tuple(probes))
+
+
+def _confirmed(rate: float, top: float, step: float, holds: Callable[[float], bool]) -> tuple[float, bool]:
+    """The rate, moved until it holds and the next above it does not; and whether one above it failed."""
+    if not holds(rate):
+        for _ in range(_CONFIRMATIONS):
+            rate /= step
+            if holds(rate):
+                return rate, True
+        return 0.0, True
+    while rate < top:
+        higher = min(rate * step, top)
+        if not holds(higher):
+            return rate, True
+        rate = higher
+    return rate, False

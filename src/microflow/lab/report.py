@@ -97,6 +97,22 @@ class Table:
         ]  # fmt: skip
         return "\n".join(lines)
 
+    def to_text(self) -> str:
+        """Aligned columns for a terminal, the caption below.
+
+        >>> print(Table(["arm", "rate"], [["batch", "10"]], "Rates.").to_text())
+        arm    rate
+        batch    10
+        <BLANKLINE>
+        Rates.
+        """
+        table = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        sides = [str.ljust if self.prose or not at else str.rjust for at in range(len(widths))]
+        lines = ["  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+                 for row in table]  # fmt: skip
+        return "\n".join([*lines, "", self.caption])
+
     def to_markdown(self) -> str:
         """A GitHub table, caption below.
 

@@ -25,8 +25,8 @@ from microflow.lab.machine import Machine
 from microflow.lab.results import IncompleteError, Progress, Results, commit_of, run_matrix
 from microflow.lab.statistics import Estimate, ratio_of
 from microflow.lab.trials import Trial, by_group, gather
+from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.store.server import create_database, drop_database
 
 __all__ = ["Agreement", "Difference", "answers_of", "beside", "bundled", "compared", "repeated", "reproduce"]
 

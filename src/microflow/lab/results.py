@@ -5,6 +5,7 @@ What the database holds is kept, everything else runs, one fresh process after a
 
 from __future__ import annotations
 
+import html
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from microflow.errors import MicroflowError, SetupError
 from microflow.lab.experiment import Experiment, Matrix, config_hash, plan_of, settled
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine, refuse_unlike
-from microflow.lab.trials import Planned, Trial, run_trials
+from microflow.lab.trials import Arm, Planned, Trial, run_trials
 from microflow.store.experiments import ExperimentStore
 from microflow.timing.resources import ResourceUsage
 
@@ -92,6 +93,10 @@ class Results:
         """The machine of every trial."""
         return [trial.run.machine for trial in self.trials]
 
+    def of(self, arm: Arm) -> list[dict[str, Any]]:
+        """What the trials of an arm returned, block after block."""
+        return [trial.run.result for trial in self.trials if trial.planned.arm == arm]
+
     def where(self, keep: Callable[[dict[str, Any]], bool]) -> list[Trial]:
         """Trials whose configuration passes."""
         return [trial for trial in self.trials if keep(trial.planned.arm.config)]
@@ -159,8 +164,11 @@ class Progress:
     ran: int
     kept: int
 
+    def __str__(self) -> str:
+        return f"{self.experiment}: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+
     def _repr_html_(self) -> str:
-        return f"<b>{self.experiment}</b>: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
+        return _bold(str(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +178,25 @@ class Skipped:
     experiment: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.experiment}: skipped on this machine: {self.reason}"
+
     def _repr_html_(self) -> str:
-        return f"<b>{self.experiment}</b>: skipped on this machine: {self.reason}"
+        return _bold(str(self))
+
+
+def _bold(line: str) -> str:
+    name, _, rest = line.partition(": ")
+    return f"<b>{html.escape(name)}</b>: {html.escape(rest)}"
 
 
 def run_experiment(
-    experiment: Experiment, profile: str, store: ExperimentStore, *, force: bool = False
+    experiment: Experiment,
+    profile: str,
+    store: ExperimentStore,
+    *,
+    force: bool = False,
+    observer: Callable[[Progress], None] | None = None,
 ) -> Progress | Skipped:
     """Run an experiment's matrix, or say why this machine cannot; an optional one that will not start is left out.
 
@@ -185,7 +206,7 @@ def run_experiment(
     if reason := experiment.missing():
         return Skipped(experiment.name, reason)
     try:
-        return run_matrix(experiment.matrix(profile), store, force=force)
+        return run_matrix(experiment.matrix(profile), store, force=force, observer=observer)
     except SetupError as error:
         if not experiment.optional:
             raise

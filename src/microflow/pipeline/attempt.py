@@ -18,21 +18,21 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor
 from microflow.engine.contract import scoped
-from microflow.engine.reading import Ids, Reading, Work
+from microflow.engine.reading import Ids, SplitReader, SplitWork
 from microflow.engine.schedulers import Done, InProcess, Workers
 from microflow.engine.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.engine.worker import ProcessPool
 from microflow.errors import InputError, JobCancelledError, MicroflowError
-from microflow.pipeline.folder import FolderOutput
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
 from microflow.pipeline.metrics import metrics_document
-from microflow.pipeline.output import Output, PartialFile, Settled
+from microflow.pipeline.output import Files
 from microflow.pipeline.verdict import verdict
 from microflow.records import Microflow, microflows
+from microflow.schema import DatasetSchema
 from microflow.settings import MORSEL, Retries, Settings
 from microflow.sinks.whole_file import is_device
-from microflow.sinks.writers import encoder, quarantine_head, text_of
+from microflow.sinks.writers import encoder, text_of
 from microflow.sources.files import STANDARD, is_folder, is_url, part_name
 from microflow.sources.reader import with_others
 from microflow.sources.record_ids import SeenIds
@@ -42,7 +42,7 @@ from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
 
-__all__ = ["Attempt", "CommitPolicy", "Files", "Observer"]
+__all__ = ["Attempt", "CommitPolicy", "Observer"]
 
 Observer = Callable[[Progress], None]
 #: An input of fewer bytes is done before a worker process has started.
@@ -51,6 +51,8 @@ _SMALL_BYTES = 2 * SPLIT_BYTES
 _LONGEST_PREFIX = 40
 #: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
 _LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
+#: Tasks of Spark that a small input makes at least: with few, some cores wait for the others at the end.
+_SPARK_TASKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,68 +61,6 @@ class CommitPolicy:
 
     microflows: int = 256
     seconds: float = 2.0
-
-
-class Files:
-    """What a job writes: its output and its quarantine, settled together."""
-
-    def __init__(
-        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, part: str, several: bool,
-        durable: bool, retries: Retries | None,
-    ) -> None:  # fmt: skip
-        assert job.job_id is not None
-        starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
-        options: dict[str, dict[str, Any]] = {
-            name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
-            for name in ("output", "quarantine")
-        }
-        self.quarantine: PartialFile | None = None
-        self.output: Output | FolderOutput
-        if part:
-            self.output = FolderOutput(job.output, part, schema, job.job_id)
-        else:
-            self.output = Output(job.output, schema, job.job_id, attempt, **options["output"])
-        try:
-            if job.quarantine is not None:
-                self.quarantine = PartialFile(
-                    job.quarantine, job.job_id, attempt,
-                    **options["quarantine"],
-                )  # fmt: skip
-                if "quarantine" not in starts:
-                    self.quarantine.add(quarantine_head(keep_raw=job.quarantine_raw, several=several))
-        except BaseException:
-            self.output.close(discard=not durable)
-            raise
-
-    def add(self, piece: Piece, split: int) -> None:
-        """Take a piece's rows, and what says which were refused."""
-        self.output.add(piece.body, split)
-        if self.quarantine is not None:
-            self.quarantine.add(piece.quarantine)
-
-    def settle(self) -> dict[str, Settled]:
-        """See that all is on the disk; returns lengths and hashes."""
-        settled = {"output": self.output.settle()}
-        if self.quarantine is not None:
-            settled["quarantine"] = self.quarantine.settle()
-        return settled
-
-    def finish(self, *, refused: bool) -> None:
-        """Put the files in their places; without a refused row there is no quarantine, nor an old one."""
-        if self.quarantine is not None:
-            if refused:
-                self.quarantine.finish()
-            else:
-                self.quarantine.close(discard=True)
-                if not is_device(self.quarantine.path):
-                    self.quarantine.path.unlink(missing_ok=True)
-        self.output.finish()
-
-    def close(self, *, discard: bool) -> None:
-        """Stop early."""
-        self.output.close(discard=discard)
-        if self.quarantine is not None:
-            self.quarantine.close(discard=discard)
 
 
 class Attempt:
@@ -142,9 +82,7 @@ class Attempt:
         with self.clock.pre():
             _refuse_engine(job)
             self.work = _work_of(job)
-            large = job.engine == "spark" or is_folder(job.output)
-            split_bytes = job.split_bytes or (_LARGE_SPLIT_BYTES if large else SPLIT_BYTES)
-            self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            self.source = _source(job, self.work.schema)
             self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
@@ -173,11 +111,10 @@ class Attempt:
         self._resumed_at = journal.progress.microflows
         again = 0 if _forgets(self.work.method) and self._processor is None else self._resumed_at
         done = Done() if again else Done(*settled.get("place", ()))
-        turn, place = _Turn(self._commits), _Place(done)
-        repeated = 0
+        turn, repeated = _Turn(self._commits), 0
         for split, piece in self._pieces(done):
             self._batch_rows += piece.microflows[:, 0].tolist()
-            place.add(split, piece)
+            done = done.after(split, piece)
             if repeated < again:
                 repeated += len(piece.microflows)
                 journal.repeated(piece)
@@ -187,10 +124,10 @@ class Attempt:
                 files.add(piece, split)
                 journal.add(piece)
                 if turn.is_over(len(piece.microflows)):
-                    self._settle(journal, files, place)
+                    self._settle(journal, files, done)
             observe(journal.progress)
         with clock.post():
-            self._settle(journal, files, place)
+            self._settle(journal, files, done)
             self.source.refuse_changes()
         _refuse_loss(journal.progress)
 
@@ -209,7 +146,7 @@ class Attempt:
             usage=self._meter.usage(),
             batch_rows=self._batch_rows,
             progress=journal.progress,
-            cost=journal.cost,
+            costs=journal.costs,
             reconnections=reconnections,
             resumed_at=self._resumed_at,
             efforts=efforts,
@@ -229,8 +166,8 @@ class Attempt:
             self._scheduler.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _settle(self, journal: MemoryJournal, files: Files, place: _Place) -> None:
-        settled = {**files.settle(), "place": place.as_list()}
+    def _settle(self, journal: MemoryJournal, files: Files, done: Done) -> None:
+        settled = {**files.settle(), "place": [done.split, done.rows, done.microflows, done.refused]}
         if journal.commit(settled):
             raise JobCancelledError("the job was cancelled", hint="microflow resume goes on where it stopped")
 
@@ -241,10 +178,10 @@ class Attempt:
             self._scheduler = self._schedule()
         return self._scheduler.output_schema
 
-    def _split_work(self) -> Work:
+    def _split_work(self) -> SplitWork:
         job = self.job
         text, folder = text_of(self._part or job.output), str(self.folder)
-        return Work(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
+        return SplitWork(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
 
     def _schedule(self) -> InProcess | Workers:
         job = self.job
@@ -274,7 +211,7 @@ class Attempt:
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
         """What an engine that takes the source as one stream makes of it."""
         job, work = self.job, self._split_work()
-        reading = Reading(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
+        reading = SplitReader(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)
         originals: deque[Microflow] = deque()
         keep = job.store_records
@@ -298,22 +235,6 @@ class Attempt:
             yield 0, only_refused(refused, text)
 
 
-class _Place:
-    """How far into the splits a job has come, as `Done`."""
-
-    def __init__(self, done: Done) -> None:
-        self._now = done
-
-    def add(self, split: int, piece: Piece) -> None:
-        """One piece more; the first one of a split begins with the split's first row."""
-        now = self._now if split == self._now.split else Done(split, piece.first_row)
-        self._now = replace(now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused)
-
-    def as_list(self) -> list[int]:
-        now = self._now
-        return [now.split, now.rows, now.microflows, now.refused]
-
-
 @dataclass
 class _Turn:
     """Counts microflows and time since the last commit."""
@@ -330,6 +251,16 @@ class _Turn:
             return False
         self.microflows, self.started = 0, now
         return True
+
+
+def _source(job: JobSpec, schema: DatasetSchema) -> Source:
+    """The input in splits; how large they are depends on the input alone, so that a resumed job finds the same."""
+    size = job.split_bytes or SPLIT_BYTES
+    if job.split_bytes is None and is_folder(job.output):
+        size = _LARGE_SPLIT_BYTES
+    elif job.split_bytes is None and job.engine == "spark":
+        size = min(max((Source(job.input, schema).size or 0) // _SPARK_TASKS, SPLIT_BYTES), _LARGE_SPLIT_BYTES)
+    return Source(job.input, schema, split_bytes=size)
 
 
 def _refuse_engine(job: JobSpec) -> None:

@@ -1,10 +1,18 @@
-"""A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again."""
+"""A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again.
+
+A stored job carries a seal: HMAC-SHA-256 (RFC 2104) over its document, paths included, under a key that stays in the
+user's state folder, mode 0600. So whoever can write to the database cannot make another user's ``resume`` write
+elsewhere: `microflow resume` refuses a document that this user has not sealed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
+import os
+import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import date
@@ -14,11 +22,14 @@ from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.engine import ProcessingSpec
-from microflow.errors import CheckpointError
-from microflow.settings import MICROFLOW_ROWS
+from microflow.errors import CheckpointError, SetupError
+from microflow.settings import MICROFLOW_ROWS, Settings
 from microflow.sources.files import STANDARD, is_folder, is_url
 
-__all__ = ["JobSpec", "StoreRecords", "work_hash"]
+__all__ = ["JobSpec", "StoreRecords", "check_seal", "sealed", "work_hash"]
+
+_SEAL = "seal"
+_SEAL_BYTES = 32
 
 
 class StoreRecords(StrEnum):
@@ -139,3 +150,67 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     plain = value.value if isinstance(value, Enum) else value
     return str(plain) if isinstance(plain, Path | date) else plain
+
+
+def sealed(job_id: str, document: Mapping[str, Any], *, folder: Path | None = None) -> dict[str, Any]:
+    """The document with its seal; ``folder`` holds the key (the state folder unless given; tests name one)."""
+    return {**document, _SEAL: _seal(job_id, document, _seal_key(folder, create=True))}
+
+
+def check_seal(job_id: str, document: Mapping[str, Any], *, folder: Path | None = None) -> dict[str, Any]:
+    """The document without its seal, once that has been found to be this user's.
+
+    Raises:
+        CheckpointError: the document was changed, or another user or machine began the job.
+    """
+    rest = {name: value for name, value in document.items() if name != _SEAL}
+    seal = document.get(_SEAL)
+    key = _seal_key(folder, create=False)
+    if key is None or not isinstance(seal, str) or not hmac.compare_digest(seal, _seal(job_id, rest, key)):
+        raise CheckpointError(
+            f"job {job_id} was not begun by this user, or its paths or settings were changed in the database",
+            hint="resume it as the user who began it (with the same MICROFLOW_STATE), or run it again",
+        )
+    return rest
+
+
+def _seal(job_id: str, document: Mapping[str, Any], key: bytes | None) -> str:
+    assert key is not None
+    text = json.dumps([job_id, document], sort_keys=True, separators=(",", ":"))
+    return hmac.digest(key, text.encode(), hashlib.sha256).hex()
+
+
+def _seal_key(folder: Path | None, *, create: bool) -> bytes | None:
+    """This user's key, made on first use."""
+    path = (folder or Settings.read().state_folder) / "job-seal.key"
+    try:
+        if create and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _create_key(path)
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                raise SetupError(f"{path} may be read by others", hint=f"chmod 600 {path}")
+            key = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be used: {error.strerror}", hint="set MICROFLOW_STATE to a folder of yours"
+        ) from error
+    if len(key) != _SEAL_BYTES:
+        raise SetupError(f"{path} is damaged", hint="remove it; jobs begun before cannot be resumed then")
+    return key
+
+
+def _create_key(path: Path) -> None:
+    """Write the key beside its place and link it there: of two processes one wins, and none sees half a key."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(_SEAL_BYTES))
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    finally:
+        scratch.unlink()

@@ -1,29 +1,41 @@
-"""Where a job's progress is kept: nowhere but in memory. `microflow.pipeline.database` keeps it in PostgreSQL."""
+"""Where a job's progress is kept: nowhere but in memory, or in PostgreSQL with what is written down of each piece.
+
+A row's fate (released or suppressed) may be known later than its violations: a stream method holds rows back. The
+database's journal remembers flagged rows until then, and nothing about the others.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from microflow.compliance.findings import Target
 from microflow.engine.split_work import Piece
-from microflow.store.progress import JobStatus, Progress
+from microflow.errors import CheckpointError
+from microflow.store.progress import JobStatus, Progress, array_literal, json_document
 
-__all__ = ["DatabaseCost", "MemoryJournal"]
+if TYPE_CHECKING:
+    from microflow.store.jobs import JobStore
 
+__all__ = ["DatabaseJournal", "MemoryJournal"]
 
-@dataclass
-class DatabaseCost:
-    """Nanoseconds of each commit, and of the pure processing that it commits."""
-
-    commit_ns: list[int] = field(default_factory=list)
-    pure_ns: list[int] = field(default_factory=list)
+#: The span and the names of a violation, as columns, one entry a target.
+_DESCRIBED = ("rule", "field", "severity", "regulation", "article")
+_SMALLINT_MAX = 2**15 - 1
 
 
 class MemoryJournal:
     """Counts only: a job that stops early cannot be resumed. Also the contract of every journal."""
 
     is_resumable = False
-    cost: DatabaseCost | None = None
+    #: Nanoseconds of each commit, and of the pure processing that it commits; ``None``: there is no database.
+    costs: list[tuple[int, int]] | None = None
     #: What the whole output hashes to, where an earlier attempt had written all of it.
     finished: str | None = None
 
@@ -50,3 +62,162 @@ class MemoryJournal:
 
     def fail(self, status: JobStatus, error: str) -> None:
         """The job stops early; ``error`` holds no personal data."""
+
+
+class DatabaseJournal(MemoryJournal):
+    """Commits rows, violations and progress together, and notes what that cost.
+
+    Args:
+        jobs: The store; the job is locked by this process.
+        job_id: The job.
+        targets: What `Findings.targets` index.
+        anonymized: Whether the method changes rows at all.
+        progress: What had been committed before.
+        finished: What the whole output hashes to, where all of it had been written.
+    """
+
+    is_resumable = True
+
+    def __init__(
+        self, jobs: JobStore, job_id: str, targets: Sequence[Target], *, anonymized: bool, progress: Progress,
+        finished: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(progress)
+        self.finished = finished
+        self._jobs, self._job_id, self._anonymized = jobs, job_id, anonymized
+        self._rules = [target.rule.id for target in targets]
+        violations = [target.violation() for target in targets]
+        self._described = {name: pa.array([getattr(one, name) for one in violations]) for name in _DESCRIBED}
+        self._flagged: dict[int, tuple[int, str]] = {}
+        self._tables: dict[str, list[pa.Table]] = {}
+        self._pure_ns = 0
+        self._expected = progress
+        self._repeated = Progress()
+        self._costs: list[tuple[int, int]] = []
+        self.costs = self._costs
+
+    def repeated(self, piece: Piece) -> None:
+        """Check that it went as before.
+
+        Raises:
+            CheckpointError: it did not.
+        """
+        self._flag(piece)
+        self._fates(piece)
+        self._repeated = now = self._repeated.after(piece.microflows, piece.refused)
+        if now.microflows == self._expected.microflows and now.rows_released != self._expected.rows_released:
+            raise CheckpointError(
+                "the job does not repeat itself: other rows are released than before", hint="run the job again"
+            )
+
+    def add(self, piece: Piece) -> None:
+        if len(piece.microflows):
+            self._flag(piece)
+            self._put("data_records", self._fates(piece))
+            self._put("violations", self._violations(piece))
+            if piece.original is not None:
+                self._put("original_records", self._originals(piece.first_row, piece.original))
+            self._put("checkpoints", self._checkpoints(piece))
+            self._pure_ns += int(piece.microflows[:, 4].sum())
+        super().add(piece)
+
+    def commit(self, settled: dict[str, Any]) -> bool:
+        if not self._tables and self.progress == self._expected:
+            return False
+        tables = {name: pa.concat_tables(tables) for name, tables in self._tables.items()}
+        started = time.perf_counter_ns()
+        cancelled = self._jobs.commit(self._job_id, tables, self.progress, settled)
+        self._costs.append((time.perf_counter_ns() - started, self._pure_ns))
+        self._tables, self._pure_ns, self._expected = {}, 0, self.progress
+        return cancelled
+
+    def finishing(self, output_sha256: str) -> None:
+        self._jobs.finishing(self._job_id, rows_quarantined=self.progress.rows_quarantined, sha256=output_sha256)
+
+    def complete(self, metrics: dict[str, Any]) -> None:
+        self._jobs.complete(self._job_id, metrics)
+
+    def fail(self, status: JobStatus, error: str) -> None:
+        self._jobs.fail(self._job_id, status, error)
+
+    def _put(self, name: str, table: pa.Table) -> None:
+        signed = table.append_column("job_id", _same(self._job_id, len(table)))
+        self._tables.setdefault(name, []).append(signed)
+
+    def _checkpoints(self, piece: Piece) -> pa.Table:
+        rows_in, released, suppressed, violations, pure_ns = piece.microflows.T
+        first = self.progress.microflows
+        numbers = {
+            "microflow": np.arange(first, first + len(rows_in)),
+            "first_row": piece.first_row + np.cumsum(rows_in) - rows_in,
+        }
+        counts = {"rows_in": rows_in, "released": released, "suppressed": suppressed, "violations": violations}
+        columns = {**numbers, **counts, "pure_ns": pure_ns}
+        return pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+
+    def _flag(self, piece: Piece) -> None:
+        """Remember the violations of each flagged row: how many, and which rules as an array of PostgreSQL's."""
+        rows, targets = piece.findings.rows, piece.findings.targets
+        if not len(rows):
+            return
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))
+        ends = [*begins[1:].tolist(), len(rows)]
+        broken = targets.tolist()
+        for row, begin, end in zip(rows[begins].tolist(), begins.tolist(), ends, strict=True):
+            names = array_literal(tuple(sorted({self._rules[target] for target in broken[begin:end]})))
+            self._flagged[piece.first_row + row] = end - begin, names
+
+    def _fates(self, piece: Piece) -> pa.Table:
+        """A row of ``data_records`` for every input row whose fate this piece decides, in input order."""
+        ordinals = np.concatenate([piece.ordinals, piece.suppressed])
+        order = np.argsort(ordinals, kind="stable")
+        ordinals, released = ordinals[order], order < len(piece.ordinals)
+        counts, types = self._known(ordinals)
+        columns: dict[str, pa.Array] = {
+            "ordinal": pa.array(ordinals),
+            "released": pa.array(released),
+            "compliance_status": pa.array(counts == 0),
+            "violation_count": pa.array(counts),
+            "violation_types": types,
+            "anonymization_applied": pa.array(released & self._anonymized),
+            "processing_time": _same(datetime.now(UTC), len(ordinals)),
+        }
+        if piece.released is not None:
+            columns["processed_data"] = pa.array(_documents(piece.released, order), pa.string())
+        return pa.table(columns)
+
+    def _known(self, ordinals: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int16], pa.Array]:
+        """Count and names of the violations of these rows (ascending), which are then forgotten."""
+        counts = np.zeros(len(ordinals), np.int16)
+        if not self._flagged:
+            return counts, pa.nulls(len(ordinals), pa.string())
+        types: list[str | None] = [None] * len(ordinals)
+        flagged = np.fromiter(self._flagged, np.int64, len(self._flagged))
+        places = np.searchsorted(ordinals, flagged)
+        for ordinal, place in zip(flagged.tolist(), places.tolist(), strict=True):
+            if place < len(ordinals) and ordinals[place] == ordinal:
+                count, types[place] = self._flagged.pop(ordinal)
+                counts[place] = min(count, _SMALLINT_MAX)
+        return counts, pa.array(types, pa.string())
+
+    def _violations(self, piece: Piece) -> pa.Table:
+        found = piece.findings
+        columns = {name: values.take(pa.array(found.targets)) for name, values in self._described.items()}
+        ordinals = pa.array(found.rows.astype(np.int64) + piece.first_row)
+        spans = {"span_start": pa.array(found.starts), "span_end": pa.array(found.ends)}
+        return pa.table({"ordinal": ordinals, **columns, **spans})
+
+    def _originals(self, first_row: int, rows: pa.RecordBatch) -> pa.Table:
+        ordinals = np.arange(first_row, first_row + rows.num_rows)
+        documents = [json_document(row) for row in rows.to_pylist()]
+        return pa.table({"ordinal": ordinals, "original_data": pa.array(documents, pa.string())})
+
+
+def _same(value: object, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value), count)
+
+
+def _documents(released: pa.RecordBatch, order: npt.NDArray[np.int64]) -> list[str | None]:
+    """Released rows as JSON. ``order`` sorts released rows followed by suppressed ones, of which nothing is kept."""
+    written = [json_document(row) for row in released.to_pylist()]
+    return [written[place] if place < len(written) else None for place in order.tolist()]

@@ -17,15 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microflow.anonymize.contract import Method
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.compliance.findings import Targets
 from microflow.engine.worker import without_pandas
 from microflow.errors import CheckpointError, JobCancelledError, JobConflictError, MicroflowError, StoreError
-from microflow.pipeline.attempt import Attempt, CommitPolicy, Files, Observer
-from microflow.pipeline.job import JobSpec, work_hash
-from microflow.pipeline.journal import MemoryJournal
+from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
+from microflow.pipeline.job import JobSpec, check_seal, sealed, work_hash
+from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
+from microflow.pipeline.output import Files, drop_quarantine
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
-from microflow.pipeline.seal import check_seal, sealed
-from microflow.settings import Retries
+from microflow.settings import MICROFLOW_ROWS, Retries
 from microflow.sinks.whole_file import write_whole
 from microflow.sources.files import STANDARD, files_of, is_folder, is_url
 from microflow.store.progress import LIVE, JobStatus
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
     from microflow.store.jobs import JobStore, JobView
 
-__all__ = ["PipelineOrchestrator"]
+__all__ = ["PipelineOrchestrator", "SparkBatchProcessor"]
 
 #: What says in a metrics document that it could not be written to its file: the job itself is done.
 UNWRITTEN = "metrics_not_written"
@@ -184,9 +185,6 @@ class PipelineOrchestrator:
             raise
 
     def _journal(self, attempt: Attempt, jobs: JobStore) -> tuple[MemoryJournal, dict[str, Any]]:
-        from microflow.compliance.findings import Targets
-        from microflow.pipeline.database import DatabaseJournal
-
         job_id = _id_of(attempt.job)
         view = jobs.load(job_id)
         if view.status == JobStatus.COMPLETED:
@@ -209,6 +207,8 @@ class PipelineOrchestrator:
         job, clock = attempt.job, attempt.clock
         if not _is_in_place(job, journal.finished):
             self._produce(attempt, journal, jobs, fence, settled)
+        elif job.quarantine is not None and not journal.progress.rows_quarantined:
+            drop_quarantine(job.quarantine, _id_of(job))
         reconnections = 0 if self._connector is None else self._connector.reconnections
         metrics = attempt.metrics(journal, reconnections)
         with clock.post():
@@ -242,6 +242,56 @@ class PipelineOrchestrator:
             files.finish(refused=refused)
         else:
             jobs.put_in_place(_id_of(job), lambda: files.finish(refused=refused))
+
+
+class SparkBatchProcessor:
+    """Releases files on the active Spark session, or on a new one on ``SPARK_MASTER``.
+
+    Args:
+        schema: What the columns mean: a shipped name, or a path.
+        policy: The rules; by default the schema's.
+    """
+
+    def __init__(self, schema: str = "healthcare", *, policy: str | None = None) -> None:
+        self._schema, self._policy = schema, policy
+
+    def process_batch_microflow(
+        self,
+        input_file: str | Path,
+        output_file: str | Path,
+        batch_size: int = MICROFLOW_ROWS,
+        anonymization_method: str = "k_anonymity",
+    ) -> dict[str, Any]:
+        """Release a file, folder or pattern; the output replaces an older one.
+
+        Rows that cannot be used are counted as quarantined and not kept. Tokens are made with the key of the
+        environment.
+
+        Args:
+            input_file: What to read; every executor must see it.
+            output_file: Where to; it appears whole or not at all.
+            batch_size: Rows of a microflow.
+            anonymization_method: With its default parameters.
+
+        Returns:
+            The metrics document.
+
+        Raises:
+            SetupError: there is no Java 17 or newer.
+            MicroflowError: whatever is wrong with input, settings or the cluster.
+        """
+        job = JobSpec(
+            input=input_file,
+            output=output_file,
+            schema=self._schema,
+            policy=self._policy,
+            method=MethodSettings(Method(anonymization_method)),
+            engine="spark",
+            microflow_rows=batch_size,
+            overwrite=True,
+            job_id=f"batch_microflow_spark_{secrets.token_hex(6)}",
+        )
+        return PipelineOrchestrator(None).run(job)
 
 
 @contextmanager

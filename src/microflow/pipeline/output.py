@@ -1,15 +1,12 @@
-"""The files of a job that may die at any instant: continued where it was proven right, and whole at the end.
+"""Where a job's rows go: a file, a folder of parts, an address or standard output, with the quarantine beside it.
 
-What a job writes waits in a partial file that is named by the job and by the attempt, so that no other job and no
-attempt that was given up writes into it. `PartialFile.settle` says how long the file is and what its bytes hash to; a
-later attempt copies so much into a partial file of its own, and only if the hash is still that. Plain CSV and JSON
-Lines are continued as they are; compressed text and Parquet are put together from what was settled at the end. Where
-nobody can resume the job, they are written at once, while workers are busy with the next splits.
+Plain CSV and JSON Lines are continued as they are; compressed text and Parquet are put together from what was settled
+at the end. Where nobody can resume the job, they are written at once, while workers are busy with the next splits. A
+folder has one part a split, named by its number: workers write whole parts, which only change their place here.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import shutil
@@ -22,162 +19,87 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from microflow.engine.reading import Part
-from microflow.errors import CheckpointError
+from microflow.engine.reading import Part, Text
+from microflow.engine.split_work import Piece
+from microflow.pipeline.job import JobSpec
+from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sync_folder
 from microflow.settings import Retries
-from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
-from microflow.sinks.writers import RowSink, head_of, private, row_sink, text_of, written_to
+from microflow.sinks.whole_file import is_device, refused_as
+from microflow.sinks.writers import RowSink, head_of, private, quarantine_head, remove, row_sink, text_of, written_to
 from microflow.sources.files import STANDARD, compression_of, is_url
 
-__all__ = ["Output", "PartialFile", "Settled", "sync_folder"]
+__all__ = ["Files", "FolderOutput", "Output", "drop_quarantine", "is_part"]
 
-_PIECE = 1 << 20
-#: How long a file was when it was last settled, and the SHA-256 of so much of it.
-Settled = tuple[int, str]
-_NOTHING: Settled = (0, hashlib.sha256().hexdigest())
-Body = bytes | Part
+_PART = "part-"
 
 
-class PartialFile:
-    """Bytes on their way to ``path``: `add` collects, `settle` writes and makes durable, `finish` puts them in place.
-
-    Args:
-        path: The target.
-        job: Names the partial file, with ``attempt``.
-        start: What an earlier attempt settled; nothing begins anew.
-        durable: Whether `settle` waits for the disk and hashes; without, nobody can continue the file.
-        retries: How long to wait for room on a full disk.
-
-    Raises:
-        CheckpointError: what was settled is gone or was changed.
-        MicroflowError: the folder cannot be written to.
-    """
+class Files:
+    """What a job writes: its output and its quarantine, settled together."""
 
     def __init__(
-        self,
-        path: Path,
-        job: str,
-        attempt: int,
-        *,
-        start: Settled = _NOTHING,
-        durable: bool = True,
-        retries: Retries | None = None,
-    ) -> None:
-        self.path = path
-        folder = Path(tempfile.gettempdir()) if is_device(path) else path.parent
-        #: Where the bytes wait.
-        self.partial = folder / f".{path.name}.{job}.{attempt}.partial"
-        self._durable = durable
-        self._retries = retries or Retries()
-        self._waiting: list[Body] = []
-        self._hash = hashlib.sha256()
-        self._length = start[0]
-        earlier = [found for found in self._earlier(job) if found != self.partial]
-        with refused_as(path):
-            self.file = private(self.partial)
-            if start[0]:
-                self._continue(earlier, start)
-            for one in earlier:
-                one.unlink(missing_ok=True)
+        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, part: str, several: bool,
+        durable: bool, retries: Retries | None,
+    ) -> None:  # fmt: skip
+        assert job.job_id is not None
+        self._job_id = job.job_id
+        starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
+        options: dict[str, dict[str, Any]] = {
+            name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
+            for name in ("output", "quarantine")
+        }
+        self.quarantine: PartialFile | None = None
+        self.output: Output | FolderOutput
+        if part:
+            self.output = FolderOutput(job.output, part, schema, job.job_id)
+        else:
+            self.output = Output(job.output, schema, job.job_id, attempt, **options["output"])
+        try:
+            if job.quarantine is not None:
+                self.quarantine = PartialFile(
+                    job.quarantine, job.job_id, attempt,
+                    **options["quarantine"],
+                )  # fmt: skip
+                if "quarantine" not in starts:
+                    self.quarantine.add(quarantine_head(keep_raw=job.quarantine_raw, several=several))
+        except BaseException:
+            self.output.close(discard=not durable)
+            raise
 
-    def add(self, body: Body) -> None:
-        """Take some bytes, here or in a part file; nothing is written yet."""
-        if body:
-            self._waiting.append(body)
+    def add(self, piece: Piece, split: int) -> None:
+        """Take a piece's rows, and what says which were refused."""
+        self.output.add(piece.body, split)
+        if self.quarantine is not None:
+            self.quarantine.add(piece.quarantine)
 
-    def settle(self) -> Settled:
-        """Write what was added and see it on the disk; a full disk is tried again from the length settled before.
+    def settle(self) -> dict[str, Settled]:
+        """See that all is on the disk; returns lengths and hashes."""
+        settled = {"output": self.output.settle()}
+        if self.quarantine is not None:
+            settled["quarantine"] = self.quarantine.settle()
+        return settled
 
-        Raises:
-            MicroflowError: the disk stays full, or refuses otherwise.
-        """
-        for pause in (*self._retries.pauses, None):
-            try:
-                checksum = self._write()
-            except OSError as error:
-                if pause is None or error.errno not in FULL:
-                    raise unwritable(self.path, error) from error
-                self._retries.sleep(pause)
-            else:
-                self._hash = checksum
-                self._length = self.file.tell()
-                for body in self._waiting:
-                    if isinstance(body, Part) and body.last:
-                        Path(body.path).unlink(missing_ok=True)
-                self._waiting.clear()
-                return self._length, self._hash.hexdigest()
-        raise AssertionError("the last attempt returns or raises")
-
-    def finish(self) -> None:
-        """Put the file, which is settled, in its place at once."""
-        with refused_as(self.path):
-            os.fsync(self.file.fileno())
-            self.file.close()
-            if is_device(self.path):
-                with self.bodies() as file, self.path.open("wb") as device:
-                    shutil.copyfileobj(file, device, _PIECE)
-                self.partial.unlink()
-            else:
-                self.partial.replace(self.path)
-            sync_folder(self.path.parent)
+    def finish(self, *, refused: bool) -> None:
+        """Put the files in their places; without a refused row there is no quarantine, nor an old one."""
+        if self.quarantine is not None and refused:
+            self.quarantine.finish()
+        self.output.finish()
+        if self.quarantine is not None and not refused:
+            self.quarantine.close(discard=True)
+            drop_quarantine(self.quarantine.path, self._job_id)
 
     def close(self, *, discard: bool) -> None:
-        """Stop early. What was settled stays for the job to resume from, unless it is to be discarded."""
-        with suppress(OSError):  # a full disk may refuse even that
-            self.file.close()
-        if discard:
-            self.partial.unlink(missing_ok=True)
+        """Stop early."""
+        self.output.close(discard=discard)
+        if self.quarantine is not None:
+            self.quarantine.close(discard=discard)
 
-    def replace(self, whole: Path) -> None:
-        """Take another file instead, which is whole and on the disk."""
-        self.file.close()
-        whole.replace(self.partial)
-        self.file = self.partial.open("r+b")
 
-    def bodies(self) -> IO[bytes]:
-        """All that was settled, to be read from its start."""
-        return self.partial.open("rb")
-
-    def _write(self) -> Any:
-        self.file.seek(self._length)
-        self.file.truncate()
-        checksum = self._hash.copy()
-        for body in self._waiting:
-            if isinstance(body, Part) and not self._durable:
-                self.file.flush()
-                _copy(body, self.file)
-                continue
-            for piece in pieces_of(body):
-                self.file.write(piece)
-                if self._durable:
-                    checksum.update(piece)
-        self.file.flush()
-        if self._durable:
-            os.fsync(self.file.fileno())
-        return checksum
-
-    def _earlier(self, job: str) -> list[Path]:
-        pattern = f"{glob.escape(str(self.partial.with_name(f'.{self.path.name}.{job}')))}.*.partial"
-        return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
-
-    def _continue(self, earlier: list[Path], start: Settled) -> None:
-        """Copy what was settled from the partial file of the attempt before, if it is still what it was."""
-        for candidate in earlier:
-            checksum = hashlib.sha256()
-            self.file.seek(0)
-            self.file.truncate()
-            with candidate.open("rb") as file:
-                for piece in pieces_of(Part(str(candidate), 0, start[0]), file):
-                    checksum.update(piece)
-                    self.file.write(piece)
-            if self.file.tell() == start[0] and checksum.hexdigest() == start[1]:
-                self._hash = checksum
-                self.file.flush()
-                os.fsync(self.file.fileno())
-                return
-        self.close(discard=True)
-        what = "was changed since it was committed" if earlier else "is gone"
-        raise CheckpointError(f"what the job had written of {self.path} {what}", hint="run the job again")
+def drop_quarantine(path: Path, job: str) -> None:
+    """Leave no quarantine where no row was refused: neither what the job wrote of one, nor one of an earlier job."""
+    for one in partials(path, job):
+        one.unlink(missing_ok=True)
+    if not is_device(path):
+        path.unlink(missing_ok=True)
 
 
 class Output:
@@ -199,7 +121,7 @@ class Output:
         job: str,
         attempt: int = 0,
         *,
-        start: Settled = _NOTHING,
+        start: Settled = NOTHING,
         durable: bool = False,
         retries: Retries | None = None,
     ) -> None:
@@ -222,7 +144,7 @@ class Output:
         elif not start[0]:
             self._file.add(self._head)
 
-    def add(self, body: bytes | pa.RecordBatch | Part, split: int = 0) -> None:  # noqa: ARG002 - the contract of an output
+    def add(self, body: Text | pa.RecordBatch, split: int = 0) -> None:  # noqa: ARG002 - the contract of an output
         """Take encoded rows.
 
         Raises:
@@ -239,7 +161,7 @@ class Output:
 
     def settle(self) -> Settled:
         """See that all is written."""
-        return self._file.settle() if self._sink is None else _NOTHING
+        return self._file.settle() if self._sink is None else NOTHING
 
     def prepare(self) -> str:
         """Make the whole file, still under its partial name; returns its SHA-256 where that can be asked for again."""
@@ -262,11 +184,11 @@ class Output:
             return
         with self._waiting, self._file.bodies() as file:
             if str(self._place) == STANDARD:
-                shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
+                shutil.copyfileobj(file, sys.stdout.buffer, PIECE)
                 sys.stdout.buffer.flush()
             else:
                 with written_to(str(self._place)) as target:
-                    shutil.copyfileobj(file, target, _PIECE)
+                    shutil.copyfileobj(file, target, PIECE)
         self._file.close(discard=False)
 
     def close(self, *, discard: bool) -> None:
@@ -288,7 +210,7 @@ class Output:
                         for batch in _batches(settled):
                             sink.write(batch)
                     else:
-                        while piece := settled.read(_PIECE):
+                        while piece := settled.read(PIECE):
                             sink.write(piece)
                 sink.finish()
                 file.flush()
@@ -296,26 +218,106 @@ class Output:
             self._file.replace(whole)
 
 
-def pieces_of(body: Body, file: IO[bytes] | None = None) -> Iterator[bytes]:
-    """The bytes, a piece in memory at a time."""
-    if isinstance(body, bytes):
-        yield body
-        return
-    with file or Path(body.path).open("rb") as part:
-        part.seek(body.start)
-        left = body.stop - body.start
-        while left and (piece := part.read(min(left, _PIECE))):
-            left -= len(piece)
-            yield piece
+class FolderOutput:
+    """The released rows of a job on their way to a folder.
+
+    Args:
+        place: The folder; one that is there has nothing in it but parts, which are replaced.
+        part: What its parts are called, but for their numbers; the suffix decides their format.
+        schema: Of every batch.
+        job: The job's name.
+    """
+
+    def __init__(self, place: Path | str, part: str, schema: pa.Schema, job: str) -> None:
+        self._place, self._name, self._schema = place, part, schema
+        self._sink: RowSink | None = None
+        self._file: IO[bytes] | None = None
+        self._split = -1
+        self._is_empty = True
+        path = Path(str(place))
+        self._target = None if is_url(place) else path
+        with refused_as(path):
+            #: Where parts wait; beside the folder, so that it takes a new name to put them in their place.
+            self._hidden = Path(
+                tempfile.mkdtemp(prefix=f".{path.name}.{job}.", dir=None if self._target is None else path.parent)
+            )
+
+    def add(self, body: Text | pa.RecordBatch, split: int) -> None:
+        """Take encoded rows of a split, or its part file.
+
+        Raises:
+            MicroflowError: the disk is full, or refuses otherwise.
+        """
+        with refused_as(self._place):
+            if isinstance(body, Part):
+                if body.last:
+                    shutil.move(body.path, self._part(split))
+                    self._is_empty = False
+                return
+            if split != self._split:
+                self._end_part()
+                self._begin_part(split)
+            assert self._sink is not None
+            self._sink.write(body)
+
+    def settle(self) -> Settled:
+        """Nothing: a folder is whole when the job is done."""
+        return 0, ""
+
+    def prepare(self) -> str:
+        """End the last part; a job without a row has one part too, which says the columns."""
+        if self._is_empty:
+            self.add(b"", 0)
+        self._end_part()
+        return ""
+
+    def finish(self) -> None:
+        """Put the parts, which are prepared, in their place."""
+        if self._target is None:
+            remove(str(self._place), _PART)
+            for part in sorted(self._hidden.iterdir()):
+                with part.open("rb") as file, written_to(f"{str(self._place).rstrip('/')}/{part.name}") as target:
+                    shutil.copyfileobj(file, target)
+            shutil.rmtree(self._hidden)
+            return
+        with refused_as(self._target):
+            if self._target.is_dir():
+                for old in self._target.glob(f"{_PART}*"):
+                    old.unlink()
+                self._target.rmdir()
+            self._hidden.rename(self._target)
+            sync_folder(self._target.parent)
+
+    def close(self, *, discard: bool) -> None:  # noqa: ARG002 - nothing can be resumed
+        """Stop early."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def _begin_part(self, split: int) -> None:
+        self._split, self._is_empty = split, False
+        self._file = private(self._part(split))
+        self._sink = row_sink(self._file, self._name, self._schema)
+        self._sink.write(head_of(text_of(self._name), self._schema))
+
+    def _end_part(self) -> None:
+        if self._sink is not None and self._file is not None:
+            self._sink.finish()
+            self._file.close()
+        self._sink = self._file = None
+
+    def _part(self, split: int) -> Path:
+        return self._hidden / f"{_PART}{split:05d}{self._name[self._name.index('.') :]}"
 
 
-def _copy(part: Part, file: IO[bytes]) -> None:
-    """Append a stretch of a part file without taking it through this process where the system can."""
-    with Path(part.path).open("rb") as source:
-        at, left, target = part.start, part.stop - part.start, file.tell()
-        while left and (done := os.sendfile(file.fileno(), source.fileno(), at, left)):
-            at, left, target = at + done, left - done, target + done
-    file.seek(target)
+def is_part(name: str) -> bool:
+    """Whether a file's name is that of a part.
+
+    >>> is_part("part-00000.csv"), is_part("mine.csv")
+    (True, False)
+    """
+    return name.startswith(_PART)
 
 
 def _stream(batch: pa.RecordBatch) -> bytes:
@@ -325,7 +327,7 @@ def _stream(batch: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _rows_of(body: bytes | pa.RecordBatch | Part, text: str) -> Iterator[bytes | pa.RecordBatch]:
+def _rows_of(body: Text | pa.RecordBatch, text: str) -> Iterator[bytes | pa.RecordBatch]:
     """What a sink takes; of a part file, mapped where it holds batches."""
     if isinstance(body, pa.RecordBatch):
         yield body
@@ -343,13 +345,3 @@ def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
     with pa.PythonFile(file, "r") as source:
         while source.tell() < size:
             yield from pa.ipc.open_stream(source)
-
-
-def sync_folder(folder: Path) -> None:
-    """See that a name in a folder is on the disk; some file systems cannot."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from microflow.errors import InputError, JobConflictError
-from microflow.pipeline.folder import is_part
 from microflow.pipeline.job import JobSpec
+from microflow.pipeline.output import is_part
 from microflow.sinks.whole_file import is_device, refuse_unwritable
 from microflow.sources.files import STANDARD, is_folder, is_url
 

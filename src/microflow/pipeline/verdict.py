@@ -34,7 +34,7 @@ _REMEDIES = {
     "a required value is missing": "required: false",
     "the schema does not describe it": "others: drop, or describe it",
 }
-_ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "classes")
+_ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "achieved_c", "classes")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Verdict:
         reasons: The most frequent reasons of the quarantine, with their rows.
         guarantee: What the method promises, and for whom.
         achieved: What k-anonymity was found to have achieved: ``scope``, ``unit``, ``achieved_k``, ``classes``, and
-            where they were asked for ``achieved_l`` and ``achieved_t`` by sensitive column.
+            where they were asked for ``achieved_l``, ``achieved_t`` and ``achieved_c`` by sensitive column.
         passed_unprotected: Columns that neither a remedy of the method nor noise nor classes touch.
         blanked: Columns that were removed because the descriptor gives no public bounds or categories.
         unnamed_kinds: Kinds of data that the policy has rules for and the descriptor names no column of.
@@ -157,14 +157,14 @@ def verdict(
 
 
 def _achieved(found: Mapping[str, Any]) -> str:
-    """The achieved k and the classes, then l and t.
+    """The achieved k and the classes, then l, t and c.
 
     >>> _achieved({"achieved_k": 7, "unit": "row", "classes": 3, "scope": "dataset", "achieved_l": {"job": 2.0}})
     'k = 7 rows, the least of 3 classes (scope: dataset); l of job = 2'
     """
     parts = [f"k = {found['achieved_k']:,} {found['unit']}s, the least of {found['classes']:,} classes"]
     parts[0] += f" (scope: {found['scope']})"
-    for letter in "lt":
+    for letter in "ltc":
         named = found.get(f"achieved_{letter}", {}).items()
         parts += [f"{letter} of {name} = {value:.3g}" for name, value in named]
     return "; ".join(parts)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
+    from microflow.store.database import migrate
     from microflow.store.experiments import ExperimentStore
-    from microflow.store.migrate import migrate
     from microflow.store.server import ensure_server, stop_server
 
 __all__ = ["ExperimentStore", "PostgreSQLConnector", "ensure_server", "migrate", "stop_server"]
@@ -21,6 +21,7 @@ _MODULES = {
     "ExperimentStore": "experiments",
     "PostgreSQLConnector": "connector",
     "ensure_server": "server",
+    "migrate": "database",
     "stop_server": "server",
 }
 

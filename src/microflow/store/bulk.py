@@ -7,11 +7,9 @@ COPY into a table needs the INSERT privilege and nothing else.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -25,17 +23,15 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.errors import StoreError
-from microflow.store.models import ID_BLOCK
+from microflow.store.progress import ID_BLOCK, array_literal, json_document
 
 __all__ = [
     "Dicts",
     "Ids",
-    "array_literal",
     "check_records",
     "check_violations",
     "copy_table",
     "copy_tables",
-    "document",
     "in_pieces",
     "original_columns",
     "record_columns",
@@ -139,53 +135,6 @@ def reserve_ids(cursor: Cursor, table: str, count: int) -> npt.NDArray[np.int64]
     return (blocks[:, None] + np.arange(ID_BLOCK)).ravel()[:count]
 
 
-@lru_cache(maxsize=4096)
-def array_literal(words: tuple[str, ...]) -> str:
-    r"""Words as PostgreSQL writes a ``text[]``.
-
-    >>> array_literal(("hipaa-ssn", 'odd "word"'))
-    '{"hipaa-ssn","odd \\"word\\""}'
-    """
-    escaped = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
-    return "{" + ",".join(f'"{word}"' for word in escaped) + "}"
-
-
-def document(value: Mapping[str, Any] | None) -> str | None:
-    """A JSON document as JSONB accepts it: NUL characters, which it cannot hold, become U+FFFD.
-
-    Raises:
-        StoreError: the document holds something that is not JSON, such as NaN.
-
-    >>> document({"zip": "941", "age": 40})
-    '{"zip":"941","age":40}'
-    """
-    if value is None:
-        return None
-    try:
-        text = _dump(value)
-        return _dump(_without_nul(value)) if "\\u0000" in text else text
-    except (TypeError, ValueError) as error:
-        raise StoreError("a record cannot be written as JSON", hint="NaN and infinity are not JSON") from error
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for: numpy's numbers as numbers, dates and paths as text."""
-    return value.item() if isinstance(value, np.generic) else str(value)
-
-
-_dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_plain).encode
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, Mapping):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_without_nul(item) for item in value]
-    return value
-
-
 Dicts = Sequence[Mapping[str, Any]]
 
 Ids = npt.NDArray[np.int64]
@@ -279,7 +228,7 @@ def _texts(records: Dicts, key: str) -> list[str | None]:
 
 
 def _documents(records: Dicts, key: str) -> list[str | None]:
-    return [document(record.get(key)) for record in records]
+    return [json_document(record.get(key)) for record in records]
 
 
 def check_records(records: Dicts) -> None:

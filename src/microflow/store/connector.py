@@ -13,7 +13,6 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from microflow.errors import StoreError
 from microflow.settings import Retries, Settings
-from microflow.store.addresses import driver_dsn
 from microflow.store.bulk import (
     Ids,
     check_records,
@@ -25,12 +24,12 @@ from microflow.store.bulk import (
     reserve_ids,
     violation_columns,
 )
-from microflow.store.migrate import ensure_schema
+from microflow.store.database import driver_dsn, ensure_schema
 from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
 from microflow.timing.refusal import refuse_if_pure
 
-__all__ = ["PostgreSQLConnector", "Retries", "describe", "is_worth_retrying"]
+__all__ = ["PostgreSQLConnector", "Retries", "is_worth_retrying", "store_error"]
 
 
 def is_worth_retrying(error: psycopg2.Error) -> bool:
@@ -38,7 +37,7 @@ def is_worth_retrying(error: psycopg2.Error) -> bool:
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
 
 
-def describe(error: psycopg2.Error, doing: str) -> StoreError:
+def store_error(error: psycopg2.Error, doing: str) -> StoreError:
     """A `StoreError` without personal data: messages about values quote the value, so only their kind is told."""
     if error.pgcode is None and is_worth_retrying(error):
         reason = (str(error).strip().splitlines() or ["the connection was lost"])[0]
@@ -131,7 +130,7 @@ class PostgreSQLConnector:
             with connection, connection.cursor() as cursor:
                 yield cursor
         except psycopg2.Error as error:
-            raise describe(error, "working") from error
+            raise store_error(error, "working") from error
 
     def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one parameterised statement."""
@@ -213,7 +212,7 @@ class PostgreSQLConnector:
                 return attempt()
             except psycopg2.Error as error:
                 if pause is None or not is_worth_retrying(error):
-                    raise describe(error, doing) from error
+                    raise store_error(error, doing) from error
             self._disconnect()
             self.reconnections += 1
             self._retries.sleep(pause)

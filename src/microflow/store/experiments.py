@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from microflow.errors import StoreError
 from microflow.settings import Settings
-from microflow.store.addresses import engine_url
-from microflow.store.bulk import copy_table, document
-from microflow.store.migrate import ensure_schema
-from microflow.store.models import Experiment, Sample, Trial
+from microflow.store.bulk import copy_table
+from microflow.store.database import engine_url, ensure_schema
+from microflow.store.models import ExperimentRow, SampleRow, TrialRow
+from microflow.store.progress import json_document
 from microflow.store.server import ensure_server
 
 __all__ = ["ExperimentStore"]
@@ -50,7 +50,7 @@ class ExperimentStore:
         # A server may default to repeatable read, where the snapshot is older than the lock of `_experiment_id`: the
         # trial that another process has just recorded would not be superseded but collide.
         self._engine: Engine = create_engine(
-            engine_url(self.url), pool_pre_ping=True, json_serializer=document, isolation_level="READ COMMITTED"
+            engine_url(self.url), pool_pre_ping=True, json_serializer=json_document, isolation_level="READ COMMITTED"
         )
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class ExperimentStore:
         with self._session() as session:
             for experiment, trial in trials:
                 if experiment not in held:
-                    hashes = _current(select(Trial.config_hash), experiment)
+                    hashes = _current(select(TrialRow.config_hash), experiment)
                     held[experiment] = set(session.scalars(hashes))
                 if trial["config_hash"] in held[experiment]:
                     continue
@@ -119,11 +119,11 @@ class ExperimentStore:
 
     def _record(self, session: Session, experiment: str, given: Mapping[str, Any]) -> int:
         experiment_id = self._experiment_id(session, experiment)
-        current = (Trial.experiment_id == experiment_id, Trial.config_hash == given["config_hash"], _IS_CURRENT)
-        session.execute(update(Trial).where(*current).values(superseded_at=func.now()))
+        current = (TrialRow.experiment_id == experiment_id, TrialRow.config_hash == given["config_hash"], _IS_CURRENT)
+        session.execute(update(TrialRow).where(*current).values(superseded_at=func.now()))
         plain = {name: given[name] for name in ("config_hash", "git", "seed")}
         documents = {name: dict(given[name]) for name in ("config", "metrics", "machine", "versions")}
-        trial = Trial(experiment_id=experiment_id, **plain, **documents)
+        trial = TrialRow(experiment_id=experiment_id, **plain, **documents)
         session.add(trial)
         session.flush()
         self._copy_samples(session, trial.id, given["samples"])
@@ -131,14 +131,14 @@ class ExperimentStore:
 
     def completed(self, experiment: str, config_hash: str) -> bool:
         """Whether a current trial of this configuration exists."""
-        wanted = select(Trial.id).join(Experiment).where(Experiment.name == experiment, _IS_CURRENT)
+        wanted = select(TrialRow.id).join(ExperimentRow).where(ExperimentRow.name == experiment, _IS_CURRENT)
         with self._session() as session:
-            return session.scalar(wanted.where(Trial.config_hash == config_hash)) is not None
+            return session.scalar(wanted.where(TrialRow.config_hash == config_hash)) is not None
 
     def experiments(self) -> list[str]:
         """Names of all experiments, sorted."""
         with self._session() as session:
-            return list(session.scalars(select(Experiment.name).order_by(Experiment.name)))
+            return list(session.scalars(select(ExperimentRow.name).order_by(ExperimentRow.name)))
 
     def trials(self, experiment: str) -> pd.DataFrame:
         """One row a current trial, in order of recording.
@@ -147,21 +147,21 @@ class ExperimentStore:
         ``machine``, ``versions`` (the last four as dicts).
         """
         columns = (
-            Trial.id.label("trial_id"), Trial.config_hash, Trial.seed, Trial.git, Trial.created_at, Trial.config,
-            Trial.metrics, Trial.machine, Trial.versions,
+            TrialRow.id.label("trial_id"), TrialRow.config_hash, TrialRow.seed, TrialRow.git, TrialRow.created_at,
+            TrialRow.config, TrialRow.metrics, TrialRow.machine, TrialRow.versions,
         )  # fmt: skip
-        return self._frame(_current(select(*columns), experiment).order_by(Trial.id))
+        return self._frame(_current(select(*columns), experiment).order_by(TrialRow.id))
 
     def samples(self, experiment: str, name: str | None = None) -> pd.DataFrame:
         """Raw samples of the current trials, of one series or of all, in order.
 
         Columns: ``trial_id``, ``config_hash``, ``name``, ``ordinal``, ``value``.
         """
-        columns = (Sample.trial_id, Trial.config_hash, Sample.name, Sample.ordinal, Sample.value)
-        query = _current(select(*columns).join(Sample, Sample.trial_id == Trial.id), experiment)
+        columns = (SampleRow.trial_id, TrialRow.config_hash, SampleRow.name, SampleRow.ordinal, SampleRow.value)
+        query = _current(select(*columns).join(SampleRow, SampleRow.trial_id == TrialRow.id), experiment)
         if name is not None:
-            query = query.where(Sample.name == name)
-        return self._frame(query.order_by(Sample.trial_id, Sample.name, Sample.ordinal))
+            query = query.where(SampleRow.name == name)
+        return self._frame(query.order_by(SampleRow.trial_id, SampleRow.name, SampleRow.ordinal))
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -178,10 +178,10 @@ class ExperimentStore:
 
     @staticmethod
     def _experiment_id(session: Session, name: str) -> int:
-        session.execute(insert(Experiment).values(name=name).on_conflict_do_nothing())
+        session.execute(insert(ExperimentRow).values(name=name).on_conflict_do_nothing())
         # The lock makes two processes that record the same trial take turns instead of failing; whoever inserts a
         # trial in any other way holds a share of it by the foreign key, and is waited for too.
-        found = select(Experiment.id).where(Experiment.name == name).with_for_update()
+        found = select(ExperimentRow.id).where(ExperimentRow.name == name).with_for_update()
         return session.execute(found).scalar_one()
 
     @staticmethod
@@ -197,10 +197,10 @@ class ExperimentStore:
             copy_table(cursor, "samples", pa.table(columns))
 
 
-_IS_CURRENT = Trial.superseded_at.is_(None)
+_IS_CURRENT = TrialRow.superseded_at.is_(None)
 
 
 def _current(query: Query, experiment: str) -> Query:
-    return query.join(Experiment, Experiment.id == Trial.experiment_id).where(
-        Experiment.name == experiment, _IS_CURRENT
+    return query.join(ExperimentRow, ExperimentRow.id == TrialRow.experiment_id).where(
+        ExperimentRow.name == experiment, _IS_CURRENT
     )

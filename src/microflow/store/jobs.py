@@ -14,9 +14,9 @@ import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.errors import CheckpointError, JobConflictError, StoreError
-from microflow.store.bulk import copy_table, document, reserve_ids
+from microflow.store.bulk import copy_table, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.progress import CommitGroup, JobStatus, Progress
+from microflow.store.progress import JobStatus, Progress, json_document
 
 __all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
 
@@ -108,7 +108,16 @@ class JobStore:
         created = self._connector.query(
             "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
-            (job_id, lock_key(job_id), pipeline, engine, JobStatus.PENDING, document(spec), spec_hash, input_sha256),
+            (
+                job_id,
+                lock_key(job_id),
+                pipeline,
+                engine,
+                JobStatus.PENDING,
+                json_document(spec),
+                spec_hash,
+                input_sha256,
+            ),
         )
         if not created:
             raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
@@ -194,20 +203,27 @@ class JobStore:
         )
         return Progress(last, read, released, suppressed, violations, quarantined), settled or {}
 
-    def commit(self, job_id: str, group: CommitGroup) -> bool:
+    def commit(
+        self, job_id: str, tables: Mapping[str, pa.Table], progress: Progress, settled: Mapping[str, Any]
+    ) -> bool:
         """Store rows, violations, checkpoints and progress together; true if somebody asked to cancel the job.
 
-        A group is stored once, whatever happens to the connection meanwhile: a second time would break the key
+        Microflows are stored once, whatever happens to the connection meanwhile: a second time would break the key
         (job, microflow).
+
+        Args:
+            job_id: The job, which this process holds.
+            tables: Columns to append, by the tables' names.
+            progress: Everything up to and including these microflows.
+            settled: Where the job's files are now.
 
         Raises:
             JobConflictError: another process has taken the job since.
         """
-        progress = group.progress
 
         def store(cursor: Cursor) -> bool:
             self._check_fence(cursor, job_id)
-            for name, table in group.tables.items():
+            for name, table in tables.items():
                 if name == "checkpoints":
                     copy_table(cursor, name, table)
                 elif table.num_rows:
@@ -218,16 +234,16 @@ class JobStore:
                 " violations = %s, rows_quarantined = %s, settled = %s, updated_at = now() WHERE id = %s"
                 " RETURNING cancel_requested",
                 (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
-                 progress.violations, progress.rows_quarantined, document(group.settled), job_id),
+                 progress.violations, progress.rows_quarantined, json_document(settled), job_id),
             )  # fmt: skip
             return cursor.fetchone() == (True,)
 
         def stored(cursor: Cursor) -> bool:
-            if "checkpoints" in group.tables:
+            if "checkpoints" in tables:
                 last = progress.microflows - 1
                 cursor.execute("SELECT 1 FROM checkpoints WHERE job_id = %s AND microflow = %s", (job_id, last))
                 return cursor.fetchone() is not None
-            cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (document(group.settled), job_id))
+            cursor.execute("SELECT settled = %s::jsonb FROM jobs WHERE id = %s", (json_document(settled), job_id))
             return cursor.fetchone() == (True,)
 
         return bool(self._connector.transaction(store, doing="committing microflows", done=stored))
@@ -262,7 +278,7 @@ class JobStore:
 
     def complete(self, job_id: str, metrics: Mapping[str, Any]) -> None:
         """The job is done: its output is in place."""
-        self._set(job_id, "status = %s, metrics = %s, finished_at = now()", JobStatus.COMPLETED, document(metrics))
+        self._set(job_id, "status = %s, metrics = %s, finished_at = now()", JobStatus.COMPLETED, json_document(metrics))
 
     def fail(self, job_id: str, status: JobStatus, error: str) -> None:
         """The job stopped early and may be resumed; ``error`` holds no personal data."""

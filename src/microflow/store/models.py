@@ -26,26 +26,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from microflow.store.progress import JobStatus
+from microflow.store.progress import ID_BLOCK
 
 __all__ = [
     "Base",
     "Checkpoint",
     "DataRecord",
-    "Experiment",
+    "ExperimentRow",
     "Job",
-    "JobStatus",
     "OriginalRecord",
-    "Sample",
+    "SampleRow",
     "TopicOffset",
     "TopicResult",
-    "Trial",
+    "TrialRow",
     "ViolationRow",
 ]
-
-
-#: Tables that are loaded in bulk hand out identities by blocks of this many: one call for a block instead of for a row.
-ID_BLOCK = 1_000
 
 
 class Base(DeclarativeBase):
@@ -60,7 +55,7 @@ class Base(DeclarativeBase):
     }
 
 
-class Experiment(Base):
+class ExperimentRow(Base):
     """A question: RQ-1, RQ-2, timing separation, ..."""
 
     __tablename__ = "experiments"
@@ -70,7 +65,7 @@ class Experiment(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Trial(Base):
+class TrialRow(Base):
     """One cell of an experiment's matrix, run once to the end.
 
     A trial that was run again is kept: ``superseded_at`` says when it stopped being the current one.
@@ -95,7 +90,7 @@ class Trial(Base):
     superseded_at: Mapped[datetime | None]
 
 
-class Sample(Base):
+class SampleRow(Base):
     """One raw measurement of a trial: value number ``ordinal`` of the series ``name``."""
 
     __tablename__ = "samples"

@@ -1,20 +1,25 @@
-"""How far a job has come, and what is committed together: known without a database or its driver."""
+"""How far a job has come, and how values are written for PostgreSQL: known without a database or its driver."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-__all__ = ["LIVE", "CommitGroup", "JobStatus", "Progress"]
+from microflow.errors import StoreError
+
+__all__ = ["ID_BLOCK", "LIVE", "JobStatus", "Progress", "array_literal", "json_document"]
 
 #: The engine of a job that serves a topic: it has no input to resume, its group's positions say where it goes on.
 LIVE = "live"
+#: Tables that are loaded in bulk hand out identities by blocks of this many: one call for a block instead of for a row.
+ID_BLOCK = 1_000
 
 
 class JobStatus(StrEnum):
@@ -52,13 +57,48 @@ class Progress:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CommitGroup:
-    """Microflows that are committed in one transaction, as columns of the ``tables`` of these names.
+@lru_cache(maxsize=4096)
+def array_literal(words: tuple[str, ...]) -> str:
+    r"""Words as PostgreSQL writes a ``text[]``.
 
-    ``progress`` counts everything up to and including this group; ``settled`` is where the job's files were then.
+    >>> array_literal(("hipaa-ssn", 'odd "word"'))
+    '{"hipaa-ssn","odd \\"word\\""}'
     """
+    escaped = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+    return "{" + ",".join(f'"{word}"' for word in escaped) + "}"
 
-    tables: Mapping[str, pa.Table]
-    progress: Progress
-    settled: Mapping[str, Any]
+
+def json_document(value: Mapping[str, Any] | None) -> str | None:
+    """A JSON document as JSONB accepts it: NUL characters, which it cannot hold, become U+FFFD.
+
+    Raises:
+        StoreError: the document holds something that is not JSON, such as NaN.
+
+    >>> json_document({"zip": "941", "age": 40})
+    '{"zip":"941","age":40}'
+    """
+    if value is None:
+        return None
+    try:
+        text = _dump(value)
+        return _dump(_without_nul(value)) if "\\u0000" in text else text
+    except (TypeError, ValueError) as error:
+        raise StoreError("a record cannot be written as JSON", hint="NaN and infinity are not JSON") from error
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: numpy's numbers as numbers, dates and paths as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+_dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_plain).encode
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, Mapping):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_without_nul(item) for item in value]
+    return value

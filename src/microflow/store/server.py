@@ -34,37 +34,35 @@ from pathlib import Path
 from typing import Self
 
 import psycopg2
-from sqlalchemy.engine import make_url
 
-from microflow.errors import SetupError, StoreError
+from microflow.errors import SetupError
 from microflow.settings import Settings, child_environment
-from microflow.store.addresses import driver_dsn
+from microflow.store.database import create_database, driver_dsn
 
-__all__ = [
-    "SYSTEM_USER",
-    "Place",
-    "create_database",
-    "drop_database",
-    "ensure_server",
-    "is_running",
-    "remove_stale_pid",
-    "running_lock",
-    "server_url",
-    "stop_server",
-]
-
+__all__ = ["ServerPlace", "ensure_server", "server_url", "stop_server"]
 
 MAJOR_VERSION = 18
-
 SYSTEM_USER = "microflow"
-
 ROOT_FOLDER = Path("/var/lib/microflow")
 #: Longest path of a Unix socket, less the name PostgreSQL gives it.
 LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MOUNTS = Path("/proc/mounts")
+#: File systems on which another machine may run a server whose lock this one does not see.
+_SHARED = ("nfs", "cifs", "smb", "fuse.", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "afs", "ocfs2", "gfs2")
+START_SECONDS = 60
+_POLL_SECONDS = 0.05
+#: Room for the unfinished COPY of a large job, and for every test worker; the rest is PostgreSQL's own default.
+OPTIONS = {"listen_addresses": "''", "max_connections": "64", "shared_buffers": "256MB", "max_wal_size": "4GB"}
+#: No value of a row gets into the server's log: neither statements nor the context of a COPY that was cut, nor errors,
+#: which quote what could not be converted; the client is told of those, and keeps the values to itself.
+OPTIONS |= {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
+OPTIONS |= {"log_min_messages": "fatal"}
+DATABASE = "microflow"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerPlace:
     """The folder of a server, and the user it runs as (``None``: as we do)."""
 
     folder: Path
@@ -162,13 +160,6 @@ def _copy_programs(package: Path, target: Path) -> Path:
     return copied
 
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-
-_MOUNTS = Path("/proc/mounts")
-#: File systems on which another machine may run a server whose lock this one does not see.
-_SHARED = ("nfs", "cifs", "smb", "fuse.", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "afs", "ocfs2", "gfs2")
-
-
 @contextmanager
 def running_lock(folder: Path) -> Iterator[int]:
     """The locked file that a server about to start inherits, as a descriptor.
@@ -194,7 +185,7 @@ def is_running(folder: Path) -> bool:
         return True
 
 
-def remove_stale_pid(place: Place) -> None:
+def remove_stale_pid(place: ServerPlace) -> None:
     """Remove ``postmaster.pid`` that a killed server left, and note which boot of which machine starts the next.
 
     To be called with the lock held: no process of a server is alive on this machine since it was booted.
@@ -225,23 +216,9 @@ def _is_shared(folder: Path) -> bool:
     return kind.startswith(_SHARED)
 
 
-START_SECONDS = 60
-
-_POLL_SECONDS = 0.05
-#: Room for the unfinished COPY of a large job, and for every test worker; the rest is PostgreSQL's own default.
-OPTIONS = {"listen_addresses": "''", "max_connections": "64", "shared_buffers": "256MB", "max_wal_size": "4GB"}
-#: No value of a row gets into the server's log: neither statements nor the context of a COPY that was cut, nor errors,
-#: which quote what could not be converted; the client is told of those, and keeps the values to itself.
-OPTIONS |= {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
-
-OPTIONS |= {"log_min_messages": "fatal"}
-
-DATABASE = "microflow"
-
-
 def server_url(folder: Path | None = None) -> str:
     """The address of the embedded server's own database, whether it runs or not."""
-    return Place.of(folder).url(DATABASE)
+    return ServerPlace.of(folder).url(DATABASE)
 
 
 def ensure_server(folder: Path | None = None) -> str:
@@ -253,7 +230,7 @@ def ensure_server(folder: Path | None = None) -> str:
     Raises:
         SetupError: The server cannot be made or started here; the hint names the remedy.
     """
-    place = Place.of(folder)
+    place = ServerPlace.of(folder)
     if _answers(place):
         return place.url(DATABASE)
     with _only_one(place):
@@ -265,7 +242,7 @@ def ensure_server(folder: Path | None = None) -> str:
 
 def stop_server(folder: Path | None = None) -> bool:
     """Stop the embedded server; false if none was running. Open transactions are rolled back."""
-    place = Place.of(folder)
+    place = ServerPlace.of(folder)
     if not place.data.exists():
         return False
     with _only_one(place):
@@ -275,39 +252,8 @@ def stop_server(folder: Path | None = None) -> bool:
     return True
 
 
-def create_database(url: str, name: str) -> str:
-    """Create an empty database on the server of ``url`` and return its address."""
-    _administer(url, f"CREATE DATABASE {_identifier(name)}")
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-def drop_database(url: str, name: str) -> None:
-    """Drop a database and disconnect whoever uses it; one that does not exist is no error."""
-    _administer(url, f"DROP DATABASE IF EXISTS {_identifier(name)} WITH (FORCE)")
-
-
-def _identifier(name: str) -> str:
-    if not name.isidentifier() or not name.isascii():
-        raise StoreError(f"{name!r} is no database name", hint="use letters, digits and underscores")
-    return f'"{name}"'
-
-
-def _administer(url: str, statement: str) -> None:
-    """Run what PostgreSQL refuses inside a transaction."""
-    try:
-        connection = psycopg2.connect(driver_dsn(url))
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-        finally:
-            connection.close()
-    except psycopg2.Error as error:
-        raise StoreError(f"PostgreSQL refused: {str(error).strip()}") from error
-
-
 @contextmanager
-def _only_one(place: Place) -> Iterator[None]:
+def _only_one(place: ServerPlace) -> Iterator[None]:
     """Let one process at a time make, start or stop the server; the kernel frees the lock of a killed one."""
     place.folder.mkdir(parents=True, exist_ok=True)
     with (place.folder / "lock").open("w") as lock:
@@ -315,7 +261,7 @@ def _only_one(place: Place) -> Iterator[None]:
         yield
 
 
-def _answers(place: Place) -> bool:
+def _answers(place: ServerPlace) -> bool:
     try:
         psycopg2.connect(driver_dsn(place.url("postgres")), connect_timeout=5).close()
     except psycopg2.OperationalError:
@@ -323,7 +269,7 @@ def _answers(place: Place) -> bool:
     return True
 
 
-def _initialise(place: Place) -> None:
+def _initialise(place: ServerPlace) -> None:
     """Make the data folder beside its final place and rename it: killed half way, it is simply made again."""
     if place.data.exists():
         return
@@ -336,7 +282,7 @@ def _initialise(place: Place) -> None:
         (new / "data").rename(place.data)
 
 
-def _start(place: Place) -> None:
+def _start(place: ServerPlace) -> None:
     """Start and wait until it answers; children of a killed server may hold its memory for a moment longer."""
     options = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
     options += f" -c unix_socket_directories={place.data}"
@@ -357,7 +303,7 @@ def _start(place: Place) -> None:
     _create_own_database(place)
 
 
-def _create_own_database(place: Place) -> None:
+def _create_own_database(place: ServerPlace) -> None:
     with psycopg2.connect(driver_dsn(place.url("postgres"))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
         missing = cursor.fetchone() is None

@@ -14,7 +14,7 @@ from microflow.jvm import java_environment
 #: What the processes below a session have in their environment and listen on, while a task runs in a worker.
 _WATCHED = """
 import os, psutil
-from microflow.engine.spark_session import spark_session
+from microflow.engine.spark_pool import spark_session
 spark = spark_session("local[2]")
 assert os.environ["MICROFLOW_TOKEN_KEY"] and os.environ["SECRET_OF_OURS"]
 

@@ -1,4 +1,6 @@
-"""The local engine streams: it never reads further ahead than it must, and leaves nothing behind."""
+"""The work in memory streams: it never reads further ahead than it must, and leaves nothing behind."""
+
+from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,8 +11,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, Scope
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, StormStreamProcessor
-from microflow.engine.batch_local import BatchKernel
-from microflow.engine.morsels import Morsel
+from microflow.engine.kernel import BatchKernel, Morsel
 from microflow.errors import TimingContaminationError
 from microflow.records import Microflow, microflows
 from microflow.settings import MORSEL

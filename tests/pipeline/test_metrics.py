@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import pytest
 
-from microflow.engine.metrics import Counts, metrics_document
 from microflow.engine.split_work import Effort
+from microflow.pipeline.metrics import metrics_document
+from microflow.store.progress import Progress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityEvidence, PurityGuard
 from microflow.timing.resources import ResourceMeter
@@ -34,7 +35,8 @@ def test_evidence_of_workers(efforts: list[Effort], spans: int, pure: bool | Non
         job_id="job",
         pipeline_type="batch_microflow_spark",
         clock=PhaseClock(guard=PurityGuard()),
-        counts=Counts(),
+        progress=Progress(),
+        batch_rows=[],
         usage=ResourceMeter().usage(),
         method={},
         efforts=efforts,

@@ -1,19 +1,25 @@
-"""Microflows worked on together give what each gives by itself."""
+"""Microflows worked on together give what each gives by itself; persons are counted as the schema says."""
 
+from __future__ import annotations
+
+import pickle
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microflow.anonymize.contract import Method, Scope
-from microflow.engine import ProcessingSpec
+from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.compliance import load_policy
+from microflow.engine import ProcessingSpec, build_processor
 from microflow.engine.contract import Processed
-from microflow.engine.kernel import BatchKernel
-from microflow.engine.morsels import Morsel, morsels, results_of
+from microflow.engine.kernel import BatchKernel, BatchRemedy, Morsel, morsels, results_of
 from microflow.records import Microflow, microflows
+from microflow.schema import Column, DatasetSchema, Dtype, Role
+from microflow.timing.clock import PhaseClock
 
 MakeRows = Callable[..., pa.RecordBatch]
 MakeSpec = Callable[..., ProcessingSpec]
@@ -33,7 +39,7 @@ def results(spec: ProcessingSpec, flows: list[Microflow], together: int) -> list
     return [
         result
         for turn, morsel in enumerate(morsels(flows, together))
-        for result in results_of(morsel.places, *kernel.run_morsel(morsel), pure_ns=1_001 * (turn + 1))
+        for result in results_of(morsel, *kernel.run_morsel(morsel), pure_ns=1_001 * (turn + 1))
     ]
 
 
@@ -74,7 +80,7 @@ def test_long_text_ends_a_microflow_early_wherever_batches_end(
     monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
 ) -> None:
     """No more text than allowed, but for a row that is longer by itself; the rows alone decide."""
-    monkeypatch.setattr("microflow.records.MICROFLOW_BYTES", 100)
+    monkeypatch.setattr("microflow.microflows.MICROFLOW_BYTES", 100)
     texts = [None if n % 7 == 0 else "x" * (n * n % 60 + (150 if n == 20 else 0)) for n in range(40)]
     rows = pa.record_batch({"n": list(range(40)), "text": texts})
     ends = np.cumsum(cuts).tolist()
@@ -94,4 +100,47 @@ def test_long_text_fills_a_morsel_early() -> None:
     """Microflows of 40 MB are worked on alone; light ones together."""
     rows = pa.record_batch({"text": ["x"]})
     flows = [Microflow(n, n, rows, 40 * 2**20) for n in range(2)] + [Microflow(n, n, rows) for n in (2, 3)]
-    assert [len(morsel.places) for morsel in morsels(flows, 24)] == [1, 1, 2]
+    assert [len(morsel.ends) for morsel in morsels(flows, 24)] == [1, 1, 2]
+
+
+SCHEMA = DatasetSchema(
+    "visits",
+    (
+        Column("id", Role.RECORD_ID, Dtype.INTEGER),
+        Column("patient", Role.PERSON, kind="mrn"),
+        Column("age", Role.QUASI_IDENTIFIER, Dtype.INTEGER, low=0, high=100),
+    ),
+    "hipaa",
+)
+ROWS = pa.record_batch(
+    {"id": list(range(60)), "patient": [f"MRN-{n // 3}" for n in range(60)], "age": [20 + n // 3 for n in range(60)]},
+    schema=SCHEMA.arrow,
+)
+
+
+def released(method: Method, pipeline: str) -> tuple[pa.Table, dict[str, object]]:
+    spec = ProcessingSpec(SCHEMA, load_policy("hipaa"), MethodSettings(method, k=4, delta=20), key=bytes(32))
+    processor = build_processor(spec, pipeline)
+    done = list(processor.process(microflows([ROWS]), PhaseClock()))
+    assert sum(len(one.findings) for one in done) >= 60
+    return pa.Table.from_batches([one.released for one in done]), processor.describe()
+
+
+@pytest.mark.parametrize("pipeline", ["batch", "stream", "hybrid"])
+def test_patients_are_counted_and_removed(pipeline: str) -> None:
+    """Three visits each: every class has four patients, and no number of a patient is released."""
+    rows, claim = released(Method.K_ANONYMITY, pipeline)
+    assert rows.num_rows >= 48
+    assert rows["patient"].null_count == rows.num_rows
+    frame = pd.DataFrame({"age": rows["age"].to_pylist(), "patient": [n // 3 for n in rows["id"].to_pylist()]})
+    persons = frame.groupby("age")["patient"].nunique()
+    assert persons.min() >= claim["achieved_k"] >= 4
+    if pipeline == "batch":
+        assert (claim["scope"], claim["achieved_k"], claim["classes"]) == ("dataset", persons.min(), len(persons))
+
+
+def test_other_methods_get_what_the_policy_leaves() -> None:
+    """Nothing is spared where nobody counts, also by a remedy that has travelled."""
+    assert released(Method.TOKENIZATION, "batch")[0]["patient"].null_count == ROWS.num_rows
+    spared = pickle.loads(pickle.dumps(BatchRemedy(load_policy("hipaa"), SCHEMA, frozenset({"patient"}))))
+    assert spared._spared == {"patient"}

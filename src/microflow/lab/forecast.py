@@ -1,0 +1,100 @@
+"""How long a profile takes: trials and minutes by experiment, before anything runs.
+
+An experiment declares what a trial of a configuration takes (`Experiment.seconds`), on a core like those of a small
+server. What the database holds of it, in whatever profile, says by which factor this machine differs. A pilot decides
+how many blocks follow, so that an experiment with a precision has a least and a most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from microflow.lab.experiment import Experiment, Matrix, config_hash
+from microflow.lab.launch import START_S
+from microflow.lab.report import Table
+from microflow.lab.trials import plan
+
+if TYPE_CHECKING:
+    from microflow.store.experiments import ExperimentStore
+
+__all__ = ["Forecast", "forecast", "forecast_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Of one experiment in one profile.
+
+    Attributes:
+        experiment: Its name.
+        arms: How many there are.
+        blocks: The least and the most.
+        trials: The least and the most.
+        held: Trials that the database holds already.
+        minutes: The least and the most, of all trials.
+        left: The same, of those that it does not hold.
+        recorded: How many recorded trials say how fast this machine is; with none the declared seconds stand.
+    """
+
+    experiment: str
+    arms: int
+    blocks: tuple[int, int]
+    trials: tuple[int, int]
+    held: int
+    minutes: tuple[float, float]
+    left: tuple[float, float]
+    recorded: int
+
+
+def forecast(one: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
+    """What an experiment takes on this machine; trials that run side by side share its ``cores``."""
+    matrix, recorded = one.matrix(profile), store.trials(one.name)
+    declared = [one.seconds(config["config"]) for config in recorded["config"]]
+    factor = sum(row["usage"]["wall_s"] for row in recorded["metrics"]) / sum(declared) if declared else 1.0
+    held = set(recorded["config_hash"])
+    blocks = matrix.blocks, max(matrix.blocks, matrix.precision.most) if matrix.precision else matrix.blocks
+    each = {arm.name: (one.seconds(arm.config) * factor + START_S) / 60 for arm in matrix.arms}
+    at_once = cores if matrix.side_by_side else 1
+    minutes, left = [], []
+    for count in blocks:
+        turns = plan(matrix.arms, count, matrix.seed)
+        minutes.append(sum(each[turn.arm.name] for turn in turns) / at_once)
+        left.append(sum(each[turn.arm.name] for turn in turns if config_hash(one.name, turn) not in held) / at_once)
+    return Forecast(
+        one.name, len(matrix.arms), blocks, (len(matrix.arms) * blocks[0], len(matrix.arms) * blocks[1]),
+        _held(matrix, blocks[1], held), (minutes[0], minutes[1]), (left[0], left[1]), len(declared),
+    )  # fmt: skip
+
+
+def _held(matrix: Matrix, blocks: int, held: set[str]) -> int:
+    return sum(config_hash(matrix.experiment, turn) in held for turn in plan(matrix.arms, blocks, matrix.seed))
+
+
+def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table:
+    """By experiment and in all: blocks, trials, minutes, and what is left of them."""
+    rows = [
+        [
+            one.experiment, str(one.arms), _span(*one.blocks), _span(*one.trials), str(one.held),
+            _span(*one.minutes, digits=1), _span(*one.left, digits=1),
+            f"{one.recorded} trials" if one.recorded else "declared",
+        ]
+        for one in found
+    ]  # fmt: skip
+    totals = [tuple(sum(getattr(one, name)[end] for one in found) for end in (0, 1)) for name in _SUMMED]
+    trials, minutes, left = (_span(low, high, digits=0) for low, high in totals)
+    rows.append(["in all", "", "", trials, str(sum(one.held for one in found)), minutes, left, ""])
+    return Table(
+        ["experiment", "arms", "blocks", "trials", "held", "minutes", "left", "by"],
+        rows,
+        f"Profile {profile} on {cores} cores; a pilot decides between least and most. Minutes rest on declared seconds "
+        "of a trial, scaled by what the database holds of the experiment.",
+    )
+
+
+_SUMMED = ("trials", "minutes", "left")
+
+
+def _span(low: float, high: float, digits: int = 0) -> str:
+    first, last = f"{low:.{digits}f}", f"{high:.{digits}f}"
+    return first if first == last else f"{first}–{last}"
