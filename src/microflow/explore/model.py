@@ -180,7 +180,7 @@ def recommended(sample: Sample, max_risk: float, policy: str | Path | None = Non
 
 def latencies(tried: Trialled) -> list[ArchitectureLatency]:
     """Latency over offered load for the three pipelines, *simulated* from service times measured here and now."""
-    from microflow.engine.live import Service, Workload, measured_costs
+    from microflow.engine.service import Service, Workload, measured_costs
 
     costs = measured_costs(Service(tried.release.spec, Workload(tried.sample.rows)))
     found = [compare_architectures(tried.release.spec, tried.sample.rows, load, costs=costs) for load in LOADS]
