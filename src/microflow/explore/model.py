@@ -25,7 +25,7 @@ from microflow.compliance import load_policy
 from microflow.compliance.findings import Targets
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
-from microflow.engine.live import Service, Workload, measured_costs
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.errors import InputError
 from microflow.lab.report import Table
 from microflow.schema import DatasetSchema, Role
