@@ -32,6 +32,7 @@ EXPERIMENTS = (
     ("load", "BURSTS"),
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
+    ("effort", "EFFORT"),
     ("advice", "ADVICE"),
     ("scaling", "SCALING"),
     ("cores", "CORES"),

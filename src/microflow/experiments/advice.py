@@ -205,7 +205,7 @@ _ALL = {"generated": DATA_TYPES, "made up": tuple(SHAPES)}
 _SCALES = {
     "smoke": _Scale({"made up": ("even", "persons")}, 1_000, 500, 2_000, 1),
     "quick": _Scale(_ALL, 6_000, 2_000, 20_000, 1),
-    "paper": _Scale(_ALL, 100_000, 20_000, 1_000_000, 2),
+    "paper": _Scale(_ALL, 100_000, 20_000, 1_000_000, 1),
 }
 
 
