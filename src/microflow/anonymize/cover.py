@@ -22,15 +22,16 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numba
 import numpy as np
 
 from microflow.anonymize.axes import Codes, Flags, Floats, Index, Tree
-from microflow.anonymize.refine import attach, merge, refine
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.diversity import Diversity, Sensitive
+from microflow.anonymize.refine import absorb, attach, hulls, nearest, refine
 
-__all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "Constraint", "cover", "lattice_size", "warm"]
+__all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "cover", "lattice_size", "warm"]
 
 
 #: A lattice with more elements is not searched.
@@ -47,15 +48,9 @@ _FIRST_PRICE = 0.02
 _ASKED = 10_000_000
 #: Refinement: trials a neighbourhood, and classes in it besides the first.
 _TRIALS = 10
+#: Classes that one without the diversity asked for may be merged with.
+_PARTNERS = 32
 _NEIGHBOURS = 3
-
-
-class Constraint(Protocol):
-    """What a class must satisfy besides its size (l-diversity, t-closeness)."""
-
-    def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
-        ...
 
 
 def lattice_size(trees: Sequence[Tree]) -> int:
@@ -70,7 +65,7 @@ def cover(
     k: int,
     *,
     effort: int = 1,
-    constraint: Constraint | None = None,
+    constraint: Diversity | None = None,
 ) -> Codes:
     """The class of each distinct tuple (0, 1, …); every class holds ``k`` rows and obeys the constraint.
 
@@ -99,9 +94,45 @@ def cover(
     class_of[some] = found
     if len(some) < len(weights):
         attach(tuples, weights, class_of, *forest.arrays)
-    while constraint is not None and not (allowed := _allowed(class_of, constraint)).all():
-        class_of = _renumbered(merge(tuples, weights, class_of, ~allowed, *forest.arrays))
+    if constraint is not None:
+        class_of = _reconciled(tuples, weights, class_of, forest, constraint)
     return class_of.astype(np.int32)
+
+
+def _reconciled(tuples: Index, weights: Index, class_of: Index, forest: _Forest, constraint: Diversity) -> Index:
+    """Merge what must not be a class with what loses least by it, of those with which it becomes one if there are."""
+    nodes = forest.arrays[:4]
+    classes = int(class_of.max()) + 1
+    hull, loss_of, count, _, _ = hulls(tuples, weights, class_of, classes, *forest.arrays)
+    profiles = constraint.profiles(class_of)
+    beyond = constraint.excess(profiles)
+    target = np.arange(classes)
+    found, costs = np.empty(_PARTNERS, np.int64), np.empty(_PARTNERS)
+    queue = [(float(count[a] * beyond[a]), int(a)) for a in np.flatnonzero(beyond)]
+    heapq.heapify(queue)
+    while queue:
+        was, a = heapq.heappop(queue)
+        if count[a] == 0 or beyond[a] == 0 or was != count[a] * beyond[a]:
+            continue
+        many = nearest(a, classes, hull, loss_of, count, *nodes, _PARTNERS, 0.0, found, costs)
+        partners = found[:many]
+        together = constraint.excess([rows[a] + rows[partners] for rows in profiles])
+        rows = count[a] + count[partners]
+        gain = count[a] * beyond[a] + count[partners] * beyond[partners] - rows * together
+        price = np.where(together == 0, costs[:many], np.inf)
+        if np.isinf(price).all():
+            price = np.where(gain > 0, costs[:many] / np.maximum(gain, 1e-12), np.inf)
+        b = int(partners[np.argmin(price)])
+        absorb(a, b, hull, loss_of, count, *nodes)
+        target[b] = a
+        for rows in profiles:
+            rows[a] += rows[b]
+        beyond[a], beyond[b] = constraint.excess([rows[[a]] for rows in profiles])[0], 0.0
+        if beyond[a]:
+            heapq.heappush(queue, (float(count[a] * beyond[a]), a))
+    while (target != target[target]).any():
+        target = target[target]
+    return _renumbered(target[class_of])
 
 
 def warm() -> None:
@@ -114,12 +145,12 @@ def warm() -> None:
         loss=np.array([1.0, 0.0, 0.0, 0.0, 0.0]),
     )
     ranks, weights = np.arange(4, dtype=np.int32), np.array([2, 2, 1, 0])
-    class_of = cover([ranks], weights, [tree], 2).astype(np.int64)
-    marked = np.zeros(int(class_of.max()) + 1, np.bool_)
-    merge(ranks[:, np.newaxis].astype(np.int64), weights, class_of, marked, *_Forest.of([tree]).arrays)
+    settings = MethodSettings(Method.K_ANONYMITY, k=2, l_diversity=2)
+    secret = [Sensitive(np.array([0, 0, 1, 1], np.int32), 2, ordered=False)]
+    cover([ranks], weights, [tree], 2, constraint=Diversity(np.arange(4), weights, secret, settings))
 
 
-def _allowed(class_of: Index, constraint: Constraint | None) -> Flags:
+def _allowed(class_of: Index, constraint: Diversity | None) -> Flags:
     count = int(class_of.max(initial=-1)) + 1
     if constraint is None:
         return np.ones(count, np.bool_)
