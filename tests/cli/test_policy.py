@@ -54,6 +54,13 @@ def test_check_says_which_columns_are_covered(tmp_path: Path) -> None:
     assert "without a column: pci-pan, pci-cvv, pci-name, pci-email, house-mail" in output
 
 
+def test_the_schema_describes_what_may_be_written() -> None:
+    """Editors complete keys and words with it."""
+    models = json.loads(run("schema"))["$defs"]
+    assert {"rules", "patterns", "include"} <= set(models["PolicyModel"]["properties"])
+    assert {"missing", "national_id", "contains"} <= set(models["ConditionModel"]["properties"])
+
+
 def test_a_mistake_is_one_line_with_a_hint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +73,7 @@ def test_a_mistake_is_one_line_with_a_hint(
     assert left.value.code == 2
     message, hint = capsys.readouterr().err.splitlines()
     assert message == f"error: {file}:5: rules[0].condition: unknown key 'presnt'"
-    assert hint.startswith("hint: allowed are: missing, present, contains")
+    assert hint.startswith("hint: did you mean 'present'? allowed are: missing, present, contains")
 
 
 def test_everything_as_json(tmp_path: Path) -> None:

@@ -55,7 +55,11 @@ def test_articles_are_cited() -> None:
         (RULE.replace("blank", "year"), "rule 'own-mail': 'year' leaves what the condition finds", "suppress_record"),
         (RULE.replace("present: true", "present: 1"), "unknown present '1'", "true"),
         (RULE.replace("present: true", "above: high"), "above must be a whole number or a number", ""),
-        (RULE.replace("present: true", "contains: dna"), "unknown contains 'dna'", "url, email"),
+        (
+            RULE.replace("present: true", "contains: dna"),
+            "condition.contains: rule 'own-mail': unknown pattern 'dna'",
+            "url, email",
+        ),
         (RULE.replace("present: true", "one_of: []"), "'one_of' takes a list of words", ""),
         (RULE.replace("present: true", "present: true, missing: true"), "a condition is exactly one word", "missing"),
         (RULE.replace("kinds: [email]", ""), "rule 'own-mail': applies to nothing", ""),
@@ -139,3 +143,12 @@ def test_an_unknown_rule_is_named() -> None:
     """Asking a policy for a rule it lacks says so."""
     with pytest.raises(PolicyError, match="no rule 'hipaa-dna'"):
         load_policy("hipaa")["hipaa-dna"]
+
+
+def test_the_documented_policy_is_one(tmp_path: Path) -> None:
+    """What docs/policies.md shows can be used as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text("utf-8")
+    for number, example in enumerate(page.split("```yaml\n")[1:]):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(example.split("```")[0], "utf-8")
+        assert load_policy(path).rules

@@ -96,7 +96,75 @@ ALIKE = [
     ),
 ]  # fmt: skip
 
+#: Labels glued to a number, brackets, marks written as words, months of other languages; found with nothing left over.
+ALIKE += [
+    *(
+        ("ssn", number)
+        for number in ("123-45-6789", "123.45.6789", "１２３-４５-６７８９", "123\u200b-45-6789")
+    ),
+    *(
+        ("phone", number)
+        for number in (
+            "[519] 236-2723", "[519]236-2723", "{519} 236-2723", "(519)-236-2723", "8 (495) 123-45-67",
+            "+31 6 12345678",
+            "+61 2 1234 5678", "+27 11 123 4567", "&#43;1 519 236 2723", "01-23-45-67-89", "+81 3-1234-5678",
+        )
+    ),
+    *(
+        ("email", mail)
+        for mail in (
+            "anna(at)x.org", "anna [at] x [dot] org", "anna (at) x (dot) org", "anna{at}x.org", "anna[at]x.org",
+            "anna@x[dot]org", "anna<at>x<dot>org", "anna at x dot org", "anna AT mail DOT x DOT org",
+            "anna_at_x_dot_org",
+            "anna -at- x -dot- org", "anna @ x.org", "anna@ x.org", "anna%40x.org", "anna(@)x.org", "o'neil@x.org",
+        )
+    ),
+    ("ip", "10[.]1[.]2[.]3"), ("ip", "10․1․2․3"),
+    *(("url", page) for page in ("facebook.com/anna.b", "linkedin.com/in/annab", "bit.ly/3abc")),
+    ("card", "41111111 11111111"),
+    *(
+        ("mrn", number)
+        for number in (
+            "MR# 1234567", "MR #1234567", "Patient ID 1234567", "Patient ID: 1234567", "Pt ID 1234567",
+            "Chart # 1234567",
+            "chart no. 1234567", "record number 1234567", "hospital number 1234567", "UHID 1234567", "MRN 12345",
+            "MRN;1234567", "MRN, 1234567",
+        )
+    ),
+    *(
+        ("date", day)
+        for day in (
+            "3. März", "3. Okt. 2024", "3. Dez 2024", "März 2024", "3 févr. 2024", "3 juil. 2024", "3 janv. 2024",
+            "3 août",
+            "1er mars 2024", "mars 2024", "3 de marzo", "3 de marzo del 2024", "3 de ene. de 2024", "3 abr 2024",
+            "1.º de março de 2024", "3 de fev. de 2024", "1° gennaio 2024", "3 gen. 2024", "3 ott 2024", "gennaio 2024",
+            "3 maart 2024", "3 mrt. 2024", "3 mei 2024", "3. marts 2024", "3 marca 2024", "3 марта 2024", "3 Mart 2024",
+            "3. maaliskuuta 2024", "3rd day of March, 2024", "2024年3月3日", "3-3-2024", "3 / 3 / 2024", "25.3.2024",
+            "03/2024", "Mar/03/2024",
+        )
+    ),
+]  # fmt: skip
+
+#: Words in front that stay, and the identifier that they make one.
+CUED = [
+    ("ssn", "SSN", "123-45-6789"), ("ssn", "ssn", "123456789"), ("ssn", "SS#", "123456789"), ("ssn", "SS# ",
+    "123-45-6789"),
+    ("ssn", "Soc. Sec. No. ", "123456789"), ("ssn", "ssn no ", "123456789"), ("ssn", "ITIN ", "912-71-1234"),
+    ("phone", "call ", "5192362723"), ("phone", "phone", "5192362723"), ("phone", "Tel", "519-236-2723"),
+    ("phone", "home", "519.236.2723"), ("phone", "tlf ", "22 12 34 56"), ("phone", "téléphone ", "0123456789"),
+    ("card", "Visa", "4111111111111111"), ("ip", "ip", "10.1.2.3"),
+    ("date", "am ", "3.3.2024"), ("date", "born ", "3.3.70"), ("date", "DOB ", "03031970"), ("date", "DOB: ",
+    "19700303"),
+]  # fmt: skip
+
 LEFT_ALONE = [
+    "SKU 12345678", "ISBN 978-3-16-148410-0", "ISBN 9783161484100", "order no. 4500012345", "$1,234.50",
+    "1.234,50 €", "P/N 4711-0815", "pH 7.352-7.451", "T: 37.25-38.10", "NDC 0002-8215-01", "GTIN 04006381333931",
+    "look at the dot in it", "connect the dots at home", "meet @ 5", "price@ 5", "(at) home", "arr[.]x", "and/or this",
+    "km/h", "src/main.py/x", "3 of 2024", "12 Monkeys 1995", "on 123456 patients", "date 99999999", "chart 12",
+    "MR imaging 2024", "unit no 12", "1/2000", "12/1234", "version 03/2024.1", "v25.3.2024", "1.1.2024", "3 mars bars",
+    "5 mayo packets", "[123] 456-789", "[2020] 123", "ip4.5", "ssn12", "x123-45-6789", "123 456 789", "1 000 000",
+    "tracking 1Z999AA10123456784", "sec 123456789", "Dr.Smith", "setup.py", "100.00.00", "4-4-2", "flight BA 1234",
     "order 123456789", "4111 1111 1111 1112", "411111******1111", "***-**-6789", "000-12-3456", "666-12-3456",
     "987-65-4321", "123-00-4567", "123-45-0000", "v1.2.3.4", "1.2.3.4.5", "999.1.1.1", "10.0.0.256", "std::byte",
     "face::book", "12:30:45", "00:1A:2B:3C:4D:5E", "2021-13-45", "2021-02-30", "99/99/2021", "120/80", "1.2.2021",
@@ -121,6 +189,13 @@ def test_other_members_of_a_kind_are_found(name: str, identifier: str) -> None:
     assert list(EVERYTHING.spans_in(["&", f"Note {identifier}", "é"])) == [(1, (name, 5, 5 + size))]
     alone = TextScanner([name])
     assert pl.select(alone.bears_clue(pl.lit(f"Note {identifier}"), any_digit=False)).item() is True
+
+
+@pytest.mark.parametrize(("name", "before", "identifier"), CUED)
+def test_words_in_front_make_an_identifier(name: str, before: str, identifier: str) -> None:
+    """The same digits behind another word are none."""
+    size = len(before)
+    assert EVERYTHING.spans(f"{before}{identifier} x") == [(name, size, size + len(identifier))]
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)
@@ -175,8 +250,8 @@ def span_of(pattern: Pattern, text: str, at: int, found: list[tuple[str, int, in
     match = re.compile(pattern.expression, re.ASCII).match(text, at)
     length = pattern.measure(match) if match else 0
     begin = at
-    while pattern.before and begin > max(at - 256, 0) and re.match(pattern.before, text[begin - 1]):
-        begin -= 1
+    if pattern.before and (run := re.match(f"{pattern.before}+", text[max(at - 256, 0) : at][::-1])):
+        begin = at - run.end()
     if pattern.behind and (words := re.search(rf"(?:{pattern.behind})\Z", text[max(at - BEHIND, 0) : at], re.ASCII)):
         begin = at - len(words[0])
     begin = max([begin, *(end for _, start, end in found if start < begin)])
@@ -203,6 +278,8 @@ def test_many_texts_are_searched_as_one_without_mixing(text_values: Any, data: s
         "(1", "+", "+1 ", "00 1", "1/", "4 ", "1 ", "4 March ", "March 4, ", "MRN ", "MRN 123456", "123-45-", "&#49;",
         "&",
         "\u200b1", "１", ".", " ", "\n", "\x00", "x",
+        "[at] ", " at a dot ", "(dot)", "a @ ", "3 de ", "1. ", "3 m", ".org/", "x.co/", "[519] ", "SSN1",
+        "chart no 1", "'a",
         "ext ", "call at 555 ", "4111 1111 1111 1111 ", "1.2.3.4.", "DE89 ",
     ],
 )  # fmt: skip

@@ -7,10 +7,12 @@ import textwrap
 from typing import Any
 
 import click
+import msgspec
 
 from microflow.compliance import Policy, Rule, load_policy, policy_names
 from microflow.compliance.conditions import explain
 from microflow.compliance.findings import Targets
+from microflow.compliance.policy import PolicyModel
 from microflow.descriptors import load_schema
 
 __all__ = ["policy"]
@@ -81,6 +83,18 @@ def check(file: str, schema_name: str | None, *, as_json: bool) -> None:
     click.echo(f"{file}: {len(loaded.rules)} rules as of {loaded.reference_date}, no errors")
     if schema_name is not None:
         click.echo(_coverage(loaded, schema_name))
+
+
+@policy.command()
+def schema() -> None:
+    """Print the JSON Schema of policies, with which editors complete and check a file.
+
+    \b
+    Example:
+      microflow policy schema > policy.schema.json
+      (then, as the first line of a policy: # yaml-language-server: $schema=policy.schema.json)
+    """
+    click.echo(json.dumps(msgspec.json.schema(PolicyModel), indent=2, ensure_ascii=False))
 
 
 def _explained(rule: Rule) -> str:

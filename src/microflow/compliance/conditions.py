@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from datetime import date, timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import polars as pl
 
+from microflow.compliance.forms import Forms, national_forms
 from microflow.schema import Dtype
 
 __all__ = [
@@ -67,13 +68,15 @@ class FieldCondition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The text contains an identifier written as in `microflow.compliance.patterns`.
+    """The text contains an identifier written as in `microflow.compliance.patterns`, or as the policy says.
 
     Both checks ask the same `microflow.compliance.scanner.TextScanner`, for all patterns of a field at once.
     """
 
     takes: ClassVar[frozenset[Dtype]] = _TEXT
     pattern: str
+    forms: Forms = ()
+    """Of a pattern that a policy adds: how it is written, and its checksum; see `microflow.compliance.forms`."""
 
 
 Condition = FieldCondition | Contains
@@ -261,6 +264,7 @@ WORDS: dict[str, Callable[[Any], Condition]] = {
     "missing": lambda _: Missing(),
     "present": lambda _: Present(),
     "contains": Contains,
+    "national_id": lambda model: Contains(f"national_id_{model.country.lower()}", national_forms(model.country)),
     "one_of": lambda words: OneOf(tuple(words)),
     "not_one_of": lambda words: NotOneOf(tuple(words)),
     "above": lambda limit: Above(float(limit)),
@@ -285,7 +289,8 @@ def explain(condition: Condition) -> str:
     """
     if condition == Expired():
         return "expired"
-    arguments = astuple(condition)  # type: ignore[arg-type]  # all are dataclasses
+    # How an own pattern is written is said where it is defined.
+    arguments = (condition.pattern,) if isinstance(condition, Contains) else astuple(cast("Any", condition))
     written = (", ".join(a) if isinstance(a, tuple) else f"{a}".removesuffix(".0") for a in arguments)
     return " ".join([_WORD_OF[type(condition)], *written])
 
@@ -300,7 +305,7 @@ def cures(condition: Condition) -> tuple[str, ...]:
     match condition:
         case Missing():
             return ("suppress_record",)
-        case Contains(pattern):
+        case Contains(pattern=pattern):
             own = ("redact", "mask_card") if pattern == "card" else ("redact",)
         case Above(limit) if limit >= 90:  # noqa: PLR2004 - what the remedy's name says
             own = ("top_code_90",)

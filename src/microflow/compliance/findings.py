@@ -14,8 +14,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from microflow.compliance.conditions import Contains, FieldCondition
+from microflow.compliance.forms import patterns_of
 from microflow.compliance.own import OwnIdentifiers, joined_spans
 from microflow.compliance.policy import Guard, Policy, Rule
 from microflow.compliance.scanner import Span, TextScanner, load_recogniser
@@ -134,12 +136,15 @@ class TextField:
         recogniser: Finds names by a language model, where the policy names one.
     """
 
-    def __init__(self, name: str, targets: list[tuple[int, str]], schema: DatasetSchema, recogniser: str) -> None:
+    def __init__(self, name: str, targets: list[tuple[int, Contains]], schema: DatasetSchema, recogniser: str) -> None:
         self.name = name
         self.by_pattern: dict[str, list[int]] = defaultdict(list)
-        for index, pattern in targets:
-            self.by_pattern[pattern].append(index)
-        self.scanner = TextScanner(self.by_pattern)
+        for index, condition in targets:
+            self.by_pattern[condition.pattern].append(index)
+        added = dict.fromkeys(condition for _, condition in targets if condition.forms)
+        self.scanner = TextScanner(
+            self.by_pattern, [pattern for one in added for pattern in patterns_of(one.pattern, one.forms)]
+        )
         self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
         self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None
 
@@ -174,6 +179,17 @@ class TextField:
             for name, start, end in spans
             for index in self.by_pattern[name]
         ]
+
+    def findings_in_all(
+        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
+    ) -> dict[int, list[tuple[int, int, int]]]:
+        """`findings` of many texts of records at once, by the text's index, where there are some."""
+        clue = self.scanner.bears_clue(pl.col("text"), any_digit=bool(self.own.columns))
+        clues = pl.DataFrame({"text": texts}, {"text": pl.String}).select(clue).to_series().to_list()
+        found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for text, *finding in self.findings_of_records(texts, clues, own):
+            found[text].append((finding[0], finding[1], finding[2]))
+        return found
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
         if own and (found := self.own.spans(text, own)):
@@ -216,10 +232,10 @@ class Targets:
     @cached_property
     def texts(self) -> tuple[TextField, ...]:
         """Those that look inside text, a field at a time."""
-        fields: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        fields: dict[str, list[tuple[int, Contains]]] = defaultdict(list)
         for index, target in enumerate(self.all):
             if isinstance(target.rule.condition, Contains):
-                fields[target.field].append((index, target.rule.condition.pattern))
+                fields[target.field].append((index, target.rule.condition))
         return tuple(TextField(name, targets, self.schema, self.policy.recogniser) for name, targets in fields.items())
 
     @cached_property

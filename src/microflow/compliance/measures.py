@@ -7,8 +7,9 @@ from datetime import date
 from ipaddress import IPv6Address
 
 __all__ = [
-    "IBAN_LENGTHS", "card", "cued", "email", "iban", "international", "ipv4", "ipv6", "iso_date", "luhn", "named_month",
-    "national", "north_american", "numeric_date", "ssn_by_cue", "whole", "year_first",
+    "IBAN_LENGTHS", "card", "cued", "date_by_cue", "email", "iban", "international", "ipv4", "ipv6", "iso_date", "luhn",
+    "month_and_year", "month_of_any_language", "named_month", "national", "north_american", "numeric_date",
+    "ssn_by_cue", "whole", "year_first",
 ]  # fmt: skip
 
 # What a digit's character code adds to Luhn's sum, as it is and doubled (the digits of the product added).
@@ -25,21 +26,27 @@ _LONGEST_NUMBER = 15
 _WINDOW = 48
 #: What stands beside a telephone number that could be any number by itself.
 _CUE_BEFORE = re.compile(
-    r"""(?:\b(?:phone|telephone|telefon|t[eé]l|mobile|mob|cell|cellphone|cellular|handy|fax|desk|hotline|landline
-    |whatsapp|sms)s?\b(?:[ ]?(?:no|nr|num|number|is|was|at|on|or|the|\#)\b)*[ .:=,#-]*\n?[ ]*
+    r"""(?:\b(?:phone|telephone|telefon|t[eé]l|t[eé]l[eé]phone|tel[eé]fono|telefone|tlf|mobile|mobiel|mob|m[oó]vil|portable|cell
+    |cellphone|cellular|celular|gsm|handy|fax|desk|hotline|landline|whatsapp|sms|(?-i:Ph|ph(?=[.\#])))s?\b
+    (?:[ ]?(?:no|nr|num|number|is|was|at|on|or|the|\#)\b)*[ .:=,#-]*\n?[ ]*
     |\b(?:call|dial|ring|text|messag|answer|contact|reach|phon)\w*\b[\w ']{0,24}[ ]
-    (?:at|on|to|under|registered)[ :]*)\Z""",
+    (?:at|on|to|under|registered)[ :]*|\b(?:call|dial|ring)[ ]+)\Z""",
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk|phone|landline)\b", re.IGNORECASE)
 #: What the last word of such a cue may end in, told before it is looked for.
 _CUE_ENDS = (
     "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
-    "line", "app", "sms", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
+    "line", "app", "sms", "fono", "fone", "tlf", "mobiel", "vil", "portable", "gsm", "ph", "call", "dial",
+    "ring", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
 )  # fmt: skip
 _IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}(?:x|#|ext|off|fax|mob|cell|home|work|desk|pho|land)", re.IGNORECASE | re.ASCII)
-_SSN_ENDS = ("ssn", "security", "no", "num", "number")
-_SSN_CUE = re.compile(r"\b(?:ssn|social[ ]security(?:[ ](?:no|number|num))?)[ .:=#is-]{0,6}\Z", re.IGNORECASE)
+_SSN_ENDS = ("ss", "ssn", "sn", "security", "sec", "tin", "no", "num", "number")
+#: An individual's taxpayer number is written like one, with an area that Social Security does not give out.
+_SSN_CUE = re.compile(
+    r"\b(?:ssns?|ss[ ]?\#|soc(?:ial|\.)?[ ]?sec(?:urity|\.)?|i?tin)(?:[ ](?:no|number|num|nr)\b)?[ .:=#is-]{0,6}\Z",
+    re.IGNORECASE,
+)
 _EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:\((?:x|ext|extn|extension)|x|ext|extn|extension|#)[.:=]?[ ]?[#]?[0-9]{1,7}(?![0-9])\)?",
     re.IGNORECASE,
@@ -50,6 +57,29 @@ _TIME = re.compile(
     r"|(?:T|:|,?[ ](?:at[ ])?)(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?)(?![0-9])"
     r"(?:[ ]?[ap]\.?m\b\.?)?(?:Z\b|[ ]?[+-][0-9]{2}:?[0-9]{2}\b)?",
     re.IGNORECASE | re.ASCII,
+)
+#: In front of a date that could be another number: what names a date, and what stands in front of a day.
+_NAMES_DATE = re.compile(
+    r"\b(?:date|datum|dob|d\.o\.b|born|birth|geb|geboren)\b[ .:=#]{0,3}(?:of|on|is|am)?[ :]?\Z", re.IGNORECASE
+)
+_BEFORE_DAY = re.compile(
+    r"\b(?:am|vom|seit|bis|n[e\u00e9]e?|nato|nata|nacid[oa]|on|since|until|le|du|il|op)[ :]\Z", re.IGNORECASE
+)
+#: What months are called in Danish, Dutch, Finnish, French, German, Italian, Norwegian, Polish, Portuguese, Russian,
+#: Spanish, Swedish and Turkish, short forms included: only beside a day and a year.
+_MONTH_WORDS = frozenset(
+    """abr abril ago agosto agustos aout aoû août apr april aprile aralik aralık aug august augusti augustus avr
+    avril ağustos czerwca dec december decembre des desember dez dezember dezembro dic dicembre diciembre déc
+    décembre ekim elokuuta ene enero eylul eylül feb febbraio febrero februar februari fev fevereiro fevr
+    fevrier fév févr février gen gennaio giu giugno grudnia haziran heinäkuuta helmikuuta huhtikuuta jan janeiro
+    januar januari janv janvier joulukuuta juil juillet juin jul julho juli julio jun junho juni junio jän
+    jänner kasim kasım kesäkuuta kwietnia lipca listopada lokakuuta lug luglio lutego maaliskuuta maart maerz
+    mag maggio mai maio maj maja mar marca marco marraskuuta mars mart marts marzo março may mayis mayo mayıs
+    mei mrt mrz mär märz nisan nov november novembre novembro noviembre ocak oct octobre octubre okt oktober ott
+    ottobre out outubro października sep sept september septembre septiembre set setembro setiembre sett
+    settembre sierpnia stycznia subat syyskuuta tammikuuta temmuz toukokuuta września şubat авг августа апр
+    апреля дек декабря июл июля июн июня мар марта мая ноя ноября окт октября сент сентября февраля янв января
+    """.split()  # noqa: SIM905
 )
 _FOLLOWED = re.compile("[./-][0-9]")
 _OCTET = 255
@@ -242,7 +272,10 @@ def _is_called(text: str, start: int) -> bool:
 def ssn_by_cue(match: re.Match[str]) -> int:
     """Nine digits that the words in front of them call a social security number."""
     before = match.string[max(match.start() - _WINDOW, 0) : match.start()]
-    called = before.lower().rstrip(" .:=#is-").endswith(_SSN_ENDS) and _SSN_CUE.search(before) is not None
+    called = (
+        before.lower().rstrip(" .:=#-").removesuffix(" is").endswith((*_SSN_ENDS, "ssns"))
+        and _SSN_CUE.search(before) is not None
+    )
     return whole(match) if called else 0
 
 
@@ -274,14 +307,49 @@ def named_month(match: re.Match[str]) -> int:
     return _timed(match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
 
 
-def numeric_date(match: re.Match[str]) -> int:
-    """Day and month in either order; joined by dots or hyphens, each in two digits, as version numbers are not."""
+def month_of_any_language(match: re.Match[str]) -> int:
+    """A day, a word that means a month, and a year."""
+    word = re.search(r"[^\W\d_]{3,12}(?=\.?,?(?: del?)? [0-9]{4}$)", match[0])
+    return named_month(match) if word is not None and word[0].lower() in _MONTH_WORDS else 0
+
+
+def month_and_year(match: re.Match[str]) -> int:
+    """A month in two digits and a year, as ``03/2024``, and no end of a longer number."""
+    before = match.string[match.start() - 1 : match.start()]
+    return whole(match) if int(match[0][:2]) in _MONTHS and before not in {"/", ".", "-", ","} else 0
+
+
+def date_by_cue(match: re.Match[str]) -> int:
+    """Six or eight digits that the words in front of them call a date, in any order of its parts."""
     text = match[0]
-    first, second, _ = _DIGITS.findall(text)
+    if _NAMES_DATE.search(_before(match)) is None:
+        return 0
+    orders = ((text[:2], text[2:4]), (text[2:4], text[:2]), (text[-4:-2], text[-2:]))
+    return whole(match) if any(int(month) in _MONTHS and int(day) in _DAYS for month, day in orders) else 0
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[max(match.start() - _WINDOW, 0) : match.start()]
+
+
+def numeric_date(match: re.Match[str]) -> int:
+    """Day and month in either order.
+
+    Joined by dots, each in two digits, since version numbers have one, unless a year of four digits stands behind a day
+    that is no month, or the words in front say that it is a date.
+    """
+    text = match[0]
+    first, second, year = _DIGITS.findall(text)
     one, other = int(first), int(second)
-    possible = (one in _MONTHS and other in _DAYS) or (one in _DAYS and other in _MONTHS)
-    padded = "/" in text or len(first) == len(second) == 2 or (len(first) + len(second) == 3 and "-" in text)  # noqa: PLR2004
-    return _timed(match, whole(match)) if possible and padded else 0
+    if not ((one in _MONTHS and other in _DAYS) or (one in _DAYS and other in _MONTHS)):
+        return 0
+    is_long = year[:2] in {"19", "20"} and len(year) == 4  # noqa: PLR2004
+    sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(one, other) > 12))  # noqa: PLR2004
+    if sure or (len(first) + len(second) == 3 and "-" in text):  # noqa: PLR2004
+        return _timed(match, whole(match))
+    before = _before(match)
+    called = _NAMES_DATE.search(before) or _BEFORE_DAY.search(before)
+    return _timed(match, whole(match)) if called else 0
 
 
 def _is_word(text: str, position: int) -> bool:

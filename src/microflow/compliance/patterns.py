@@ -23,6 +23,7 @@ __all__ = ["BEHIND", "LEAD", "OWN_NAMES", "PATTERNS", "PATTERN_NAMES", "PLACES",
 LEAD = 48
 #: How far in front of a match the words are read that make it one.
 BEHIND = 24
+_ASCII = "".join(map(chr, range(128)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Pattern:
         first: The class of characters that a match begins with.
         rest: What comes behind it.
         measure: How many code points of a match, from its start, are the identifier: 0 for none.
-        at: Where a match may begin: at the beginning of a word, at a mark (no letter and no digit), or behind the two
-            letters that a word begins with, or is.
+        at: Where a match may begin: at the beginning of a word, or behind a label glued to it; at a mark (no letter and
+            no digit); or behind the two letters that a word begins with, or is.
         before: The class of characters in front of a match that belong to the identifier; at least one must be there.
         behind: An expression for what must stand in front of a match, at most `BEHIND` code points, and belongs to it.
         digits: How many digits follow each other where a match begins, if that is not for its expression alone to say.
@@ -65,19 +66,26 @@ class Pattern:
     @property
     def starts(self) -> frozenset[str]:
         """The characters that a match may begin with."""
-        return frozenset(char for char in map(chr, range(128)) if re.match(f"[{self.first}]", char))
+        return frozenset(re.findall(f"[{self.first}]", _ASCII))
 
 
+#: Labels that are written without anything between them and their number, as in ``SSN123-45-6789``.
+_LABELS = "|".join(
+    rf"(?<=\b(?i:{words}).)"
+    for words in ("ip", "ssn|tel|fax|mob|sms", "cell|call|card|visa|amex|home|work", "phone", "mobile|office")
+)
 #: What is true behind the first character of a match that begins there; the first is tried first.
 PLACES = {
     "letters": r"(?:(?<=\b[A-Za-z]{2}[0-9])|(?<=\b[A-Z]{2}[ `-][0-9])|(?<=\b[Ii][Bb][Aa][Nn][A-Za-z]{2}[0-9]))",
-    "word": r"(?<=\b\w)",
+    "word": r"(?:(?<=\b\w)|(?<=[A-Za-z][0-9])(?:" + _LABELS + "))",
     "mark": r"(?<=\W)",
 }
 
 # A mailbox or a domain label: anything but separators, so that internationalised names count (RFC 6531).
 _NOT_IN_NAME = r"""\x00-\x20\x7f-\xa0@<>,;:!?*="'()\[\]/\\|{}\u00ab\u00bb\u2000-\u206f\u3000-\u3003"""
 _MAILBOX, _LABEL = f"[^{_NOT_IN_NAME}]", f"[^.{_NOT_IN_NAME}]"
+#: Domains of two letters in which public pages have short addresses without a scheme.
+_SHORT_DOMAINS = "io|me|ly|co|de|uk|ie|fr|es|it|nl|us|ch|at|eu|be|gl"
 _URL_REST = r"""[^\x00-\x20<>"]*[^\x00-\x20<>"'.,;:!?()\[\]]"""
 #: Between the groups of a number: a mark, with or without blanks, or blanks.
 _SEP = "(?: ?[.`-] ?| {1,2})"
@@ -104,21 +112,32 @@ _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ANY_GROUPS = r"(?:[ ()./`-]{0,3}[0-9])"
 _DAY = range(1, 3)
 _MM, _DD = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
-#: Months as German, French, Spanish, Italian, Dutch and Portuguese write them; only with a day and a year.
+#: Months as German, French, Spanish, Italian, Dutch and Portuguese write them, where no year need stand beside them.
 _MONTH_ABROAD = (
-    "(?i:J(?:an(?:uari?|vier|eiro)|[\u00e4\u00c4]nner|uni|uli|uin|uillet|unio|ulio|unho|ulho)"
+    "(?:(?i:J(?:an(?:uari?|vier|eiro)|[\u00e4\u00c4]nner|uni|uli|uin|uillet|unio|ulio|unho|ulho)"
     "|F(?:ebruari?|[e\u00e9\u00c9]vrier|ebrero|ebbraio|evereiro)"
-    "|M(?:[\u00e4\u00c4]rz|aerz|ars|arzo|aart|ar[\u00e7\u00c7c]o|ai|ayo|aggio|ei|aio)"
+    "|M(?:[\u00e4\u00c4]rz|aerz|arzo|aart|ar[\u00e7\u00c7c]o|aggio)"
     "|A(?:vril|bril|prile|o[\u00fb\u00dbu]t|gosto|ugustus)|S(?:eptembre|ep?tiembre|ettembre|etembro)"
     "|O(?:ktober|ctobre|ctubre|ttobre|utubro)|N(?:ovembre|oviembre|ovembro)"
-    "|D(?:ezember|[e\u00e9\u00c9]cembre|iciembre|icembre|ezembro)|enero|gennaio|giugno|luglio)"
+    "|D(?:ezember|[e\u00e9\u00c9]cembre|iciembre|icembre|ezembro)|enero|gennaio|giugno|luglio)|(?<=de )mayo)"
 )
+#: The same, and those that mean something else, where a year stands behind them.
+_MONTH_BEFORE_YEAR = f"(?:{_MONTH_ABROAD}|Mai|mai|mars|mayo)"
+#: How they end where English ones do not.
+_ENDS_ABROAD = (
+    "(?i:uar|ner|ier|iro|ero|aio|ari|[\u00e4\u00c4a]rz|erz|rzo|art|r[\u00e7c]o|ars|mai|ayo|gio|uni|uli|nio|lio|gno|nho|lho|uin"
+    "|let|o[\u00fbu]t|sto|tus|bre|bro|ile|ber|ril|ust)"
+)
+#: A word that may be a month in any language, and what stands between it and its day.
+_WORD = "[A-Za-z\u00aa-\u024f\u0400-\u04ff]{3,12}"
+_DAY_OF = r"(?>[0-9]?(?:\.?[\u00ba\u00b0\u00aa]|er|[.])?(?: de| di)? ?)"
 # Nothing of this is tried in another way: what follows does not begin like it.
-_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: of)?(?: ?[./`-] ?| {{1,3}})?){_MONTH}"
+_DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: day)?(?: of)?(?: ?[./`-] ?| {{1,3}})?){_MONTH}"
 
 # Hints: so many digits in any grouping; numbers joined by marks; a number beside the name of a month.
 _TWELVE, _NINE, _SEVEN, _SIX = (rf"[0-9](?:[ \t()./_-]{{0,3}}[0-9]){{{more}}}" for more in (11, 8, 6, 5))
-_JOINED = r"[0-9][./_-][0-9]{1,3}[./_-]'?[0-9]"
+_AREA = r"[0-9]{3}[)\]}][ .-]{0,3}[0-9]{3}"
+_JOINED = r"[0-9] ?[./_-] ?[0-9]{1,3} ?[./_-] ?'?[0-9]"
 _COLONS = "::|(?:[0-9A-Fa-f]{1,4}:){5}"
 _BEGUN = (
     "(?i:jan|j[\u00e4\u00c4]n|feb|f[e\u00e9\u00c9]v|m[a\u00e4\u00c4]r|ma[aegiy]|mei|a[pvb]r|ju[nil]|giu|lug|a[ug][gou]|ao|se[pt]"
@@ -132,12 +151,20 @@ PATTERNS = (
     Pattern("url", ":", f"(?<=[A-Za-z][A-Za-z0-9]:)//{_URL_REST}", at="mark", before="[A-Za-z0-9+]", hint="://"),
     Pattern("url", "Ww", rf"[Ww]{{2}}[0-9]{{0,2}}\.{_URL_REST}", hint=r"[Ww]{2}[0-9]{0,2}\."),
     Pattern(
+        "url",
+        "/",
+        rf"(?:(?<=\.(?i:com|org|net|edu|gov|int)/)|(?<=\.(?i:{_SHORT_DOMAINS})/)){_URL_REST}",
+        at="mark",
+        before="[A-Za-z0-9.-]",
+        hint=r"\.[A-Za-z]{2,3}/",
+    ),
+    Pattern(
         "email",
         "@",
         rf"(?:{_LABEL}+\.)+{_LABEL}+",
         measures.email,
         at="mark",
-        before=_MAILBOX,
+        before=f"(?:{_MAILBOX}|(?<=[A-Za-z])'(?=[A-Za-z]))",
         hint=r"@[^@\x00-\x20]+\.[^@\x00-\x20]",
     ),
     Pattern(
@@ -153,20 +180,30 @@ PATTERNS = (
         "card",
         "0-9",
         r"(?=(?:[ .`-]{0,3}[0-9]){11})"
-        rf"(?:[0-9]{{11,18}}|[0-9]{{2,5}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
+        rf"(?:[0-9]{{11,18}}|[0-9]{{2,7}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
         rf"{_END}",
         measures.card,
         hint=_TWELVE,
     ),
     Pattern("ssn", "0-9", _SSN_REST, hint=_NINE),
-    Pattern("ssn", "0-9", rf"[0-9]{{8}}{_END}", measures.ssn_by_cue, hint=_NINE),
+    Pattern("ssn", "0-9", rf"(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, hint=_NINE),
+    Pattern("ssn", "0-9", rf"[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}", measures.ssn_by_cue, hint=_NINE),
     Pattern(
         "mrn",
         "Mm",
         r"(?i:rns?|\.r\.n\.?|ed(?:ical|\.)?[ `-]?rec(?:ord)?s?\.?)(?:[ `-]?(?i:no|num|nr|number|id)\b\.?)?"
-        r"(?: (?:is|was|of)\b)?[\"'.:=#`|/(\[<> -]{0,5}(?:[A-Za-z]{1,3}-?)?"
-        rf"(?:[0-9]{{6,12}}|(?=(?:[ `-]?[0-9]){{6}})[0-9]{{2,4}}(?:[ `-][0-9]{{2,4}}){{1,3}}){_END}",
-        hint=_SIX,
+        r"(?: (?:is|was|of)\b)?[\"'.,;:=#`|/(\[<> -]{0,5}(?:[A-Za-z]{1,3}-?)?"
+        rf"(?:[0-9]{{5,12}}|(?=(?:[ `-]?[0-9]){{6}})[0-9]{{2,4}}(?:[ `-][0-9]{{2,4}}){{1,3}}){_END}",
+        hint=rf"[0-9]{{5}}|{_SIX}",
+    ),
+    Pattern(
+        "mrn",
+        "0-9",
+        rf"(?:(?<=[#:=. -].)|(?<=[A-Za-z] .))[0-9]{{4,11}}{_END}",
+        behind=r"\b(?i:(?:mr|(?:pat(?:ient)?|pt|hosp(?:ital)?|unit|(?:medical )?record|chart)\.?)[ `-]?"
+        r"(?:#|(?:id|no|nr|num|number)\b\.?(?: is\b)?)|uhid|empi)[ :=#-]{0,3}",
+        digits=range(5, 13),
+        hint="[0-9]{5}",
     ),
     Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, hint=_JOINED),
     Pattern(
@@ -190,11 +227,23 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"(?:[0-9]?/[0-9]{{1,2}}/|(?:[0-9]-[0-9]{{1,2}}|-[0-9]{{2}})-|[0-9][.`][0-9]{{2}}[.`]){_YEAR}(?!-[0-9])",
+        rf"(?:[0-9]?/[0-9]{{1,2}}/|[0-9]?-[0-9]{{1,2}}-|[0-9]?[.`][0-9]{{1,2}}[.`]){_YEAR}(?!-[0-9])"
+        rf"|[0-9]? ?[/-] ?[0-9]{{1,2}} ?[/-] ?(?:19|20)[0-9]{{2}}{_END}",
         measures.numeric_date,
         digits=_DAY,
         hint=_JOINED,
     ),
+    Pattern(
+        "date", "01", r"[0-9]/(?:19|20)[0-9]{2}(?![0-9A-Za-z/.])", measures.month_and_year, hint="[0-9]/[12][0-9]{3}"
+    ),
+    Pattern(
+        "date",
+        "12",
+        "[0-9]{3} ?[\u5e74\ub144] ?[0-9]{1,2} ?[\u6708\uc6d4] ?[0-9]{1,2} ?[\u65e5\uc77c]",
+        measures.iso_date,
+        hint=r"[0-9] ?[\x{5e74}\x{b144}]",
+    ),
+    Pattern("date", "0-9", rf"(?:[0-9]{{7}}|[0-9]{{5}}){_END}", measures.date_by_cue, hint="[0-9]{6}"),
     Pattern(
         "date",
         "0-9",
@@ -206,10 +255,27 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"(?>[0-9]?(?:\.|er|[\u00ba\u00b0])?(?: de)? ?){_MONTH_ABROAD}\.?(?: del?)?,? [12][0-9]{{3}}{_END}",
+        rf"{_DAY_OF}{_WORD}\.?,?(?: del?)? [12][0-9]{{3}}{_END}",
+        measures.month_of_any_language,
+        digits=_DAY,
+        hint=r"[0-9][.\x{ba}\x{b0}\x{aa}er]{0,2}(?: d[ei])? ?\p{L}{3,12}\.?,?(?: del?)? [12][0-9]{3}",
+    ),
+    Pattern(
+        "date",
+        "0-9",
+        rf"{_DAY_OF}(?<=[ .]){_MONTH_ABROAD}{_END}",
         measures.named_month,
         digits=_DAY,
         hint=_BEFORE_MONTH,
+    ),
+    Pattern(
+        "date",
+        "12",
+        rf"(?:(?<={_ENDS_ABROAD} .)|(?<={_ENDS_ABROAD}, .)|(?<={_ENDS_ABROAD} de .)|(?<={_ENDS_ABROAD} del .))"
+        rf"(?:(?<=1)[89]|(?<=2)0)[0-9]{{2}}{_END}",
+        measures.named_month,
+        behind=rf"\b{_MONTH_BEFORE_YEAR}(?: del?)?,? ",
+        hint=_BEHIND_MONTH,
     ),
     Pattern(
         "date",
@@ -222,9 +288,9 @@ PATTERNS = (
     Pattern(
         "date",
         "0-9",
-        rf"(?:(?<={_ENDS}[ -].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|-){_YEAR}",
+        rf"(?:(?<={_ENDS}[ /-].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|[/-]){_YEAR}",
         measures.named_month,
-        behind=rf"\b{_MONTH}[.,]?[ -]",
+        behind=rf"\b{_MONTH}[.,]?[ /-]",
         digits=_DAY,
         hint=_BEHIND_MONTH,
     ),
@@ -262,10 +328,17 @@ PATTERNS = (
     Pattern(
         "phone", "1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", measures.north_american, hint=_SEVEN
     ),
-    Pattern("phone", "(", rf"[0-9]{{3}}\){_SEP}?{_LOCAL}", measures.north_american, at="mark", hint=_SEVEN),
+    Pattern("phone", r"(\[{", rf"[0-9]{{3}}[)\]}}]{_SEP}?{_LOCAL}", measures.north_american, at="mark", hint=_AREA),
     Pattern(
         "phone",
-        "(",
+        "8",
+        r" ?\([0-9]{3}\) ?[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{2}(?![0-9])",
+        measures.north_american,
+        hint=_SEVEN,
+    ),
+    Pattern(
+        "phone",
+        r"(\[{",
         rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}",
         measures.north_american,
         at="mark",
@@ -277,7 +350,7 @@ PATTERNS = (
     Pattern("phone", "2-9", "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])", measures.north_american, hint=_SEVEN),
     Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national, hint=_SEVEN),
     Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, hint=_SEVEN),
-    Pattern("phone", "(", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark", hint=_SEVEN),
+    Pattern("phone", r"(\[{", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark", hint=_SEVEN),
 )
 #: What a record's own columns give to look for in its prose (see `microflow.compliance.own`).
 OWN_NAMES = ("name", "address", "identifier")

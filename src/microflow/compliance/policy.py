@@ -6,13 +6,15 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
     reference_date: 2026-01-01             # what 'expired' is asked of; never the wall clock
     recogniser: spacy:en_core_web_sm       # optional: a language model that finds names in prose, too
     include: [hipaa, ./house-rules.yaml]   # shipped names, or files relative to this one
+    patterns:                              # optional: what else 'contains' may find; see `forms`
+      - {name: badge, form: "B-?[0-9]{6}", checksum: luhn}
     rules:
       - id: hipaa-ssn                      # unique, lower-case, the regulation first
         title: Social security numbers
         article: 45 CFR 164.514(b)(2)(i)(G)
         severity: critical                 # low, medium, high, critical
         applies_to: {kinds: [ssn]}         # and/or roles: [...], columns: [...]
-        condition: {present: true}         # one word of the vocabulary
+        condition: {present: true}         # one word, such as {contains: badge} or {national_id: {country: DE}}
         when: [{kind: legal_basis, one_of: [consent]}]      # optional: all of these hold in the same record
         unless: [{kind: consent_status, one_of: [granted]}] # optional: none of these holds
         remedy: blank
@@ -22,11 +24,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -39,12 +41,13 @@ from microflow.compliance.conditions import (
     FieldCondition,
     cures,
 )
+from microflow.compliance.forms import COUNTRIES, own_forms
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Column, DatasetSchema, Role
 from microflow.yaml_model import Document, read_file, read_text
 
-__all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_json_schema", "policy_names"]
+__all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,9 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
 
 _RULE_ID = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*")
+_PATTERN_NAME = re.compile("[a-z][a-z0-9]{0,30}(?:_[a-z0-9]{1,30}){0,5}")
 _Kind = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(KINDS)})]
-_Pattern = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(PATTERN_NAMES)})]
+_Country = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(COUNTRIES)})]
 _Severity = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(SEVERITIES)})]
 _Remedy = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(REMEDIES)})]
 _Decimals = Annotated[int, msgspec.Meta(ge=0, le=9)]
@@ -144,12 +148,19 @@ _Days = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 _Yes = Literal["true", "yes", "on"]
 
 
+class NationalIdModel(msgspec.Struct):
+    """``national_id:``; see `microflow.compliance.forms`."""
+
+    country: _Country
+
+
 class ConditionModel(msgspec.Struct, kw_only=True):
     """``condition:``, exactly one word; see `microflow.compliance.conditions`."""
 
     missing: _Yes | None = None
     present: _Yes | None = None
-    contains: _Pattern | None = None
+    contains: str | None = None
+    national_id: NationalIdModel | None = None
     one_of: list[str] | None = None
     not_one_of: list[str] | None = None
     above: int | float | None = None
@@ -189,6 +200,14 @@ class RuleModel(msgspec.Struct, kw_only=True):
     unless: list[GuardModel] = []
 
 
+class PatternModel(msgspec.Struct):
+    """One entry of ``patterns:``; see `microflow.compliance.forms`."""
+
+    name: str
+    form: str
+    checksum: str = ""
+
+
 class PolicyModel(msgspec.Struct):
     """A whole policy; see `microflow.compliance.policy.Policy`."""
 
@@ -198,12 +217,8 @@ class PolicyModel(msgspec.Struct):
     reference_date: date | None = None
     recogniser: str = ""
     include: list[str] = []
+    patterns: list[PatternModel] = []
     rules: list[RuleModel] = []
-
-
-def policy_json_schema() -> dict[str, Any]:
-    """The JSON Schema of policies, with which editors complete and check their YAML."""
-    return msgspec.json.schema(PolicyModel)
 
 
 def _read(name: str, including: tuple[str, ...]) -> Policy:
@@ -227,9 +242,12 @@ class _Builder:
 
     document: Document[PolicyModel]
     including: tuple[str, ...]
+    patterns: dict[str, Contains] = field(default_factory=dict)
 
     def policy(self) -> Policy:
         top, place = self.document.model, self.document.place
+        for number, model in enumerate(top.patterns):
+            self._add_pattern(model, "patterns", number)
         included = [self._included(name) for name in top.include]
         regulation = top.regulation or top.name or "own"
         own = [self._rule(model, regulation, "rules", number) for number, model in enumerate(top.rules)]
@@ -244,6 +262,17 @@ class _Builder:
             raise self.document.error("'reference_date' must be a date such as 2026-01-01")
         name = top.name or Path(place).stem
         return Policy(name, top.title or name, rules, reference, top.recogniser)
+
+    def _add_pattern(self, model: PatternModel, *where: str | int) -> None:
+        if not _PATTERN_NAME.fullmatch(model.name):
+            raise self.document.error("a pattern's name is lower-case words joined by '_'", *where, "name")
+        if model.name in {*PATTERN_NAMES, *self.patterns} or model.name.startswith("national_id"):
+            raise self.document.error(f"a pattern {model.name!r} is there already", *where, "name")
+        try:
+            self.patterns[model.name] = Contains(model.name, own_forms(model.form, model.checksum))
+        except ValueError as error:
+            part = "checksum" if "checksum" in str(error) else "form"
+            raise self.document.error(str(error), *where, part) from error
 
     def _included(self, name: str) -> Policy:
         path = name if name in policy_names() else str(Path(self.document.place).parent / name)
@@ -290,6 +319,11 @@ class _Builder:
         ((word, argument),) = given.items()
         if argument == []:
             raise self._error(rule, f"{word!r} takes a list of words", *where, word)
+        if word == "contains" and argument not in PATTERN_NAMES:
+            if argument not in self.patterns:
+                names = (*PATTERN_NAMES, *self.patterns)
+                raise self._error(rule, f"unknown pattern {argument!r}", *where, word, allowed=names)
+            return self.patterns[argument]
         return WORDS[word](argument)
 
     def _error(self, rule: str, message: str, *where: str | int, allowed: Iterable[str] = ()) -> PolicyError:

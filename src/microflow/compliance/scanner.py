@@ -28,7 +28,7 @@ Search = Callable[[str, int], re.Match[str] | None]
 Span = tuple[str, int, int]
 
 #: One of these is in every identifier that a pattern finds.
-_CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\."
+_CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\.|\.[A-Za-z]{2,3}/"
 _first_clue = re.compile(_CLUE).search
 #: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
 _REACH = 256
@@ -59,12 +59,13 @@ class TextScanner:
     """Finds the spans of several patterns in texts, from left to right, none overlapping another.
 
     A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
-    shortly before its first digit or mark (``@``, ``://``, ``www.``); a text without either is not searched at all.
+    shortly before its first digit or mark (``@``, ``://``, ``www.``, ``.org/``); one without either is not searched.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], added: Sequence[Pattern] = ()) -> None:
+        """Patterns of these names, and others, which win where they begin at the same place."""
         wanted = set(names)
-        patterns = [pattern for pattern in PATTERNS if pattern.name in wanted]
+        patterns = [*added, *(pattern for pattern in PATTERNS if pattern.name in wanted)]
         self._search, self._proposed = _union(patterns)
         self._hints = "|".join(dict.fromkeys(pattern.hint for pattern in patterns)) or "[^\\s\\S]"
 

@@ -1,7 +1,8 @@
 """Other spellings of one text, and the words by which a record's own values are found.
 
-Digits of all scripts become ASCII, dashes a hyphen, blanks a space, HTML character references what they stand for;
-characters without a width are left out, and so are the blanks of digits that are written one by one (``4 1 1 1 …``).
+Digits of all scripts become ASCII, dashes a hyphen, blanks a space, HTML character references what they stand for, and
+so do ``[at]`` and ``(dot)``; characters without a width are left out, and so are the blanks of digits that are written
+one by one (``4 1 1 1 …``).
 Every character remembers where it stood, so that a span can be told in code points of the original.
 
 How `microflow.compliance.own` finds a record's own values, and why some are not looked for, stands there.
@@ -45,13 +46,33 @@ _MARKS = {
 }
 #: From here on Unicode has forms of presentation, and characters made of others.
 _FORMS = 0xFE00
-#: In the syntax of Rust's regular expressions: what `plain` may turn into a digit, ``@``, ``://`` or ``www.``.
-SUSPICIOUS = rf"&|[{_UNSEEN}{_STOPS}\x{{FE00}}-\x{{10FFFF}}[\p{{N}}--0-9]\p{{Cf}}\p{{Mn}}\p{{Me}}]"
+#: In the syntax of Rust's regular expressions: every text in which a mark is written as a word, and few others.
+_WORDED = r"(?i:[\[({<] ?(?:at|@|dot|\.|punkt|punto|point) ?[\])}>]|%40|[ _-]dot[ _-])"
+#: In the same syntax: what `plain` may turn into a digit, ``@``, ``://`` or ``www.``.
+SUSPICIOUS = rf"&|{_WORDED}|[{_UNSEEN}{_STOPS}\x{{FE00}}-\x{{10FFFF}}[\p{{N}}--0-9]\p{{Cf}}\p{{Mn}}\p{{Me}}]"
 #: In the same syntax: every text of which `plain` may move a character, and few others.
-RESPELLED = r"&|[^\x00-\x7F\x{C0}-\x{24F}]|[0-9](?:[ ./()-]{1,3}[0-9]){7}"
+RESPELLED = rf"&|{_WORDED}|@ | @|[^\x00-\x7F\x{{C0}}-\x{{24F}}]|[0-9](?:[ ./()-]{{1,3}}[0-9]){{7}}"
 
 #: A character reference of HTML, which may have been written as text of HTML once more.
 _REFERENCE = re.compile("&(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9A-Fa-f]{1,6};?|[A-Za-z][A-Za-z0-9]{1,30};)")
+
+#: ``dot`` without brackets is a mark only in front of these ends of domains; words such as ``in`` or ``me`` are none.
+_DOMAINS = (
+    "(?:com|org|net|edu|gov|mil|int|info|biz|io|co|eu|uk|ie|de|ch|fr|nl|lu|es|pt|pl|cz|sk|hu|ro|gr|se|dk|fi|ru|ua|tr|il|ca|au"
+    "|nz|br|mx|ar|cl|za|jp|cn|kr|sg)(?![A-Za-z0-9])"
+)
+_DOT_WORD, _LABEL = "[ _]-?dot-?[ _]", "[A-Za-z0-9-]{1,63}"
+#: Marks written as words, ``anna [at] x (dot) org`` and ``anna at x dot org``; what stands for ``@`` is a group.
+_MARK = re.compile(
+    r"([ _]?[\[({<] ?(?:at|@) ?[\])}>][ _]?|%40"
+    rf"|(?<=[A-Za-z0-9])[ _]-?at-?[ _](?=(?:{_LABEL}{_DOT_WORD}){{1,4}}{_DOMAINS})"
+    rf"|(?<=[A-Za-z0-9])(?: @ ?|@ )(?=(?:{_LABEL}\.){{1,4}}{_DOMAINS}))"
+    r"|[ _]?[\[({<] ?(?:dot|\.|punkt|punto|point) ?[\])}>][ _]?"
+    rf"|(?<=[A-Za-z0-9]){_DOT_WORD}(?=(?:{_LABEL}{_DOT_WORD}){{0,3}}{_DOMAINS})",
+    re.IGNORECASE,
+)
+_REFERENCE_OR_MARK = re.compile(f"{_MARK.pattern}|{_REFERENCE.pattern}", re.IGNORECASE)
+_has_bracketed = re.compile(r"[\[({<] ?(?:at|@|dot|\.|pun|poi)|%40", re.IGNORECASE).search
 
 _TIMES = 4
 #: Digits one by one; where two blanks follow each other, a group ends.
@@ -124,20 +145,25 @@ _PLAIN, _FOLDED = _Table(), _FoldedTable()
 
 def _is_plain(text: str) -> bool:
     """Whether every character is searched for where it stands."""
-    if "&" in text or _ONE_BY_ONE.search(text) is not None:
+    if "&" in text or _ONE_BY_ONE.search(text) is not None or _has_words_for_marks(text):
         return False
     return text.isascii() or _ODD.search(text) is None or all(_PLAIN[char] == char for char in set(text) - _ASCII)
+
+
+def _has_words_for_marks(text: str) -> bool:
+    may = "dot" in text or "DOT" in text or " @" in text or "@ " in text or _has_bracketed(text) is not None
+    return may and _MARK.search(text) is not None
 
 
 def plain(text: str) -> Spelled:
     """The text for the search of patterns. An underscore, a letter to regular expressions, becomes a grave accent.
 
-    >>> plain("card ４１１１\u20091111").text, plain("4 1 1 1 - 1 1 1 1").text, plain("a&commat;b.io").text
+    >>> plain("card ４１１１\u20091111").text, plain("4 1 1 1 - 1 1 1 1").text, plain("a&commat;b [dot] io").text
     ('card 4111 1111', '4111-1111', 'a@b.io')
     """
     if _is_plain(text):
         return Spelled(with_marks(text))
-    return _together(_respelled(text, _PLAIN))
+    return _together(_respelled(text, _PLAIN, _REFERENCE_OR_MARK if _has_words_for_marks(text) else _REFERENCE))
 
 
 def with_marks(text: str) -> str:
@@ -153,7 +179,7 @@ def folded(text: str) -> Spelled:
     """
     if text.isascii() and "&" not in text:
         return Spelled(text.lower().replace("_", " ").replace("\t", " ").replace("`", "'"))
-    return _respelled(text, _FOLDED)
+    return _respelled(text, _FOLDED, _REFERENCE)
 
 
 def simplified(text: str) -> str:
@@ -167,19 +193,21 @@ def simplified(text: str) -> str:
     return text.lower() if text.isascii() else "".join(map(_FOLDED.__getitem__, text))
 
 
-def _respelled(text: str, table: _Table) -> Spelled:
+def _respelled(text: str, table: _Table, several: re.Pattern[str]) -> Spelled:
+    """Each character as the table reads it, and what ``several`` finds as one."""
     chars: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     position = 0
-    for reference in [*_REFERENCE.finditer(text), None]:
-        begin, end = reference.span() if reference else (len(text), len(text))
+    for found in [*several.finditer(text), None]:
+        begin, end = found.span() if found else (len(text), len(text))
         for place in range(position, begin):
             for char in table[text[place]]:
                 chars.append(char)
                 starts.append(place)
                 ends.append(place + 1)
-        for char in "".join(map(table.__getitem__, _unescaped(text[begin:end]))):
+        written = "" if found is None else _unescaped(found[0]) if found[0][0] == "&" else "@" if found[1] else "."
+        for char in "".join(map(table.__getitem__, written)):
             chars.append(char)
             starts.append(begin)
             ends.append(end)
