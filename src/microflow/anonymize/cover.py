@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from microflow.anonymize.axes import Codes, Flags, Floats, Index, Tree
+from microflow.anonymize.axes import Codes, Floats, Index, Tree
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.diversity import Diversity, Sensitive
 from microflow.anonymize.refine import absorb, attach, hulls, nearest, refine
@@ -83,7 +83,8 @@ def cover(
     """
     tuples = np.ascontiguousarray(np.stack(ranks, axis=1), np.int64)
     everything = np.zeros(len(weights), np.int64)
-    if int(weights.sum()) < k or not _allowed(everything, constraint).all():
+    whole_may_be = constraint is None or constraint.allows(np.arange(len(weights)), everything, 1)[0]
+    if int(weights.sum()) < k or not whole_may_be:
         return np.full(len(weights), -1, np.int32)
     forest = _Forest.of(trees)
     some = np.flatnonzero(weights)
@@ -148,13 +149,6 @@ def warm() -> None:
     settings = MethodSettings(Method.K_ANONYMITY, k=2, l_diversity=2)
     secret = [Sensitive(np.array([0, 0, 1, 1], np.int32), 2, ordered=False)]
     cover([ranks], weights, [tree], 2, constraint=Diversity(np.arange(4), weights, secret, settings))
-
-
-def _allowed(class_of: Index, constraint: Diversity | None) -> Flags:
-    count = int(class_of.max(initial=-1)) + 1
-    if constraint is None:
-        return np.ones(count, np.bool_)
-    return constraint.allows(np.arange(len(class_of)), class_of, count)
 
 
 def _renumbered(class_of: Index) -> Index:
@@ -232,25 +226,40 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 
 @_compiled
+def _loss_at(tuples, t, at, node_at, loss):  # fmt: skip
+    """What tuple ``t`` loses at a depth of each column."""
+    total = 0.0
+    for c in range(tuples.shape[1]):
+        total += loss[node_at[at[c] + tuples[t, c]]]
+    return total
+
+
+@_compiled
+def _slot(keys, stamps, visit, key):  # fmt: skip
+    """The place of a cell's key in the table of a visit, or a free one."""
+    mask = len(keys) - 1
+    s = np.int64(key >> np.uint64(20)) & mask
+    while stamps[s] == visit and keys[s] != np.int64(key):
+        s = (s + 1) & mask
+    return s
+
+
+@_compiled
 def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table, visit, links, chosen, values,
            mine, class_of, count, loss_of, classes, k, limit, may_ask):  # fmt: skip
     n, columns = tuples.shape
     skeys, sstamp, sactive, shead = table[0], table[1], table[2], table[3]
     seen, stamps = mine[0], mine[1]
     waiting = len(active)
-    mask = len(skeys) - 1
     cells = np.empty(waiting, np.int64)
     ncells = 0
-    asks = False
     asked = 0
     for i in range(waiting):
         t = active[i]
         h = np.uint64(0)
         for c in range(columns):
             h += key_of_node[node_at[at[c] + tuples[t, c]]]
-        s = np.int64(h >> np.uint64(20)) & mask
-        while sstamp[s] == visit and skeys[s] != np.int64(h):
-            s = (s + 1) & mask
+        s = _slot(skeys, sstamp, visit, h)
         if sstamp[s] != visit:
             sstamp[s] = visit
             skeys[s] = np.int64(h)
@@ -261,31 +270,17 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
         sactive[s] += weights[t]
         links[t] = shead[s]
         shead[s] = t
-    for q in range(ncells):
-        s = cells[q]
-        if sactive[s] < k:
-            t = shead[s]
-            g = 0.0
-            for c in range(columns):
-                g += loss[node_at[at[c] + tuples[t, c]]]
-            if g <= limit:
-                asks = may_ask
-    if asks:
-        asked = n
+    if may_ask:
         for q in range(ncells):
             s = cells[q]
-            if sactive[s] < k:
-                t = shead[s]
-                g = 0.0
-                for c in range(columns):
-                    g += loss[node_at[at[c] + tuples[t, c]]]
-                if g > limit:
-                    continue
+            t = shead[s]
+            if sactive[s] < k and _loss_at(tuples, t, at, node_at, loss) <= limit:
+                asked = n
                 while t >= 0:
                     for c in range(columns):
                         marks[node_at[at[c] + tuples[t, c]]] = visit
                     t = links[t]
-        for t in range(n):
+        for t in range(asked):
             A = class_of[t]
             if A < 0:
                 continue
@@ -299,9 +294,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
                 h += key_of_node[node]
             if not ok:
                 continue
-            s = np.int64(h >> np.uint64(20)) & mask
-            while sstamp[s] == visit and skeys[s] != np.int64(h):
-                s = (s + 1) & mask
+            s = _slot(skeys, sstamp, visit, h)
             if sstamp[s] != visit or sactive[s] >= k:
                 continue
             links[t] = shead[s]
@@ -310,9 +303,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
     for q in range(ncells):
         s = cells[q]
         t = shead[s]
-        g = 0.0
-        for c in range(columns):
-            g += loss[node_at[at[c] + tuples[t, c]]]
+        g = _loss_at(tuples, t, at, node_at, loss)
         if g > limit:
             following = min(following, g)
             continue
