@@ -20,7 +20,7 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec, scoped
 from microflow.engine.service import MessageService
-from microflow.engine.urgency import DEFAULT_URGENCY, load_urgency
+from microflow.engine.urgency import load_urgency
 from microflow.errors import InputError
 from microflow.pipeline.stream_ends import StreamSpec, open_ends
 from microflow.pipeline.stream_job import Progress, Stream
@@ -35,7 +35,9 @@ __all__ = ["stream"]
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
 @click.option("--pipeline", type=click.Choice(["stream", "hybrid"]), default="hybrid", show_default=True)
 @click.option(
-    "--urgency", type=click.Path(path_type=Path), help="hybrid: which records go first (a YAML list of rules)."
+    "--urgency",
+    type=click.Path(path_type=Path),
+    help="hybrid: which records go first (a YAML list); by default the schema's.",
 )
 @method_options
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
@@ -70,7 +72,7 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
     ordered, delay = options.pop("ordered"), options.pop("max_delay")
     group, dead, config, until_idle, urgency, port, host = (options.pop(name) for name in names)
     spec = _spec(schema, policy, options)
-    rules = DEFAULT_URGENCY if urgency is None else load_urgency(urgency)
+    rules = None if urgency is None else load_urgency(urgency)
     service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules, ordered=ordered, seconds=delay)
     with ExitStack() as stack:
         wanted = StreamSpec(source, sink, pipeline, group, dead, _properties(config))

@@ -29,8 +29,8 @@ from microflow.engine.kernel import BatchKernel, Screened
 from microflow.engine.messages import Messages, as_records
 from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
 from microflow.engine.stream import ComplianceBolt, Passing
-from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
-from microflow.schema import Record
+from microflow.engine.urgency import Urgency
+from microflow.schema import Record, UrgencyRule
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 
@@ -188,7 +188,7 @@ class MessageService:
     Args:
         spec: The work.
         hybrid: Let the adaptive router decide; otherwise one record at a time.
-        urgency: Which records cannot wait (`hybrid` only).
+        urgency: Which records cannot wait (`hybrid` only); by default what the schema says.
         ordered: Whether an urgent record takes the earlier ones of its key along.
         seconds: How long a record may be held back (k-anonymity only).
     """
@@ -198,7 +198,7 @@ class MessageService:
         spec: ProcessingSpec,
         *,
         hybrid: bool = False,
-        urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY,
+        urgency: Sequence[UrgencyRule] | None = None,
         ordered: bool = False,
         seconds: float | None = None,
     ) -> None:
