@@ -25,6 +25,7 @@ class SourceModel(msgspec.Struct):
     header: bool = True
     trim: bool = False
     missing: list[str] = []
+    sheet: str = ""
 
 
 class HierarchyModel(msgspec.Struct):
