@@ -13,7 +13,7 @@ from microflow.advise.recommend import Recommendation
 from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
-from microflow.pipeline.verdict import Verdict
+from microflow.lab.statistics import Verdict
 
 if TYPE_CHECKING:
     from microflow.advise.release import Made, Thresholds
