@@ -23,8 +23,8 @@ from advise.shapes import (
     SYNTHEA_ENCOUNTERS,
     TELCO,
 )
-from microflow.advise.describe import as_data, as_yaml, describe, describe_together
-from microflow.advise.profile import drift_of
+from microflow.advise.describe import describe, describe_together, drift_of
+from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.schema import Dtype, Role

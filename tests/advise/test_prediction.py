@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.advise.capacity import Capacity, Observed, fit
-from microflow.advise.sample import FileSample, sample_rows
-from microflow.advise.search import extrapolate
+from microflow.advise.sample import SETTINGS, FileSample, Trial, Trials, sample_rows
+from microflow.advise.search import Candidate, Constraints, _is_out, extrapolate, search
+from microflow.anonymize.contract import Method
+from microflow.compliance import load_policy
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Role
 
@@ -115,3 +119,50 @@ def test_rungs_end_with_everything() -> None:
     """The last sample is the largest, and steps are large enough to be worth a trial."""
     sample = FileSample(SCHEMA, batches(9_000, 9_000)[0], 9_000)
     assert sample.rungs() == [2_000, 9_000]
+
+
+def test_persons_are_drawn_with_all_of_their_rows() -> None:
+    """Who is in the sample is there with every row; otherwise persons of many rows would look like persons of few."""
+    schema = DatasetSchema("p", (Column("n"), Column("who", Role.PERSON)), "gdpr")
+    whole = pa.record_batch(
+        {"n": [str(row) for row in range(9_000)], "who": [f"p{row % 3_000}" for row in range(9_000)]}
+    )
+    sample = sample_rows([whole.slice(first, 500) for first in range(0, 9_000, 500)], schema, most=900)
+    rows = Counter(sample.rows.column("who").to_pylist())
+    assert sum(rows.values()) == 900
+    assert sum(count != 3 for count in rows.values()) <= 1
+
+
+def test_a_method_that_cannot_be_used_is_left_out_and_said() -> None:
+    """No public domain, no noise: the other methods are advised, and the reason is there."""
+    schema = DatasetSchema("d", (Column("town", Role.QUASI_IDENTIFIER), Column("s", Role.SENSITIVE)), "gdpr")
+    rows = pa.record_batch({"town": [f"t{n % 40}" for n in range(800)], "s": ["ill"] * 800})
+    found = search(Trials(FileSample(schema, rows, 800), load_policy("gdpr")), Constraints(0.5))
+    assert found.advised is not None
+    assert {one.method for one in found.refused} == {Method.DIFFERENTIAL_PRIVACY}
+    assert "public domain" in next(iter(found.refused.values()))
+
+
+def test_a_candidate_is_allowed_where_its_release_will_be_too() -> None:
+    """The interval of the attack on the release comes on top of the predicted one."""
+    candidate = Candidate(SETTINGS[1])
+    candidate.add(Trial(SETTINGS[1], 1_000, (0.08, 0.072, 0.088), 0.1, 1_000, 1), 1_000)
+    assert 0.088 < candidate.needs < 0.1
+    assert not candidate.meets(Constraints(0.09))
+    assert candidate.meets(Constraints(0.1))
+
+
+def test_what_cannot_be_the_answer_drops_out() -> None:
+    """A candidate that is sure to miss the risk, and one that is sure to keep less than another that is allowed."""
+
+    def tried(risk: float, loss: float) -> Candidate:
+        candidate = Candidate(SETTINGS[1])
+        candidate.add(Trial(SETTINGS[1], 9_000, (risk, risk * 0.9, risk * 1.1), loss, 9_000, 1), 9_000)
+        return candidate
+
+    risky, good, worse = tried(0.5, 0.1), tried(0.05, 0.2), tried(0.01, 0.3)
+    assert [_is_out(one, [risky, good, worse], Constraints(0.09)) for one in (risky, good, worse)] == [
+        True,
+        False,
+        True,
+    ]

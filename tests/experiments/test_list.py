@@ -9,7 +9,7 @@ import pytest
 
 from microflow.errors import MicroflowError
 from microflow.experiments import NOTEBOOKS, all_experiments, experiment, select
-from microflow.figures import charts
+from microflow.figures.catalogue import drawing_of
 from microflow.lab.experiment import PREVIEWS, PROFILES, Experiment, Precision
 
 EACH = pytest.mark.parametrize("one", all_experiments(), ids=lambda one: one.name)
@@ -34,7 +34,7 @@ def test_every_experiment_says_what_it_asks_shows_and_keeps(one: Experiment) -> 
     assert one.notebook in NOTEBOOKS
     assert "data_checksum" in one.same
     if one.plot is not None:
-        assert callable(getattr(charts, f"draw_{one.plot.drawing}"))
+        assert callable(drawing_of(one.plot))
         assert one.plot.caption.endswith(".")
 
 

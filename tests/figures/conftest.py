@@ -104,6 +104,16 @@ def burst() -> pd.DataFrame:
     return pd.concat(rows).assign(size=lambda frame: np.where(frame["offered"] > 1e5, 600, 1))
 
 
+def effort() -> pd.DataFrame:
+    rows = [
+        (columns, 5, effort, base * effort, 0.05 / effort**0.1, arx_loss, arx_seconds)
+        for columns, base, arx_loss, arx_seconds in ((6, 0.4, 0.02, 0.41), (8, 2.1, 0.054, 2.9))
+        for effort in (1, 2, 4, 8)
+    ]
+    rows.append((8, 50, 1, 4.7, 0.15, 0.158, np.nan))
+    return pd.DataFrame(rows, columns=["columns", "k", "effort", "seconds", "loss", "arx_loss", "arx_seconds"])
+
+
 FRAMES = {
     "latency": latency,
     "throughput": throughput,
@@ -113,6 +123,7 @@ FRAMES = {
     "frontier": frontier,
     "accuracy": accuracy,
     "burst": burst,
+    "effort": effort,
 }
 
 
@@ -149,7 +160,7 @@ def outcome(turn: Planned) -> dict[str, object]:
         "action_s": [[0.5 + 1e-5 * rows] for rows in config.get("volumes", [])],
         "p99_ns": [2e6] * (len(loads) or len(slices)),
         "time_s": slices.tolist(), "offered": [1e4] * len(slices), "size": [5.0] * len(slices),
-        **dict.fromkeys(("linkage", "singling_out", "passed", "inference"), rate),
+        **dict.fromkeys(("linkage", "singling_out", "passed", "inference", "membership"), rate),
         "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
         "delay_p50": 0.0, "delay_max": 0.0,
     }  # fmt: skip

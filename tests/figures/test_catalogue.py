@@ -12,8 +12,18 @@ from microflow import experiments
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments, experiment
 from microflow.figures import catalogue
-from microflow.figures.catalogue import Plate, answer, draw_all, plan, plate, table
-from microflow.figures.documents import answers_table, macro, numbers_tex, write_tables
+from microflow.figures.catalogue import (
+    Plate,
+    answer,
+    answers_table,
+    draw_all,
+    macro,
+    numbers_tex,
+    plan,
+    plate,
+    table,
+    write_tables,
+)
 from microflow.lab.report import Table
 from microflow.lab.results import IncompleteError, Skipped, run_matrix
 from microflow.store.experiments import ExperimentStore

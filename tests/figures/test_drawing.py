@@ -10,13 +10,14 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from microflow.figures import charts
+from microflow.figures.catalogue import drawing_of
 from microflow.figures.style import COLUMN_IN, PAGE_IN, ieee, look, save
+from microflow.lab.experiment import Plot
 
 
 def drawn(name: str, frame: pd.DataFrame) -> Figure:
     with ieee():
-        figure = getattr(charts, f"draw_{name}")(frame)
+        figure = drawing_of(Plot(name, name, ""))(frame)
     assert isinstance(figure, Figure)
     return figure
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from microflow.experiments import all_experiments
-from microflow.figures.catalogue import draw_all
-from microflow.figures.documents import write_tables
+from microflow.figures.catalogue import draw_all, write_tables
 from microflow.store.experiments import ExperimentStore
 
 pytestmark = pytest.mark.database

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from microflow.bench.harness import Line, document
 from microflow.cli import cli
-from microflow.figures.documents import MARKED, peers_block
+from microflow.figures.catalogue import MARKED, peers_block
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = [

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments
-from microflow.figures.catalogue import table
-from microflow.figures.documents import MARKED, answers, results_block, with_block
+from microflow.figures.catalogue import MARKED, answers, results_block, table, with_block
 from microflow.lab.reproduction import bundled
 from microflow.lab.results import Results
 from microflow.store.experiments import ExperimentStore

@@ -14,6 +14,7 @@ import pytest
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.errors import CheckpointError, InputError, JobCancelledError, KeyMaterialError, MicroflowError
 from microflow.pipeline import CommitPolicy, JobSpec, PipelineOrchestrator, StoreRecords
+from microflow.pipeline.output import Output
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 
@@ -253,6 +254,43 @@ def test_a_job_that_committed_all_and_died_before_saying_so_is_completed(
     assert job.output.read_bytes() == written
     assert metrics["processing_metrics"]["released"] == len(rows_of(job.output))
     assert JobStore(connector).load("last-word").status == "completed"
+
+
+@pytest.mark.parametrize(
+    "case", ["before the output", "behind the output", "before - none refused", "behind - none refused"]
+)
+def test_a_job_that_died_between_its_two_files_is_resumed(
+    a_job: Make, connector: PostgreSQLConnector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    """Quarantine in place and output not yet, or the other way round: both are as if nothing had been."""
+    refused = "none" not in case
+    job = a_job(job_id=case.replace(" ", "-"), quarantine=tmp_path / "refused.csv")
+    if not refused:
+        head, *rows = job.input.read_text("utf-8").splitlines(keepends=True)
+        job = replace(job, input=tmp_path / "clean.csv")
+        job.input.write_text("".join([head, *(row for row in rows if ",unknown," not in row)]), "utf-8")
+    whole = replace(
+        job, job_id=f"{job.job_id}-whole", output=tmp_path / "whole.csv", quarantine=tmp_path / "whole.refused"
+    )
+    PipelineOrchestrator(connector, commits=SMALL).run(whole)
+    assert whole.quarantine.exists() == refused
+    job.quarantine.write_text("line,column,reason\n9,age,of an earlier job\n", "utf-8")
+    finish = Output.finish
+
+    def die(self: Output) -> None:
+        if case.startswith("behind"):
+            finish(self)
+        raise StopError
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Output, "finish", die)
+        with pytest.raises(StopError):
+            PipelineOrchestrator(connector, commits=SMALL).run(job)
+    PipelineOrchestrator(connector, commits=SMALL).resume(str(job.job_id))
+    assert job.output.read_bytes() == whole.output.read_bytes()
+    assert job.quarantine.exists() == refused
+    assert not refused or job.quarantine.read_bytes() == whole.quarantine.read_bytes()
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_a_name_can_be_used_once(a_job: Make, connector: PostgreSQLConnector) -> None:

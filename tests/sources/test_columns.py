@@ -124,6 +124,9 @@ TEXT = st.one_of(NUMBERS, DATES, WORDS, st.text(max_size=6)).filter(lambda text:
 @example(["1234567890123456789", "99999999999999999999"], Dtype.INTEGER, False)
 @example(["1", "/", ":"], Dtype.INTEGER, False)
 @example(["1e308", "1e309"], Dtype.NUMBER, False)
+@example(["1.", ".5", "-.5", "007.10", "12345678901234567.12345"], Dtype.NUMBER, False)
+@example(["1.5", "1.2.3", "1-2", "-", "."], Dtype.NUMBER, False)
+@example(["2021-02-30", "2021-03-14 00:00:00", "2021"], Dtype.DATE, False)
 def test_both_forms_agree(texts, dtype, required):
     """Equal values and equal refusals, for any text in any type of column."""
     column = Column("x", dtype=dtype, required=required)

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.sources.record_ids import SeenIds
+from microflow.sources.record_ids import SeenIds, digest
 
 IDS = st.lists(st.lists(st.one_of(st.none(), st.integers(0, 30)), max_size=20), max_size=12)
 
@@ -57,6 +57,14 @@ def test_numbers_that_follow_each_other_take_no_memory():
         seen.repeated(pa.array(range(100 * block, 100 * block + 100), pa.int64()))
     assert seen._lows.tolist() == [0]
     assert not seen._runs
+
+
+def test_the_last_rows_of_a_split_are_no_hashes():
+    """Nine rows behind ten thousand that follow each other do not make later ones hashes."""
+    seen = SeenIds()
+    for start, length in ((0, 10_000), (10_000, 9), (10_009, 10_000)):
+        assert not seen.seen(digest(pa.array(range(start, start + length), pa.int64()))).any()
+    assert (seen._lows.tolist(), seen._runs) == ([0], [])
 
 
 def test_there_are_few_runs():

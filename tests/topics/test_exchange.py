@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
@@ -25,7 +27,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
-from microflow.topics.exchange import GroupSource, KafkaSink
+from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, places
 from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
 
 ROWS = 10_000
@@ -128,3 +130,12 @@ def test_what_went_ahead_is_not_read_again(broker: Broker) -> None:
     assert again == [2, 3, 4, 5, 6, 8]
     assert second.ahead(0) == {7, 9}
     second.close()
+
+
+@given(st.integers(0, 10**12), st.sets(st.integers(1, 3_000)))
+def test_what_stands_beside_an_offset_comes_back(offset: int, distances: set[int]) -> None:
+    """And fits into the 4 KB that Kafka keeps."""
+    ahead = frozenset(offset + distance for distance in distances)
+    (place,) = places("t", {1: Position(offset, ahead)})
+    assert (place.partition, place.offset, _ahead_of(offset, place.metadata)) == (1, offset, ahead)
+    assert len(place.metadata or "") <= 4_096

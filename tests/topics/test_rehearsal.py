@@ -9,7 +9,7 @@ import pytest
 from microflow.cli.demonstration import tokenizing
 from microflow.cli.rehearsal import Rehearsal, Work, same
 from microflow.errors import SetupError
-from microflow.figures import lag
+from microflow.figures.charts import draw_lag
 from microflow.figures.style import ieee, save
 from microflow.topics.broker import Broker
 
@@ -33,7 +33,7 @@ def test_whoever_is_killed_every_record_is_there_once(broker: Broker, tmp_path: 
     overall, best = rehearsal.rates
     assert 0 < overall <= best
     with ieee():
-        pdf, png = save(lag.draw(rehearsal.samples, rehearsal.events), tmp_path, "lag")
+        pdf, png = save(draw_lag(rehearsal.samples, rehearsal.events), tmp_path, "lag")
     assert pdf.stat().st_size > 5_000 < png.stat().st_size
 
 

@@ -20,14 +20,14 @@ import pyarrow as pa
 
 from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
-from microflow.schema import Column, DatasetSchema, Dtype, Others, Role, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 from microflow.sources import Quarantine, read_microflows
-from microflow.sources.columns import known_as, numbered, typed_column
+from microflow.sources.columns import numbered
 from microflow.sources.files import format_of, is_url, opened, readable
 from microflow.sources.reader import column_names, list_names
 from microflow.sources.tables import is_database, is_table, table_name
 
-__all__ = ["ColumnProfile", "Drift", "FileProfile", "drift_of", "looks_dated", "profile_file"]
+__all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
@@ -198,7 +198,7 @@ def profile_file(path: Path | str) -> FileProfile:
     hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in names]
     rows = 0
     with Quarantine() as quarantine:
-        for block in _text_blocks(path, schema, quarantine):
+        for block in text_blocks(path, schema, quarantine):
             for place, profile in enumerate(profiles):
                 values = cast("pl.Series", pl.from_arrow(block.column(place)))
                 _take(profile, values)
@@ -216,64 +216,7 @@ def profile_file(path: Path | str) -> FileProfile:
     return FileProfile(path, replace(source, missing=missing), profiles, rows, refused, lists)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """What differs; ``retyped`` maps a column to how many of its values are not of its type, and the first reason."""
-
-    new: tuple[str, ...]
-    missing: tuple[str, ...]
-    retyped: dict[str, tuple[int, str]]
-    rows: int
-    refused: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.new or self.missing or self.retyped or self.refused)
-
-    def lines(self) -> list[str]:
-        """What differs, a line each; no value is shown."""
-        return [
-            *(f"new: {name!r} is not described" for name in self.new),
-            *(f"missing: {name!r} is described and not there" for name in self.missing),
-            *(
-                f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}"
-                for name, (count, reason) in self.retyped.items()
-            ),
-            *([f"unreadable: {self.refused:,} rows cannot be read as they are described"] if self.refused else []),
-        ]
-
-
-def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
-    """Read a file and say how it differs from its schema.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    names = list(schema.names)
-    if schema.source.header:
-        names = known_as(column_names(path, schema.source), schema.names)
-    there = [column for column in schema.columns if column.name in names]
-    new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
-    missing = tuple(name for name in schema.names if name not in names)
-    rows, refused, counts, reasons = 0, 0, Counter[str](), dict[str, str]()
-    if there:
-        texts = tuple(
-            replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
-        )
-        with Quarantine() as quarantine:
-            text = replace(schema, columns=texts, others="drop")
-            for block in _text_blocks(path, text, quarantine):
-                rows += block.num_rows
-                for column in there:
-                    _, failures = typed_column(block.column(column.name).combine_chunks(), column)
-                    counts[column.name] += len(failures)
-                    if failures:
-                        reasons.setdefault(column.name, failures[0][1])
-            refused = quarantine.total
-    retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
-    return Drift(new, missing, retyped, rows, refused)
-
-
-def _text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
     """The rows of a file, some thousands at a time."""
     flows = read_microflows(path, schema, quarantine=quarantine)
     while some := list(islice(flows, _TOGETHER)):

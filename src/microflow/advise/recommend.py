@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import time
@@ -10,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import pyarrow as pa
 
 from microflow.advise.capacity import (
     ArchitectureLatency,
@@ -22,7 +21,7 @@ from microflow.advise.capacity import (
     fit,
     preferred,
 )
-from microflow.advise.sample import FileSample, command_options, read_sample, setting_name
+from microflow.advise.sample import FileSample, Trials, command_options, read_sample, setting_name
 from microflow.advise.search import Candidate, Constraints, Search, search
 from microflow.compliance import load_policy
 from microflow.compliance.policy import Policy
@@ -32,6 +31,9 @@ from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.sinks.writers import open_writer
 
 __all__ = ["Goals", "Recommendation", "advise"]
+
+#: Rows of the largest job that is timed.
+_TIMED_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +127,13 @@ class Recommendation:
     def reasons(self) -> list[str]:
         """Why this one, what nearly won, and what would change the choice; or which constraint to give up."""
         if self.advised is None:
-            return self._concessions()
+            return [*self._concessions(), *self._refused()]
         said = [self._why(self.advised)]
         runners_up = [one for one in self.search.feasible if one is not self.advised]
         if runners_up:
             said.append(f"Nearly won: {_described(runners_up[0])}.")
         if (milder := self._milder()) is not None:
-            allowed = _rounded_up(milder.risk.high)
+            allowed = _rounded_up(milder.needs)
             said.append(
                 f"With --max-risk {allowed:g} the choice would be {setting_name(milder.settings)}, "
                 f"which keeps {milder.utility:.1%} of the information."
@@ -145,7 +147,12 @@ class Recommendation:
                 f"The deadline of {self.goals.deadline_s:,.0f} s is not met with up to {most} workers: "
                 f"allow {least.high:,.0f} s."
             )
-        return said
+        return [*said, *self._refused()]
+
+    def _refused(self) -> list[str]:
+        """Methods that cannot be used on this file, and why."""
+        methods = {one.method: why for one, why in self.search.refused.items()}
+        return [f"Not tried: {method.replace('_', ' ')}, for {why}." for method, why in methods.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; no value of a record is in it."""
@@ -162,6 +169,7 @@ class Recommendation:
             "is_met": self.is_met,
             "reasons": self.reasons(),
             "candidates": [_row(one, self.search.constraints) for one in self.search.candidates],
+            "refused": {setting_name(one): why for one, why in self.search.refused.items()},
             "frontier": [setting_name(one.settings) for one in self.search.frontier],
             "job_seconds": {n: asdict(time) for n in self.goals.workers if (time := self.job_time(n)) is not None},
             "architectures": [asdict(one) for one in self.architectures],
@@ -180,19 +188,19 @@ class Recommendation:
         """The candidate with the least risk among those that keep more than the advised one."""
         assert self.advised is not None
         better = [one for one in self.search.frontier if one.utility > self.advised.utility]
-        return min(better, key=lambda one: one.risk.high, default=None)
+        return min(better, key=lambda one: one.needs, default=None)
 
     def _concessions(self) -> list[str]:
         """By how much each constraint would have to give way alone."""
         limits, said = self.search.constraints, ["No setting meets both constraints."]
         useful = [one for one in self.search.candidates if 1 - one.loss.high >= limits.min_utility]
         if useful:
-            safest = min(useful, key=lambda one: one.risk.high)
+            safest = min(useful, key=lambda one: one.needs)
             said.append(
-                f"Give up on risk: --max-risk {_rounded_up(safest.risk.high):g} instead of {limits.max_risk:g} allows "
+                f"Give up on risk: --max-risk {_rounded_up(safest.needs):g} instead of {limits.max_risk:g} allows "
                 f"{setting_name(safest.settings)}."
             )
-        safe = [one for one in self.search.candidates if one.risk.high <= limits.max_risk]
+        safe = [one for one in self.search.candidates if one.needs <= limits.max_risk]
         if safe:
             most = max(safe, key=lambda one: 1 - one.loss.high)
             kept = int((1 - most.loss.high) * 1000) / 1000
@@ -201,7 +209,7 @@ class Recommendation:
                 f"{setting_name(most.settings)}."
             )
         else:
-            least = min(one.risk.high for one in self.search.candidates)
+            least = min(one.needs for one in self.search.candidates)
             said.append(f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve.")
         return said
 
@@ -223,6 +231,7 @@ def _row(one: Candidate, constraints: Constraints) -> dict[str, Any]:
         "risk": asdict(one.risk),
         "loss": asdict(one.loss),
         "records_per_second": one.rate,
+        "max_risk_needed": one.needs,
         "tried_on_rows": one.trials[-1].rows,
         "meets": one.meets(constraints),
     }
@@ -260,7 +269,7 @@ def advise(
     """
     sample = read_sample(file, schema_name)
     rules = load_policy(policy or sample.schema.policy)
-    found = search(sample, rules, constraints, rows=rows, progress=lambda _done, _all: progress(1))
+    found = search(Trials(sample, rules), constraints, rows=rows, progress=lambda _done, _all: progress(1))
     advised = found.advised
     law: Capacity | None = None
     architectures: tuple[ArchitectureLatency, ...] = ()
@@ -282,29 +291,27 @@ def _spec(sample: FileSample, policy: Policy, advised: Candidate) -> ProcessingS
 
 
 def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, advised: Candidate) -> Capacity | None:
-    """Time whole jobs of the advised setting on two samples; ``None`` where the sample is too small to tell."""
-    sizes = [size for size in (sample.rows.num_rows // 5, sample.rows.num_rows) if size >= 1_000]  # noqa: PLR2004
-    if len(sizes) < 2:  # noqa: PLR2004
+    """Time whole jobs of the advised setting on few and on many rows, on one worker and, where there are cores, two.
+
+    ``None`` where the sample is too small to tell.
+    """
+    most = min(sample.rows.num_rows, _TIMED_ROWS)
+    few, pair = most // 5, [2] * ((os.cpu_count() or 1) > 1)
+    if few < 1_000:  # noqa: PLR2004 - a start would hide what a row costs
         return None
     observed = []
     with TemporaryDirectory(prefix="microflow-advise-") as folder:
-        for size in sizes:
-            source = Path(folder) / f"sample-{size}{''.join(file.suffixes)}"
-            _write(source, sample.first(size))
+        for rows, workers in [(few, 1), *((most, count) for count in (1, *pair))]:
+            source = Path(folder) / f"sample-{rows}{''.join(file.suffixes)}"
+            if not source.exists():
+                with open_writer(source, sample.rows.schema, escape_formulas=False) as writer:
+                    writer.write(sample.first(rows))
+            output = source.with_name(f"out-{workers}-{source.name}")
+            job = JobSpec(source, output, schema, advised.settings, policy=policy, workers=workers)
+            started = time.perf_counter()
             try:
-                observed.append(_timed(source, schema, policy, advised, size))
+                PipelineOrchestrator(None).run(job)
             except KeyMaterialError:
                 return None  # tokens need a key, and advice does not
+            observed.append(Observed(rows, workers, time.perf_counter() - started))
     return fit(observed)
-
-
-def _write(path: Path, rows: pa.RecordBatch) -> None:
-    with open_writer(path, rows.schema, escape_formulas=False) as writer:
-        writer.write(rows)
-
-
-def _timed(source: Path, schema: str, policy: str | None, advised: Candidate, rows: int) -> Observed:
-    job = JobSpec(source, source.with_name(f"out-{source.name}"), schema, advised.settings, policy=policy)
-    started = time.perf_counter()
-    PipelineOrchestrator(None).run(job)
-    return Observed(rows, 1, time.perf_counter() - started)

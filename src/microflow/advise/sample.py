@@ -1,39 +1,44 @@
-"""Trials of settings on stratified samples of a file."""
+"""A sample of a file, and settings tried on it: released, attacked, and measured for what is lost."""
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
-from microflow.anonymize.contract import Method, MethodSettings
-from microflow.assess import assess
+from microflow.anonymize import build_anonymizer
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings
+from microflow.assess.attacks import linkage
+from microflow.assess.loss import measure_loss
+from microflow.assess.pair import Pair
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
-from microflow.engine import ProcessingSpec, build_processor
-from microflow.errors import InputError, SchemaError
-from microflow.records import microflows
+from microflow.engine.contract import ProcessingSpec, scoped
+from microflow.engine.kernel import Screened, Screening
+from microflow.errors import InputError, MicroflowError, SchemaError
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
-from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "MOST_ROWS", "SETTINGS", "FileSample", "Release", "Trial", "command_options", "read_sample", "release_sample",
-    "sample_rows", "setting_name", "trial_of", "try_setting",
+    "ATTEMPTS", "MOST_ROWS", "SETTINGS", "FileSample", "Release", "Trial", "Trials", "command_options", "read_sample",
+    "sample_rows", "setting_name",
 ]  # fmt: skip
 
 #: Rows kept of a file: enough to extrapolate from, few enough to try a dozen settings on within a minute.
-MOST_ROWS = 100_000
+MOST_ROWS = 200_000
 
 
 @dataclass(frozen=True)
 class FileSample:
-    """Rows drawn without replacement; every prefix is itself a stratified random sample of the file.
+    """Rows drawn without replacement, or persons with all of their rows; every prefix is a random sample of the file.
 
     Attributes:
         schema: What the columns mean.
@@ -77,10 +82,13 @@ def sample_rows(
         InputError: there is no row to sample.
     """
     rng = np.random.default_rng(seed)
+    person = schema.person
     kept: list[tuple[np.ndarray, pa.RecordBatch]] = []
     seen, threshold, held = 0, 1.0, 0
     for batch in batches:
         keys = rng.random(batch.num_rows)
+        if person is not None:
+            keys = _by_person(batch.column(person), keys, seed)
         seen += batch.num_rows
         chosen = np.flatnonzero(keys < threshold)
         if not len(chosen):
@@ -126,13 +134,19 @@ def _smallest(
     return [(keys[places], rows.take(pa.array(places)))], float(keys[places].max())
 
 
+def _by_person(persons: pa.Array, keys: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """One key for all rows of a person, who is drawn with all of them; rows of nobody keep their own."""
+    hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
+    return np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
+
+
 def _stratified(rows: pa.RecordBatch, keys: np.ndarray, schema: DatasetSchema) -> np.ndarray:
-    """An order in which every prefix holds each value of the first sensitive column in proportion.
+    """An order in which every prefix holds each value of the first sensitive column in proportion; or whole persons.
 
     Rows are ranked at random inside their stratum; a row's place is its rank as a part of its stratum.
     """
     sensitive = schema.with_role(Role.SENSITIVE)
-    if not sensitive:
+    if not sensitive or schema.person is not None:
         return np.argsort(keys, kind="stable")
     codes = rows.column(sensitive[0].name).dictionary_encode(null_encoding="encode").indices.to_numpy()
     order = np.lexsort((keys, codes))
@@ -144,7 +158,7 @@ def _stratified(rows: pa.RecordBatch, keys: np.ndarray, schema: DatasetSchema) -
 
 
 #: Targets of the linkage attack on each sample.
-ATTEMPTS = 1_000
+ATTEMPTS = 4_000
 #: Candidate settings, from the mildest to the strongest of each method.
 SETTINGS: tuple[MethodSettings, ...] = (
     MethodSettings(Method.TOKENIZATION),
@@ -160,6 +174,7 @@ class Release:
     Attributes:
         spec: What was done.
         rows: The sample as it was.
+        screened: The rows after check and remedy, with what was found before.
         released: The rows that left.
         ordinals: For each of them its row in the sample (int64).
         pure_ns: Time of check, remedy and method.
@@ -167,6 +182,7 @@ class Release:
 
     spec: ProcessingSpec
     rows: pa.RecordBatch
+    screened: Screened
     released: pa.Table
     ordinals: npt.NDArray[np.int64]
     pure_ns: int
@@ -181,7 +197,7 @@ class Trial:
         rows: Rows of the sample.
         risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
             interval ``(value, low, high)``.
-        loss: Information loss from 0 to 1 (`Assessment.information_loss`).
+        loss: Information loss from 0 to 1 (`Loss.information`).
         released: Rows that left.
         pure_ns: Time of check, remedy and method.
     """
@@ -192,6 +208,78 @@ class Trial:
     loss: float
     released: int
     pure_ns: int
+
+
+class Trials:
+    """Settings tried on prefixes of one sample.
+
+    Check and remedy are the same for every setting: they are compiled once, and run once for each prefix. Noise is
+    seeded: advice is the same each time it is asked for, and the release that follows draws its own. Tokens get a key
+    that nobody keeps.
+
+    Args:
+        sample: Rows of the file.
+        policy: The rules that are enforced before the method.
+        seed: Of noise, and of the targets of attacks.
+    """
+
+    def __init__(self, sample: FileSample, policy: Policy, *, seed: int = 1) -> None:
+        self.sample = sample
+        self._policy, self._seed = policy, seed
+        self._key = secrets.token_bytes(32)
+        self._screening: Screening | None = None
+        self._screened: tuple[int, Screened, int] | None = None
+        self._done: dict[tuple[MethodSettings, int], Trial] = {}
+
+    def _spec(self, settings: MethodSettings) -> ProcessingSpec:
+        if settings.method is Method.DIFFERENTIAL_PRIVACY:
+            settings = replace(settings, seed=self._seed)
+        key = (self._key * 2)[: settings.key_bits // 8]
+        return scoped(ProcessingSpec(self.sample.schema, self._policy, settings, key=key), "batch")
+
+    def refusal(self, settings: MethodSettings) -> str:
+        """Why a method cannot be used on such a file; nothing where it can."""
+        spec = self._spec(settings)
+        try:
+            build_anonymizer(spec.method, spec.schema, spec.key)
+        except MicroflowError as error:
+            return error.message
+        return ""
+
+    def release(self, settings: MethodSettings, rows: int) -> Release:
+        """Check, remedy and anonymize the first ``rows`` rows of the sample, as the batch engine does."""
+        spec = self._spec(settings)
+        self._screening = self._screening or Screening(spec)
+        whole = self.sample.first(rows)
+        if self._screened is None or self._screened[0] != whole.num_rows:
+            started = time.perf_counter_ns()
+            self._screened = whole.num_rows, self._screening.screen(whole), time.perf_counter_ns() - started
+        _, screened, screen_ns = self._screened
+        anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
+        started = time.perf_counter_ns()
+        if isinstance(anonymizer, DatasetAnonymizer):
+            anonymizer.observe(screened.rows)
+            anonymizer.freeze()
+        left = anonymizer.anonymize(screened.rows)
+        pure_ns = screen_ns + time.perf_counter_ns() - started
+        released = pa.Table.from_batches([left.rows])
+        return Release(spec, whole, screened, released, screened.kept[left.kept], pure_ns)
+
+    def attempt(self, settings: MethodSettings, rows: int) -> Trial:
+        """Release the first ``rows`` rows and attack the release; a release of no row gives nothing away."""
+        if (settings, rows) not in self._done:
+            self._done[settings, rows] = self._attacked(settings, self.release(settings, rows))
+        return self._done[settings, rows]
+
+    def _attacked(self, settings: MethodSettings, made: Release) -> Trial:
+        count, left = made.rows.num_rows, made.released.num_rows
+        if left == 0:
+            return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, made.pure_ns)
+        pair = Pair.of(self.sample.schema, pa.Table.from_batches([made.rows]), made.released, made.ordinals)
+        rng = np.random.default_rng(self._seed)
+        attack = linkage(pair, len(pair.quasi), ATTEMPTS, rng)
+        loss = measure_loss(pair, rng).information([one.column.name for one in pair.quasi])
+        return Trial(settings, count, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
 
 
 def setting_name(settings: MethodSettings) -> str:
@@ -219,38 +307,3 @@ def command_options(settings: MethodSettings) -> str:
         Method.TOKENIZATION: f" --key-bits {settings.key_bits}",
     }
     return f"--method {settings.method.value}{parameter.get(settings.method, '')}"
-
-
-def release_sample(
-    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
-) -> Release:
-    """Check, remedy and anonymize a sample on the batch engine; tokens get a key that nobody keeps.
-
-    Noise is seeded: advice is the same each time it is asked for, and the release that follows draws its own.
-    """
-    if settings.method is Method.DIFFERENTIAL_PRIVACY:
-        settings = replace(settings, seed=seed)
-    spec = ProcessingSpec(schema, policy, settings, key=secrets.token_bytes(settings.key_bits // 8))
-    clock, processor = PhaseClock(), build_processor(spec)
-    done = list(processor.process(microflows([rows]), clock))
-    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
-    ordinals = np.concatenate([one.ordinals for one in done]) if done else np.empty(0, np.int64)
-    return Release(spec, rows, released, ordinals, clock.pure_ns)
-
-
-def try_setting(
-    rows: pa.RecordBatch, schema: DatasetSchema, policy: Policy, settings: MethodSettings, *, seed: int = 1
-) -> Trial:
-    """Release a sample with ``settings`` and attack the release."""
-    return trial_of(settings, release_sample(rows, schema, policy, settings, seed=seed), seed=seed)
-
-
-def trial_of(settings: MethodSettings, release: Release, *, attempts: int = ATTEMPTS, seed: int = 1) -> Trial:
-    """Attack a release that was made with ``settings``; a release of no row gives nothing away and nothing at all."""
-    count, left = release.rows.num_rows, release.released.num_rows
-    if left == 0:
-        return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, release.pure_ns)
-    original = pa.Table.from_batches([release.rows])
-    found = assess(original, release.released, release.ordinals, release.spec.schema, attempts=attempts, seed=seed)
-    attack = found.linkage[-1]
-    return Trial(settings, count, (attack.risk, attack.low, attack.high), found.information_loss, left, release.pure_ns)

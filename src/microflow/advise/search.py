@@ -1,32 +1,30 @@
-"""Which settings meet the constraints at full size: successive halving over samples of growing size.
+"""Which settings meet the constraints at full size: a race of all settings over samples of growing size.
 
-Every candidate is tried on a small sample; those that cannot meet the constraints any more, by the interval of what is
-predicted for the whole file, are dropped, and the others are tried on a sample four times as large (successive halving,
-Jamieson and Talwalkar 2016; racing on intervals, Maron and Moore 1994).
+Every candidate is tried on a small sample. Those that cannot be the answer any more, by the intervals of what is
+predicted for the whole file, drop out, and the others are tried on a sample four times as large (racing on intervals,
+Maron and Moore 1994).
 
 Risk and loss follow a power law in the number of rows where classes are formed from data: with more rows there are more
-rows like each, so that fewer are unique and labels become narrower. The exponent is estimated from the samples, and its
-uncertainty grows with the distance to the size asked for.
+rows like each, so that fewer are unique and labels become narrower. The exponent is that of the two largest samples,
+because it changes with the size, and its uncertainty grows with the distance to the size asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-import numpy as np
-
-from microflow.advise.sample import SETTINGS, FileSample, Trial, try_setting
+from microflow.advise.sample import ATTEMPTS, SETTINGS, Trial, Trials
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess.attacks import Z_95
-from microflow.compliance.policy import Policy
 
 __all__ = ["Candidate", "Constraints", "Estimate", "Search", "extrapolate", "search"]
 
 #: Below this a risk or loss is taken for zero: no power law is fitted through attempts that all failed.
 _FLOOR = 1e-3
-#: A measured exponent from two sizes has this standard error at least (nothing is known of its scatter).
+#: A measured exponent has this standard error at least.
 _LEAST_ERROR = 0.03
 
 
@@ -74,7 +72,7 @@ def extrapolate(
     if rows <= sizes[-1]:
         return Estimate(value, low, high, is_extrapolated=False)
     distance = math.log(rows / sizes[-1])
-    slope, error = _exponent(sizes, values)
+    slope, error = _exponent(sizes, values, _relative_error(value, low, high))
     slope = min(max(slope, exponents[0]), exponents[1])
     factor, spread = math.exp(slope * distance), Z_95 * error * distance
     # The interval holds what both ends of the measured interval and of the exponent allow.
@@ -83,23 +81,26 @@ def extrapolate(
     return Estimate(value * factor, low * steepest, min(high * flattest, 1.0), is_extrapolated=True)
 
 
-def _exponent(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """The slope of log value over log size by least squares, and its standard error."""
+def _relative_error(value: float, low: float, high: float) -> float:
+    """The standard error of a share's logarithm."""
+    return (high - low) / (2 * Z_95 * value) if value > 0 else math.inf
+
+
+def _exponent(sizes: Sequence[int], values: Sequence[float], error: float) -> tuple[float, float]:
+    """The slope of log value over log size between the two largest sizes, and its standard error.
+
+    ``error`` is the relative standard error of the last value; that of the one before is taken for the same. Where
+    there are three sizes, half of what the slope changed between them is added: it may change again.
+    """
     usable = [(math.log(size), math.log(value)) for size, value in zip(sizes, values, strict=True) if value > _FLOOR]
     if len(usable) < 2:  # noqa: PLR2004 - two points make a line
         return 0.0, math.inf
-    x, y = np.array(usable).T
-    x = x - x.mean()
-    slope = float((x * y).sum() / (x * x).sum())
-    if len(usable) == 2:  # noqa: PLR2004
-        return slope, 2 * _LEAST_ERROR
-    residual = y - y.mean() - slope * x
-    error = math.sqrt(float((residual**2).sum()) / (len(usable) - 2) / float((x * x).sum()))
-    return slope, max(error, _LEAST_ERROR)
+    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairwise(usable[-3:])]
+    step = usable[-1][0] - usable[-2][0]
+    bend = abs(slopes[-1] - slopes[0]) / 2
+    return slopes[-1], math.sqrt((math.sqrt(2) * error / step) ** 2 + bend**2 + _LEAST_ERROR**2)
 
 
-#: So many candidates stay in the race whatever they promise: an answer needs something to stand beside.
-_FEWEST = 4
 #: Classes that are formed from data get narrower with more rows, along each of several dimensions; noise and tokens do
 #: not depend on other rows.
 _LOSS_EXPONENTS = (-0.5, 0.05)
@@ -149,17 +150,23 @@ class Candidate:
         """Records per second of pure processing on one core, on the largest sample tried."""
         return self.trials[-1].rows / self.trials[-1].pure_ns * 1e9
 
+    @property
+    def needs(self) -> float:
+        """The least limit of risk that it is allowed with.
+
+        A release is attacked anew, and judged by the upper end of its own interval: the half-width of that one comes on
+        top of the upper end that is predicted.
+        """
+        high = self.risk.high
+        return min(high + Z_95 * math.sqrt(high * (1 - high) / ATTEMPTS), 1.0)
+
     def meets(self, constraints: Constraints) -> bool:
         """Whether both constraints hold at the unfavourable ends of the intervals."""
-        return self.risk.high <= constraints.max_risk and 1 - self.loss.high >= constraints.min_utility
+        return self.needs <= constraints.max_risk and 1 - self.loss.high >= constraints.min_utility
 
     def may_meet(self, constraints: Constraints) -> bool:
         """Whether both constraints hold at the favourable ends."""
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
-
-    def is_dominated_by(self, other: Candidate) -> bool:
-        """Whether another is better in risk and loss beyond both intervals."""
-        return other.risk.high < self.risk.low and other.loss.high < self.loss.low
 
 
 @dataclass(frozen=True)
@@ -170,11 +177,13 @@ class Search:
         candidates: Those that were tried to the end come first, by utility.
         constraints: What was asked for.
         rows: The size that everything is predicted for.
+        refused: Settings that cannot be used on such a file, and why.
     """
 
     candidates: tuple[Candidate, ...]
     constraints: Constraints
     rows: int
+    refused: Mapping[MethodSettings, str] = field(default_factory=dict)
 
     @property
     def feasible(self) -> list[Candidate]:
@@ -199,8 +208,7 @@ class Search:
 
 
 def search(
-    sample: FileSample,
-    policy: Policy,
+    trials: Trials,
     constraints: Constraints,
     *,
     rows: int | None = None,
@@ -210,44 +218,31 @@ def search(
     """Race ``settings`` on samples of growing size.
 
     Args:
-        sample: Rows of the file.
-        policy: The rules that are enforced before the method.
+        trials: What tries a setting on the file's sample.
         constraints: What the release must meet at full size.
         rows: The full size; by default that of the file.
         settings: The candidates.
         progress: Called with the number of trials done and planned.
     """
-    target = rows or sample.rows_in_file
-    racing = [Candidate(one) for one in settings]
-    finished: list[Candidate] = []
-    rungs = sample.rungs()
-    done = 0
-    for rung in rungs:
-        for candidate in racing:
-            trial = try_setting(sample.first(rung), sample.schema, policy, candidate.settings)
-            candidate.add(trial, target)
+    sample = trials.sample
+    target, rungs = rows or sample.rows_in_file, sample.rungs()
+    refused = {one: why for one in settings if (why := trials.refusal(one))}
+    racing, finished, done = [Candidate(one) for one in settings if one not in refused], list[Candidate](), 0
+    for left, rung in zip(reversed(range(len(rungs))), rungs, strict=True):
+        for place, candidate in enumerate(racing, 1):
+            candidate.add(trials.attempt(candidate.settings, rung), target)
             done += 1
-            progress(done, done + len(racing) * (len(rungs) - rungs.index(rung)))
-        if rung is not rungs[-1]:
-            racing, dropped = _race(racing, constraints)
-            finished += dropped
-    return Search((*racing, *finished), constraints, target)
+            progress(done, done + len(racing) - place + len(racing) * left)
+        if left:
+            out = [one for one in racing if _is_out(one, racing, constraints)]
+            # Where none can meet the constraints, all go on: the nearest to them show what an answer would cost.
+            if len(out) < len(racing):
+                racing, finished = [one for one in racing if one not in out], finished + out
+    return Search((*racing, *finished), constraints, target, refused)
 
 
-def _race(racing: list[Candidate], constraints: Constraints) -> tuple[list[Candidate], list[Candidate]]:
-    """Who goes on, and who is out: hopeless or dominated candidates, and of the rest the less promising half."""
-    hopeful = [one for one in racing if one.may_meet(constraints)]
-    hopeful = [one for one in hopeful if not any(one.is_dominated_by(other) for other in racing)]
-    # The nearest to the constraints among those that miss them show what an answer would cost.
-    others = [one for one in racing if one not in hopeful]
-    others.sort(key=lambda one: _miss(one, constraints))
-    # The best utility among hopeful ones is what is looked for; the half that promises least is dropped.
-    hopeful.sort(key=lambda one: 1 - one.loss.low, reverse=True)
-    keep = hopeful[: max(_FEWEST, len(hopeful) // 2 + 1)]
-    keep += others[: max(_FEWEST - len(keep), 0)]
-    return keep, [one for one in racing if one not in keep]
-
-
-def _miss(one: Candidate, constraints: Constraints) -> float:
-    """By how much a candidate misses the constraints, both in shares."""
-    return max(one.risk.value - constraints.max_risk, 0) + max(constraints.min_utility - one.utility, 0)
+def _is_out(one: Candidate, racing: Sequence[Candidate], constraints: Constraints) -> bool:
+    """Whether a candidate misses the constraints for certain, or another is sure to meet them and to keep more."""
+    if not one.may_meet(constraints):
+        return True
+    return any(other.meets(constraints) and other.loss.high < one.loss.low for other in racing)

@@ -57,9 +57,8 @@ class Assessment:
 
     @property
     def information_loss(self) -> float:
-        """Mean over quasi-identifiers of the larger of NCP and distortion: labels lose by width, noise by error."""
-        columns = [self.loss.columns[name] for name in self.quasi_identifiers]
-        return float(np.mean([max(column.ncp, column.distortion) for column in columns]))
+        """What the quasi-identifiers have lost, from 0 to 1."""
+        return self.loss.information(self.quasi_identifiers)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; no personal value is in it."""

@@ -51,6 +51,10 @@ class Loss:
     columns: dict[str, ColumnLoss]
     correlation_change: float
 
+    def information(self, names: Sequence[str]) -> float:
+        """Mean over columns of the larger of NCP and distortion: labels lose by width, noise by error."""
+        return float(np.mean([max(self.columns[name].ncp, self.columns[name].distortion) for name in names]))
+
 
 def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     """Measure quasi-identifiers and sensitive columns."""

@@ -1,18 +1,14 @@
 """``microflow bench k_anonymity``: beside anonypy and ARX, speed on three quasi-identifiers and loss on Adult.
 
-ARX 3.9.2 was measured by itself on 2026-11-29, on the 30,162 rows of Adult that it ships and with its own hierarchies:
-metric ``Loss``, suppression limit 100 %, local recoding by `optimizeIterativeFast` with the factor 0 and 0.1 % of the
-records a step (at 8 columns and k = 50: 1 %). Seconds are those of anonymizing and recoding at k = 5 on one core.
+ARX's figures are constants, as `microflow.experiments.effort` tells.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 import warnings
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +28,18 @@ from microflow.assess.pair import Pair
 from microflow.bench.harness import Case, Line, fixed, measure, skipped
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
+from microflow.experiments.effort import ARX_LOSS, ARX_SECONDS, arx_adult
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 from microflow.settings import MICROFLOW_ROWS
 
-__all__ = ["ARX_LOSS", "adult", "anonypy_labels", "arx_adult", "information_loss", "run", "speeds"]
+__all__ = ["adult", "anonypy_labels", "information_loss", "run", "speeds"]
 
 _K = 5
 #: What anonypy is given: it needs seconds for some thousands of rows.
 _PEER_ROWS, _ADULT_ROWS = 1_000, 5_000
 _ROWS = 1_000_000
-_SIX = ("sex", "age", "race", "marital-status", "education", "native-country")
-_ARX_COLUMNS = {6: _SIX, 8: (*_SIX, "workclass", "occupation")}
-#: GCP of ARX's local recoding, by the number of quasi-identifiers and k; and its seconds by their number.
-ARX_LOSS = {(6, 5): 0.020, (6, 10): 0.031, (6, 50): 0.073, (8, 5): 0.054, (8, 10): 0.079, (8, 50): 0.158}
-_ARX_SECONDS, _ARX_GOAL = {6: 0.41, 8: 2.9}, 0.9
+#: Of ARX's loss at most so much.
+_ARX_GOAL = 0.9
 
 _QI = Role.QUASI_IDENTIFIER
 _SCHEMA = DatasetSchema(
@@ -241,37 +235,4 @@ def _beside_arx() -> Iterator[Line]:
         ours = information_loss(rows, released, schema)
         name, ratio, goal = f"information loss, Adult of ARX, {columns} columns, k={k}", ours / theirs, _ARX_GOAL
         yield Line(name, ours, "GCP", "ARX's local recoding", ratio, goal=f"≤ {goal} ×", holds=ratio <= goal)
-        yield fixed(f"{name}: time", took, "s of CPU", at_most=_ARX_SECONDS[columns])
-
-
-def arx_adult(columns: int) -> tuple[DatasetSchema, pa.RecordBatch] | None:
-    """Adult as ARX ships it, with 6 or 8 quasi-identifiers.
-
-    From the folder ``MICROFLOW_ARX_ADULT`` or ``shared/data/arx_adult`` beside the project; ``None`` without it.
-    """
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "arx_adult"
-    folder = Path(os.environ.get("MICROFLOW_ARX_ADULT", beside))
-    if not (folder / "adult.csv").is_file():
-        return None
-    table = pacsv.read_csv(folder / "adult.csv", parse_options=pacsv.ParseOptions(delimiter=";"))
-    described = [
-        Column(
-            name,
-            _QI,
-            Dtype.INTEGER if name == "age" else Dtype.STRING,
-            hierarchy=Hierarchy(parents=_parents(folder / f"adult_hierarchy_{name}.csv")),
-        )
-        for name in _ARX_COLUMNS[columns]
-    ]
-    schema = DatasetSchema("adult", (*described, Column("salary-class", Role.SENSITIVE)), "hipaa")
-    return schema, table.select(schema.names).cast(schema.arrow).combine_chunks().to_batches()[0]
-
-
-def _parents(path: Path) -> dict[str, str]:
-    """A file of ARX's (a value a line, its ancestors behind it) as parents; the root needs no name."""
-    parents: dict[str, str] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for line in csv.reader(file, delimiter=";"):
-            path_up = [node for i, node in enumerate(line[:-1]) if i == 0 or node != line[i - 1]]
-            parents.update(pairwise(path_up))
-    return parents
+        yield fixed(f"{name}: time", took, "s of CPU", at_most=ARX_SECONDS[columns])

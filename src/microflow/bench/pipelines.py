@@ -21,9 +21,8 @@ from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
-from microflow.engine.costs import Costs
-from microflow.engine.live import Service, Workload, measured_costs
-from microflow.engine.router import AdaptiveRouter, RandomRouter, Router, StaticRouter
+from microflow.engine.router import AdaptiveRouter, Costs, RandomRouter, Router, StaticRouter
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
 from microflow.lab.oracle import oracle, simulate

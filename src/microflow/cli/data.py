@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from microflow.advise.describe import Description, as_data, as_yaml, describe_together
-from microflow.advise.profile import drift_of
+from microflow.advise.describe import Description, describe_together, drift_of
+from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.anonymize.keys import read_key
 from microflow.anonymize.tokenization import Detokenizer
 from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, progress_bar, schema_option

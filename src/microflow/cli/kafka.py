@@ -63,7 +63,7 @@ def run(*, schema: str, rows: int, rate: int, partitions: int, processes: int, f
     Ends with exit status 1 unless every record is there once, equal to the in-process run; draws how far the processes
     were behind as FIGURES/kafka-lag.
     """
-    from microflow.figures import lag  # slow to load, and a feeder draws nothing
+    from microflow.figures.charts import draw_lag  # slow to load, and a feeder draws nothing
     from microflow.figures.style import ieee, save
 
     spec = tokenizing(schema)
@@ -74,7 +74,7 @@ def run(*, schema: str, rows: int, rate: int, partitions: int, processes: int, f
         found, dead = rehearsal.results(len(expected), broken)
     equal = same(expected, found) and dead == broken
     with ieee():
-        pdf, _ = save(lag.draw(rehearsal.samples, rehearsal.events), figures, "kafka-lag")
+        pdf, _ = save(draw_lag(rehearsal.samples, rehearsal.events), figures, "kafka-lag")
     for at, word in rehearsal.events:
         click.echo(f"{word:<16}at {at:.1f} s")
     if broker is None:

@@ -37,7 +37,8 @@ class LiveView:
         routes = ", ".join(f"{count:,} {route}" for route, count in self._service.reasons.most_common(3))
         self._out.write(
             f"\r\x1b[K{progress.committed:,} committed  {rate:,.0f}/s  lag {progress.lag:,}  {slowest * 1e3:.0f} ms"
-            f"  {self._service.counts['unreadable']:,} unreadable  {routes}"
+            f"  {self._service.counts['unreadable']:,} unreadable"
+            f"{f'  {progress.held:,} held back' if progress.held else ''}  {routes}"
         )
         self._out.flush()
 

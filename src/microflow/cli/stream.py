@@ -18,7 +18,7 @@ from microflow.cli.live_view import LiveView
 from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
-from microflow.engine.contract import ProcessingSpec
+from microflow.engine.contract import ProcessingSpec, scoped
 from microflow.engine.service import MessageService
 from microflow.engine.urgency import DEFAULT_URGENCY, load_urgency
 from microflow.errors import InputError
@@ -42,6 +42,14 @@ __all__ = ["stream"]
 @click.option("--dead-letters", help="For messages that cannot be read: kafka://HOST:PORT/TOPIC, or a file.")
 @click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
 @click.option("--until-idle", type=FiniteRange(0, min_open=True), help="End when nothing came for so many seconds.")
+@click.option("--ordered", is_flag=True, help="hybrid: no urgent record overtakes earlier ones of its message key.")
+@click.option(
+    "--max-delay",
+    type=FiniteRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="k-anonymity: seconds that a record is held back for others, at most; --delta is the bound in records.",
+)
 @click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Answer Prometheus here, at /metrics.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address it is answered at.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
@@ -50,7 +58,7 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
     SOURCE is kafka://HOST:PORT/TOPIC or '-' (JSON Lines on standard input). SINK is a topic of the same cluster, a
     postgresql:// address (or 'postgresql' for DATABASE_URL or the embedded server), a file of JSON Lines, or '-'.
     Topics must exist. SIGTERM commits what is under way and ends; started again, it goes on behind the last commit.
-    The method must release a record by itself: k-anonymity is not among them yet.
+    k-anonymity holds records back until each leaves among k (CASTLE); they are committed when they leave.
 
     \b
     Examples:
@@ -59,10 +67,11 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
       tail -f visits.jsonl | microflow stream - safe.jsonl --schema visits.yaml --method tokenization
     """
     names = ("group", "dead_letters", "client_config", "until_idle", "urgency", "metrics_port", "metrics_host")
+    ordered, delay = options.pop("ordered"), options.pop("max_delay")
     group, dead, config, until_idle, urgency, port, host = (options.pop(name) for name in names)
     spec = _spec(schema, policy, options)
     rules = DEFAULT_URGENCY if urgency is None else load_urgency(urgency)
-    service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules)
+    service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules, ordered=ordered, seconds=delay)
     with ExitStack() as stack:
         wanted = StreamSpec(source, sink, pipeline, group, dead, _properties(config))
         ends = open_ends(stack, wanted, spec)
@@ -73,6 +82,8 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
         if ends.finish is not None:
             ends.finish({"messages": dict(service.counts), "routes": dict(service.reasons)})
     _tell(service)
+    if service.held:
+        click.echo(f"held back: {service.held:,}, not committed; the next start reads them again", err=True)
 
 
 def _observer(stack: ExitStack, service: MessageService, port: int | None, host: str) -> Callable[[Progress], object]:
@@ -95,7 +106,7 @@ def _observer(stack: ExitStack, service: MessageService, port: int | None, host:
 def _spec(schema: str, policy: str | None, options: dict[str, Any]) -> ProcessingSpec:
     described, method = load_schema(schema), method_settings(options)
     key = read_key(method.key_bits) if method.method is Method.TOKENIZATION else None
-    return ProcessingSpec(described, load_policy(policy or described.policy), method, key=key)
+    return scoped(ProcessingSpec(described, load_policy(policy or described.policy), method, key=key), "stream")
 
 
 @contextmanager

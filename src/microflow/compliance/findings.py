@@ -179,6 +179,17 @@ class TextField:
             for index in self.by_pattern[name]
         ]
 
+    def findings_in_all(
+        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
+    ) -> dict[int, list[tuple[int, int, int]]]:
+        """`findings` of many texts of records at once, by the text's index, where there are some."""
+        clue = self.scanner.bears_clue(pl.col("text"), any_digit=bool(self.own.columns))
+        clues = pl.DataFrame({"text": texts}, {"text": pl.String}).select(clue).to_series().to_list()
+        found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        for text, *finding in self.findings_of_records(texts, clues, own):
+            found[text].append((finding[0], finding[1], finding[2]))
+        return found
+
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
         if own and (found := self.own.spans(text, own)):
             spans = joined_spans(text, spans, found)

@@ -23,6 +23,7 @@ __all__ = ["BEHIND", "LEAD", "OWN_NAMES", "PATTERNS", "PATTERN_NAMES", "PLACES",
 LEAD = 48
 #: How far in front of a match the words are read that make it one.
 BEHIND = 24
+_ASCII = "".join(map(chr, range(128)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Pattern:
     @property
     def starts(self) -> frozenset[str]:
         """The characters that a match may begin with."""
-        return frozenset(char for char in map(chr, range(128)) if re.match(f"[{self.first}]", char))
+        return frozenset(re.findall(f"[{self.first}]", _ASCII))
 
 
 #: Labels that are written without anything between them and their number, as in ``SSN123-45-6789``.

@@ -10,9 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import RecordAnonymizer, Released
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
-from microflow.engine.costs import LearnedCosts
 from microflow.engine.kernel import (
     BatchKernel,
     FindingsBuilder,
@@ -24,7 +22,8 @@ from microflow.engine.kernel import (
     warm_up,
     warmed,
 )  # fmt: skip
-from microflow.engine.router import Objectives
+from microflow.engine.router import LearnedCosts, Objectives
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
 from microflow.records import Microflow, to_batch
 from microflow.settings import MORSEL

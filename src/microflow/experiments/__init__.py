@@ -32,6 +32,8 @@ EXPERIMENTS = (
     ("load", "BURSTS"),
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
+    ("effort", "EFFORT"),
+    ("advice", "ADVICE"),
     ("scaling", "SCALING"),
     ("cores", "CORES"),
 )

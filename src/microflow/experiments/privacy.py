@@ -17,8 +17,8 @@ import pyarrow as pa
 from microflow.anonymize.contract import Method, Scope
 from microflow.assess import assess
 from microflow.engine import ProcessingSpec, build_processor
-from microflow.engine.bolts import releasing
 from microflow.engine.contract import with_scope
+from microflow.engine.stream import releasing
 from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
@@ -67,7 +67,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
     "quick": _Scale(SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
-    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 4_000, 400, _SEEDS),
+    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 3_000, 400, _SEEDS),
 }
 
 
@@ -95,7 +95,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``linkage`` (of an attacker who knows every quasi-identifier), ``singling_out``, ``passed`` (of one who knows
-        what passes untouched) and ``inference`` (of the sensitive value), each ``risk``, ``low``, ``high``; ``loss``
+        what passes untouched), ``inference`` (of the sensitive value) and ``membership`` (of others of the same
+        population), each ``risk``, ``low``, ``high``; ``loss``
         (mean over quasi-identifiers of the larger of NCP and distortion), ``gcp``, ``k``, ``suppressed``, and ``kept``,
         the part of what a model could learn that it still learns (``None`` where nothing could be learnt);
         ``data_checksum`` of the originals. ``delay_p50`` and ``delay_max``: how many later records a record of a stream
@@ -107,14 +108,20 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     processor = build_processor(spec, config["pipeline"])
     done = list(processor.process(flows, PhaseClock()))
     original = pa.Table.from_batches([flow.rows for flow in flows])
+    # The rows that follow in the same population: as many persons as half of those who are released.
+    more = pa.Table.from_batches([flow.rows for flow in source(config, config["rows"] * 3 // 2)])
     released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
     ordinals = np.concatenate([one.ordinals for one in done])
-    found = assess(original, released, ordinals, spec.schema, attempts=config["attempts"], seed=config["seed"])
+    found = assess(
+        original, released, ordinals, spec.schema,
+        control=more.slice(original.num_rows), attempts=config["attempts"], seed=config["seed"],
+    )  # fmt: skip
     return {
         "linkage": _risk(found.linkage[-1]),
         "singling_out": _risk(found.singling_out),
         "passed": _risk(found.linkage_by_passed),
         "inference": _risk(found.inference),
+        "membership": _risk(found.presence.membership if found.presence else None),
         "loss": found.information_loss,
         "gcp": found.loss.gcp,
         "kept": found.utility and found.utility.kept,
@@ -252,26 +259,30 @@ def _bound(value: float) -> str:
     return "none" if value >= 1 else f"{value:.2g}"
 
 
+_MEMBERSHIP = "; membership: who is in the release, controlled by others of the same population"
+
+
 def attacks_table(results: Results) -> Table:
     """Every attack on each setting, and what an audit shows ε to be at least."""
     from microflow.lab.statistics import mean_of
 
     rows = []
+    attacks = [name for name in _ATTACKS if any(name in trial.run.result for trial in results.trials)]
     for arm in results.matrix.arms:
         own = results.of(arm)
-        risks = [[one[name]["risk"] for one in own if one[name] is not None] for name in _ATTACKS]
+        risks = [[one[name]["risk"] for one in own if one[name] is not None] for name in attacks]
         cells = [f"{mean_of(one).value:.3f}" if one else "" for one in risks]
         shown = [one["epsilon_shown"] for one in own if one["epsilon_shown"] is not None]
         name = ", ".join(filter(None, (method_name(_method(arm.config)), arm.config["setting"])))
         rows.append([name, *cells, f"{mean_of(shown).value:.2f}" if shown else ""])
     return Table(
-        ["setting", "linkage", "by what passes", "singling out", "inference", "ε at least"],
+        ["setting", *(_ATTACKS[name] for name in attacks), "ε at least"],
         rows,
         "Success of attacks above their controls, means over blocks. Linkage: an attacker knows all quasi-identifiers; "
         "by what passes: the columns that no method touches, which a release has to treat or drop; singling out: "
         "controlled by persons who had no part in the predicates; inference: of the sensitive column, controlled by "
-        "the same guess without the target's row. ε at least: what an audit shows of the columns with small domains "
-        f"(95 %). {design(results)}.",
+        f"the same guess without the target's row{_MEMBERSHIP * ('membership' in attacks)}. ε at least: what an audit "
+        f"shows of the columns with small domains (95 %). {design(results)}.",
     )
 
 
@@ -305,7 +316,14 @@ def _range(low: float, high: float, say: Any) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-_ATTACKS = ("linkage", "passed", "singling_out", "inference")
+#: Name in a result to heading; membership is not in recordings of earlier versions.
+_ATTACKS = {
+    "linkage": "linkage",
+    "passed": "by what passes",
+    "singling_out": "singling out",
+    "inference": "inference",
+    "membership": "membership",
+}
 _SAME = (
     *_ATTACKS,
     "epsilon_shown",

@@ -45,7 +45,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale(("healthcare",), 2_000, 3, 2),
     "quick": _Scale(("healthcare",), 8_000, 4, 2),
-    "paper": _Scale(("healthcare", "financial"), 40_000, 4, 6, Precision(0.05, "batch", most=8)),
+    "paper": _Scale(("healthcare", "financial"), 40_000, 4, 6, Precision(0.05, "batch", most=7)),
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from microflow.errors import InputError
 from microflow.experiments import all_experiments
-from microflow.figures.documents import MARKED, answers, macro
+from microflow.figures.catalogue import MARKED, answers, macro
 from microflow.lab.experiment import Claim, Experiment
 from microflow.lab.report import Table, design
 from microflow.lab.results import IncompleteError, Results
@@ -28,14 +28,14 @@ COMMANDS = (
     Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/engine"),
     Claim(r"mode 0[0-7]{3}", "pytest tests/pipeline tests/store"),
     Claim(r"groups of at least \d+ alike", "microflow verify"),
-    Claim(r"bench k_anonymity", "microflow bench anonymize"),
+    Claim(r"bench k_anonymity", "microflow bench k_anonymity"),
 )
 #: Digits that belong to a name, a version, a law, a standard or a path.
 _NAMES = re.compile(
     r"`[^`]*`|\]\([^)]*\)|https?://\S+|RQ-?\d|Art\.? ?\d+\S*|GDPR \S*\d\S*|\d+ CFR \S+|AES-\d+-\w+|"
     r"(Python|Java|PostgreSQL|Storm|Spark|Apache|Apache License|Arrow|ARX|[Vv]ersion|Kafka|UTF|SHA|HMAC-SHA|AES|CMAC|"
-    r"ISO|RFC|NIST SP|DSS|CC BY|v)[- ]?\d[\w.]*|"
-    r"[A-Za-z_]+\d+\w*|\b(19|20)\d\d\b|[kεlt] ?= ?[\d., and]+|\b(512|256|128)[- ]bits?\b|95 %",
+    r"ISO|RFC|NIST SP|DSS|CC BY|v)[- ]?\d[\w.]*( and \d[\w.]*)?|"
+    r"[A-Z]{3,}-\d+|[A-Za-z_]+\d+\w*|\b(19|20)\d\d\b|[kεlt] ?= ?[\d., and]+|\b(512|256|128)[- ]bits?\b|95 %",
     re.ASCII,
 )
 #: A figure, or a number that is spelled out and is more than fingers count.

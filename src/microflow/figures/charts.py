@@ -1,13 +1,16 @@
-"""The figures of the experiments: one function a figure; each takes the frame that its experiment returns."""
+"""The figures of pipelines and jobs: one function a figure; each takes the frame that its experiment returns."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from microflow.figures.style import (
     COLUMN_IN,
@@ -16,17 +19,33 @@ from microflow.figures.style import (
     canvas,
     label_lines,
     look,
-    name_point,
+    one_line_each,
     plain_log,
     tick_between,
     titled,
-)
-from microflow.lab.report import short
+)  # fmt: skip
+from microflow.lab.report import UNKNOWN, ratio_text, short
+from microflow.lab.statistics import Estimate
 
 __all__ = [
-    "NAMES", "PHASES", "draw_accuracy", "draw_burst", "draw_contamination", "draw_frontier", "draw_latency",
-    "draw_phases", "draw_scaling", "draw_throughput",
+    "PHASES", "draw_accuracy", "draw_burst", "draw_contamination", "draw_lag",
+    "draw_latency", "draw_phases", "draw_scaling", "draw_throughput",
 ]  # fmt: skip
+
+
+Floats = npt.NDArray[np.float64]
+#: Column to name, fill and hatch.
+PHASES = {
+    "pre_s": ("pre", "#c9c9c9", ""),
+    "pure_s": ("pure", "#0072B2", ""),
+    "post_s": ("post", "#ffffff", "////"),
+    "residual_s": ("residual", "#111111", ""),
+}
+_ROOM_FOR_NAME = 0.09
+#: Kind of work to its shift around the line, and to the arm whose look and which name it has.
+_WORKS = {"microflows": (-0.15, "batch", "in microflows"), "records": (0.15, "stream", "record by record")}
+#: Measure to its shift around a rule's line, colour, fill and marker.
+_MEASURES = {"recall": (-0.16, "#0072B2", "#0072B2", "o"), "precision": (0.16, "#111111", "white", "s")}
 
 
 def draw_throughput(frame: pd.DataFrame) -> Figure:
@@ -43,8 +62,6 @@ def draw_throughput(frame: pd.DataFrame) -> Figure:
     for ax, data_type in zip(axes, types, strict=True):
         _throughput_panel(ax, frame[frame["data_type"] == data_type], arms)
         titled(ax, data_type)
-    axes[0].set_yticks(range(len(arms)), arms)
-    axes[0].set_ylim(len(arms) - 0.5, -0.5)
     return figure
 
 
@@ -66,8 +83,7 @@ def _throughput_panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
             color=GREY,
         )
     ax.grid(visible=True, axis="x")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
+    one_line_each(ax, arms)
     ax.set_xlabel("Pure processing on one core (records/s)")
     shown = frame[["low", "rate", "high"]].to_numpy(np.float64)
     low, high = np.nanmin(shown), np.nanmax(shown)
@@ -152,18 +168,6 @@ def draw_burst(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-Floats = npt.NDArray[np.float64]
-#: Column to name, fill and hatch.
-PHASES = {
-    "pre_s": ("pre", "#c9c9c9", ""),
-    "pure_s": ("pure", "#0072B2", ""),
-    "post_s": ("post", "#ffffff", "////"),
-    "residual_s": ("residual", "#111111", ""),
-}
-
-_ROOM_FOR_NAME = 0.09
-
-
 def draw_phases(frame: pd.DataFrame) -> Figure:
     """Shares of wall time, one bar an arm.
 
@@ -193,10 +197,7 @@ def draw_phases(frame: pd.DataFrame) -> Figure:
             f"residual {share:.1%}", (1, row), xytext=(4, 0), textcoords="offset points", va="center",
             annotation_clip=False,
         )  # fmt: skip
-    ax.set_yticks(range(len(frame)), frame["arm"])
-    ax.set_ylim(len(frame) - 0.5, -0.75)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
+    one_line_each(ax, list(frame["arm"]), above=0.75)
     ax.set_xlim(0, 1.0)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("Share of wall time")
@@ -208,12 +209,6 @@ def _mark_unshown(ax: Axes, shares: Floats, starts: Floats, shown: npt.NDArray[n
     rows = np.flatnonzero(~shown)
     ax.barh(rows, shares[rows, 1], left=starts[rows, 1], height=0.62, fill=False, hatch="xxxx", edgecolor="white",
             linewidth=0)  # fmt: skip
-
-
-#: Kind of work to its shift around the line, and to the arm whose look it has.
-_WORKS = {"microflows": (-0.15, "batch"), "records": (0.15, "stream")}
-
-_WORK_NAMES = {"microflows": "in microflows", "records": "record by record"}
 
 
 def draw_contamination(frame: pd.DataFrame) -> Figure:
@@ -228,20 +223,17 @@ def draw_contamination(frame: pd.DataFrame) -> Figure:
     floor = 1 + float(frame["noise_floor"].max())
     ax.axvspan(1 / floor, floor, color="#dddddd", linewidth=0)
     ax.axvline(1, color=GREY, linewidth=0.6)
-    for work, (shift, arm) in _WORKS.items():
+    for work, (shift, arm, name) in _WORKS.items():
         rows, style = frame[frame["work"] == work], look(arm)
-        heights = [arms.index(name) + shift for name in rows["arm"]]
+        heights = [arms.index(one) + shift for one in rows["arm"]]
         ax.hlines(heights, rows["low"], rows["high"], color=style.color, linewidth=1.4)
-        ax.plot(rows["ratio"], heights, style.marker, color=style.color, label=_WORK_NAMES[work])
+        ax.plot(rows["ratio"], heights, style.marker, color=style.color, label=name)
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
             ax.annotate(
-                _times(row["ratio"]), (row["high"], height), xytext=(4, 0), textcoords="offset points", va="center",
+                _times(row), (row["high"], height), xytext=(4, 0), textcoords="offset points", va="center",
                 color=style.color,
             )  # fmt: skip
-    ax.set_yticks(range(len(arms)), arms)
-    ax.set_ylim(len(arms) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
+    one_line_each(ax, arms)
     ax.grid(visible=True, axis="x")
     ax.set_xlim(min(0.8, 0.9 * frame["low"].min(), 0.9 / floor), max(frame["high"].max(), floor) * 4)
     ax.set_xlabel("Measured time, multiple of the clean one")
@@ -249,12 +241,12 @@ def draw_contamination(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _times(ratio: float) -> str:
+def _times(row: Mapping[Any, Any]) -> str:
+    """The ratio; none where its interval says next to nothing."""
+    ratio: float = row["ratio"]
+    if ratio_text(Estimate(ratio, row["low"], row["high"])) == UNKNOWN:
+        return UNKNOWN
     return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:.0f}×"  # noqa: PLR2004 - two digits are enough from there on
-
-
-#: Measure to its shift around a rule's line, colour, fill and marker.
-_MEASURES = {"recall": (-0.16, "#0072B2", "#0072B2", "o"), "precision": (0.16, "#111111", "white", "s")}
 
 
 def draw_accuracy(frame: pd.DataFrame) -> Figure:
@@ -288,10 +280,8 @@ def _accuracy_panel(ax: Axes, frame: pd.DataFrame, tallest: int) -> None:
         ax.plot(frame[measure], heights, marker, color=color, markerfacecolor=fill, markersize=2.6, label=measure)
     # A regulation that the title alone names need not be said on every line.
     one = len(frame["regulation"].unique()) == 1
-    ax.set_yticks(range(len(frame)), [rule.partition("-")[2] if one else rule for rule in frame["rule"]])
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.set_ylim(tallest - 0.4, -0.6)
+    names = [rule.partition("-")[2] if one else rule for rule in frame["rule"]]
+    one_line_each(ax, names, above=0.6, below=tallest - len(frame) + 0.6)
     ax.grid(visible=True)
     ax.locator_params(axis="x", nbins=3)
 
@@ -330,68 +320,28 @@ def _power(fit: pd.Series[float]) -> str:
     return rf"n^{{{fit['exponent']:.2f}{interval}}}"
 
 
-NAMES = {
-    "identity": "no method",
-    "k_anonymity": "k-anonymity",
-    "k_anonymity_stream": "CASTLE",
-    "k_anonymity_hybrid": "in microflows",
-    "differential_privacy": "local DP",
-    "tokenization": "tokenization",
-}
+def draw_lag(samples: Sequence[tuple[float, int, int]], events: Sequence[tuple[float, str]]) -> Figure:
+    """How far a group of processes was behind its topic: messages that wait, and messages committed a second.
 
-#: Parts of an axis within which two names would touch.
-_NEAR = 0.25
-
-
-def draw_frontier(frame: pd.DataFrame) -> Figure:
-    """Each setting a point with intervals, settings of one method joined; lower left is what one wants.
-
-    Columns: ``method``, ``setting`` (its label), ``risk``, ``risk_low``, ``risk_high`` (linkage attack, 0 to 1, control
-    subtracted), ``loss``, ``loss_low``, ``loss_high`` (information loss, 0 to 1).
+    Args:
+        samples: Seconds, messages in the topic, and messages committed, at irregular times.
+        events: Seconds and a word for what happened then.
     """
-    figure, (ax,) = canvas(COLUMN_IN, 2.7)
-    for method, points in frame.groupby("method", sort=False):
-        _method(ax, str(method), points)
-    ax.grid(visible=True)
-    ax.set_xlabel("Information loss (0 none, 1 all)")
-    ax.set_ylabel("Linkage attack: success above control")
-    # Both are shares of a whole: the same scale in every profile.
-    ax.set_xlim(-0.04, 1.04)
-    ax.set_ylim(-0.09, 1.04)
-    figure.draw_without_rendering()
-    _labels(ax, frame)
+    figure, (top, bottom) = canvas(COLUMN_IN, 2.6, nrows=2, sharex=True)
+    times = [at for at, *_ in samples]
+    top.plot(times, [fed - done for _, fed, done in samples], color=look("hybrid").color, linewidth=0.9)
+    top.set_title("Messages that wait")
+    rates = [(after[2] - before[2]) / (after[0] - before[0]) for before, after in pairwise(samples)]
+    bottom.plot(times[1:], rates, color=look("batch").color, drawstyle="steps-pre", linewidth=0.8)
+    bottom.set_title("Committed (messages/s)")
+    bottom.set_xlabel("Time (s)")
+    for panel in (top, bottom):
+        panel.set_ylim(bottom=0)
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+        for at, _ in events:
+            panel.axvline(at, color=GREY, linewidth=0.6, linestyle=":")
+    for row, (at, word) in enumerate(events):
+        # One below the other: they may happen soon after each other.
+        place = (2, -8 - 9 * row)
+        top.annotate(word, (at, 1), xycoords=("data", "axes fraction"), xytext=place, textcoords="offset points")
     return figure
-
-
-def _method(ax: Axes, method: str, points: pd.DataFrame) -> None:
-    style = look(method)
-    ax.plot(points["loss"], points["risk"], color=style.color, linestyle=style.line, linewidth=0.7)
-    ax.vlines(points["loss"], points["risk_low"], points["risk_high"], color=style.color, linewidth=0.8)
-    ax.hlines(points["risk"], points["loss_low"], points["loss_high"], color=style.color, linewidth=0.8)
-    ax.plot(points["loss"], points["risk"], style.marker, color=style.color, markerfacecolor="white")
-
-
-def _labels(ax: Axes, frame: pd.DataFrame) -> None:
-    """The first and the last setting of each method are named; those between lie on the line between.
-
-    Where the two lie so near each other that their names would touch, one name speaks for all. A name stands where it
-    covers no point and no other name.
-    """
-    points_at = ax.transData.transform(frame[["loss", "risk"]].to_numpy(np.float64))
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points_at]
-    for method, points in frame.groupby("method", sort=False):
-        name, first, last = NAMES.get(str(method), str(method)), points.iloc[0], points.iloc[-1]
-        named = ", ".join(filter(None, (name, first["setting"])))
-        if len(points) == 1:
-            name_point(ax, first, named, taken)
-        elif _near(ax, points):
-            name_point(ax, points.sort_values("loss").iloc[0], f"{named} to {last['setting']}", taken)
-        else:
-            name_point(ax, first, named, taken)
-            name_point(ax, last, last["setting"], taken)
-
-
-def _near(ax: Axes, points: pd.DataFrame) -> bool:
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    wide, high = np.ptp(points["loss"]) / (right - left), np.ptp(points["risk"]) / (top - bottom)
-    return bool(wide < _NEAR and high < _NEAR)

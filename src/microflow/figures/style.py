@@ -16,22 +16,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox, BboxBase
 
 from microflow.lab.report import short
 
-#: Where a name may stand beside its point, in points, best first.
-_PLACES = ((4, 6), (4, -6), (-4, 6), (-4, -6), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24), (-10, 24), (10, -24))
-_INK = "#222222"
 __all__ = [
-    "COLUMN_IN", "GREY", "PAGE_IN", "Look", "canvas", "ieee", "label_lines", "look", "name_point", "plain_log", "png",
-    "save", "spread", "tick_between", "titled",
+    "COLUMN_IN", "GREY", "INK", "PAGE_IN", "Look", "canvas", "ieee", "label_lines", "look", "mark_preview",
+    "one_line_each", "plain_log", "png", "save", "spread", "tick_between", "titled",
 ]  # fmt: skip
 
 #: Widths of one column and of a page of an IEEE paper, in inches.
@@ -68,7 +62,7 @@ _LOOKS: dict[str, Look] = {
 #: Names that are not simply capitalised.
 _PROPER = {"iot": "IoT", "ecommerce": "E-commerce"}
 _ANY = Look(GREY, "o", "-")
-_INK = "#222222"
+INK = "#222222"
 
 
 def look(arm: str) -> Look:
@@ -125,6 +119,19 @@ def tick_between(ax: Axes) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
+def one_line_each(ax: Axes, names: Sequence[str], *, above: float = 0.5, below: float = 0.5) -> None:
+    """A vertical axis of names, the first on top, with so much room around them; no ticks, no spine."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 1 + below, -above)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def mark_preview(figure: Figure) -> None:
+    """Write *preview* across a figure, pale: what it shows is not to be cited."""
+    figure.text(0.5, 0.5, "preview", fontsize=30, color="#000000", alpha=0.08, rotation=25, ha="center", va="center")
+
+
 def titled(ax: Axes, text: str, more: str = "") -> None:
     """A panel's name, upper left, and what else tells it from the others."""
     name = _PROPER.get(text, text[:1].upper() + text[1:])
@@ -173,38 +180,5 @@ def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: 
     for (x, y, text), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
         offset = (5.0, (placed - height) * points)
         ax.annotate(
-            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=_INK, annotation_clip=False
+            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=INK, annotation_clip=False
         )
-
-
-def name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -> None:
-    """Write a name beside a point: where it covers nothing and stays inside, else where it covers least.
-
-    Args:
-        ax: Where it stands.
-        point: ``loss`` and ``risk`` are its place in the data's units.
-        text: The name.
-        taken: Boxes in pixels that are to be spared; the name's own is added.
-    """
-    best: tuple[float, Annotation, Bbox] | None = None
-    for x, y in _PLACES:
-        label = ax.annotate(
-            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
-            ha="left" if x > 0 else "right", color=_INK,
-        )  # fmt: skip
-        box = label.get_window_extent()
-        covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
-        if best is None or covered < best[0]:
-            if best is not None:
-                best[1].remove()
-            best = covered, label, box
-        else:
-            label.remove()
-    assert best is not None
-    taken.append(best[2])
-
-
-def _area(one: Bbox, other: BboxBase) -> float:
-    """What two boxes share, in pixels."""
-    shared = Bbox.intersection(one, other)
-    return 0.0 if shared is None else float(shared.width * shared.height)

@@ -166,7 +166,7 @@ def scale_of(scales: Mapping[str, T], profile: str) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure: ``name`` of its file; `microflow.figures.charts` draws it by ``draw_`` and ``drawing``."""
+    """A figure: ``name`` of its file; a function of `microflow.figures`, ``draw_`` and ``drawing``, draws it."""
 
     name: str
     drawing: str

@@ -29,6 +29,7 @@ from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Files
 from microflow.pipeline.verdict import verdict
 from microflow.records import Microflow, microflows
+from microflow.schema import DatasetSchema
 from microflow.settings import MORSEL, Retries, Settings
 from microflow.sinks.whole_file import is_device
 from microflow.sinks.writers import encoder, text_of
@@ -50,6 +51,8 @@ _SMALL_BYTES = 2 * SPLIT_BYTES
 _LONGEST_PREFIX = 40
 #: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
 _LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
+#: Tasks of Spark that a small input makes at least: with few, some cores wait for the others at the end.
+_SPARK_TASKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,7 @@ class Attempt:
         with self.clock.pre():
             _refuse_engine(job)
             self.work = _work_of(job)
-            large = job.engine == "spark" or is_folder(job.output)
-            split_bytes = job.split_bytes or (_LARGE_SPLIT_BYTES if large else SPLIT_BYTES)
-            self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            self.source = _source(job, self.work.schema)
             self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
@@ -250,6 +251,16 @@ class _Turn:
             return False
         self.microflows, self.started = 0, now
         return True
+
+
+def _source(job: JobSpec, schema: DatasetSchema) -> Source:
+    """The input in splits; how large they are depends on the input alone, so that a resumed job finds the same."""
+    size = job.split_bytes or SPLIT_BYTES
+    if job.split_bytes is None and is_folder(job.output):
+        size = _LARGE_SPLIT_BYTES
+    elif job.split_bytes is None and job.engine == "spark":
+        size = min(max((Source(job.input, schema).size or 0) // _SPARK_TASKS, SPLIT_BYTES), _LARGE_SPLIT_BYTES)
+    return Source(job.input, schema, split_bytes=size)
 
 
 def _refuse_engine(job: JobSpec) -> None:

@@ -24,7 +24,7 @@ from microflow.errors import CheckpointError, JobCancelledError, JobConflictErro
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
 from microflow.pipeline.job import JobSpec, check_seal, sealed, work_hash
 from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
-from microflow.pipeline.output import Files
+from microflow.pipeline.output import Files, drop_quarantine
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.settings import MICROFLOW_ROWS, Retries
 from microflow.sinks.whole_file import write_whole
@@ -207,6 +207,8 @@ class PipelineOrchestrator:
         job, clock = attempt.job, attempt.clock
         if not _is_in_place(job, journal.finished):
             self._produce(attempt, journal, jobs, fence, settled)
+        elif job.quarantine is not None and not journal.progress.rows_quarantined:
+            drop_quarantine(job.quarantine, _id_of(job))
         reconnections = 0 if self._connector is None else self._connector.reconnections
         metrics = attempt.metrics(journal, reconnections)
         with clock.post():

@@ -22,13 +22,13 @@ import pyarrow as pa
 from microflow.engine.reading import Part, Text
 from microflow.engine.split_work import Piece
 from microflow.pipeline.job import JobSpec
-from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, pieces_of, sync_folder
+from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sync_folder
 from microflow.settings import Retries
 from microflow.sinks.whole_file import is_device, refused_as
 from microflow.sinks.writers import RowSink, head_of, private, quarantine_head, remove, row_sink, text_of, written_to
 from microflow.sources.files import STANDARD, compression_of, is_url
 
-__all__ = ["Files", "FolderOutput", "Output", "is_part"]
+__all__ = ["Files", "FolderOutput", "Output", "drop_quarantine", "is_part"]
 
 _PART = "part-"
 
@@ -41,6 +41,7 @@ class Files:
         durable: bool, retries: Retries | None,
     ) -> None:  # fmt: skip
         assert job.job_id is not None
+        self._job_id = job.job_id
         starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
         options: dict[str, dict[str, Any]] = {
             name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
@@ -79,20 +80,26 @@ class Files:
 
     def finish(self, *, refused: bool) -> None:
         """Put the files in their places; without a refused row there is no quarantine, nor an old one."""
-        if self.quarantine is not None:
-            if refused:
-                self.quarantine.finish()
-            else:
-                self.quarantine.close(discard=True)
-                if not is_device(self.quarantine.path):
-                    self.quarantine.path.unlink(missing_ok=True)
+        if self.quarantine is not None and refused:
+            self.quarantine.finish()
         self.output.finish()
+        if self.quarantine is not None and not refused:
+            self.quarantine.close(discard=True)
+            drop_quarantine(self.quarantine.path, self._job_id)
 
     def close(self, *, discard: bool) -> None:
         """Stop early."""
         self.output.close(discard=discard)
         if self.quarantine is not None:
             self.quarantine.close(discard=discard)
+
+
+def drop_quarantine(path: Path, job: str) -> None:
+    """Leave no quarantine where no row was refused: neither what the job wrote of one, nor one of an earlier job."""
+    for one in partials(path, job):
+        one.unlink(missing_ok=True)
+    if not is_device(path):
+        path.unlink(missing_ok=True)
 
 
 class Output:

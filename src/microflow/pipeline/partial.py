@@ -23,7 +23,7 @@ from microflow.settings import Retries
 from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
 from microflow.sinks.writers import private
 
-__all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "pieces_of", "sync_folder"]
+__all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "partials", "pieces_of", "sync_folder"]
 
 #: Bytes that are in memory at a time.
 PIECE = 1 << 20
@@ -66,7 +66,7 @@ class PartialFile:
         self._waiting: list[Text] = []
         self._hash = hashlib.sha256()
         self._length = start[0]
-        earlier = [found for found in self._earlier(job) if found != self.partial]
+        earlier = [found for found in partials(path, job) if found != self.partial]
         with refused_as(path):
             self.file = private(self.partial)
             if start[0]:
@@ -150,13 +150,10 @@ class PartialFile:
             os.fsync(self.file.fileno())
         return checksum
 
-    def _earlier(self, job: str) -> list[Path]:
-        pattern = f"{glob.escape(str(self.partial.with_name(f'.{self.path.name}.{job}')))}.*.partial"
-        return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
-
     def _continue(self, earlier: list[Path], start: Settled) -> None:
         """Copy what was settled from the partial file of the attempt before, if it is still what it was."""
-        for candidate in earlier:
+        # Killed between two renames, a job finds one of its files in its place already.
+        for candidate in (*earlier, *([self.path] if self.path.is_file() else [])):
             checksum = hashlib.sha256()
             self.file.seek(0)
             self.file.truncate()
@@ -194,6 +191,13 @@ def _copy(part: Part, file: IO[bytes]) -> None:
         while left and (done := os.sendfile(file.fileno(), source.fileno(), at, left)):
             at, left, target = at + done, left - done, target + done
     file.seek(target)
+
+
+def partials(path: Path, job: str) -> list[Path]:
+    """What attempts of a job left of a file."""
+    folder = Path(tempfile.gettempdir()) if is_device(path) else path.parent
+    pattern = f"{glob.escape(str(folder / f'.{path.name}.{job}'))}.*.partial"
+    return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern
 
 
 def sync_folder(folder: Path) -> None:

@@ -219,6 +219,8 @@ _PLAIN = {
 _MOST_DIGITS = 18
 _DIGITS = np.zeros(256, np.bool_)
 _DIGITS[np.frombuffer(b"0123456789", np.uint8)] = True
+_DECIMALS = _DIGITS.copy()
+_DECIMALS[np.frombuffer(b".-", np.uint8)] = True
 _NOUGHTS = r"^([+-]?[0-9]{1,18})\.0*$"
 
 
@@ -283,23 +285,28 @@ def _cast(text: pa.Array, dtype: Dtype) -> pa.Array:
     pattern = _PLAIN.get(dtype)
     if pattern is None:
         return pa.nulls(len(text), dtype.arrow)
-    if dtype is Dtype.INTEGER and _are_made_of(text, _DIGITS, _MOST_DIGITS):
-        return pc.cast(text, pa.int64())
+    if dtype is Dtype.DATE:
+        return _dates(text, pattern)
+    if _are_made_of(text, _DIGITS if dtype is Dtype.INTEGER else _DECIMALS, _MOST_DIGITS):
+        try:
+            return pc.add(pc.cast(text, dtype.arrow), 0)  # there is one zero: -0.0 + 0 is 0.0
+        except pa.ArrowInvalid:
+            pass  # two points, or a minus in the middle
     fits = pc.match_substring_regex(text, pattern)
     if not pc.all(fits, skip_nulls=True).as_py():
         if dtype is Dtype.INTEGER:
             text = pc.replace_substring_regex(text, _NOUGHTS, r"\1")
             fits = pc.match_substring_regex(text, pattern)
         text = pc.if_else(fits, text, pa.scalar(None, pa.string()))
-    if dtype is Dtype.DATE:
-        return _in_calendar(text)
     if dtype is Dtype.INTEGER:
         return pc.cast(pc.utf8_ltrim(text, "+"), pa.int64())
-    return pc.add(pc.cast(text, pa.float64()), 0.0)  # there is one zero: -0.0 + 0.0 is 0.0
+    return pc.add(pc.cast(text, pa.float64()), 0)
 
 
 def _bytes_of(text: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """The bytes of all texts, and where each begins and ends in the buffer that they are cut from."""
+    if not len(text):
+        return np.empty(0, np.uint8), np.zeros(1, np.int32)
     _, offsets, data = text.buffers()
     ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
     return np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]], ends
@@ -316,20 +323,25 @@ def _are_made_of(text: pa.Array, signs: npt.NDArray[np.bool_], most: int) -> boo
     return bool(lengths.all() and lengths.max(initial=0) <= most)
 
 
-def _in_calendar(text: pa.Array) -> pa.Array:
-    """Dates that exist, null for others: the pattern lets 30 February pass."""
-    try:
-        pc.cast(text.filter(pc.equal(pc.utf8_length(text), WHOLE_DATE)), pa.date32())
+def _dates(text: pa.Array, pattern: str) -> pa.Array:
+    """Dates that exist, null for others; they repeat, so that each distinct one is looked at once."""
+    encoded = text.dictionary_encode()
+    distinct = encoded.dictionary
+    exists = pc.match_substring_regex(distinct, pattern)
+    known = distinct.filter(exists)
+    try:  # the pattern lets 30 February pass
+        pc.cast(known.filter(pc.equal(pc.utf8_length(known), WHOLE_DATE)), pa.date32())
     except pa.ArrowInvalid:
-        encoded = text.dictionary_encode()
-        known = [value if plain_time(value, Dtype.DATE) else None for value in encoded.dictionary.to_pylist()]
-        return pa.array(known, pa.string()).take(encoded.indices)
-    return text
+        pairs = zip(exists.to_pylist(), distinct.to_pylist(), strict=True)
+        exists = pa.array([fits and plain_time(value, Dtype.DATE) is not None for fits, value in pairs], pa.bool_())
+    if pc.all(exists).as_py():
+        return text
+    return pc.if_else(exists, distinct, pa.scalar(None, pa.string())).take(encoded.indices)
 
 
 def _with_nul(text: pa.Array) -> list[Failure]:
     """PostgreSQL holds no NUL, and no honest text does."""
-    if _bytes_of(text)[0].all():
+    if b"\0" not in _bytes_of(text)[0].tobytes():
         return []
     found = np.flatnonzero(pc.fill_null(pc.match_substring(text, "\0"), fill_value=False))
     return [(position, "a NUL character") for position in found.tolist()]

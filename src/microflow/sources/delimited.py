@@ -96,7 +96,8 @@ def read_delimited(
         else:
             columns, numbers = _text_columns(rows.until(feed.taken + len(chunk)), len(header), source)
         picked = {name: columns[order[name]] for name in names}
-        if not is_table(place):  # apostrophes against formulas stand in files of text alone
+        # Apostrophes against formulas stand in files of text alone.
+        if not is_table(place) and (plain is None or b"'" in chunk):
             picked = {name: unescaped_column(column) for name, column in picked.items()}
         yield Block(numbers, picked)
 
@@ -124,20 +125,33 @@ def parse_plain(
         return None  # what counts as a blank is only certain in ASCII
     text = np.frombuffer(chunk, np.uint8)
     quotes = np.flatnonzero(text == ord(source.quote)) if source.quote else np.empty(0, np.int64)
-    newlines = np.flatnonzero(text == _NEWLINE)
-    # An even number of quotes before a line end: no quote is open there.
-    ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0] if len(quotes) else newlines
-    size = len(chunk) if is_last else int(ends[-1]) + 1 if len(ends) else 0
+    size = len(chunk) if is_last else chunk.rfind(b"\n") + 1
+    if size < len(chunk) and np.searchsorted(quotes, size) % 2:  # the last line end stands inside quotes
+        ends = _row_ends(text, quotes)
+        size = int(ends[-1]) + 1 if len(ends) else 0
     if not size or not _are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
         return None
-    starts = np.concatenate([[0], ends[ends < size - 1] + 1])
-    starts = starts[~_is_blank(text, starts, size)]
     columns = _parse(chunk[:size], names, source)
-    if columns is None or len(columns[0]) != len(starts):
+    if columns is None:
         return None
-    newlines = newlines[newlines < size]
-    lines = np.searchsorted(newlines, starts)
-    return Block(lines, dict(zip(names, columns, strict=True))), size, len(newlines)
+    line_count = chunk.count(b"\n", 0, size)
+    if len(columns[0]) == line_count + (text[size - 1] != _NEWLINE):  # no blank line, and none inside a cell
+        lines = np.arange(len(columns[0]))
+    else:
+        ends = _row_ends(text, quotes)
+        starts = np.concatenate([[0], ends[ends < size - 1] + 1])
+        starts = starts[~_is_blank(text, starts, size)]
+        if len(columns[0]) != len(starts):
+            return None
+        lines = np.searchsorted(np.flatnonzero(text[:size] == _NEWLINE), starts)
+    return Block(lines, dict(zip(names, columns, strict=True))), size, line_count
+
+
+def _row_ends(text: npt.NDArray[np.uint8], quotes: _Positions) -> _Positions:
+    """The line ends before which an even number of quotes stands: no quote is open there."""
+    newlines = np.flatnonzero(text == _NEWLINE)
+    outside: _Positions = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    return outside
 
 
 def _has_lone_return(chunk: bytes) -> bool:

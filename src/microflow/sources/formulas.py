@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["harmless", "harmless_column", "unescaped", "unescaped_column"]
 
@@ -55,6 +56,9 @@ def harmless_column(column: pa.Array) -> pa.Array:
 
 def unescaped_column(column: pa.Array) -> pa.Array:
     """The column that `harmless_column` was given."""
+    data = column.buffers()[2]
+    if data is None or not (np.frombuffer(data, np.uint8) == ord("'")).any():
+        return column
     return _changed(column, _APOSTROPHE, unescaped)
 
 
@@ -63,16 +67,16 @@ def _changed(column: pa.Array, first_bytes: npt.NDArray[np.bool_], change: Calla
     _, offsets, data = column.buffers()
     if data is None or not data.size:
         return column
+    content = np.frombuffer(data, np.uint8)
     begins = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    filled = np.flatnonzero(begins[:-1] < begins[1:])
-    found = filled[first_bytes[np.frombuffer(data, np.uint8)[begins[filled]]]]
+    found = np.flatnonzero(first_bytes.take(content.take(begins[:-1], mode="clip")))
+    found = found[begins[found] < begins[found + 1]]  # an empty text begins where the next one does
     if not len(found):
         return column
     picked = column.take(pa.array(found)).to_pylist()
     changed = [None if text is None else change(text) for text in picked]
     if changed == picked:
         return column
-    texts = column.to_pylist()
-    for place, text in zip(found.tolist(), changed, strict=True):
-        texts[place] = text
-    return pa.array(texts, pa.string())
+    is_found = np.zeros(len(column), np.bool_)
+    is_found[found] = True
+    return pc.replace_with_mask(column, pa.array(is_found), pa.array(changed, pa.string()))

@@ -14,8 +14,9 @@ _Numbers = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
 #: Ids of one split: int64 where they are whole numbers, uint64 where they are hashes of anything else.
 Digest = npt.NDArray[np.int64] | npt.NDArray[np.uint64]
-#: Numbers are kept as ranges where these are this many times fewer.
-_FEWER = 16
+#: Numbers are kept as ranges where these are this many times fewer, or so few that they hardly count: the last rows of
+#: a split would else be hashes, and every number behind them would be hashed to be compared with them.
+_FEWER, _FEW = 16, 4
 #: Runs of hashes this many times longer than the next are left alone; others are merged, so that there are few.
 _GROWTH = 4
 
@@ -58,8 +59,9 @@ class SeenIds:
         new = _firsts(numbers) & ~self._in_ranges(numbers)
         if self._runs:
             new &= ~self._in_runs(_hashed(pa.array(numbers)))
-        fresh = np.sort(numbers[new])
-        if len(fresh) and _FEWER * (1 + len(_gaps(fresh))) <= len(fresh):
+        fresh = numbers if new.all() else numbers[new]
+        fresh = fresh if _is_ascending(fresh) else np.sort(fresh)
+        if len(fresh) and 1 + len(_gaps(fresh)) <= max(len(fresh) // _FEWER, _FEW):
             self._add_ranges(fresh)
         elif len(fresh):
             self._add_run(_hashed(pa.array(fresh)))
@@ -110,9 +112,18 @@ def _hashed(ids: pa.Array) -> _Hashes:
 
 def _firsts(values: _Numbers | _Hashes) -> _Flags:
     """Whether each value is the first of its kind."""
-    ordered = np.sort(values)
-    if not (ordered[1:] == ordered[:-1]).any():  # nearly always
-        return np.ones(len(values), np.bool_)
+    if not _is_ascending(values):
+        ordered = np.sort(values)
+        if (ordered[1:] == ordered[:-1]).any():
+            return _first_of_several(values)
+    return np.ones(len(values), np.bool_)  # nearly always
+
+
+def _is_ascending(values: _Numbers | _Hashes) -> bool:
+    return bool((values[1:] > values[:-1]).all())
+
+
+def _first_of_several(values: _Numbers | _Hashes) -> _Flags:
     firsts = np.zeros(len(values), np.bool_)
     firsts[np.unique(values, return_index=True)[1]] = True
     return firsts

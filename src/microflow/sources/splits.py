@@ -246,46 +246,44 @@ def _row_ends(delimiter: int, width: int) -> _Scan:
 
     def scan(text: bytes) -> tuple[_Positions, _Positions] | None:
         signs = np.frombuffer(text, np.uint8)
-        feeds = np.flatnonzero(signs == _LF)
-        line_ends = feeds + 1
+        feeds = line_ends = np.flatnonzero(signs == _LF) + 1
         if b"\r" in text:
             returns = np.flatnonzero(signs == _CR)
             alone = returns[signs[np.minimum(returns + 1, len(signs) - 1)] != _LF]
-            line_ends = np.sort(np.concatenate([line_ends, alone + 1]))
+            line_ends = np.sort(np.concatenate([line_ends, alone + 1])) if len(alone) else line_ends
         if b'"' not in text:
-            return feeds + 1, line_ends
-        return _quoted_ends(signs, feeds, line_ends, delimiter, width)
+            return feeds, line_ends
+        quotes = np.flatnonzero(signs == _QUOTE)
+        is_inside = np.searchsorted(quotes, line_ends) % 2 == 1  # an odd number of quotes stands before
+        outside = line_ends[~is_inside]
+        ends = outside if feeds is line_ends else outside[signs[outside - 1] == _LF]
+        if len(ends) and not _are_regular(signs, quotes[quotes < ends[-1]], delimiter):
+            return None
+        inside = line_ends[is_inside]
+        inside = inside[inside <= ends[-1]] if len(ends) else inside[:0]
+        if len(inside) and not _have_width(
+            signs[: ends[-1]], quotes, outside, inside, delimiter=delimiter, width=width
+        ):
+            return None
+        return ends, line_ends
 
     return scan
 
 
-def _quoted_ends(
-    signs: npt.NDArray[np.uint8], feeds: _Positions, line_ends: _Positions, delimiter: int, width: int
-) -> tuple[_Positions, _Positions] | None:
-    quotes = np.flatnonzero(signs == _QUOTE)
-    ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0] + 1
-    if not len(ends):
-        return ends, line_ends
-    size = int(ends[-1])
-    quotes = quotes[quotes < size]
+def _are_regular(signs: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
+    """Whether every quote opens a field, closes one, or is half of a doubled one; a line end follows the last."""
     opening, closing = quotes[::2], quotes[1::2]
     before = np.where(opening > 0, signs[np.maximum(opening - 1, 0)], _LF)
+    after = signs[closing + 1]
     opens = (before == delimiter) | (before == _LF) | (before == _CR) | (before == _QUOTE)
-    after = signs[closing + 1]  # the last sign is a line end
     closes = (after == delimiter) | (after == _LF) | (after == _CR) | (after == _QUOTE)
-    if not (opens.all() and closes.all()):
-        return None
-    inside = line_ends[line_ends <= size]
-    inside = inside[np.searchsorted(quotes, inside - 1) % 2 == 1]
-    if len(inside) and not _have_width(signs[:size], quotes, line_ends, inside, delimiter=delimiter, width=width):
-        return None
-    return ends, line_ends
+    return bool(opens.all() and closes.all())
 
 
 def _have_width(
     signs: npt.NDArray[np.uint8],
     quotes: _Positions,
-    line_ends: _Positions,
+    row_ends: _Positions,
     inside: _Positions,
     *,
     delimiter: int,
@@ -294,8 +292,7 @@ def _have_width(
     """Whether each row that goes over a line end ``inside`` of quotes has ``width`` fields, and is not overlong."""
     delimiters = np.flatnonzero(signs == delimiter)
     delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
-    rows = line_ends[line_ends <= len(signs)]
-    rows = rows[np.searchsorted(quotes, rows - 1) % 2 == 0]
+    rows = row_ends[row_ends <= len(signs)]
     begins = np.concatenate([[0], rows[:-1]])
     several = np.unique(np.searchsorted(rows, inside))
     counts = np.searchsorted(delimiters, rows[several]) - np.searchsorted(delimiters, begins[several])

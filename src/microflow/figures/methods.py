@@ -1,0 +1,147 @@
+"""The figures of methods: what they risk, lose and take; each takes the frame that its experiment returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox, BboxBase
+
+from microflow.figures.style import COLUMN_IN, INK, canvas, look, plain_log, tick_between, titled
+
+__all__ = ["NAMES", "draw_effort", "draw_frontier"]
+
+NAMES = {
+    "identity": "no method",
+    "k_anonymity": "k-anonymity",
+    "k_anonymity_stream": "CASTLE",
+    "k_anonymity_hybrid": "in microflows",
+    "differential_privacy": "local DP",
+    "tokenization": "tokenization",
+}
+#: Parts of an axis within which two names would touch.
+_NEAR = 0.25
+#: Where a name may stand beside its point, in points, best first.
+_PLACES = ((4, 6), (4, -6), (-4, 6), (-4, -6), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24), (-10, 24), (10, -24))
+
+
+def draw_frontier(frame: pd.DataFrame) -> Figure:
+    """Each setting a point with intervals, settings of one method joined; lower left is what one wants.
+
+    Columns: ``method``, ``setting`` (its label), ``risk``, ``risk_low``, ``risk_high`` (linkage attack, 0 to 1, control
+    subtracted), ``loss``, ``loss_low``, ``loss_high`` (information loss, 0 to 1).
+    """
+    figure, (ax,) = canvas(COLUMN_IN, 2.7)
+    for method, points in frame.groupby("method", sort=False):
+        _method(ax, str(method), points)
+    ax.grid(visible=True)
+    ax.set_xlabel("Information loss (0 none, 1 all)")
+    ax.set_ylabel("Linkage attack: success above control")
+    # Both are shares of a whole: the same scale in every profile.
+    ax.set_xlim(-0.04, 1.04)
+    ax.set_ylim(-0.09, 1.04)
+    figure.draw_without_rendering()
+    _labels(ax, frame)
+    return figure
+
+
+def _method(ax: Axes, method: str, points: pd.DataFrame) -> None:
+    style = look(method)
+    ax.plot(points["loss"], points["risk"], color=style.color, linestyle=style.line, linewidth=0.7)
+    ax.vlines(points["loss"], points["risk_low"], points["risk_high"], color=style.color, linewidth=0.8)
+    ax.hlines(points["risk"], points["loss_low"], points["loss_high"], color=style.color, linewidth=0.8)
+    ax.plot(points["loss"], points["risk"], style.marker, color=style.color, markerfacecolor="white")
+
+
+def _labels(ax: Axes, frame: pd.DataFrame) -> None:
+    """The first and the last setting of each method are named; those between lie on the line between.
+
+    Where the two lie so near each other that their names would touch, one name speaks for all. A name stands where it
+    covers no point and no other name.
+    """
+    points_at = ax.transData.transform(frame[["loss", "risk"]].to_numpy(np.float64))
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points_at]
+    for method, points in frame.groupby("method", sort=False):
+        name, first, last = NAMES.get(str(method), str(method)), points.iloc[0], points.iloc[-1]
+        named = ", ".join(filter(None, (name, first["setting"])))
+        if len(points) == 1:
+            _name_point(ax, first, named, taken)
+        elif _near(ax, points):
+            _name_point(ax, points.sort_values("loss").iloc[0], f"{named} to {last['setting']}", taken)
+        else:
+            _name_point(ax, first, named, taken)
+            _name_point(ax, last, last["setting"], taken)
+
+
+def _near(ax: Axes, points: pd.DataFrame) -> bool:
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    wide, high = np.ptp(points["loss"]) / (right - left), np.ptp(points["risk"]) / (top - bottom)
+    return bool(wide < _NEAR and high < _NEAR)
+
+
+def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -> None:
+    """Write a name beside a point: where it covers nothing and stays inside, else where it covers least.
+
+    Args:
+        ax: Where it stands.
+        point: ``loss`` and ``risk`` are its place in the data's units.
+        text: The name.
+        taken: Boxes in pixels that are to be spared; the name's own is added.
+    """
+    best: tuple[float, Annotation, Bbox] | None = None
+    for x, y in _PLACES:
+        label = ax.annotate(
+            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
+            ha="left" if x > 0 else "right", color=INK,
+        )  # fmt: skip
+        box = label.get_window_extent()
+        covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
+        if best is None or covered < best[0]:
+            if best is not None:
+                best[1].remove()
+            best = covered, label, box
+        else:
+            label.remove()
+    assert best is not None
+    taken.append(best[2])
+
+
+def _area(one: Bbox, other: BboxBase) -> float:
+    """What two boxes share, in pixels."""
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)
+
+
+def draw_effort(frame: pd.DataFrame) -> Figure:
+    """One panel a number of quasi-identifiers: loss by time, a mark an effort; a cross is ARX.
+
+    Columns: ``columns``, ``k``, ``effort``, ``seconds``, ``loss``, ``arx_loss``, ``arx_seconds`` (nan where ARX was not
+    timed: such a k is not drawn).
+    """
+    timed = frame[frame["arx_seconds"].notna()]
+    sizes = list(timed["columns"].unique())
+    figure, axes = canvas(COLUMN_IN, 1.9, ncols=len(sizes))
+    for ax, size in zip(axes, sizes, strict=True):
+        own, style = timed[timed["columns"] == size].sort_values("seconds"), look("k_anonymity")
+        ax.plot(own["seconds"], own["loss"], color=style.color, linestyle=style.line, marker=style.marker)
+        for row in own.to_dict("records"):
+            place = (row["seconds"], row["loss"])
+            ax.annotate(str(row["effort"]), place, xytext=(0, 5), textcoords="offset points", ha="center")
+        first = own.iloc[0]
+        ax.plot(first["arx_seconds"], first["arx_loss"], "x", color="#111111")
+        ax.annotate("ARX", (first["arx_seconds"], first["arx_loss"]), xytext=(0, 5), textcoords="offset points",
+                    ha="center")  # fmt: skip
+        plain_log(ax, "x")
+        reach = [*own["seconds"], first["arx_seconds"]]
+        ax.set_xlim(min(reach) / 1.6, max(reach) * 1.6)
+        ax.set_ylim(0, 1.25 * max(own["loss"].max(), first["arx_loss"]))
+        tick_between(ax)
+        ax.grid(visible=True)
+        ax.set_xlabel("Processor time (s)")
+        titled(ax, f"{size} quasi-identifiers")
+    axes[0].set_ylabel("Information loss (GCP)")
+    return figure
