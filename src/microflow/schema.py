@@ -184,6 +184,7 @@ class SourceFormat:
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
     ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
     character, or none. An ``encoding`` is one that Python knows; a byte order mark overrides it.
+    ``sheet`` names that of a spreadsheet which is meant, where several hold rows.
     """
 
     delimiter: str = ""
@@ -192,6 +193,7 @@ class SourceFormat:
     header: bool = True
     trim: bool = False
     missing: frozenset[str] = frozenset()
+    sheet: str = ""
 
     def of(self, place: object) -> SourceFormat:
         """The format of one file: with the delimiter that its name tells where none is described."""

@@ -81,6 +81,7 @@ BROKEN = [
     ("columns: {a: {hierarchy: {tree: {any: 3}}}}", "nested mappings"),
     ("columns: {a: {categories: 3}}", "categories must be a list"),
     ("columns: {a: {}}\nsource: {delimiter: ab}", "one character"),
+    ('columns: {a: {}}\nsource: {delimiter: "\\0"}', "one character other than the quote or a line end"),
     ("columns: {a: {}}\nsource: {missing: 3}", "missing must be a list"),
     ("columns: {a: {role: record_id}, b: {role: record_id}}", "more than one column"),
     ("columns: {a: {}}\npolicy: [x]", "policy must be"),

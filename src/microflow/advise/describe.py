@@ -127,11 +127,12 @@ def describe(path: Path | str) -> Description:
     return describe_together([path])[0]
 
 
-def describe_together(paths: Sequence[Path | str]) -> list[Description]:
+def describe_together(paths: Sequence[Path | str], sheet: str = "") -> list[Description]:
     """Describe files that may be tables of one database: keys that join them share a token domain.
 
     Args:
         paths: Files, addresses or tables of any format that `microflow run` reads.
+        sheet: Which one of a spreadsheet, where several hold rows.
 
     Returns:
         A description for each, in order.
@@ -139,7 +140,7 @@ def describe_together(paths: Sequence[Path | str]) -> list[Description]:
     Raises:
         InputError: a file cannot be read.
     """
-    profiles = [profile_file(path) for path in paths]
+    profiles = [profile_file(path, sheet) for path in paths]
     domains = _domains(profiles) if len(profiles) > 1 else {}
     return [_described(profile, domains) for profile in profiles]
 

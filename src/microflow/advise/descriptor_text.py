@@ -158,7 +158,7 @@ def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | li
 def _source_settings(source: SourceFormat) -> dict[str, Any]:
     plain = SourceFormat()
     settings: dict[str, Any] = {}
-    for word in ("delimiter", "quote", "encoding", "header", "trim"):
+    for word in ("delimiter", "quote", "encoding", "header", "trim", "sheet"):
         if getattr(source, word) != getattr(plain, word):
             settings[word] = getattr(source, word)
     if source.missing:

@@ -181,13 +181,17 @@ class FileProfile:
         return table_name(str(self.path)) if is_database(self.path) else Path(self.path).name
 
 
-def profile_file(path: Path | str) -> FileProfile:
+def profile_file(path: Path | str, sheet: str = "") -> FileProfile:
     """Read a file of any format that `microflow run` reads, once, keeping no more than hashes of its values.
+
+    Args:
+        path: The file.
+        sheet: Which one of a spreadsheet, where several hold rows.
 
     Raises:
         InputError: the file cannot be read, or holds no column.
     """
-    source, found = _dialect(path)
+    source, found = _dialect(path, sheet)
     lists = list_names(path)
     names = tuple(name for name in found if name not in lists)
     if not names:
@@ -223,12 +227,13 @@ def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine)
         yield pa.Table.from_batches([flow.rows for flow in some])
 
 
-def _dialect(path: Path | str) -> tuple[SourceFormat, tuple[str, ...]]:
+def _dialect(path: Path | str, sheet: str) -> tuple[SourceFormat, tuple[str, ...]]:
     """How a file is written, and the names of its columns, of which none occurs twice."""
     if not is_url(path) and Path(path).is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
     if is_table(path) or format_of(path) != "csv":
-        return SourceFormat(), tuple(column_names(path, SourceFormat()))
+        source = SourceFormat(sheet=sheet)
+        return source, tuple(column_names(path, source))
     with readable(path), opened(str(path)) as file:
         dialect = find_dialect(file)
     source = replace(dialect.source, delimiter="")

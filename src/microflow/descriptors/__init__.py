@@ -122,6 +122,7 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
         encoding=codecs.lookup(model.encoding).name,
         header=model.header,
         trim=model.trim,
+        sheet=model.sheet,
         # pandas writes -999 as -999.0 wherever a column has a gap.
         missing=frozenset(model.missing) | {f"{word}.0" for word in model.missing if _WHOLE.fullmatch(word)},
     )

@@ -33,6 +33,7 @@ class SourceModel(msgspec.Struct):
     header: Annotated[bool, Meta(description="Whether the first line names the columns.")] = True
     trim: Annotated[bool, Meta(description="Whether blanks around values are dropped.")] = False
     missing: Annotated[list[str], Meta(description="What else than the empty text means an absent value.")] = []
+    sheet: Annotated[str, Meta(description="The sheet of a spreadsheet; by default its first.")] = ""
 
 
 class HierarchyModel(msgspec.Struct):
