@@ -188,6 +188,20 @@ class Made:
         measured = f"linkage risk {self._risk()}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
 
+    def to_dict(self, thresholds: Thresholds) -> dict[str, Any]:
+        """JSON-ready; no value of a record is in it."""
+        attack, failures = self.assessment.linkage[-1], self.failures(thresholds)
+        return {
+            "verdict": "failed" if failures else "passed",
+            "failures": failures,
+            "thresholds": asdict(thresholds),
+            "method": dict(self.metrics["method"]),
+            "achieved_by_file": dict(self.guarantee),
+            "risk": {"value": attack.risk, "low": attack.low, "high": attack.high},
+            "utility": self.utility,
+            **self.verdict.to_dict(),
+        }
+
     def _risk(self) -> str:
         attack = self.assessment.linkage[-1]
         return f"{attack.risk:.3f} [{attack.low:.3f}, {attack.high:.3f}]"
