@@ -33,7 +33,7 @@ class SourceModel(msgspec.Struct):
     header: Annotated[bool, Meta(description="Whether the first line names the columns.")] = True
     trim: Annotated[bool, Meta(description="Whether blanks around values are dropped.")] = False
     missing: Annotated[list[str], Meta(description="What else than the empty text means an absent value.")] = []
-    sheet: Annotated[str, Meta(description="The sheet of a spreadsheet; by default its first.")] = ""
+    sheet: Annotated[str, Meta(description="The sheet of a spreadsheet that is meant, where several hold rows.")] = ""
 
 
 class HierarchyModel(msgspec.Struct):
