@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
+from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel, UrgencyModel
 from microflow.schema import Role
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,7 @@ def page() -> str:
         ("`source:`", SourceModel),
         ("An entry of `columns:`", ColumnModel),
         ("`hierarchy:`", HierarchyModel),
+        ("An entry of `urgent:`", UrgencyModel),
     ):
         parts.append(f"## {title}\n\n{_table(model)}")
     docs = dict(re.findall(r'    (\w+) = "\w+"\n    """(.*?)"""', inspect.getsource(Role), re.DOTALL))

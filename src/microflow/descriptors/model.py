@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from microflow.schema import KINDS, Dtype, Others, Role, Unlisted
 
-__all__ = ["ColumnModel", "DescriptorModel", "HierarchyModel", "SourceModel"]
+__all__ = ["ColumnModel", "DescriptorModel", "HierarchyModel", "SourceModel", "UrgencyModel"]
 
 _Kind = Annotated[str, Meta(extra_json_schema={"enum": sorted(KINDS)})]
 _Length = Annotated[int, Meta(ge=0, le=1_000)]
@@ -73,6 +73,18 @@ class ColumnModel(msgspec.Struct):
     ] = None
 
 
+class UrgencyModel(msgspec.Struct):
+    """One reason for which a record is urgent, of a column or a kind."""
+
+    kind: Annotated[_Kind | None, Meta(description="Of the first column of this kind.")] = None
+    column: Annotated[str | None, Meta(description="Of this column.")] = None
+    one_of: Annotated[list[str], Meta(description="Urgent are these values.")] = []
+    at_least: Annotated[int | float | str | None, Meta(description="Urgent is this value, and what is above it.")] = (
+        None
+    )
+    within_days: Annotated[int | None, Meta(description="Urgent is a date at most so many days ahead.")] = None
+
+
 class DescriptorModel(msgspec.Struct):
     """A data set."""
 
@@ -96,3 +108,7 @@ class DescriptorModel(msgspec.Struct):
             " quasi-identifiers (as identifiers, where the method makes tokens)."
         ),
     ] = "pass"
+    urgent: Annotated[
+        list[UrgencyModel] | None,
+        Meta(description="Which records a live pipeline takes first; by default those of the kind `urgency`."),
+    ] = None
