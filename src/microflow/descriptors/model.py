@@ -8,7 +8,7 @@ import msgspec
 
 from microflow.schema import KINDS, Dtype, Others, Role, Unlisted
 
-__all__ = ["ColumnModel", "DescriptorModel", "HierarchyModel", "SourceModel", "descriptor_json_schema"]
+__all__ = ["ColumnModel", "DescriptorModel", "HierarchyModel", "SourceModel", "UrgencyModel", "descriptor_json_schema"]
 
 _Kind = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(KINDS)})]
 _Share = Annotated[float, msgspec.Meta(gt=0)]
@@ -52,6 +52,16 @@ class ColumnModel(msgspec.Struct):
     token_domain: str | None = None
 
 
+class UrgencyModel(msgspec.Struct):
+    """One entry of ``urgent:``; see `microflow.schema.UrgencyRule`."""
+
+    kind: _Kind | None = None
+    column: str | None = None
+    one_of: list[str] = []
+    at_least: int | float | str | None = None
+    within_days: int | None = None
+
+
 class DescriptorModel(msgspec.Struct):
     """A whole descriptor; see `microflow.schema.DatasetSchema`."""
 
@@ -62,6 +72,7 @@ class DescriptorModel(msgspec.Struct):
     source: SourceModel = msgspec.field(default_factory=SourceModel)
     others: Others = "refuse"
     unlisted: Unlisted = "pass"
+    urgent: list[UrgencyModel] | None = None
 
 
 def descriptor_json_schema() -> dict[str, Any]:
