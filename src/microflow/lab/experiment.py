@@ -30,7 +30,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), hours (for print).
+#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), an hour and more (for
+#: print; `microflow.lab.forecast` says how long).
 PROFILES = ("smoke", "quick", "paper")
 #: Profiles whose results show that everything runs, and are not to be cited.
 PREVIEWS = ("smoke", "quick")
