@@ -103,6 +103,10 @@ faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses 
 attack: $(READY) ## Try hostile inputs and look for leaks in everything a job leaves; print cases and leaks
 	@cd $(ROOT)/tests && $(BIN)/python -m attack
 
+.PHONY: fuzz
+fuzz: $(READY) ## Give every reader, loader and decoder whatever comes, for an hour (MINUTES=60); print what does not stand it
+	@cd $(ROOT)/tests && $(BIN)/python -m fuzz --minutes $${MINUTES:-60}
+
 .PHONY: lint
 lint: $(READY) ## ruff, formatting, mypy --strict
 	@cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy

@@ -18,7 +18,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -157,7 +157,7 @@ def _typed(batch: pa.RecordBatch, schema: DatasetSchema) -> pa.RecordBatch:
 
 def _release(packed: bytes) -> Callable[[_Batches], _Batches]:
     def work(batches: _Batches) -> _Batches:
-        spec, kernel = _kernel(packed)
+        spec, kernel = _made(_itself, packed), _made(BatchKernel, packed)
         for batch in batches:
             released, _ = kernel.run(_typed(batch, spec.schema))
             yield released.rows
@@ -167,7 +167,7 @@ def _release(packed: bytes) -> Callable[[_Batches], _Batches]:
 
 def _count(packed: bytes) -> Callable[[_Batches], _Batches]:
     def work(batches: _Batches) -> _Batches:
-        spec, screening = _screening(packed)
+        spec, screening = _made(_itself, packed), _made(Screening, packed)
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         for batch in batches:
             anonymizer.observe(screening.screen(_typed(batch, spec.schema)).rows)
@@ -181,8 +181,8 @@ def _count(packed: bytes) -> Callable[[_Batches], _Batches]:
 
 def _look_up(packed: bytes, frozen: bytes) -> Callable[[_Batches], _Batches]:
     def work(batches: _Batches) -> _Batches:
-        spec, screening = _screening(packed)
-        anonymizer = _loaded(frozen)
+        spec, screening = _made(_itself, packed), _made(Screening, packed)
+        anonymizer = _made(_itself, frozen)
         for batch in batches:
             yield anonymizer.anonymize(screening.screen(_typed(batch, spec.schema)).rows).rows
 
@@ -191,7 +191,7 @@ def _look_up(packed: bytes, frozen: bytes) -> Callable[[_Batches], _Batches]:
 
 def _find(packed: bytes) -> Callable[[_Batches], _Batches]:
     def work(batches: _Batches) -> _Batches:
-        checker, schema = _checker(packed)
+        checker, (_, schema) = _made(_checker, packed), _made(_itself, packed)
         for batch in batches:
             rows = _typed(batch, schema)
             ids = None if schema.record_id is None else rows.column(schema.record_id).cast(pa.string())
@@ -209,24 +209,15 @@ def _find(packed: bytes) -> Callable[[_Batches], _Batches]:
     return work
 
 
-@lru_cache(maxsize=1)
-def _kernel(packed: bytes) -> tuple[ProcessingSpec, BatchKernel]:
-    spec = pickle.loads(packed)  # noqa: S301 - our own bytes
-    return spec, BatchKernel(spec)
+@lru_cache(maxsize=4)
+def _made(make: Callable[..., Any], packed: bytes) -> Any:
+    """What is made of a pickled thing, once in each executor."""
+    return make(pickle.loads(packed))  # noqa: S301 - our own bytes
 
 
-@lru_cache(maxsize=1)
-def _screening(packed: bytes) -> tuple[ProcessingSpec, Screening]:
-    spec = pickle.loads(packed)  # noqa: S301 - our own bytes
-    return spec, Screening(spec)
+def _itself(thing: Any) -> Any:
+    return thing
 
 
-@lru_cache(maxsize=1)
-def _loaded(packed: bytes) -> DatasetAnonymizer:
-    return cast("DatasetAnonymizer", pickle.loads(packed))  # noqa: S301 - our own bytes
-
-
-@lru_cache(maxsize=1)
-def _checker(packed: bytes) -> tuple[BatchChecker, DatasetSchema]:
-    rules, schema = pickle.loads(packed)  # noqa: S301 - our own bytes
-    return BatchChecker(rules, schema), schema
+def _checker(sources: tuple[Policy, DatasetSchema]) -> BatchChecker:
+    return BatchChecker(*sources)

@@ -81,3 +81,9 @@ def test_a_missing_label_covers_missing_values_only(text: str | None) -> None:
     """A class in which all values are missing tells exactly that."""
     assert parse(text, TEXT).covers(None)
     assert not parse(text, TEXT).covers("null")
+
+
+def test_a_set_within_a_set_is_none() -> None:
+    """No method writes one, and a text of thousands of braces ends in no recursion."""
+    label = parse("{" * 5_000 + "}", TEXT)
+    assert [part.exact for part in label.parts] == ["{" * 4_999]

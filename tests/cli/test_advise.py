@@ -69,6 +69,25 @@ def test_a_release_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_page_and_json_say_the_verdict_first(records: Path, tmp_path: Path) -> None:
+    """A person reads the page, a program the document: verdict, thresholds, hashes, tables; also of what fails."""
+    page = tmp_path / "page.html"
+    done = released(records, tmp_path / "safe.csv", "--k", "10", "--max-risk", "0.3", "--html", str(page), "--json")
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["failures"], found["thresholds"]["max_risk"]) == ("passed", [], 0.3)
+    assert found["achieved_by_file"]["k"] >= 10
+    text = page.read_text("utf-8")
+    assert text.index("<h1>Released</h1>") < text.index("<table>")
+    document = json.loads((tmp_path / "safe.csv.certificate.json").read_text())
+    assert document["output"]["sha256"] in text
+    assert document["guarantee"]["l"].keys() == {"diagnosis", "treatment_cost"}
+    failing = released(records, tmp_path / "no.csv", "--k", "2", "--max-risk", "0.01", "--html", str(page), "--json")
+    assert failing.exit_code == 1
+    assert json.loads(failing.stdout)["verdict"] == "failed"
+    assert "<h1>Not released</h1>" in page.read_text("utf-8")
+    assert not (tmp_path / "no.csv").exists()
+
+
 def test_nothing_is_overwritten_unasked(records: Path, tmp_path: Path) -> None:
     """A file of the user's stays as it was."""
     output = tmp_path / "mine.csv"

@@ -43,8 +43,11 @@ def test_the_page_tells_everything(
     """Counts, rules, the phase figure, risk and utility; self-contained, and without any personal value."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     page = report_of("report-test", tmp_path / "page.html")
-    for expected in ("completed", "hipaa-name", "data:image/png;base64,", "linkage", "k (smallest class, in "):
+    for expected in ("completed", "hipaa-name", "<svg", "linkage, knows 3 columns", "k (smallest class, in "):
         assert expected in page
+    assert page.index("guarantee:") < page.index("SHA-256 of the input") < page.index("Violations by rule")
+    assert "<pre" not in page
+    assert page.count("<table>") == page.count("</table>") == 7
     assert "http" not in page
     (batch,) = generate("healthcare", 600, seed=3)
     for column in ("patient_name", "ssn", "email", "phone", "mrn"):

@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.cli import cli, live_view
+from microflow.cli import cli
+from microflow.cli import stream as live
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
+from microflow.errors import MicroflowError
 from microflow.pipeline.stream_job import Progress
 from microflow.store import PostgreSQLConnector
 
@@ -47,6 +50,20 @@ def test_lines_in_lines_out(pipeline: str) -> None:
     assert [json.loads(line)["record_id"] for line in done.stdout.splitlines()] == [0, 1, 2]
     assert "message 3: not a JSON object" in done.stderr
     assert "1 unreadable" in done.stderr
+
+
+def test_k_anonymity_holds_back_until_each_leaves_among_k(tmp_path: Path) -> None:
+    """At the end of the input all have left; a scope that a stream cannot do is refused."""
+    sink = tmp_path / "safe.jsonl"
+    done = run(str(sink), LINES, "--method", "k_anonymity", "--k", "4", "--pipeline", "stream")
+    assert done.exit_code == 0
+    released = [json.loads(line) for line in sink.read_text().splitlines()]
+    suppressed = 0 if "suppressed" not in done.stderr else int(done.stderr.split(" suppressed")[0].split()[-1])
+    assert len(released) + suppressed == len(LINES)
+    names = [column.name for column in load_schema("healthcare").quasi_identifiers]
+    assert min(Counter(tuple(one[name] for name in names) for one in released).values()) >= 4
+    with pytest.raises(MicroflowError, match="cannot work by scope"):
+        run("-", LINES, "--method", "k_anonymity", "--scope", "dataset")
 
 
 def test_a_file_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -116,13 +133,13 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_shows_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written over, and gone at the end; a pipe gets nothing."""
-    monkeypatch.setattr(live_view, "_EVERY_S", 0)
+    monkeypatch.setattr(live, "_EVERY_S", 0)
     schema = load_schema("healthcare")
     service = MessageService(
         ProcessingSpec(schema, load_policy("hipaa"), MethodSettings(Method.TOKENIZATION), key=bytes(32))
     )
     for out in (Terminal(), io.StringIO()):
-        view = live_view.LiveView(out, service)
+        view = live.LiveView(out, service)
         view.observe(Progress(committed=1_234, lag=5, latencies=[("alone", 1, 0.25)]))
         view.close()
         shown = out.getvalue()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from microflow.compliance import RecordChecker, RecordRemedy, load_policy
+from microflow.compliance import BatchChecker, BatchRemedy, RecordChecker, RecordRemedy, load_policy
 from microflow.descriptors import load_schema
+from microflow.records import to_batch
 
 REMOVED = object()
 
@@ -112,3 +113,22 @@ def test_a_violation_says_where_and_never_what() -> None:
         "article": "45 CFR 164.514(b)(2)(i)(G)", "start": 8, "end": 19,
     }  # fmt: skip
     assert "6789" not in repr(violation)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 8])
+def test_what_is_left_beside_a_mask_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """Many records together as each by itself; a text that is never done with is blanked."""
+    monkeypatch.setattr("microflow.compliance.remedy._LOOKS", looks)
+    schema, policy = load_schema("healthcare"), load_policy("hipaa")
+    notes = [
+        "555-123-4567www.123-45-6789", "stable", "555-123-4567MRN-12123-45-6789.", None, "SSN 123-45-6789, Ann Smith",
+        "www. 555-123-4567MRN-12555-123-4567",
+    ]  # fmt: skip
+    records = [dict.fromkeys(schema.names) | {"notes": text, "patient_name": "Ann Smith"} for text in notes]
+    rows = to_batch(records, schema.arrow)
+    together, kept = BatchRemedy(policy, schema).apply(rows, BatchChecker(policy, schema).check(rows))
+    assert kept.tolist() == list(range(len(notes)))
+    check, remedy = RecordChecker(policy, schema).check, RecordRemedy(policy, schema).apply
+    alone = [remedy(record, check(record)) for record in records]
+    assert together.column("notes").to_pylist() == [record and record["notes"] for record in alone]
+    assert together.column("notes").to_pylist()[0] == (None if looks == 1 else "[PHONE][URL]]")

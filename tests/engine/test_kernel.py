@@ -80,7 +80,7 @@ def test_long_text_ends_a_microflow_early_wherever_batches_end(
     monkeypatch: pytest.MonkeyPatch, cuts: tuple[int, ...]
 ) -> None:
     """No more text than allowed, but for a row that is longer by itself; the rows alone decide."""
-    monkeypatch.setattr("microflow.microflows.MICROFLOW_BYTES", 100)
+    monkeypatch.setattr("microflow.records.MICROFLOW_BYTES", 100)
     texts = [None if n % 7 == 0 else "x" * (n * n % 60 + (150 if n == 20 else 0)) for n in range(40)]
     rows = pa.record_batch({"n": list(range(40)), "text": texts})
     ends = np.cumsum(cuts).tolist()

@@ -89,5 +89,5 @@ def test_work_outside_memory_is_refused(
 
     monkeypatch.setattr(BatchKernel, "run_morsel", cheat)
     flows = microflows([make_rows(spec.schema, 17)], 10)
-    with pytest.raises(TimingContaminationError, match="test_batch_local"):
+    with pytest.raises(TimingContaminationError, match="test_split_work"):
         list(LocalBatchProcessor(spec).process(flows, PhaseClock(guard=PurityGuard())))

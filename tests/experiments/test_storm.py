@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from microflow.anonymize.keys import KEY_VARIABLE
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.engine.contract import ProcessingSpec
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments import storm
 from microflow.experiments.work import throughput

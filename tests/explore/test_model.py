@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pyarrow.csv as pacsv
 import pytest
+from click.testing import CliRunner
 
 from microflow.anonymize.contract import Method, MethodSettings
+from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.explore import take_sample, try_setting
 from microflow.explore.model import LOADS, Sample, Trialled, latencies
@@ -20,7 +22,7 @@ def test_a_sample_of_an_own_file_is_read_with_its_schema(tmp_path: Path) -> None
     rows = take_sample("financial", rows=50, seed=4).rows
     pacsv.write_csv(rows, tmp_path / "own.csv")
     own = take_sample(tmp_path / "own.csv", "financial", rows=20)
-    assert own.name == "own.csv"
+    assert own.name == own.file == str(tmp_path / "own.csv")
     assert own.rows.to_pylist() == rows.slice(0, 20).to_pylist()
 
 
@@ -116,3 +118,53 @@ def test_a_bad_file_is_an_error_in_words() -> None:
     broken = Explorer("nowhere.csv", "healthcare", rows=10)
     broken.wait()
     assert "nowhere.csv" in broken.status.value
+
+
+@pytest.fixture
+def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of somebody who has no descriptor, in the folder where the notebook runs."""
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{row % 61 + 18},{row % 40:05},{'FM'[row % 2]},{['flu', 'gout', 'none'][row % 3]},no {row * 37 % 400}"
+             for row in range(400)]  # fmt: skip
+    (tmp_path / "visits.csv").write_text("\n".join(["age,zip,sex,diagnosis,grp", *lines]) + "\n", "utf-8")
+    return tmp_path / "visits.csv"
+
+
+def test_an_own_file_is_described_decided_and_advised(own_file: Path) -> None:
+    """What a person does: name the file, decide the column nobody knows, read the recommendation, save, and use it."""
+    shown = Explorer("healthcare", None, rows=300)
+    shown.wait()
+    shown.data.value = "visits.csv"
+    shown.wait()
+    assert "undecided: 'grp'" in shown.status.value.replace("&#x27;", "'")
+    assert shown.tabs.selected_index == 3
+    roles = {box.description: box for box in shown.roles.children}
+    assert (roles["age"].value, roles["grp"].value) == ("quasi_identifier", "undecided")
+    roles["grp"].value = "identifier"
+    shown.wait()
+    assert shown.status.value == ""
+    assert "microflow run visits.csv released.csv --schema visits.yaml" in shown.command.value
+    shown.advice.click()
+    shown.wait()
+    assert "recommended for these 300 rows" in shown.recommendation.value
+    assert "microflow recommend visits.csv --schema visits.yaml --max-risk 0.09" in shown.recommendation.value
+    shown.save.click()
+    assert "--config visits.toml" in shown.status.value
+    done = CliRunner().invoke(
+        cli, ["--config", "visits.toml", "run", "visits.csv", "out.csv", "--no-database"], catch_exceptions=False
+    )
+    assert "400 rows read" in done.output
+    shown.save.click()
+    assert "visits.yaml" in shown.status.value
+    assert "b00" in shown.status.value, "a descriptor that is there is not replaced"
+
+
+def test_a_large_file_is_described_by_its_beginning(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first picture does not wait for the end: rows far behind change nothing, and the last line is whole."""
+    monkeypatch.setattr("microflow.explore.model._LOOKED_AT", 2_000)
+    own_file.write_text(own_file.read_text("utf-8") + "old,x,y,z,w\n", "utf-8")
+    sample = take_sample(own_file, rows=50)
+    assert sample.schema["age"].is_numeric
+    assert sample.description is not None
+    assert sample.description.profile.refused == 0
+    assert sample.size == 50

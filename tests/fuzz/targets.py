@@ -552,7 +552,7 @@ def _lists(one: st.SearchStrategy[Any], most: int = 6) -> st.SearchStrategy[list
 
 def _strings(pieces: list[str], most: int = 12) -> st.SearchStrategy[str]:
     piece = st.sampled_from(pieces) | st.sampled_from(pieces) | st.text(max_size=3)
-    often = st.sampled_from([1] * 12 + [2, 3, 70, 5_000])
+    often = st.sampled_from([1] * 20 + [2, 3, 70, 2_000])
     return st.lists(st.builds(lambda one, times: one * times, piece, often), max_size=most).map("".join)
 
 

@@ -7,7 +7,9 @@ import gzip
 import io
 import json
 import os
+import time
 import tracemalloc
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -364,3 +366,67 @@ def test_a_doubled_row_is_kept_on_request(tmp_path, read):
     path.write_text("id,name,age,score,member,seen,note\n1,A,1,1,1,2021,x\n1,B,2,,,,\n")
     _, log = read(path, keep_raw=True)
     assert log == ['3,id,this record id was seen before,"1,B,2,,,,"']
+
+
+def test_a_dictionary_of_parquet_is_no_bomb(tmp_path, people):
+    """A text of a megabyte that six hundred rows name is written out a few rows at a time."""
+    path = tmp_path / "bomb.parquet"
+    names = pa.DictionaryArray.from_arrays(pa.array([0] * 600, pa.int32()), pa.array([BIG]))
+    columns = {name: pa.nulls(600, pa.string()) for name in people.names}
+    table = pa.table({**columns, "id": range(600), "name": names})
+    pq.write_table(table, path, store_schema=False)  # or Arrow would know that it was a dictionary
+    assert path.stat().st_size < 2**20
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for flow in read_microflows(path, people, quarantine=Quarantine(), size=10):
+        most, rows = max(most, pa.total_allocated_bytes() - before), rows + len(flow)
+    assert rows == 600
+    assert most < 2**27
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_lines_are_read_in_bounded_memory(suffix, tmp_path, people):
+    """A compressed file is one split; what is held of it does not grow with it."""
+    peaks = []
+    for times in (1, 3):
+        path = tmp_path / f"{times}.jsonl{suffix}"
+        lines = (json.dumps({"id": n, "note": f"{n % 97:05d} " * 300}) + "\n" for n in range(8_000 * times))
+        content = "".join(lines).encode()
+        path.write_bytes(gzip.compress(content, 1) if suffix == ".gz" else pa.compress(content, "zstd", asbytes=True))
+        del content
+        tracemalloc.start()
+        before, arrow, rows = pa.total_allocated_bytes(), 0, 0
+        for flow in read_microflows(path, people, quarantine=Quarantine()):
+            arrow, rows = max(arrow, pa.total_allocated_bytes() - before), rows + len(flow)
+        peaks.append(tracemalloc.get_traced_memory()[1] + arrow)
+        tracemalloc.stop()
+        assert rows == 8_000 * times
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+GROWING = {
+    "csv": (".csv", lambda n: HEADER + "".join(f"{i},Ann,41,1.5,true,2021-03-14,fine\n" for i in range(n))),
+    "csv-open-quotes": (".csv", lambda n: HEADER + '1,"Ann,41,,,,\n' * n),
+    "csv-ragged": (".csv", lambda n: HEADER + '1,"Ann"x\n' * n),
+    "csv-one-cell": (".csv", lambda n: HEADER + '1,"' + "x\n" * n + '",,,,,\n'),
+    "csv-carriage-returns": (".csv", lambda n: HEADER + "1,A,,,,,\r" * n),
+    "jsonl": (".jsonl", lambda n: "".join(line(id=i) for i in range(n))),
+    "jsonl-broken": (".jsonl", lambda n: "{\n" * n),
+    "json-array": (".json", lambda n: "[" + ",".join(f'{{"id": {i}}}' for i in range(n)) + "]"),
+    "json-deep": (".json", lambda n: '[{"id":1},' + "[" * n),
+    "json-nested": (".jsonl", lambda n: '{"note": ' + '{"a":' * n + "1" + "}" * n + "}\n"),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_time_grows_as_the_text_does(name, tmp_path, people):
+    """Twice the text takes about twice as long, whatever it is."""
+    suffix, make = GROWING[name]
+    steps = []
+    for count in (10_000, 20_000, 40_000):
+        path = tmp_path / f"{count}{suffix}"
+        path.write_text(make(count), "utf-8", newline="")
+        started = time.process_time()
+        with suppress(InputError):
+            list(read_microflows(path, people, quarantine=Quarantine()))
+        steps.append(time.process_time() - started)
+    assert steps[2] < 3 * steps[1] + 0.1

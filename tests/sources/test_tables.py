@@ -88,8 +88,8 @@ def book(path, **sheets):
 
 
 def read(place, schema=SCHEMA):
-    with Quarantine() as quarantine:
-        rows = [row for flow in read_microflows(place, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
+    quarantine = Quarantine()
+    rows = [row for flow in read_microflows(place, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
     quarantine.require_none(str(place))
     return rows
 
@@ -142,6 +142,26 @@ def test_what_is_wrong_with_a_spreadsheet_is_named(people, tmp_path):
         read(people)
     with pytest.raises(InputError, match=r"none\.xlsx: cannot be read: No such file"):
         read(tmp_path / "none.xlsx")
+
+
+def test_a_sheet_by_its_name(people, tmp_path):
+    """Described with ``--sheet``, and read by the descriptor's ``source: sheet``; one that is not there is named."""
+    book(people, Notes=[["read me"]], Visits=[["id", "name"], [1, "Ann"]])
+    schema, out = tmp_path / "s.yaml", tmp_path / "out.csv"
+    columns = (SCHEMA["id"], SCHEMA["name"])
+    source = SourceFormat(sheet="Visits")
+    assert read(people, DatasetSchema("people", columns, "gdpr", source=source)) == [{"id": 1, "name": "Ann"}]
+    assert column_names(people, source) == ["id", "name"]
+    words = ["describe", str(people), "--sheet", "Visits", "-o", str(schema)]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    schema.write_text(schema.read_text("utf-8").replace("undecided", "attribute"), "utf-8")
+    words = ["run", str(people), str(out), "--schema", str(schema), "--method", "identity", "--no-database"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert "1 row" in done.output
+    with pytest.raises(InputError, match="there is no sheet 'Orders'") as caught:
+        column_names(people, SourceFormat(sheet="Orders"))
+    assert caught.value.hint == "sheets are: 'Notes', 'Visits'"
 
 
 @pytest.fixture(scope="module")

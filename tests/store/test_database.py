@@ -1,4 +1,4 @@
-"""Migrations: the models and the database are the same thing said twice."""
+"""A database by its address: what the address means, and migrations that build what the models say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import threading
 import uuid
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from microflow.errors import StoreError
-from microflow.store.database import create_database, drop_database, engine_url, ensure_schema, migrate
+from microflow.store.database import create_database, driver_dsn, drop_database, engine_url, ensure_schema, migrate
 from microflow.store.models import Base
 
 
@@ -77,3 +78,35 @@ def test_a_server_that_is_not_there_is_one_clear_error() -> None:
     with pytest.raises(StoreError) as caught:
         migrate("postgresql://me:hunter2@127.0.0.1:1/none")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("hunter2", "cannot be read"),
+        ("postgresql:hunter2", "cannot be read"),
+        ("postgresql://me:hunter2@host:port/db", "cannot be read"),
+        ("postgresql://me:hunter2@[::1/db", "cannot be read"),
+        ("host=db password=hunter2 url=postgresql://x y", "cannot be read"),
+        ("mysql://me:hunter2@host/db", "mysql is not PostgreSQL"),
+    ],
+)
+def test_an_address_that_is_none_is_not_repeated(url: str, said: str) -> None:
+    """It may hold a password."""
+    for read in (driver_dsn, engine_url):
+        with pytest.raises(StoreError, match=said) as caught:
+            read(url)
+        assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_both_libraries_read_the_same_parameters(empty_url: str) -> None:
+    """A blank is written as a plus or as %20."""
+    for blank in ("+", "%20"):
+        url = f"{empty_url}&options=-c{blank}statement_timeout%3D7s"
+        connection = psycopg2.connect(driver_dsn(url))
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("7s",)
+        connection.close()
+        with create_engine(engine_url(url)).connect() as opened:
+            assert opened.execute(text("SHOW statement_timeout")).scalar() == "7s"

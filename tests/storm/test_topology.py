@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import TopologyError
 from microflow.jvm import find_java, jars
 from microflow.storm.topology import ONE_BOLT_TOPOLOGY, STREAM_TOPOLOGY, Component, Stream, Topology, flux

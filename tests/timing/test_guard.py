@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -330,3 +331,66 @@ def test_the_kernel_counts_exactly(clock: PhaseClock, tmp_path: Path) -> None:
     assert (evidence.read_calls, evidence.read_bytes) == (1, 4)
     assert evidence.elsewhere_calls == 0
     os.close(descriptor)
+
+
+class _Litter:
+    """Garbage that only the collector finds, and that touches the disk when it is found."""
+
+    def __init__(self, path: Path) -> None:
+        self.myself, self.path = self, path
+
+    def __del__(self) -> None:
+        self.path.write_text("found")
+
+
+def test_garbage_of_others_waits_until_the_clock_stands(clock: PhaseClock, tmp_path: Path) -> None:
+    """However often the collector would run, no finaliser of somebody else's garbage spoils a span, or is refused."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    _Litter(tmp_path / "found")
+    gc.enable()
+    gc.set_threshold(1, 1, 1)
+    try:
+        with clock.pure():
+            kept = [[] for _ in range(5_000)]
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        kept += [[] for _ in range(5_000)]
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert (tmp_path / "found").exists()
+    assert clock.guard is not None
+    assert clock.guard.evidence.is_pure
+
+
+def test_a_collector_that_was_off_stays_off(clock: PhaseClock) -> None:
+    """Whoever switched it off has a reason; the last of several spans switches it on again otherwise."""
+    other = PhaseClock(guard=PurityGuard())
+    ready, done = threading.Event(), threading.Event()
+
+    def span() -> None:
+        with other.pure():
+            ready.set()
+            while not done.is_set():
+                sum(range(100))
+
+    thread = threading.Thread(target=span)
+    with clock.pure():
+        pass
+    thread.start()
+    ready.wait()
+    with clock.pure():
+        pass
+    assert not gc.isenabled()
+    done.set()
+    thread.join()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with clock.pure():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

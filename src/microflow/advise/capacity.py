@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from microflow.assess.attacks import Z_95
 from microflow.engine import ProcessingSpec
-from microflow.engine.costs import Costs
-from microflow.engine.live import Service, Workload, measured_costs
-from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
+from microflow.engine.router import AdaptiveRouter, Costs, Router, StaticRouter
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.lab.arrivals import poisson
 from microflow.lab.oracle import simulate
 from microflow.settings import MICROFLOW_ROWS

@@ -1,4 +1,4 @@
-"""A file described: a runnable descriptor as YAML or plain data, with the reason for each column.
+"""A file described: a runnable descriptor with the reason for each column, and drift against one.
 
 What is taken from the data and must not be (bounds and categories of differential privacy are public knowledge) is
 marked; what cannot be known is left undecided, and then a job does not start. No value of the file is shown unless
@@ -8,23 +8,82 @@ examples are asked for: categories are listed where each occurs in many rows, an
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from microflow.advise.profile import ColumnProfile, FileProfile, profile_file
+from microflow.advise.profile import ColumnProfile, FileProfile, profile_file, text_blocks
 from microflow.advise.roles import Judgement, judge
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
+from microflow.sources import Quarantine
+from microflow.sources.columns import known_as, typed_column
+from microflow.sources.reader import column_names
 from microflow.sources.tables import is_database
 
-__all__ = ["Description", "QuasiIdentifierSet", "as_data", "as_yaml", "describe", "describe_together"]
+__all__ = ["Description", "Drift", "QuasiIdentifierSet", "describe", "describe_together", "drift_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What differs; ``retyped`` maps a column to how many of its values are not of its type, and the first reason."""
+
+    new: tuple[str, ...]
+    missing: tuple[str, ...]
+    retyped: dict[str, tuple[int, str]]
+    rows: int
+    refused: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.missing or self.retyped or self.refused)
+
+    def lines(self) -> list[str]:
+        """What differs, a line each; no value is shown."""
+        return [
+            *(f"new: {name!r} is not described" for name in self.new),
+            *(f"missing: {name!r} is described and not there" for name in self.missing),
+            *(
+                f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}"
+                for name, (count, reason) in self.retyped.items()
+            ),
+            *([f"unreadable: {self.refused:,} rows cannot be read as they are described"] if self.refused else []),
+        ]
+
+
+def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
+    """Read a file and say how it differs from its schema.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    names = list(schema.names)
+    if schema.source.header:
+        names = known_as(column_names(path, schema.source), schema.names)
+    there = [column for column in schema.columns if column.name in names]
+    new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
+    missing = tuple(name for name in schema.names if name not in names)
+    rows, refused, counts, reasons = 0, 0, Counter[str](), dict[str, str]()
+    if there:
+        texts = tuple(
+            replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
+        )
+        quarantine = Quarantine()
+        text = replace(schema, columns=texts, others="drop")
+        for block in text_blocks(path, text, quarantine):
+            rows += block.num_rows
+            for column in there:
+                _, failures = typed_column(block.column(column.name).combine_chunks(), column)
+                counts[column.name] += len(failures)
+                if failures:
+                    reasons.setdefault(column.name, failures[0][1])
+        refused = quarantine.total
+    retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
+    return Drift(new, missing, retyped, rows, refused)
+
 
 #: A category is listed where so many rows have it: none of them is then one person's value.
 MIN_CATEGORY_ROWS = 5
@@ -68,11 +127,12 @@ def describe(path: Path | str) -> Description:
     return describe_together([path])[0]
 
 
-def describe_together(paths: Sequence[Path | str]) -> list[Description]:
+def describe_together(paths: Sequence[Path | str], sheet: str = "") -> list[Description]:
     """Describe files that may be tables of one database: keys that join them share a token domain.
 
     Args:
         paths: Files, addresses or tables of any format that `microflow run` reads.
+        sheet: Which one of a spreadsheet, where several hold rows.
 
     Returns:
         A description for each, in order.
@@ -80,7 +140,7 @@ def describe_together(paths: Sequence[Path | str]) -> list[Description]:
     Raises:
         InputError: a file cannot be read.
     """
-    profiles = [profile_file(path) for path in paths]
+    profiles = [profile_file(path, sheet) for path in paths]
     domains = _domains(profiles) if len(profiles) > 1 else {}
     return [_described(profile, domains) for profile in profiles]
 
@@ -240,146 +300,3 @@ def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[str, str], str]:
                 name = domains.setdefault((str(other.path), key.name), f"{_name_of(other)}_{key.name}".lower())
                 domains[str(profile.path), column.name] = name
     return domains
-
-
-#: A text that YAML takes for a text without quotes, unless it is one of the words.
-_BARE = re.compile(r"[^\W\d][\w-]*", re.ASCII)
-_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_MOST_EXAMPLES = 3
-
-
-def as_yaml(description: Description, *, examples: bool = False) -> str:
-    """The descriptor as YAML; with ``examples``, up to three values of each column stand in its comment."""
-    schema, profile = description.schema, description.profile
-    model = resources.files("microflow.descriptors").joinpath("descriptor.schema.json")
-    lines = [
-        f"# yaml-language-server: $schema=file://{model}",
-        f"# {profile.name}: {profile.rows:,} rows, described by looking at them. Read it before you rely on it.",
-    ]
-    if profile.refused:
-        lines.append(f"# {profile.refused:,} rows cannot be read and will be quarantined.")
-    lines += _about_sets(description)
-    if description.undecided:
-        names = ", ".join(map(_word, description.undecided))
-        lines.append(f"# Undecided, so that 'microflow run' does not start: {names}")
-    lines += [f"name: {_word(schema.name)}", f"policy: {_word(schema.policy)}"]
-    if source := _source_settings(schema.source):
-        lines.append(f"source: {_flow(source)}")
-    if profile.left_out:
-        names = ", ".join(map(_word, profile.left_out))
-        lines.append(f"others: {schema.others}  # lists, which are no single values, do not come along: {names}")
-    lines.append("columns:")
-    for column in schema.columns:
-        lines.append(f"  # {_about(description, column, examples=examples)}")
-        lines.append(f"  {_word(column.name)}: {_flow(_settings(column))}")
-        if column.name in description.from_data:
-            lines[-1] += "  # taken from the data: confirm before differential privacy"
-    return "\n".join(lines) + "\n"
-
-
-def as_data(description: Description, *, examples: bool = False) -> dict[str, Any]:
-    """The description as plain values, to be written as JSON."""
-    schema, profile = description.schema, description.profile
-    found = {column.name: column for column in profile.columns}
-    return {
-        "file": str(profile.path),
-        "rows": profile.rows,
-        "refused": profile.refused,
-        "left_out": list(profile.left_out),
-        "name": schema.name,
-        "policy": schema.policy,
-        "person": schema.person,
-        "undecided": list(description.undecided),
-        "source": _source_settings(schema.source),
-        "columns": {
-            column.name: {
-                **_settings(column),
-                "reason": description.judgements[column.name].reason,
-                "confidence": description.judgements[column.name].confidence,
-                "from_data": column.name in description.from_data,
-                "missing": found[column.name].missing,
-                "distinct": found[column.name].distinct,
-                **({"examples": found[column.name].examples[:_MOST_EXAMPLES]} if examples else {}),
-            }
-            for column in schema.columns
-        },
-        "quasi_identifier_sets": [
-            {"columns": list(one.columns), "singled_out": one.singled_out} for one in description.sets
-        ],
-    }
-
-
-def _about_sets(description: Description) -> list[str]:
-    if not description.sets or not description.profile.rows:
-        return []
-    lines = ["# Rows that quasi-identifiers single out, all of them and the worst sets of up to three:"]
-    for one in description.sets:
-        share = one.singled_out / description.profile.rows
-        lines.append(f"#   {share:6.1%}  {' + '.join(map(_word, one.columns))}")
-    return lines
-
-
-def _about(description: Description, column: Column, *, examples: bool) -> str:
-    judgement = description.judgements[column.name]
-    found = next(one for one in description.profile.columns if one.name == column.name)
-    text = judgement.reason
-    text += f" (confidence {judgement.confidence:.2f})" if judgement.confidence else " (decide: what is it?)"
-    text += f"; {found.distinct:,} distinct"
-    if found.missing:
-        text += f", {found.missing:,} missing"
-    if examples and found.examples:
-        text += "; such as " + ", ".join(map(_quoted, found.examples[:_MOST_EXAMPLES]))
-    return text
-
-
-def _settings(column: Column) -> dict[str, Any]:
-    """What a descriptor says of a column, defaults left out."""
-    settings: dict[str, Any] = {"role": str(column.role)}
-    if column.dtype is not Dtype.STRING:
-        settings["type"] = str(column.dtype)
-    for word in ("kind", "format", "low", "high", "token_domain"):
-        if getattr(column, word) is not None:
-            settings[word] = getattr(column, word)
-    if column.categories:
-        settings["categories"] = list(column.categories)
-    if column.hierarchy is not None:
-        settings["hierarchy"] = {"prefix": list(column.hierarchy.prefix)}
-    if column.required:
-        settings["required"] = True
-    return settings
-
-
-def _source_settings(source: SourceFormat) -> dict[str, Any]:
-    plain = SourceFormat()
-    settings: dict[str, Any] = {}
-    for word in ("delimiter", "quote", "encoding", "header", "trim"):
-        if getattr(source, word) != getattr(plain, word):
-            settings[word] = getattr(source, word)
-    if source.missing:
-        settings["missing"] = sorted(source.missing)
-    return settings
-
-
-def _flow(value: object) -> str:
-    """A value in YAML's flow style, every text that might be taken for something else in quotes."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_word(str(key))}: {_flow(below)}" for key, below in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _word(value) if isinstance(value, str) else repr(value)
-
-
-def _word(text: str) -> str:
-    return text if _BARE.fullmatch(text) and text.lower() not in _WORDS else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """A double-quoted scalar: what is no printable ASCII, a quote or a backslash is escaped."""
-    escaped = "".join(
-        sign if sign.isprintable() and sign not in '"\\' else _ESCAPES.get(sign) or f"\\U{ord(sign):08X}"
-        for sign in text
-    )
-    return f'"{escaped}"'

@@ -1,17 +1,26 @@
-"""A recommendation as a page: the frontier drawn, the settings as a table."""
+"""Pages that need nothing else: a recommendation with its frontier drawn, a release, and a job, each verdict first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
+from typing import TYPE_CHECKING, Any
 
+from microflow import __version__
+from microflow.advise.certificate import fingerprint
 from microflow.advise.recommend import Recommendation
 from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
+from microflow.pipeline.verdict import JobVerdict
 
-__all__ = ["Point", "frontier_svg", "page"]
+if TYPE_CHECKING:
+    from microflow.advise.release import Made, Thresholds
+    from microflow.assess import Assessment
+    from microflow.store.jobs import JobView
+
+__all__ = ["Point", "frontier_svg", "job_page", "page", "release_page"]
 
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 400, 60, 50, 20
@@ -97,43 +106,169 @@ def _y(risk: float) -> float:
 
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 code, pre { background: #f3f3f3; padding: .2rem .4rem; border-radius: 4px } pre { padding: .8rem; overflow-x: auto }
-table { border-collapse: collapse; width: 100% } th, td { text-align: right; padding: .25rem .6rem }
-th:first-child, td:first-child { text-align: left } tr.advised { font-weight: 600; background: #eef6fb }
-thead { border-bottom: 2px solid #444 } .no { color: #a00 }
+table { border-collapse: collapse; margin: .5rem 0 } td { vertical-align: top; padding: .25rem .8rem .25rem 0 }
+th { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #444 }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+tr.advised { font-weight: 600; background: #eef6fb }
+.no { color: #a00 } .quiet { color: #666 }
 """
 
 
 def page(found: Recommendation) -> str:
-    """The page: the answer and the command first, then the picture, then the table."""
+    """A recommendation: the answer and the command first, then the picture, then the table."""
     advised = found.advised
     title = "No setting meets the constraints" if advised is None else setting_name(advised.settings)
     command = "" if found.command is None else f"<pre>{escape(found.command)}</pre>"
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in found.reasons())
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Recommendation: {escape(title)}</title>'
-        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>{command}<ul>{reasons}</ul>"
-        f"{_figure(found)}{_table(found)}"
-        f"<p>Tried on {found.sampled:,} sampled rows, predicted for {found.search.rows:,}; intervals are 95 %.</p>"
-        "</html>"
+    points = [
+        Point(setting_name(one.settings), one.settings.method, one.risk, one.loss, one is advised)
+        for one in found.search.candidates
+    ]
+    picture = frontier_svg(points, found.search.constraints.max_risk, note=f"n = {found.search.rows:,}")
+    rows = [
+        [
+            setting_name(one.settings), str(one.risk), str(one.loss), f"{one.rate:,.0f}", f"{one.trials[-1].rows:,}",
+            "yes" if one.meets(found.search.constraints) else "no",
+        ]
+        for one in sorted(found.search.candidates, key=lambda one: one.loss.value)
+    ]  # fmt: skip
+    head = ("setting", "risk", "loss", "records/s", "tried on", "allowed")
+    table = _table(head, rows, marked=title)
+    note = f"Tried on {found.sampled:,} sampled rows, predicted for {found.search.rows:,}; intervals are 95 %."
+    return _document(
+        f"Recommendation: {title}", title, f"{command}{_items(found.reasons())}{picture}{table}<p>{note}</p>"
     )
 
 
-def _figure(found: Recommendation) -> str:
-    points = [
-        Point(setting_name(one.settings), one.settings.method, one.risk, one.loss, one is found.advised)
-        for one in found.search.candidates
+def release_page(made: Made, failures: Sequence[str], thresholds: Thresholds) -> str:
+    """A release: the verdict first, then what it rests on."""
+    title = "Not released" if failures else "Released"
+    asked = [[name.replace("_", " "), f"{value:g}"] for name, value in asdict(thresholds).items()]
+    facts = {
+        "input": str(made.file), "output": made.output.name, "schema": made.schema.name, "policy": made.policy,
+        "microflow": __version__, "SHA-256 of the input": fingerprint(made.file)["sha256"],
+        "SHA-256 of the output": fingerprint(made.output)["sha256"],
+        **_flat(made.metrics["method"]),
+    }  # fmt: skip
+    return _document(
+        f"{title}: {made.file.name}",
+        title,
+        f"{_items(failures)}{_verdict(made.verdict)}<h2>Thresholds</h2>{_table(('threshold', 'value'), asked)}"
+        f"<h2>Settings</h2>{_table(('what', 'value'), facts.items())}{_measured(made.assessment)}",
+    )
+
+
+def job_page(view: JobView, violations: Iterable[Sequence[Any]], assessment: Assessment | str) -> str:
+    """A job: the verdict first, then settings, violations by rule, phases, risk and utility.
+
+    Args:
+        view: The job.
+        violations: Rule, regulation, article, severity, number of violations and of records.
+        assessment: What was measured of its output, or why nothing was.
+    """
+    metrics, spec = view.metrics or {}, view.spec
+    body = f'<p class="no">{escape(view.error)}</p>' if view.error else ""
+    if "verdict" in metrics:
+        body += _verdict(JobVerdict.from_dict(metrics["verdict"]))
+    else:
+        counted = (view.rows_read, view.rows_released, view.rows_suppressed, view.rows_quarantined)
+        body += _table(("read", "released", "suppressed", "quarantined"), [[f"{count:,}" for count in counted]])
+    facts = {
+        "input": spec["input"], "output": spec["output"], "schema": spec["schema"],
+        "policy": spec.get("policy") or "the schema's", "pipeline": f"{view.pipeline} on {view.engine}",
+        "created": f"{view.created_at:%Y-%m-%d %H:%M %Z}", "microflow": __version__,
+        "SHA-256 of the input": view.input_sha256, "SHA-256 of the output": view.output_sha256 or "–",
+        **_flat(spec["method"]),
+    }  # fmt: skip
+    body += f"<h2>Settings</h2>{_table(('what', 'value'), facts.items())}<h2>Violations by rule</h2>"
+    rows = [[*map(str, one[:4]), *(f"{count:,}" for count in one[4:])] for one in violations]
+    head = ("rule", "regulation", "article", "severity", "violations", "records")
+    body += (_table(head, rows) if rows else "<p>None were found.</p>") + "<h2>Phases</h2>"
+    timing = metrics.get("timing_separation")
+    body += _phases(timing) if timing else "<p>Measured when the job is complete.</p>"
+    if isinstance(assessment, str):
+        body += f"<h2>Risk and utility</h2><p>Not measured: {escape(assessment)}.</p>"
+    else:
+        body += _measured(assessment)
+    return _document(view.id, f"{view.id}: {view.status}", body)
+
+
+def _document(title: str, heading: str, body: str) -> str:
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style><h1>{escape(heading)}</h1>{body}</html>"
+    )
+
+
+def _items(sentences: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, marked: str = "") -> str:
+    """Numbers stand to the right. Everything is escaped: names are whatever their owner chose."""
+
+    def cell(tag: str, value: object) -> str:
+        text = str(value)
+        side = ' class="n"' if text[:1].isdigit() else ""
+        return f"<{tag}{side}>{escape(text)}</{tag}>"
+
+    body = "".join(
+        f"<tr{' class=advised' if str(row[0]) == marked else ''}>{''.join(cell('td', one) for one in row)}</tr>"
+        for row in map(list, rows)
+    )
+    return f"<table><thead><tr>{''.join(cell('th', one) for one in head)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _flat(method: Mapping[str, Any]) -> dict[str, object]:
+    return {name.replace("_", " "): value for name, value in method.items() if value not in (None, False)}
+
+
+def _verdict(found: JobVerdict) -> str:
+    """What became of the rows, why some were quarantined, and what a person must know."""
+    rows = [[name, f"{getattr(found, name):,}"] for name in ("read", "released", "suppressed", "quarantined")]
+    reasons = [[reason, f"{count:,}"] for reason, count in found.reasons]
+    quarantine = _table(("reason of the quarantine", "rows"), reasons) if reasons else ""
+    # Rows and reasons stand in the tables already.
+    said = [line for line in list(found.lines())[1:] if not line.startswith("  ")]
+    return f"{_table(('rows', 'number'), rows)}{quarantine}{_items(said)}"
+
+
+def _phases(timing: Mapping[str, float]) -> str:
+    """Shares of wall time as a bar, and seconds as a table."""
+    shares = {name: timing[f"{name}_processing"] for name in ("pre", "pure", "post")} | {"residual": timing["residual"]}
+    shares["pure"] -= timing.get("overlap", 0.0)
+    whole, x, bars = sum(shares.values()) or 1.0, 0.0, []
+    for (name, seconds), colour in zip(shares.items(), ("#9ecae1", "#0072b2", "#e69f00", "#bbb"), strict=True):
+        width = 600 * max(seconds, 0.0) / whole
+        bars.append(f'<rect x="{x:.1f}" width="{width:.1f}" height="24" fill="{colour}"><title>{name}</title></rect>')
+        x += width
+    picture = f'<svg viewBox="0 0 600 24" role="img" aria-label="Shares of wall time by phase">{"".join(bars)}</svg>'
+    rows = [[name.replace("_", " "), f"{seconds:.3f}"] for name, seconds in timing.items()]
+    return picture + _table(("phase", "seconds"), rows)
+
+
+def _measured(found: Assessment) -> str:
+    """Classes, attacks and losses as tables, and the reasons."""
+    classes = [
+        [f"k (smallest class, in {found.achieved.unit}s)", f"{found.achieved.k:,}"],
+        ["classes", f"{found.achieved.classes:,}"],
+        *([f"l of {name}", str(value)] for name, value in found.achieved.l_diversity.items()),
+        *([f"t of {name}", f"{value:.3f}"] for name, value in found.achieved.t_closeness.items()),
     ]
-    return frontier_svg(points, found.search.constraints.max_risk, note=f"n = {found.search.rows:,}")
-
-
-def _table(found: Recommendation) -> str:
-    head = "<tr><th>setting</th><th>risk</th><th>loss</th><th>records/s</th><th>tried on</th><th>allowed</th></tr>"
-    rows = []
-    for one in sorted(found.search.candidates, key=lambda one: one.loss.value):
-        mark = ' class="advised"' if one is found.advised else ""
-        allowed = "yes" if one.meets(found.search.constraints) else '<span class="no">no</span>'
-        cells = (escape(setting_name(one.settings)), one.risk, one.loss, f"{one.rate:,.0f}", f"{one.trials[-1].rows:,}")
-        rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}<td>{allowed}</td></tr>")
-    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    others = filter(None, (found.singling_out, found.linkage_by_passed, found.inference))
+    named = [(f"{one.name}, knows {one.knows} columns", one) for one in found.linkage]
+    named += [(one.name, one) for one in others]
+    attacks = [
+        [name, f"{one.risk:.3f} [{one.low:.3f}, {one.high:.3f}]", f"{one.main.value:.1%}", f"{one.control.value:.1%}"]
+        for name, one in named
+    ]
+    losses = [[name, f"{one.ncp:.3f}", f"{one.distortion:.3f}"] for name, one in found.loss.columns.items()]
+    return (
+        f"<h2>Risk and utility</h2><p class=quiet>n = {found.rows:,}; intervals are 95 %.</p>"
+        f"{_table(('attack', 'risk above control', 'success', 'by chance'), attacks)}"
+        f"{_table(('equivalence classes', 'value'), classes)}"
+        f"{_table(('column', 'what labels leave open (NCP)', 'distortion'), losses)}{_items(found.reasons)}"
+    )

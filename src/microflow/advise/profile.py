@@ -20,14 +20,14 @@ import pyarrow as pa
 
 from microflow.advise.dialect import find_dialect
 from microflow.errors import InputError
-from microflow.schema import Column, DatasetSchema, Dtype, Others, Role, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Others, SourceFormat
 from microflow.sources import Quarantine, read_microflows
-from microflow.sources.columns import known_as, numbered, typed_column
+from microflow.sources.columns import numbered
 from microflow.sources.files import format_of, is_url, opened, readable
 from microflow.sources.reader import column_names, list_names
 from microflow.sources.tables import is_database, is_table, table_name
 
-__all__ = ["ColumnProfile", "Drift", "FileProfile", "drift_of", "looks_dated", "profile_file"]
+__all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_blocks"]
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
@@ -181,13 +181,17 @@ class FileProfile:
         return table_name(str(self.path)) if is_database(self.path) else Path(self.path).name
 
 
-def profile_file(path: Path | str) -> FileProfile:
+def profile_file(path: Path | str, sheet: str = "") -> FileProfile:
     """Read a file of any format that `microflow run` reads, once, keeping no more than hashes of its values.
+
+    Args:
+        path: The file.
+        sheet: Which one of a spreadsheet, where several hold rows.
 
     Raises:
         InputError: the file cannot be read, or holds no column.
     """
-    source, found = _dialect(path)
+    source, found = _dialect(path, sheet)
     lists = list_names(path)
     names = tuple(name for name in found if name not in lists)
     if not names:
@@ -197,17 +201,17 @@ def profile_file(path: Path | str) -> FileProfile:
     profiles = tuple(map(ColumnProfile, names))
     hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in names]
     rows = 0
-    with Quarantine() as quarantine:
-        for block in _text_blocks(path, schema, quarantine):
-            for place, profile in enumerate(profiles):
-                values = cast("pl.Series", pl.from_arrow(block.column(place)))
-                _take(profile, values)
-                if rows < MOST_ROWS:
-                    hashes[place].append(values.hash(seed=1).to_numpy())
-            rows += block.num_rows
-        refused = quarantine.total
-        if not rows:
-            quarantine.require_none(path)
+    quarantine = Quarantine()
+    for block in text_blocks(path, schema, quarantine):
+        for place, profile in enumerate(profiles):
+            values = cast("pl.Series", pl.from_arrow(block.column(place)))
+            _take(profile, values)
+            if rows < MOST_ROWS:
+                hashes[place].append(values.hash(seed=1).to_numpy())
+        rows += block.num_rows
+    refused = quarantine.total
+    if not rows:
+        quarantine.require_none(path)
     for profile, parts in zip(profiles, hashes, strict=True):
         profile.hashes = np.concatenate(parts) if parts else profile.hashes
         profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)
@@ -216,76 +220,20 @@ def profile_file(path: Path | str) -> FileProfile:
     return FileProfile(path, replace(source, missing=missing), profiles, rows, refused, lists)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """What differs; ``retyped`` maps a column to how many of its values are not of its type, and the first reason."""
-
-    new: tuple[str, ...]
-    missing: tuple[str, ...]
-    retyped: dict[str, tuple[int, str]]
-    rows: int
-    refused: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.new or self.missing or self.retyped or self.refused)
-
-    def lines(self) -> list[str]:
-        """What differs, a line each; no value is shown."""
-        return [
-            *(f"new: {name!r} is not described" for name in self.new),
-            *(f"missing: {name!r} is described and not there" for name in self.missing),
-            *(
-                f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}"
-                for name, (count, reason) in self.retyped.items()
-            ),
-            *([f"unreadable: {self.refused:,} rows cannot be read as they are described"] if self.refused else []),
-        ]
-
-
-def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
-    """Read a file and say how it differs from its schema.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    names = list(schema.names)
-    if schema.source.header:
-        names = known_as(column_names(path, schema.source), schema.names)
-    there = [column for column in schema.columns if column.name in names]
-    new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
-    missing = tuple(name for name in schema.names if name not in names)
-    rows, refused, counts, reasons = 0, 0, Counter[str](), dict[str, str]()
-    if there:
-        texts = tuple(
-            replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
-        )
-        with Quarantine() as quarantine:
-            text = replace(schema, columns=texts, others="drop")
-            for block in _text_blocks(path, text, quarantine):
-                rows += block.num_rows
-                for column in there:
-                    _, failures = typed_column(block.column(column.name).combine_chunks(), column)
-                    counts[column.name] += len(failures)
-                    if failures:
-                        reasons.setdefault(column.name, failures[0][1])
-            refused = quarantine.total
-    retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
-    return Drift(new, missing, retyped, rows, refused)
-
-
-def _text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
+def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine) -> Iterator[pa.Table]:
     """The rows of a file, some thousands at a time."""
     flows = read_microflows(path, schema, quarantine=quarantine)
     while some := list(islice(flows, _TOGETHER)):
         yield pa.Table.from_batches([flow.rows for flow in some])
 
 
-def _dialect(path: Path | str) -> tuple[SourceFormat, tuple[str, ...]]:
+def _dialect(path: Path | str, sheet: str) -> tuple[SourceFormat, tuple[str, ...]]:
     """How a file is written, and the names of its columns, of which none occurs twice."""
     if not is_url(path) and Path(path).is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
     if is_table(path) or format_of(path) != "csv":
-        return SourceFormat(), tuple(column_names(path, SourceFormat()))
+        source = SourceFormat(sheet=sheet)
+        return source, tuple(column_names(path, source))
     with readable(path), opened(str(path)) as file:
         dialect = find_dialect(file)
     source = replace(dialect.source, delimiter="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import time
@@ -10,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import pyarrow as pa
 
 from microflow.advise.capacity import (
     ArchitectureLatency,
@@ -32,6 +31,9 @@ from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.sinks.writers import open_writer
 
 __all__ = ["Goals", "Recommendation", "advise"]
+
+#: Rows of the largest job that is timed.
+_TIMED_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,29 +291,27 @@ def _spec(sample: FileSample, policy: Policy, advised: Candidate) -> ProcessingS
 
 
 def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, advised: Candidate) -> Capacity | None:
-    """Time whole jobs of the advised setting on two samples; ``None`` where the sample is too small to tell."""
-    sizes = [size for size in (sample.rows.num_rows // 5, sample.rows.num_rows) if size >= 1_000]  # noqa: PLR2004
-    if len(sizes) < 2:  # noqa: PLR2004
+    """Time whole jobs of the advised setting on few and on many rows, on one worker and, where there are cores, two.
+
+    ``None`` where the sample is too small to tell.
+    """
+    most = min(sample.rows.num_rows, _TIMED_ROWS)
+    few, pair = most // 5, [2] * ((os.cpu_count() or 1) > 1)
+    if few < 1_000:  # noqa: PLR2004 - a start would hide what a row costs
         return None
     observed = []
     with TemporaryDirectory(prefix="microflow-advise-") as folder:
-        for size in sizes:
-            source = Path(folder) / f"sample-{size}{''.join(file.suffixes)}"
-            _write(source, sample.first(size))
+        for rows, workers in [(few, 1), *((most, count) for count in (1, *pair))]:
+            source = Path(folder) / f"sample-{rows}{''.join(file.suffixes)}"
+            if not source.exists():
+                with open_writer(source, sample.rows.schema, escape_formulas=False) as writer:
+                    writer.write(sample.first(rows))
+            output = source.with_name(f"out-{workers}-{source.name}")
+            job = JobSpec(source, output, schema, advised.settings, policy=policy, workers=workers)
+            started = time.perf_counter()
             try:
-                observed.append(_timed(source, schema, policy, advised, size))
+                PipelineOrchestrator(None).run(job)
             except KeyMaterialError:
                 return None  # tokens need a key, and advice does not
+            observed.append(Observed(rows, workers, time.perf_counter() - started))
     return fit(observed)
-
-
-def _write(path: Path, rows: pa.RecordBatch) -> None:
-    with open_writer(path, rows.schema, escape_formulas=False) as writer:
-        writer.write(rows)
-
-
-def _timed(source: Path, schema: str, policy: str | None, advised: Candidate, rows: int) -> Observed:
-    job = JobSpec(source, source.with_name(f"out-{source.name}"), schema, advised.settings, policy=policy)
-    started = time.perf_counter()
-    PipelineOrchestrator(None).run(job)
-    return Observed(rows, 1, time.perf_counter() - started)

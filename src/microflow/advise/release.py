@@ -23,10 +23,10 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.pipeline.verdict import Verdict
+from microflow.pipeline.verdict import JobVerdict
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 
 __all__ = ["Made", "Thresholds", "certified", "class_sizes", "compare_files", "make_release"]
 
@@ -55,14 +55,14 @@ def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
         return pl.concat(parts).group_by(keys).agg(pl.col(_ROWS).sum())
 
     counted: list[pl.DataFrame] = []
-    with Quarantine() as quarantine:
-        # Text, as a release writes it, whatever the type was before.
-        for flow in read_microflows(file, schema.released(), quarantine=quarantine):
-            rows = pl.DataFrame(flow.rows.select(keys))
-            counted.append(rows.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
-            if len(counted) == _GROUP:
-                counted = [merged(counted)]
-        quarantine.require_none(file)
+    quarantine = Quarantine()
+    # Text, as a release writes it, whatever the type was before.
+    for flow in read_microflows(file, schema.released(), quarantine=quarantine):
+        rows = pl.DataFrame(flow.rows.select(keys))
+        counted.append(rows.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
+        if len(counted) == _GROUP:
+            counted = [merged(counted)]
+    quarantine.require_none(file)
     if not counted:
         return pl.DataFrame({"rows": [], "members": []}, {"rows": pl.Int64, "members": pl.Int64}), "row"
     found = merged(counted)
@@ -100,8 +100,8 @@ def _release_of(file: Path, schema: DatasetSchema) -> pa.Table:
 def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.Table:
     """The rows that the pipeline would accept, too; of a release all of them."""
     names = needed_columns(schema)
-    with Quarantine() as quarantine:
-        flows = [flow.rows.select(names) for flow in read_microflows(path, schema, quarantine=quarantine)]
+    quarantine = Quarantine()
+    flows = [flow.rows.select(names) for flow in read_microflows(path, schema, quarantine=quarantine)]
     if is_whole:
         quarantine.require_none(path)
     if not flows:
@@ -159,9 +159,9 @@ class Made:
     assessment: Assessment
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> JobVerdict:
         """What became of the rows."""
-        return Verdict.from_dict(self.metrics["verdict"])
+        return JobVerdict.from_dict(self.metrics["verdict"])
 
     @property
     def utility(self) -> float:
@@ -187,6 +187,20 @@ class Made:
         rows = self.guarantee["rows"]
         measured = f"linkage risk {self._risk()}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
+
+    def to_dict(self, thresholds: Thresholds) -> dict[str, Any]:
+        """JSON-ready; no value of a record is in it."""
+        attack, failures = self.assessment.linkage[-1], self.failures(thresholds)
+        return {
+            "verdict": "failed" if failures else "passed",
+            "failures": failures,
+            "thresholds": asdict(thresholds),
+            "method": dict(self.metrics["method"]),
+            "achieved_by_file": dict(self.guarantee),
+            "risk": {"value": attack.risk, "low": attack.low, "high": attack.high},
+            "utility": self.utility,
+            **self.verdict.to_dict(),
+        }
 
     def _risk(self) -> str:
         attack = self.assessment.linkage[-1]
@@ -225,7 +239,7 @@ class Made:
         )
 
 
-def make_release(job: JobSpec, observe: Callable[[Progress], None]) -> Made:
+def make_release(job: JobSpec, observe: Callable[[JobProgress], None]) -> Made:
     """Run a job on files of this machine, then verify and attack what it made.
 
     Raises:

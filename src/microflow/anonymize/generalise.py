@@ -141,10 +141,15 @@ def parse(text: str | None, column: Column) -> Label:
     >>> parse("941**", zip_code).covers("94110"), parse(r"a\,b", zip_code).exact
     (True, 'a,b')
     """
+    if text is not None and text.startswith("{"):
+        return Label(column, parts=tuple(_one(part, column) for part in _split(text[1:-1])))
+    return _one(text, column)
+
+
+def _one(text: str | None, column: Column) -> Label:
+    """What is no set; there are none within sets."""
     if text is None or text == _MISSING:
         return Label(column, missing=True)
-    if text.startswith("{"):
-        return Label(column, parts=tuple(parse(part, column) for part in _split(text[1:-1])))
     if column.is_numeric and (numbers := _NUMBERS.fullmatch(text)):
         return Label(column, low=_as_number(numbers[1]), high=_as_number(numbers[2]))
     if ends := _TEXTS.fullmatch(text):

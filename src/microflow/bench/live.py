@@ -26,10 +26,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from microflow.bench.harness import Case, Goal, Line, compared, fixed, rate
 from microflow.bench.pipelines import spec_of
 from microflow.datasets import generate
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.kernel import BatchKernel
-from microflow.engine.service import MessageService, as_records
+from microflow.engine.messages import as_records
+from microflow.engine.service import MessageService
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import SetupError
 from microflow.lab.trials import interleaved
 from microflow.pipeline.stream_job import Progress, Stream

@@ -52,7 +52,7 @@ _EXTRAS = {
     **dict.fromkeys(("confluent_kafka", "prometheus_client"), "kafka"),
     **dict.fromkeys(("pyspark", "py4j"), "spark"),
     **dict.fromkeys(("pandas", "matplotlib", "scipy", "sklearn", "papermill", "jupyterlab", "ipywidgets"), "lab"),
-    **dict.fromkeys(("jinja2", "hdrh", "nbformat", "statsmodels"), "lab"),
+    **dict.fromkeys(("hdrh", "nbformat", "statsmodels"), "lab"),
     "fastexcel": "excel",
     "jdk": "kafka",
 }

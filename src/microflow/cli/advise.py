@@ -173,10 +173,12 @@ def _text(found: Recommendation) -> str:
 @click.option("--min-released", type=FiniteRange(0, 1), default=0.5, show_default=True,
               help="Least part of the rows that must be released.")  # fmt: skip
 @click.option("--certificate", type=OUTPUT, help="By default OUTPUT.certificate.json.")
+@click.option("--html", type=OUTPUT, help="Also write a page: the verdict, and what it rests on.")
+@click.option("--json", "as_json", is_flag=True, help="Print verdict, thresholds and what was measured as JSON.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the certificate if they are there.")
 def release(
     *, file: Path, output: Path, schema: str, policy: str | None, max_risk: float, min_utility: float,
-    min_released: float, certificate: Path | None, overwrite: bool, **options: Any,
+    min_released: float, certificate: Path | None, html: Path | None, as_json: bool, overwrite: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Release FILE as OUTPUT only if it meets the thresholds: run, verify, attack, then one verdict.
 
@@ -195,12 +197,16 @@ def release(
     certificate = certificate or output.with_name(f"{output.name}.certificate.json")
     for path in (output, certificate):
         require_free(path, (file, schema, policy or STANDARD), overwrite=overwrite)
+    if html is not None:
+        require_free(html, (file, schema, policy or STANDARD, output, certificate), replaces=b"<")
+    from microflow.advise.page import release_page
     from microflow.advise.release import Thresholds, make_release
     from microflow.advise.search import Constraints
     from microflow.pipeline import JobSpec
 
     thresholds = Thresholds(max_risk, min_utility, min_released)
-    settings = _settings(file, schema, policy, Constraints(max_risk, min_utility), options)
+    limits = Constraints(max_risk, min_utility)
+    settings = _settings(file, schema, policy, limits, options, as_json=as_json)
     try:
         scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
     except OSError as error:
@@ -210,19 +216,24 @@ def release(
         quarantine = hidden.with_name(f"{output.name}.quarantine.csv")
         with rows_bar() as follow:
             made = make_release(JobSpec(file, hidden, schema, settings, policy=policy, quarantine=quarantine), follow)
-        click.echo("\n".join(made.lines()))
-        if failures := made.failures(thresholds):
+        failures = made.failures(thresholds)
+        if html is not None:
+            write_whole(html, release_page(made, failures, thresholds))
+        click.echo(
+            json.dumps(made.to_dict(thresholds), indent=2, ensure_ascii=False) if as_json else "\n".join(made.lines())
+        )
+        if failures:
             click.echo("\n".join([*(f"error: {one}" for one in failures), "nothing was released"]), err=True)
             raise click.exceptions.Exit(1)
         write_whole(certificate, made.certificate(thresholds))
         if quarantine.exists():
             shutil.move(quarantine, output.with_name(quarantine.name))
         hidden.replace(output)
-    click.echo(f"released: {output}\ncertificate: {certificate}")
+    click.echo(f"released: {output}\ncertificate: {certificate}", err=as_json)
 
 
 def _settings(
-    file: Path, schema: str, policy: str | None, limits: Constraints, options: dict[str, Any]
+    file: Path, schema: str, policy: str | None, limits: Constraints, options: dict[str, Any], *, as_json: bool
 ) -> MethodSettings:
     """The method that was named, or the one that is advised."""
     if options["method"] is not None:
@@ -233,8 +244,8 @@ def _settings(
     with progress_bar(None, "trying settings") as bar:
         found = advise(file, schema, limits, Goals(), policy=policy, progress=bar.update)
     for reason in found.reasons():
-        click.echo(reason)
+        click.echo(reason, err=as_json)
     if found.advised is None:
         raise click.exceptions.Exit(1)
-    click.echo(f"advised: {setting_name(found.advised.settings)}")
+    click.echo(f"advised: {setting_name(found.advised.settings)}", err=as_json)
     return found.advised.settings

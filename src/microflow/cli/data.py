@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from microflow.advise.describe import Description, as_data, as_yaml, describe_together
-from microflow.advise.profile import drift_of
+from microflow.advise.describe import Description, describe_together, drift_of
+from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.anonymize.keys import read_key
 from microflow.anonymize.tokenization import Detokenizer
 from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, progress_bar, schema_option
@@ -32,6 +32,7 @@ __all__ = ["describe", "detokenize", "generate"]
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("--check", is_flag=True, help="Compare FILE with --schema instead.")
 @click.option("--schema", help="With --check: a shipped name, or your YAML file.")
+@click.option("--sheet", default="", help="Of a spreadsheet in which several sheets hold rows, the one that is meant.")
 def describe(
     *,
     files: tuple[Path | str, ...],
@@ -41,6 +42,7 @@ def describe(
     as_json: bool,
     check: bool,
     schema: str | None,
+    sheet: str,
 ) -> None:
     """Look at FILE and write its schema: types, formats, roles and kinds, with the reason for each.
 
@@ -61,7 +63,7 @@ def describe(
     if schema is not None:
         _check(files, schema, as_json=as_json)
         return
-    descriptions = describe_together(files)
+    descriptions = describe_together(files, sheet)
     if output is not None:
         for description, path in zip(descriptions, _targets(descriptions, output), strict=True):
             require_free(path, files, overwrite=overwrite)
@@ -202,7 +204,8 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
     """Write all rows or none; returns how many they were, and how many tokens."""
     rows = tokens = 0
     identifiers = [column.name for column in schema.identifiers]
-    with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
+    quarantine = Quarantine()
+    with open_writer(output, schema.arrow) as writer:
         for flow in read_microflows(file, schema.released(*_PLAIN), quarantine=quarantine):
             writer.write(detokenizer.restore(flow.rows))
             rows += len(flow)

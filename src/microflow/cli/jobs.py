@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +17,9 @@ from microflow.sinks.whole_file import write_whole
 from microflow.store import PostgreSQLConnector
 from microflow.store.jobs import INTERRUPTED, JobStore, JobView
 from microflow.store.progress import LIVE, JobStatus
+
+if TYPE_CHECKING:
+    from microflow.assess import Assessment
 
 __all__ = ["cancel", "job", "jobs", "report", "resume"]
 
@@ -126,20 +127,11 @@ def _facts(view: JobView) -> dict[str, str]:
     return facts
 
 
-_PHASES = ("pre_processing", "pure_processing", "post_processing", "residual")
 _BY_RULE = """
 SELECT rule, regulation, article, severity, count(*), count(DISTINCT ordinal)
 FROM violations WHERE job_id = %s GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1
 """
 _ATTEMPTS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Risk:
-    """The lines of ``microflow assess``, or why there are none."""
-
-    text: str = ""
-    missing: str = ""
 
 
 @click.command()
@@ -155,58 +147,24 @@ def report(job_id: str, output: Path | None) -> None:
       microflow report batch-20261124-1a2b3c
       microflow report batch-20261124-1a2b3c --output audit.html
     """
+    from microflow.advise.page import job_page
+
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).load(job_id)
         violations = connector.query(_BY_RULE, (job_id,))
-    page = _page(view, violations)
     path = output or Path(f"{job_id}.html")
-    write_whole(path, page)
+    write_whole(path, job_page(view, violations, _assessed(view)))
     click.echo(str(path))
 
 
-def _page(view: JobView, violations: list[tuple[Any, ...]]) -> str:
-    from jinja2 import Environment, PackageLoader
-
-    # Everything is escaped: names of files and columns are whatever their owner chose.
-    environment = Environment(loader=PackageLoader("microflow.cli", "templates"), autoescape=True, trim_blocks=True)
-    metrics = view.metrics or {}
-    return environment.get_template("report.html").render(
-        job=view,
-        metrics=metrics,
-        violations=violations,
-        phases=_phases_image(view.pipeline, metrics),
-        risk=_risk(view),
-    )
-
-
-def _phases_image(name: str, metrics: dict[str, Any]) -> str:
-    """The phase breakdown as a data address; nothing before the job is complete."""
-    measured = metrics.get("timing_separation")
-    if not measured:
-        return ""
-    import pandas as pd
-
-    from microflow.figures.charts import draw_phases
-    from microflow.figures.style import ieee, png
-
-    pre, pure, post, residual = (measured[phase] for phase in _PHASES)
-    columns = {"pre_s": pre, "pure_s": pure - measured["overlap"], "post_s": post, "residual_s": residual}
-    with ieee():
-        image = png(draw_phases(pd.DataFrame([{"arm": name, **columns}])))
-    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
-
-
-def _risk(view: JobView) -> _Risk:
-    """Attack the output as ``microflow assess`` does, where input and output are still at hand."""
+def _assessed(view: JobView) -> Assessment | str:
+    """What the output gives away, where input and output are still at hand; else why that is not known."""
     from microflow.advise.release import compare_files
-    from microflow.assess import render
 
     original, released = Path(view.spec["input"]), Path(view.spec["output"])
     if not (original.is_file() and released.is_file()):
-        return _Risk(missing="the input or the output is no longer where it was")
+        return "the input or the output is no longer where it was"
     try:
-        return _Risk(
-            text=render(compare_files(original, released, load_schema(view.spec["schema"]), attempts=_ATTEMPTS))
-        )
+        return compare_files(original, released, load_schema(view.spec["schema"]), attempts=_ATTEMPTS)
     except MicroflowError as error:
-        return _Risk(missing=error.message)
+        return error.message

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -99,20 +100,43 @@ class _Remedies:
         the last of several looks finds something is blanked: so it takes time linear in its length.
         """
         for _ in range(_LOOKS):
-            spans: dict[tuple[int, int], Callable[[str], str]] = {}
-            for index, start, end in findings:
-                whole, span = self._whole[index], self._spans[index]
-                if span is not None:
-                    spans.setdefault((start, end), span)  # where two rules speak of one span, the earlier decides
-                elif whole is not None and value is not None:
-                    value = whole(value)
-            if not spans or value is None:
-                return value  # type: ignore[no-any-return]
-            value = _redacted(value, spans)
-            findings = self._texts[field].findings(value, own)
-            if not findings:
+            value, is_changed = self._acted(value, findings)
+            if not is_changed or not (findings := self._texts[field].findings(value, own)):
                 return value  # type: ignore[no-any-return]
         return None
+
+    def all_remedied(
+        self, field: str, values: list[Any], findings: Iterable[Sequence[Finding]], own: pl.DataFrame
+    ) -> list[Value]:
+        """`remedied` of many records' values, looked at together, which is faster."""
+        found = dict(enumerate(findings))
+        for _ in range(_LOOKS):
+            if not found:
+                break
+            changed = []
+            for at, of_one in found.items():
+                values[at], is_changed = self._acted(values[at], of_one)
+                if is_changed:
+                    changed.append(at)
+            theirs = own[changed] if own.width else own
+            again = self._texts[field].findings_in_all([values[at] for at in changed], theirs) if changed else {}
+            found = {changed[number]: of_one for number, of_one in again.items()}
+        for at in found:
+            values[at] = None
+        return values
+
+    def _acted(self, value: Any, findings: Sequence[Finding]) -> tuple[Any, bool]:
+        """A value after these findings, and whether it is a text that was changed in places."""
+        spans: dict[tuple[int, int], Callable[[str], str]] = {}
+        for index, start, end in findings:
+            whole, span = self._whole[index], self._spans[index]
+            if span is not None:
+                spans.setdefault((start, end), span)  # where two rules speak of one span, the earlier decides
+            elif whole is not None and value is not None:
+                value = whole(value)
+        if not spans or value is None:
+            return value, False
+        return _redacted(value, spans), True
 
 
 def _redacted(text: str, spans: Mapping[tuple[int, int], Callable[[str], str]]) -> str:
@@ -186,8 +210,8 @@ class BatchRemedy(_Remedy):
             found[rows] = True
             return _filtered(pc.if_else(pa.array(found), pa.scalar(None, column.type), column), stays)
         values = column.take(pa.array(rows)).to_pylist()
-        own = batch.select(self._remedies.own_columns(field)).take(pa.array(rows)).to_pylist() or [{}] * len(rows)
-        remedied = [self._remedies.remedied(field, *cell) for cell in zip(values, cells.values(), own, strict=True)]
+        own = pl.DataFrame(batch.select(self._remedies.own_columns(field)).take(pa.array(rows)))
+        remedied = self._remedies.all_remedied(field, values, cells.values(), own)
         # Put behind the others and taken from there: replacing strings in place, then filtering them, costs twice that.
         places = np.arange(len(column))
         places[rows] = np.arange(len(column), len(column) + len(rows))

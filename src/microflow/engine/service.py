@@ -1,8 +1,12 @@
-"""Messages in, released messages out: what ``microflow stream`` does with each batch that has arrived.
+"""What serves records that arrive: what a router decides is done by the bolts or by the kernel.
 
-A `stream` service works record by record. A `hybrid` service asks `microflow.engine.router.AdaptiveRouter`: urgent
-records that would be late first, a backlog vectorised, a low load one by one. Both give equal rows for methods that
-release a record by itself.
+`Service` is one server on records that are at hand. Experiments and benchmarks offer it a schedule
+(`microflow.lab.open_loop`) and a `Workload`, which holds every record in both forms, because which form a broker's
+client hands over is not part of the pure phase. `MessageService` is the same server for ``microflow stream``: it reads
+messages, asks the router about what has arrived, and writes what is released.
+
+Methods that release a record by itself give equal rows either way. k-anonymity goes by CASTLE alone, and by microflow
+together: each record leaves among k.
 """
 
 from __future__ import annotations
@@ -11,36 +15,158 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
+from microflow.anonymize import build_anonymizer
+from microflow.anonymize.castle import StreamKAnonymity
+from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Scope
 from microflow.compliance.findings import Targets
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
-from microflow.engine.contract import ProcessingSpec
-from microflow.engine.costs import Costs
-from microflow.engine.kernel import BatchKernel
-from microflow.engine.router import AdaptiveRouter, Objectives, Route
-from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
-from microflow.schema import DatasetSchema, Record
-from microflow.settings import MICROFLOW_ROWS
-from microflow.sources.json_lines import UnreadableError, read_message, read_messages
+from microflow.engine.contract import ProcessingSpec, with_scope
+from microflow.engine.kernel import BatchKernel, Screened
+from microflow.engine.messages import Messages, as_records
+from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
+from microflow.engine.stream import ComplianceBolt, Passing
+from microflow.engine.urgency import Urgency
+from microflow.schema import Record, UrgencyRule
+from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["MessageService", "Outcome", "Served", "as_records"]
+__all__ = ["MessageService", "Outcome", "Service", "Workload", "measured_costs"]
 
-#: From so many messages on they are read a column at a time.
-_COLUMNS = 32
-#: So many messages are read at a time.
-_CHUNK = 4_000
+_now = time.perf_counter_ns
 #: Results are seen once their batch is committed: a smaller microflow would make none of them earlier.
 _OBJECTIVES = Objectives(service_ns=200_000_000)
-#: What to believe before anything was served, reading and writing JSON included.
-_COSTS = Costs(single=40_000, fixed=900_000, each=12_000)
+#: What to believe before anything was served, writing JSON included.
+_COSTS = Costs(single=30_000, fixed=900_000, each=6_000)
 _encode = msgspec.json.Encoder().encode
+
+
+class Workload:
+    """Records over and over: ordinal ``i`` is record ``i`` modulo their number. Made in pre-processing."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        self._records: list[Record] = rows.to_pylist()
+        # A morsel may begin at the last record: the head is repeated behind the end.
+        head = [rows.slice(0, MORSEL_ROWS)] * -(-MORSEL_ROWS // rows.num_rows)
+        self._rows = pa.concat_batches([rows, *head])
+
+    def record(self, ordinal: int) -> Record:
+        """One record as a mapping."""
+        return self._records[ordinal % len(self._records)]
+
+    def rows(self, ordinals: Sequence[int]) -> pa.RecordBatch:
+        """Up to a morsel of records as rows; copied only where they do not follow each other."""
+        if isinstance(ordinals, range):
+            return self._rows.slice(ordinals.start % len(self._records), len(ordinals))
+        return self._rows.take(pa.array(np.asarray(ordinals, np.int64) % len(self._records)))
+
+
+class Service:
+    """One server; k-anonymity holds records back, each for ``delta`` further ones and ``seconds`` at most.
+
+    Args:
+        spec: The work.
+        workload: The records that a route names, where it is called with routes.
+        seconds: The bound in time; looked at whenever a record comes, and by `due`.
+    """
+
+    def __init__(self, spec: ProcessingSpec, workload: Workload | None = None, *, seconds: float | None = None) -> None:
+        self._spec, self._workload, self._seconds = spec, workload, seconds
+        self._check = ComplianceBolt.of(spec)
+        self._kernel = BatchKernel(with_scope(spec, Scope.MICROFLOW))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what is held back: whoever gave it gives it again."""
+        spec = with_scope(self._spec, Scope.STREAM)
+        self._holding: StreamKAnonymity | None = None
+        if spec.method.method is Method.K_ANONYMITY:
+            self._holding = StreamKAnonymity(spec.method, spec.schema, seconds=self._seconds, now=time.monotonic)
+        else:
+            alone = build_anonymizer(spec.method, spec.schema, spec.key)
+            assert isinstance(alone, RecordAnonymizer)
+            self._anonymize = alone.anonymize_record
+        self._held: dict[int, Passing] = {}
+        self._suppressed = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether the method holds records back."""
+        return self._holding is not None
+
+    @property
+    def held(self) -> int:
+        """Records that are held back."""
+        return len(self._held)
+
+    def __call__(self, route: Route) -> Sequence[int]:
+        """Serve one route of the workload; the ordinals that are done."""
+        assert self._workload is not None
+        if route.together:
+            self._kernel.run(self._workload.rows(route.records))
+            return route.records
+        record = self._workload.record
+        if self._holding is None:
+            for ordinal in route.records:
+                self.alone(ordinal, record(ordinal))
+            return route.records
+        return [one.ordinal for ordinal in route.records for one in self.alone(ordinal, record(ordinal))]
+
+    def alone(self, ordinal: int, record: Record) -> Sequence[Passing]:
+        """Serve one record; those that leave now, which are others where a method holds records back."""
+        passing = self._check(ordinal, record)
+        if passing.record is None:
+            return (passing,)
+        if self._holding is None:
+            return (Passing(ordinal, self._anonymize(passing.record), passing.violations),)
+        self._held[ordinal] = passing
+        return self._leaving(self._holding.push(ordinal, passing.record))
+
+    def together(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
+        """Serve a microflow."""
+        return self._kernel.run(rows)
+
+    def due(self) -> Sequence[Passing]:
+        """What has been held back for long enough, while nothing comes."""
+        return () if self._holding is None else self._leaving(self._holding.release_due())
+
+    def finish(self) -> Sequence[Passing]:
+        """The end of the stream: everything that is held back leaves, suppressed where it is not among k."""
+        return () if self._holding is None else self._leaving(self._holding.flush())
+
+    def flush(self) -> Sequence[int]:
+        """The same of a workload: the ordinals that are done."""
+        return [one.ordinal for one in self.finish()]
+
+    def _leaving(self, released: Sequence[tuple[int, Record]]) -> Sequence[Passing]:
+        assert self._holding is not None
+        suppressed = self._holding.suppressed[self._suppressed :]
+        self._suppressed += len(suppressed)
+        left = [self._held.pop(ordinal)._replace(record=record) for ordinal, record in released]
+        return left + [self._held.pop(ordinal)._replace(record=None) for ordinal in suppressed]
+
+
+def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
+    """What serving costs here and now: medians of services alone, of a few records, of a morsel. Pre-processing."""
+
+    def median(size: int, *, together: bool) -> float:
+        times = []
+        for turn in range(rounds):
+            # Ordinals of their own: a service that holds records back knows each by its ordinal.
+            route = Route(range(turn * size, (turn + 1) * size), together, "calibration")
+            started = _now()
+            service(route)
+            times.append(_now() - started)
+        return float(np.median(times))
+
+    some, few, many = 100, 10, MORSEL_ROWS
+    alone = median(some, together=False) / some
+    low, high = median(few, together=True), median(many, together=True)
+    each = max((high - low) / (many - few), 0.0)
+    return Costs(alone, max(low - few * each, 0.0), each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +182,46 @@ class Outcome:
     route: str = field(default="", compare=False)
 
 
-class Served(NamedTuple):
-    """Part of a batch: positions of messages, what became of each, and whether it may be committed before the rest."""
-
-    places: Sequence[int]
-    outcomes: Sequence[Outcome]
-    early: bool
-
-
 class MessageService:
-    """Reads, checks and anonymizes JSON messages.
+    """Reads, checks and anonymizes JSON messages, which it numbers from 0 on as they are given.
 
     Args:
-        spec: The work; its method must release a record by itself.
+        spec: The work.
         hybrid: Let the adaptive router decide; otherwise one record at a time.
-        urgency: Which records cannot wait (`hybrid` only).
-
-    Raises:
-        MicroflowError: the method needs other records (k-anonymity).
+        urgency: Which records cannot wait (`hybrid` only); by default what the schema says.
+        ordered: Whether an urgent record takes the earlier ones of its key along.
+        seconds: How long a record may be held back (k-anonymity only).
     """
 
     def __init__(
-        self, spec: ProcessingSpec, *, hybrid: bool = False, urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY
+        self,
+        spec: ProcessingSpec,
+        *,
+        hybrid: bool = False,
+        urgency: Sequence[UrgencyRule] | None = None,
+        ordered: bool = False,
+        seconds: float | None = None,
     ) -> None:
         self._schema = spec.schema
-        self._compliance, self._anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
-        self._kernel = BatchKernel(spec) if hybrid else None
+        self._service = Service(spec, seconds=seconds)
         self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
-        self._router = AdaptiveRouter(_OBJECTIVES, _COSTS, urgent=self._urgent) if hybrid else None
         self._rules = [target.rule.id for target in Targets(spec.policy, spec.schema).all]
-        self._arrived = _Arrived([], [], [])
-        self._first = 0
+        self._router: AdaptiveRouter | None = None
+        if hybrid:
+            # Who is held back for company does not overtake, and a small microflow is poor company.
+            holds = spec.method.method is Method.K_ANONYMITY
+            self._router = AdaptiveRouter(
+                _OBJECTIVES,
+                _COSTS,
+                urgent=None if holds else self._urgent,
+                ahead=self._earlier if ordered else None,
+                fewest=MICROFLOW_ROWS if holds else 1,
+            )
+        self._arrived = Messages(spec.schema, (), ())
+        #: Records before those that have arrived, and messages given before theirs.
+        self._first = self._given = 0
+        #: Of records under way: which message each was.
+        self._numbers: dict[int, int] = {}
         #: How many messages are best given at a time, at most.
         self.most = 10 * MICROFLOW_ROWS if hybrid else MICROFLOW_ROWS
         #: Messages by what became of them, and violations by rule.
@@ -97,160 +232,138 @@ class MessageService:
     @property
     def reasons(self) -> Counter[str]:
         """Records by why the router sent them the way they went; all are alone in a `stream`."""
-        return (
-            self._router.reasons if self._router else Counter(alone=self.counts["released"] + self.counts["suppressed"])
-        )
+        return self._router.reasons if self._router else Counter(alone=self._first)
+
+    @property
+    def held(self) -> int:
+        """Records that are held back."""
+        return self._service.held
 
     def __call__(self, messages: Sequence[bytes]) -> list[Outcome]:
-        """One outcome per message, in order; a message that cannot be read leaves its neighbours alone."""
-        outcomes = [Outcome()] * len(messages)
-        for part in self.serve(messages):
-            for place, outcome in zip(part.places, part.outcomes, strict=True):
-                outcomes[place] = outcome
-        return outcomes
+        """One outcome per message, in order, as if no more came; an unreadable one leaves its neighbours alone."""
+        first, outcomes = self._given, dict[int, Outcome]()
+        for part in (*self.serve(messages), self.finish()):
+            outcomes.update(part)
+        return [outcomes[first + place] for place in range(len(messages))]
 
-    def serve(self, messages: Sequence[bytes]) -> Iterator[Served]:
-        """The same in parts that may be committed one by one: urgent records first where they would be late."""
+    def serve(self, messages: Sequence[bytes], keys: Sequence[bytes | None] = ()) -> Iterator[dict[int, Outcome]]:
+        """Serve what has arrived; by number what became of each message that leaves now.
+
+        It comes in parts that may be committed one by one: urgent records first where they would be late.
+        """
         with self.clock.pre():
-            self._arrived = _Arrived.of(messages, self._schema, together=self._kernel is not None)
-        outcomes = dict(self._arrived.unreadable)
+            self._arrived = arrived = Messages(self._schema, messages, keys)
+        outcomes = {self._given + place: Outcome(unreadable=why) for place, why in arrived.unreadable.items()}
         self.counts["unreadable"] += len(outcomes)
-        arrived = self._first + len(self._arrived.places)
-        waiting: list[Route] = []
-        while (route := self._route(arrived)) is not None:
+        ways: dict[bool, list[int]] = {True: [], False: []}
+        for route in self._routes(self._first + len(arrived.places)):
             if route.reason == "urgent":
-                yield Served(*self._serve(route), early=True)
-            elif route.together:
-                waiting.append(route)
+                yield self._serve(route)
             else:
-                outcomes.update(zip(*self._serve(route), strict=True))
-        if waiting:
-            # Nothing urgent is left that would wait for them: together they are faster than one after the other.
-            records = [ordinal for route in waiting for ordinal in route.records]
-            outcomes.update(zip(*self._serve(Route(records, together=True, reason="high load")), strict=True))
-        self._first = arrived
-        order = sorted(outcomes)
-        yield Served(order, [outcomes[place] for place in order], early=False)
+                # Nothing urgent is left that would wait for them: all of one way are served in one go.
+                ways[route.together].extend(route.records)
+        if ways[True] and ways[False]:
+            self._go_along(ways)
+        for together, records in ways.items():
+            if records:
+                reason = "high load" if together else "low load" if self._router else "alone"
+                outcomes.update(self._serve(Route(records, together, reason)))
+        self._first, self._given = self._first + len(arrived.places), self._given + len(messages)
+        yield outcomes if self._service.holds else dict(sorted(outcomes.items()))
 
-    def _route(self, arrived: int) -> Route | None:
-        if self._router is not None:
-            return self._router.route(arrived)
-        first, self._first = self._first, arrived
-        return Route(range(first, arrived), together=False, reason="alone") if first < arrived else None
-
-    def _serve(self, route: Route) -> tuple[list[int], list[Outcome]]:
-        """Positions of the route's messages, and what became of them."""
-        started = time.perf_counter_ns()
-        places = [ordinal - self._first for ordinal in route.records]
-        served = self._together(route, places) if route.together else [self._alone(route, at) for at in places]
-        if self._router is not None:
-            self._router.observe(route, time.perf_counter_ns() - started)
-        return [self._arrived.places[place] for place in places], served
-
-    def _alone(self, route: Route, place: int) -> Outcome:
-        with self.clock.pre():
-            record = self._arrived.record(place)
+    def due(self) -> dict[int, Outcome]:
+        """What has been held back for long enough, while nothing comes."""
         with self.clock.pure():
-            passing = self._anonymize(self._compliance(0, record))
+            passed = self._service.due()
+        return self._outcomes(passed, "held back")
+
+    def finish(self) -> dict[int, Outcome]:
+        """The end of the stream: everything that is held back."""
+        with self.clock.pure():
+            passed = self._service.finish()
+        return self._outcomes(passed, "held back")
+
+    def reset(self) -> None:
+        """Forget what is held back: its messages are given again, with numbers of their own."""
+        self._service.reset()
+        self._numbers.clear()
+
+    def _go_along(self, ways: dict[bool, list[int]]) -> None:
+        """Where a microflow is served anyway, the tail of the backlog costs less in it than alone."""
+        assert self._router is not None
+        ways[True] = sorted(ways[True] + ways[False])
+        self._router.reasons["low load"] -= len(ways[False])
+        self._router.reasons["high load"] += len(ways[False])
+        ways[False] = []
+
+    def _routes(self, arrived: int) -> Iterator[Route]:
+        if self._router is None:
+            yield Route(range(self._first, arrived), together=False, reason="alone")
+        else:
+            while (route := self._router.route(arrived)) is not None:
+                yield route
+
+    def _serve(self, route: Route) -> dict[int, Outcome]:
+        started = _now()
+        served = self._together(route) if route.together else self._alone(route)
+        if self._router is not None:
+            self._router.observe(route, _now() - started)
+        return served
+
+    def _alone(self, route: Route) -> dict[int, Outcome]:
+        with self.clock.pre():
+            numbers = self._numbered(route)
+            self._numbers.update(zip(route.records, numbers, strict=True))
+            records = self._arrived.records([ordinal - self._first for ordinal in route.records])
+            alone = self._service.alone
+        with self.clock.pure():
+            passed = [one for pair in zip(route.records, records, strict=True) for one in alone(*pair)]
+        return self._outcomes(passed, route.reason)
+
+    def _outcomes(self, passed: Sequence[Passing], reason: str) -> dict[int, Outcome]:
         with self.clock.post():
-            for violation in passing.violations:
-                self.findings[violation.rule] += 1
-            return self._outcome(route, passing.record, len(passing.violations))
+            self.findings.update(violation.rule for one in passed for violation in one.violations)
+            released = sum(one.record is not None for one in passed)
+            self._count(released, len(passed) - released)
+            return {
+                self._numbers.pop(one.ordinal): Outcome(
+                    None if one.record is None else _encode(one.record), None, len(one.violations), reason
+                )
+                for one in passed
+            }
 
-    def _together(self, route: Route, places: Sequence[int]) -> list[Outcome]:
-        assert self._kernel is not None
+    def _together(self, route: Route) -> dict[int, Outcome]:
         with self.clock.pre():
-            rows = self._arrived.batch(places, self._schema)
+            rows = self._arrived.rows([ordinal - self._first for ordinal in route.records])
         with self.clock.pure():
-            released, screened = self._kernel.run(rows)
+            released, screened = self._service.together(rows)
         with self.clock.post():
             for target, count in enumerate(np.bincount(screened.findings.targets).tolist()):
                 if count:
                     self.findings[self._rules[target]] += count
-            records: list[Record | None] = [None] * len(places)
-            for place, record in zip(screened.kept[released.kept].tolist(), as_records(released.rows), strict=True):
-                records[place] = record
-            found = np.bincount(screened.findings.rows, minlength=len(places)).tolist()
-            return [self._outcome(route, *pair) for pair in zip(records, found, strict=True)]
+            self._count(released.rows.num_rows, rows.num_rows - released.rows.num_rows)
+            texts: list[bytes | None] = [None] * rows.num_rows
+            for row, record in zip(screened.kept[released.kept].tolist(), as_records(released.rows), strict=True):
+                texts[row] = _encode(record)
+            found = np.bincount(screened.findings.rows, minlength=rows.num_rows).tolist()
+            return {
+                number: Outcome(text, None, violations, route.reason)
+                for number, text, violations in zip(self._numbered(route), texts, found, strict=True)
+            }
 
-    def _outcome(self, route: Route, record: Record | None, violations: int) -> Outcome:
-        self.counts["suppressed" if record is None else "released"] += 1
-        return Outcome(None if record is None else _encode(record), None, violations, route.reason)
+    def _count(self, released: int, suppressed: int) -> None:
+        self.counts["released"] += released
+        self.counts["suppressed"] += suppressed
+
+    def _numbered(self, route: Route) -> list[int]:
+        places, first, given = self._arrived.places, self._first, self._given
+        return [given + places[ordinal - first] for ordinal in route.records]
 
     def _urgent(self, first: int, stop: int) -> list[int]:
         is_urgent = self._arrived.urgent(self._urgency)
         return [ordinal for ordinal in range(first, stop) if is_urgent[ordinal - self._first]]
 
-
-class _Arrived:
-    """Messages that were read: as records, or in a large batch as rows."""
-
-    def __init__(
-        self, places: list[int], records: list[Record] | pa.RecordBatch, unreadable: list[tuple[int, Outcome]]
-    ) -> None:
-        #: The position of each among the messages.
-        self.places = places
-        self.unreadable = unreadable
-        self._records = records
-
-    @classmethod
-    def of(cls, messages: Sequence[bytes], schema: DatasetSchema, *, together: bool) -> _Arrived:
-        """Read them; by columns where that is faster."""
-        places, unreadable = list[int](), list[tuple[int, Outcome]]()
-
-        def one_by_one(first: int, some: Sequence[bytes]) -> list[Record]:
-            records = []
-            for place, message in enumerate(some, first):
-                try:
-                    records.append(read_message(message, schema))
-                    places.append(place)
-                except UnreadableError as error:
-                    unreadable.append((place, Outcome(unreadable=str(error))))
-            return records
-
-        if not together or len(messages) < _COLUMNS:
-            return cls(places, one_by_one(0, messages), unreadable)
-        parts: list[pa.RecordBatch] = []
-
-        def by_columns(first: int, some: Sequence[bytes]) -> None:
-            """One that is broken is looked for by halves, so that it does not slow the others down."""
-            if len(some) < _COLUMNS:
-                parts.append(pa.RecordBatch.from_pylist(one_by_one(first, some), schema.arrow))
-            elif (rows := read_messages(some, schema)) is not None:
-                places.extend(range(first, first + len(some)))
-                parts.append(rows)
-            else:
-                half = len(some) // 2
-                by_columns(first, some[:half])
-                by_columns(first + half, some[half:])
-
-        for first in range(0, len(messages), _CHUNK):
-            by_columns(first, messages[first : first + _CHUNK])
-        return cls(places, pa.concat_batches(parts), unreadable)
-
-    def record(self, place: int) -> Record:
-        """One of them as a record."""
-        if isinstance(self._records, list):
-            return self._records[place]
-        return as_records(self._records.slice(place, 1))[0]
-
-    def batch(self, places: Sequence[int], schema: DatasetSchema) -> pa.RecordBatch:
-        """Some of them as rows."""
-        if isinstance(self._records, list):
-            return pa.RecordBatch.from_pylist([self._records[place] for place in places], schema.arrow)
-        if places[-1] - places[0] == len(places) - 1:
-            return self._records.slice(places[0], len(places))
-        return self._records.take(pa.array(places))
-
-    def urgent(self, urgency: Urgency) -> Sequence[bool]:
-        """Of each whether it is urgent."""
-        if isinstance(self._records, list):
-            return [urgency.of_record(record) for record in self._records]
-        return list(urgency.of_rows(self._records))
-
-
-def as_records(rows: pa.RecordBatch) -> list[Record]:
-    """Rows as mappings; Arrow's own way takes several times as long."""
-    names = rows.schema.names
-    columns = [column.to_list() for column in pl.DataFrame(rows)]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    def _earlier(self, first: int, ordinal: int) -> list[int]:
+        """Records of the same key that came before."""
+        same = self._arrived.same_key(ordinal - self._first)
+        return [self._first + row for row in same if first <= self._first + row < ordinal]

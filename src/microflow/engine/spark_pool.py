@@ -121,14 +121,12 @@ def _server(packed: bytes) -> Server:
     return Server(pickle.loads(packed))  # noqa: S301 - our own bytes
 
 
-_QUIET = Path(__file__).with_name("log4j2.properties")
 # The JVM hands numbers out while Python's workers compute on the same cores: what it spends on compiling a second time,
 # and on collecting garbage beside the program, is taken from them.
 _LEAN = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET.as_uri()} {_LEAN}",
     "spark.sql.session.timeZone": "UTC",
     # One thread each for Polars and Arrow in a worker: Spark already runs one worker a core.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
@@ -165,6 +163,8 @@ def spark_session(master: str | None = None) -> SparkSession:
     if is_local:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName("microflow").master(chosen)
+    quiet = Path(__file__).with_name("log4j2.properties").absolute().as_uri()
+    builder = builder.config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={quiet} {_LEAN}")
     for name, value in (_SETTINGS | (_ON_THIS_MACHINE if is_local else {})).items():
         builder = builder.config(name, value)
     with _hidden_environment():

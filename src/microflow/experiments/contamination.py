@@ -28,8 +28,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from psycopg2.extras import Json, execute_values
 
 from microflow.engine import ProcessingSpec
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt
 from microflow.engine.kernel import BatchKernel
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.experiments.work import TOKENS, source, spec_of
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, design, family, per_cent, ratio_text, rounded

@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from microflow.engine import PIPELINES
-from microflow.engine.live import Service, Workload, measured_costs
 from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.experiments.work import TOKENS, arms_by_type, data_checksum, source, spec_of
 from microflow.lab.arrivals import bursts as burst_schedule
 from microflow.lab.arrivals import poisson

@@ -17,8 +17,8 @@ import pyarrow as pa
 from microflow.anonymize.contract import Method, Scope
 from microflow.assess import assess
 from microflow.engine import ProcessingSpec, build_processor
-from microflow.engine.bolts import releasing
 from microflow.engine.contract import with_scope
+from microflow.engine.stream import releasing
 from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of

@@ -42,7 +42,7 @@ def method_advice(profile: str) -> Answer:
 def architecture_advice(profile: str) -> Answer:
     """The architecture that keeps up and is done first, by how many records arrive (RQ-1)."""
     from microflow.advise.capacity import compare_architectures, preferred
-    from microflow.engine.live import Service, Workload, measured_costs
+    from microflow.engine.service import Service, Workload, measured_costs
 
     config = {"data_type": "healthcare", "method": TOKENS, "seed": 1}
     spec, rows = spec_of(config), pa.concat_batches([flow.rows for flow in source(config, _SERVED_ROWS)])

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.advise.capacity import ArchitectureLatency, compare_architectures
+from microflow.advise.describe import Description, describe
+from microflow.advise.descriptor_text import as_yaml, schema_as_yaml
 from microflow.advise.sample import FileSample, Release, Trials, command_options, setting_name
 from microflow.advise.search import Constraints, Estimate, Search, search
-from microflow.anonymize.contract import MethodSettings
+from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, assess
 from microflow.compliance import load_policy
 from microflow.compliance.findings import Targets
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.errors import InputError
 from microflow.lab.report import Table
-from microflow.schema import Column, DatasetSchema, Role
+from microflow.schema import DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 from microflow.sources import Quarantine, read_microflows
+from microflow.sources.files import compression_of, format_of
 
-__all__ = ["LOADS", "Sample", "Trialled", "latencies", "take_sample", "try_setting", "with_roles"]
+__all__ = ["LOADS", "Sample", "Trialled", "latencies", "recommended", "take_sample", "try_setting", "with_roles"]
 
 _ATTEMPTS = 200
+#: Bytes of a large file that its columns are described by.
+_LOOKED_AT = 4 << 20
 #: Offered loads, records/s, of the simulated latencies.
 LOADS = (500, 2_000, 8_000, 32_000, 128_000)
 _LONGEST_CELL = 44
@@ -39,17 +47,36 @@ _LEAD = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to play with, held in memory."""
+    """Rows to play with, held in memory.
+
+    Attributes:
+        name: A data type, or the path of a file.
+        schema: What its columns mean.
+        rows: The rows.
+        schema_name: The descriptor as a command line names it.
+        description: Why each column is what it is, where nobody gave a descriptor.
+        latencies: Those simulated so far, by policy and method.
+    """
 
     name: str
     schema: DatasetSchema
     rows: pa.RecordBatch
+    schema_name: str
+    description: Description | None = None
+    latencies: dict[tuple[str, Method], list[ArchitectureLatency]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     _trials: dict[str, Trials] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def size(self) -> int:
         """Its rows."""
         return int(self.rows.num_rows)
+
+    @property
+    def file(self) -> str:
+        """The file as a command line names it."""
+        return f"{self.name}.csv" if self.name in DATA_TYPES else self.name
 
     def trials(self, policy: str | Path | None = None) -> Trials:
         """What tries settings on these rows; what was tried under a policy is remembered."""
@@ -59,33 +86,58 @@ class Sample:
             self._trials[name] = Trials(whole, load_policy(name))
         return self._trials[name]
 
+    def descriptor(self) -> str:
+        """The descriptor as YAML, with the roles as they are now."""
+        if self.description is None:
+            return schema_as_yaml(self.schema)
+        return as_yaml(replace(self.description, schema=self.schema))
+
 
 def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int = 1_000, seed: int = 1) -> Sample:
-    """``rows`` generated records of a data type, or the first good rows of your own file (then ``schema`` is needed).
+    """``rows`` generated records of a data type, or the first good rows of your own file.
+
+    Without a ``schema`` the columns of a file are described from what its beginning holds.
 
     Raises:
         MicroflowError: neither a data type nor a readable file, or a schema that does not fit it.
     """
-    described = load_schema(schema or str(data))
     if str(data) in DATA_TYPES:
         batches = [batch.rows for batch in generate(str(data), rows, seed)]
-    else:
-        with Quarantine() as quarantine:
-            flows = read_microflows(Path(data), described, quarantine=quarantine)
-            batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
+        return Sample(str(data), load_schema(schema or str(data)), _first(batches, rows, data), str(data))
+    found = _described(Path(data)) if schema is None else None
+    described = load_schema(str(schema)) if found is None else found.schema
+    quarantine = Quarantine()
+    flows = read_microflows(Path(data), described, quarantine=quarantine)
+    batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
+    name = str(schema) if schema is not None else f"{Path(data).name.split('.')[0]}.yaml"
+    return Sample(str(data), described, _first(batches, rows, data), name, found)
+
+
+def _first(batches: list[pa.RecordBatch], rows: int, data: str | Path) -> pa.RecordBatch:
     if not batches:
         raise InputError("no usable row", path=data, hint="microflow run FILE --quarantine tells why rows are refused")
-    return Sample(Path(data).name, described, pa.concat_batches(batches).slice(0, rows))
+    return pa.concat_batches(batches).slice(0, rows)
+
+
+def _described(path: Path) -> Description:
+    """A file described by its beginning: a first picture cannot wait for the end of a large one."""
+    is_text = format_of(path) == "csv" and compression_of(path) is None and path.is_file()
+    if not is_text or path.stat().st_size <= _LOOKED_AT:
+        return describe(path)
+    with TemporaryDirectory(prefix="microflow-explore-") as folder, path.open("rb") as file:
+        head = Path(folder) / path.name
+        head.write_bytes(file.read(_LOOKED_AT).rpartition(b"\n")[0])
+        return describe(head)
 
 
 def with_roles(sample: Sample, roles: dict[str, Role]) -> Sample:
-    """The same rows with other roles of some columns."""
-
-    def changed(column: Column) -> Column:
-        return replace(column, role=roles.get(column.name, column.role))
-
-    schema = replace(sample.schema, columns=tuple(map(changed, sample.schema.columns)))
-    return Sample(sample.name, schema, sample.rows)
+    """The same rows with other roles of some columns; the same sample where none is another."""
+    columns = tuple(replace(one, role=roles.get(one.name, one.role)) for one in sample.schema.columns)
+    if columns == sample.schema.columns:
+        return sample
+    # The descriptor that was named no longer says this.
+    name = f"{Path(sample.name).name.split('.')[0]}.yaml"
+    return replace(sample, schema=replace(sample.schema, columns=columns), schema_name=name, latencies={}, _trials={})
 
 
 @dataclass(frozen=True)
@@ -106,8 +158,7 @@ class Trialled:
     @property
     def command(self) -> str:
         """The command line that does the same to the whole file."""
-        name = self.sample.name
-        source, schema = (f"{name}.csv", name) if name in DATA_TYPES else (name, "schema.yaml")
+        source, schema = map(shlex.quote, (self.sample.file, self.sample.schema_name))
         return f"microflow run {source} released.csv --schema {schema} {command_options(self.settings)}"
 
     @cached_property
@@ -179,12 +230,17 @@ def recommended(sample: Sample, max_risk: float, policy: str | Path | None = Non
 
 
 def latencies(tried: Trialled) -> list[ArchitectureLatency]:
-    """Latency over offered load for the three pipelines, *simulated* from service times measured here and now."""
-    from microflow.engine.live import Service, Workload, measured_costs
+    """Latency over offered load for the three pipelines, *simulated* from service times measured here and now.
 
-    costs = measured_costs(Service(tried.release.spec, Workload(tried.sample.rows)))
-    found = [compare_architectures(tried.release.spec, tried.sample.rows, load, costs=costs) for load in LOADS]
-    return [arm for arms in found for arm in arms]
+    A method's service times hardly depend on its parameter: they are measured once a method, policy and sample.
+    """
+    spec, known = tried.release.spec, tried.sample.latencies
+    key = (spec.policy.name, spec.method.method)
+    if key not in known:
+        costs = measured_costs(Service(spec, Workload(tried.sample.rows)))
+        arms = (compare_architectures(spec, tried.sample.rows, load, costs=costs) for load in LOADS)
+        known[key] = [arm for some in arms for arm in some]
+    return known[key]
 
 
 def _text(value: object) -> str:

@@ -7,9 +7,11 @@ is waiting, so that twenty presses of an arrow key cost two trials and not twent
 from __future__ import annotations
 
 import html
+import shlex
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -19,7 +21,7 @@ from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import policy_names
 from microflow.datasets import DATA_TYPES
-from microflow.errors import MicroflowError
+from microflow.errors import MicroflowError, SchemaError
 from microflow.explore.model import (
     LOADS,
     Sample,
@@ -31,11 +33,15 @@ from microflow.explore.model import (
     with_roles,
 )
 from microflow.lab.report import Table
+from microflow.pipeline.paths import require_free
 from microflow.schema import DatasetSchema, Role
+from microflow.sinks.whole_file import write_whole
 
 __all__ = ["Explorer", "explorer"]
 
 _OWN_POLICY = "the data's own"
+#: The tab of the columns' roles.
+_ROLES = 3
 _METHODS = {
     "k-anonymity": Method.K_ANONYMITY,
     "local differential privacy": Method.DIFFERENTIAL_PRIVACY,
@@ -67,7 +73,10 @@ class Explorer:
 
     def __init__(self, data: str, schema: str | None, rows: int) -> None:
         choices = (*DATA_TYPES, *([] if data in DATA_TYPES else [data]))
-        self.data = widgets.Dropdown(options=choices, value=data, description="data")
+        self.data = widgets.Combobox(
+            options=choices, value=data, description="data", continuous_update=False,
+            tooltip="A data type, or the path of a file of yours",
+        )  # fmt: skip
         self.policy = widgets.Dropdown(options=(_OWN_POLICY, *policy_names()), description="policy")
         self.method = widgets.Dropdown(options=list(_METHODS), description="method")
         self.k = _slider(widgets.IntSlider, "k", value=5, min=2, max=30)
@@ -75,12 +84,16 @@ class Explorer:
         self.key_bits = widgets.Dropdown(options=(128, 256, 512), value=256, description="key bits")
         self.max_risk = _slider(widgets.FloatSlider, "max risk", value=0.09, min=0.0, max=0.5, step=0.01)
         self.advice = widgets.Button(description="Recommend", tooltip="Try all methods on this sample")
+        self.save = widgets.Button(description="Save", tooltip="Write the descriptor and these settings beside you")
         self.status = widgets.HTML()
         self.command, self.recommendation = widgets.HTML(), widgets.HTML()
         self.flagged, self.changed, self.measured = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.risk, self.speed = widgets.HTML(), widgets.HTML()
         self.roles = widgets.VBox()
-        self._own_schema = schema
+        self.tabs = widgets.Tab(
+            [self.flagged, self.changed, self.speed, self.roles], titles=("flagged", "changed", "latency", "roles")
+        )
+        self._own = {data: schema}
         self._rows = rows
         self._sample: Sample | None = None
         self._data: str | None = None
@@ -91,6 +104,7 @@ class Explorer:
         for control in (self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.max_risk):
             control.observe(lambda _: self._ask(), names="value")
         self.advice.on_click(lambda _: self._ask(wants_advice=True))
+        self.save.on_click(lambda _: self._save())
         self._ask()
 
     @property
@@ -104,16 +118,12 @@ class Explorer:
         """Everything, laid out."""
         chosen = [
             self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.max_risk, self.advice,
-            self.status,
+            self.save, self.status,
         ]  # fmt: skip
         controls = widgets.VBox(chosen, layout=widgets.Layout(flex="0 0 auto"))
         self.risk.layout = widgets.Layout(width="640px")
         top = widgets.HBox([controls, self.risk, self.measured])
-        tabs = widgets.Tab(
-            [self.flagged, self.changed, self.speed, self.roles],
-            titles=("flagged", "changed", "latency", "roles"),
-        )
-        return widgets.VBox([top, self.command, self.recommendation, tabs])
+        return widgets.VBox([top, self.command, self.recommendation, self.tabs])
 
     def wait(self, seconds: float = 60.0) -> None:
         """Return when everything that was asked for is shown."""
@@ -134,21 +144,24 @@ class Explorer:
     def _do(self, asked: _Asked) -> None:
         try:
             sample = self._load(asked)
+            if undecided := [one.name for one in sample.schema.with_role(Role.UNDECIDED)]:
+                self.tabs.selected_index = _ROLES
+                what = "What are they?" if len(undecided) > 1 else "What is it?"
+                raise SchemaError(f"undecided: {', '.join(map(repr, undecided))}. {what} Say it under 'roles'")
             tried = try_setting(sample, asked.settings, asked.policy)
             self._tried[tried.name] = tried
             self._show(asked, tried)
             if asked.wants_advice:
                 self._advise(asked, sample)
         except MicroflowError as error:
-            self.status.value = f"<b style='color:#b00'>{html.escape(str(error))}</b>"
+            self._show_error(error)
         else:
             self.status.value = ""
 
     def _load(self, asked: _Asked) -> Sample:
         """The sample; what was tried before is forgotten where data, policy or roles have changed."""
         if self._sample is None or asked.data != self._data:
-            own = None if asked.data in DATA_TYPES else self._own_schema
-            sample = take_sample(asked.data, own, rows=self._rows)
+            sample = take_sample(asked.data, self._own.get(asked.data), rows=self._rows)
             self._offer_roles(sample)
         else:
             sample = with_roles(self._sample, dict(asked.roles))
@@ -157,12 +170,40 @@ class Explorer:
         self._sample, self._data, self._context = sample, asked.data, (asked.data, asked.policy, sample.schema)
         return sample
 
+    def _show_error(self, error: MicroflowError) -> None:
+        self.status.value = f"<b style='color:#b00'>{html.escape(str(error))}</b>"
+
+    def _save(self) -> None:
+        """Write the descriptor and the settings where the notebook runs; nothing that is there is replaced."""
+        sample = self._sample
+        if sample is None:
+            return
+        folder, stem = Path(), Path(sample.name).name.split(".")[0]
+        descriptor, options = folder / f"{stem}.yaml", folder / f"{stem}.toml"
+        chosen = self.settings
+        parameter = {
+            Method.K_ANONYMITY: f"k = {chosen.k}",
+            Method.DIFFERENTIAL_PRIVACY: f"epsilon = {chosen.epsilon:g}",
+            Method.TOKENIZATION: f'key-bits = "{chosen.key_bits}"',
+        }[chosen.method]
+        try:
+            for path in (descriptor, options):
+                require_free(path)
+            write_whole(descriptor, sample.descriptor())
+            write_whole(options, f'schema = "{descriptor}"\n\n[run]\nmethod = "{chosen.method}"\n{parameter}\n')
+        except MicroflowError as error:
+            self._show_error(error)
+        else:
+            used = f"microflow --config {options} run {sample.file} released.csv"
+            self.status.value = f"written: {descriptor}, {options}. <code>{html.escape(used)}</code>"
+
     def _offer_roles(self, sample: Sample) -> None:
         """A choice for each column; changing one asks again."""
         boxes = []
         for column in sample.schema.columns:
+            reason = "" if sample.description is None else sample.description.judgements[column.name].reason
             box = widgets.Dropdown(
-                options=[str(role) for role in Role], value=str(column.role), description=column.name
+                options=[str(role) for role in Role], value=str(column.role), description=column.name, tooltip=reason
             )
             box.observe(lambda _: self._ask(), names="value")
             boxes.append(box)
@@ -173,7 +214,9 @@ class Explorer:
         self._draw(asked, tried.sample)
         self.command.value = f"the same for the whole file: <code>{html.escape(tried.command)}</code>"
         self.flagged.value, self.changed.value = tried.violations()._repr_html_(), tried.changes()._repr_html_()
-        self.speed.value = _latency_table(tried)._repr_html_()
+        if not self._work.is_superseded:
+            self.status.value = "<i>simulating latency …</i>"
+            self.speed.value = _latency_table(tried)._repr_html_()
 
     def _draw(self, asked: _Asked, sample: Sample) -> None:
         points = [
@@ -195,7 +238,8 @@ class Explorer:
         self._draw(asked, sample)
         self.recommendation.value = (
             f"recommended for these {sample.size:,} rows: <b>{html.escape(tried.name)}</b>, which keeps "
-            f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: <code>{html.escape(tried.command)}</code>"
+            f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: <code>{html.escape(tried.command)}</code> "
+            f"For the whole file: <code>{html.escape(_recommend(sample, asked.max_risk))}</code>"
         )
 
 
@@ -216,6 +260,11 @@ class _Latest:
             if not self._is_busy:
                 self._is_busy = True
                 threading.Thread(target=self._loop, name="explorer", daemon=True).start()
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether something else was asked for meanwhile."""
+        return self._waiting is not None
 
     def wait(self, seconds: float) -> None:
         with self._condition:
@@ -240,6 +289,11 @@ def explorer(data: str = "healthcare", schema: str | None = None, *, rows: int =
 def _slider(kind: type[Any], name: str, **options: Any) -> Any:
     # One computation when the handle is let go, not one for each step on the way.
     return kind(description=name, continuous_update=False, **options)
+
+
+def _recommend(sample: Sample, max_risk: float) -> str:
+    source, schema = map(shlex.quote, (sample.file, sample.schema_name))
+    return f"microflow recommend {source} --schema {schema} --max-risk {max_risk:g}"
 
 
 def _exact(value: float) -> Estimate:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from microflow.engine.costs import Costs
-from microflow.engine.router import Route, Router
+from microflow.engine.router import Costs, Route, Router
 from microflow.lab.arrivals import Schedule
 from microflow.lab.open_loop import OpenLoop, OpenLoopRun
 from microflow.settings import MORSEL_ROWS

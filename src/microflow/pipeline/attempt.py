@@ -29,6 +29,7 @@ from microflow.pipeline.metrics import metrics_document
 from microflow.pipeline.output import Files
 from microflow.pipeline.verdict import verdict
 from microflow.records import Microflow, microflows
+from microflow.schema import DatasetSchema
 from microflow.settings import MORSEL, Retries, Settings
 from microflow.sinks.whole_file import is_device
 from microflow.sinks.writers import encoder, text_of
@@ -36,20 +37,22 @@ from microflow.sources.files import STANDARD, is_folder, is_url, part_name
 from microflow.sources.reader import with_others
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import SPLIT_BYTES, Source
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
 
 __all__ = ["Attempt", "CommitPolicy", "Observer"]
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[JobProgress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
 #: Letters of a name in the name of a folder: a file system takes 255.
 _LONGEST_PREFIX = 40
 #: How large splits are where each is a part, or costs Spark something: it does not even open a smaller file by itself.
 _LARGE_SPLIT_BYTES = 4 * SPLIT_BYTES
+#: Tasks of Spark that a small input makes at least: with few, some cores wait for the others at the end.
+_SPARK_TASKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,7 @@ class Attempt:
         with self.clock.pre():
             _refuse_engine(job)
             self.work = _work_of(job)
-            large = job.engine == "spark" or is_folder(job.output)
-            split_bytes = job.split_bytes or (_LARGE_SPLIT_BYTES if large else SPLIT_BYTES)
-            self.source = Source(job.input, self.work.schema, split_bytes=split_bytes)
+            self.source = _source(job, self.work.schema)
             self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
                 self.work = scoped(self.work, "batch")
@@ -252,6 +253,16 @@ class _Turn:
         return True
 
 
+def _source(job: JobSpec, schema: DatasetSchema) -> Source:
+    """The input in splits; how large they are depends on the input alone, so that a resumed job finds the same."""
+    size = job.split_bytes or SPLIT_BYTES
+    if job.split_bytes is None and is_folder(job.output):
+        size = _LARGE_SPLIT_BYTES
+    elif job.split_bytes is None and job.engine == "spark":
+        size = min(max((Source(job.input, schema).size or 0) // _SPARK_TASKS, SPLIT_BYTES), _LARGE_SPLIT_BYTES)
+    return Source(job.input, schema, split_bytes=size)
+
+
 def _refuse_engine(job: JobSpec) -> None:
     if job.engine not in ENGINES:
         raise MicroflowError(f"no engine {job.engine!r}", hint=f"engines are: {', '.join(ENGINES)}")
@@ -296,12 +307,12 @@ def _forgets(method: MethodSettings) -> bool:
     return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None
 
 
-def _refuse_gap(piece: Piece, progress: Progress) -> None:
+def _refuse_gap(piece: Piece, progress: JobProgress) -> None:
     if len(piece.microflows) and piece.first_row != progress.rows_read:
         raise MicroflowError(f"the engine gave row {piece.first_row} when it was the turn of {progress.rows_read}")
 
 
-def _refuse_loss(progress: Progress) -> None:
+def _refuse_loss(progress: JobProgress) -> None:
     if progress.rows_read != progress.rows_released + progress.rows_suppressed:
         raise MicroflowError(
             f"{progress.rows_read} rows were read, {progress.rows_released} released and"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from microflow.anonymize.contract import Method
 from microflow.engine.contract import ProcessingSpec
 from microflow.errors import SetupError
 from microflow.topics import DeadLetters, Kept, Sink, Source
@@ -22,6 +23,8 @@ from microflow.topics.lines import FileSink, LetterFile, LetterLines, LineSource
 __all__ = ["Ends", "StreamSpec", "open_ends"]
 
 _POSTGRESQL = ("postgresql", "postgres")
+#: So many records may be held back where Kafka keeps, beside a position, what has left behind it.
+_MOST_HELD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ def open_ends(stack: ExitStack, stream: StreamSpec, spec: ProcessingSpec) -> End
     topic, target = _topic(stream.source), _topic(stream.sink)
     name = topic.name if topic else "stdin"
     group = stream.group or f"microflow-{spec.schema.name}-{name}"
+    kafka_keeps = topic is not None and (target is not None or stream.sink == "-")
+    if kafka_keeps and spec.method.method is Method.K_ANONYMITY and spec.method.delta > _MOST_HELD:
+        raise SetupError(f"--delta is at most {_MOST_HELD:,} where Kafka keeps the positions")
     if target is not None:
         return _to_topic(stack, stream, topic, target, group)
     if stream.sink == "-":

@@ -1,13 +1,17 @@
 """A stream from any source to any sink: what has arrived is served, and committed with the positions behind it.
 
 The three phases hold here too: receiving and reading are pre-processing, check and anonymization are pure processing,
-writing and committing are post-processing. Memory is bounded by the service's largest batch and the source's own bound.
+writing and committing are post-processing. Memory is bounded by the service's largest batch, by what its method holds
+back, and by the source's own bound.
+
+A message whose record is held back stays uncommitted: the position waits for it, and what has left meanwhile is kept
+beside the position. So a restart, or another process that is given the partition, reads exactly what had not left.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,8 +21,6 @@ from microflow.topics import DeadLetters, Position, Received, Result, Sink, Sour
 
 __all__ = ["Progress", "Stream", "nothing_stops"]
 
-#: How many records may be committed ahead of their turn: Kafka keeps 4 KB beside an offset.
-_MOST_AHEAD = 250
 _POLL_S = 0.2
 
 
@@ -34,6 +36,7 @@ class Progress:
     given_again: int = 0
     lag: int = 0
     latencies: list[tuple[str, int, float]] = field(default_factory=list)
+    held: int = 0
 
 
 def nothing_stops() -> bool:
@@ -63,80 +66,120 @@ class Stream:
     ) -> None:
         self._source, self._sink, self._service, self._dead = source, sink, service, dead
         self._observe = observe
+        self._given = 0
+        self._rewinds = source.rewinds
+        #: By number, messages that have not left, and when they arrived.
+        self._open: dict[int, tuple[Received, float]] = {}
+        self._partitions: defaultdict[int, _Partition] = defaultdict(_Partition)
         self.progress = Progress()
 
     def run(self, *, stopping: Callable[[], bool] = nothing_stops, until_idle_s: float | None = None) -> None:
-        """Serve; what is under way when it is asked to stop is committed."""
-        clock, last = self._service.clock, time.monotonic()
-        while not stopping() and not self._source.ended:
+        """Serve; what is under way when it is asked to stop is committed.
+
+        What is held back then is read again at the next start, from a source that can be read again; else, and at the
+        source's end, it leaves.
+        """
+        clock, last, is_idle = self._service.clock, time.monotonic(), False
+        while not stopping():
+            self.progress.latencies = []
+            if self._source.ended or is_idle:
+                if self._commit(self._service.finish()):
+                    break
+                is_idle = False
             with clock.pre():
                 received = self._source.poll(self._service.most, _POLL_S)
+            if self._source.rewinds != self._rewinds:
+                self._forget()
             if received:
                 self._serve(received)
                 last = time.monotonic()
-            elif until_idle_s is not None and time.monotonic() - last > until_idle_s:
-                break
             else:
-                self.progress.latencies = []
+                self._commit(self._service.due())
+                is_idle = until_idle_s is not None and time.monotonic() - last > until_idle_s
             self._tell()
+        else:
+            if not self._source.replays:
+                self._commit(self._service.finish())
+        self._tell()
 
     def _serve(self, received: Sequence[Received]) -> None:
         arrived = time.monotonic()
-        begins, ends = _span(received)
-        ahead = {partition: set(self._source.ahead(partition)) for partition in begins}
-        results: list[Result] = []
-        outcomes: list[Outcome] = []
+        self._open.update((number, (one, arrived)) for number, one in enumerate(received, self._given))
+        self._given += len(received)
+        for one in received:
+            if one.partition not in self._partitions:
+                self._partitions[one.partition].ahead.update(self._source.ahead(one.partition))
+            self._partitions[one.partition].receive(one.offset)
         is_committed = True
-        self.progress.latencies = []
         # The service always serves all, also when the commit of an early part was given up.
-        for part in self._service.serve([one.value for one in received]):
-            results += [_result(received[at], one) for at, one in zip(part.places, part.outcomes, strict=True)]
-            outcomes += part.outcomes
-            if part.early:
-                if sum(map(len, ahead.values())) + len(results) > _MOST_AHEAD:
-                    continue  # they go with the others
-                for one in results:
-                    ahead[one.partition].add(one.offset)
-            positions = _positions(begins if part.early else ends, ahead)
-            is_committed = is_committed and self._commit(results, positions)
-            if is_committed:
-                self._note(outcomes, time.monotonic() - arrived)
-            results, outcomes = [], []
-        if not is_committed:
-            self.progress.given_again += len(received)
-            self._source.rewind()
+        for part in self._service.serve([one.value for one in received], [one.key for one in received]):
+            is_committed = is_committed and self._commit(part)
 
-    def _commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+    def _commit(self, outcomes: Mapping[int, Outcome]) -> bool:
+        """Commit what leaves, and the positions with it; if that is given up, everything open is read again."""
+        if not outcomes:
+            return True
+        left = [self._open.pop(number) for number in outcomes]
+        results = [_result(message, one) for (message, _), one in zip(left, outcomes.values(), strict=True)]
+        for message, _ in left:
+            self._partitions[message.partition].leave(message.offset)
+        positions = {one: self._partitions[one].position() for one in {message.partition for message, _ in left}}
         with self._service.clock.post():
             if self._dead is not None:
                 self._dead.add([one for one in results if one.reason is not None])
-            return self._sink.commit(results, positions)
+            is_committed = self._sink.commit(results, positions)
+        if is_committed:
+            self._note(left, list(outcomes.values()))
+        else:
+            self.progress.given_again += len(left) + len(self._open)
+            self._source.rewind()
+            self._forget()
+        return is_committed
 
-    def _note(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        self.progress.committed += len(outcomes)
-        routes = Counter(one.route for one in outcomes if one.unreadable is None)
-        self.progress.latencies += [(route, records, seconds) for route, records in routes.items()]
+    def _forget(self) -> None:
+        """The source goes on from what is committed, perhaps with other partitions."""
+        self._rewinds = self._source.rewinds
+        self._service.reset()
+        self._open.clear()
+        self._partitions.clear()
+
+    def _note(self, left: Sequence[tuple[Received, float]], outcomes: Sequence[Outcome]) -> None:
+        now = time.monotonic()
+        self.progress.committed += len(left)
+        taken = Counter(
+            (one.route, arrived) for (_, arrived), one in zip(left, outcomes, strict=True) if one.unreadable is None
+        )
+        self.progress.latencies += [(route, records, now - arrived) for (route, arrived), records in taken.items()]
 
     def _tell(self) -> None:
         if self._observe is not None:
-            self.progress.lag = self._source.lag()
+            self.progress.lag, self.progress.held = self._source.lag(), self._service.held
             self._observe(self.progress)
 
 
-def _span(received: Sequence[Received]) -> tuple[dict[int, int], dict[int, int]]:
-    """By partition, the offset of the first message and the one behind the last."""
-    ends = {one.partition: one.offset + 1 for one in received}
-    begins = {one.partition: one.offset for one in reversed(received)}
-    return begins, ends
+class _Partition:
+    """What of a partition has left: ``ahead`` holds offsets that left before an earlier one."""
 
+    def __init__(self) -> None:
+        self.ahead: set[int] = set()
+        # In the order of the offsets: the first is the lowest.
+        self._open: dict[int, None] = {}
+        self._end = 0
 
-def _positions(offsets: Mapping[int, int], ahead: Mapping[int, set[int]]) -> dict[int, Position]:
-    """What is done ahead and directly follows is simply done: nothing may come after it to move the position on."""
-    positions = {}
-    for partition, first in offsets.items():
-        done = next(offset for offset in count(first) if offset not in ahead[partition])
-        positions[partition] = Position(done, frozenset(one for one in ahead[partition] if one > done))
-    return positions
+    def receive(self, offset: int) -> None:
+        self._open[offset] = None
+        self._end = offset + 1
+
+    def leave(self, offset: int) -> None:
+        del self._open[offset]
+        self.ahead.add(offset)
+
+    def position(self) -> Position:
+        """What directly follows is done too: nothing may come behind it to move the position on."""
+        first = next(iter(self._open), self._end)
+        done = next(offset for offset in count(first) if offset not in self.ahead)
+        self.ahead = {offset for offset in self.ahead if offset > done}
+        return Position(done, frozenset(self.ahead))
 
 
 def _result(message: Received, outcome: Outcome) -> Result:

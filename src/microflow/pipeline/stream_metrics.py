@@ -57,7 +57,8 @@ class StreamMetrics(Collector):
             "microflow_given_again", "Messages whose commit was given up.", value=self._progress.given_again
         )
         lag = GaugeMetricFamily("microflow_lag", "Messages that wait.", value=self._progress.lag)
-        yield from (messages, findings, committed, again, lag, self._latency())
+        held = GaugeMetricFamily("microflow_held", "Records that are held back for others.", value=self._progress.held)
+        yield from (messages, findings, committed, again, lag, held, self._latency())
 
     @contextmanager
     def serve(self, port: int, host: str = "127.0.0.1") -> Iterator[None]:

@@ -192,15 +192,15 @@ def _broken(place: Path | str, error: Exception) -> InputError:
 
 
 @contextmanager
-def opened(place: str) -> Iterator[IO[bytes]]:
-    """The bytes of one file as they are before compression.
+def opened(place: str, sheet: str = "") -> Iterator[IO[bytes]]:
+    """The bytes of one file as they are before compression; of a spreadsheet, this ``sheet`` as CSV.
 
     Raises:
         InputError: it is not compressed as its suffix says.
         OSError: the system refuses.
     """
     if is_table(place):
-        with table_text(place) as file:
+        with table_text(place, sheet) as file:
             yield file
         return
     compression = compression_of(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from microflow.sources.files import is_url, opened
 
 __all__ = ["group_rows", "parquet_names", "read_parquet", "typed_array"]
 
+#: Text that is taken out of dictionaries at a time.
+_MOST_BYTES = 2**25
 _NUMERIC = (Dtype.INTEGER, Dtype.NUMBER)
 
 
@@ -49,30 +51,59 @@ def read_parquet(
         }
         first = first_line
         for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=_selection(file.schema_arrow, wanted)):
-            lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
-            first += batch.num_rows
             leaves = [
                 array
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
                 if name in wanted
                 for array in _flat(column)
             ]
-            typed = {
-                column.name: typed_array(leaves[positions[column.name]], column, schema.source, path)
-                for column in schema.columns
-            }
-            yield Block(lines, typed)
+            picked = {column.name: leaves[positions[column.name]] for column in schema.columns}
+            for start, stop in _bounded(batch.num_rows, [*picked.values()]):
+                lines = np.arange(first + start, first + stop, dtype=np.int64)
+                yield Block(
+                    lines,
+                    {
+                        column.name: typed_array(picked[column.name][start:stop], column, schema.source, path)
+                        for column in schema.columns
+                    },
+                )
+            first += batch.num_rows
+
+
+def _bounded(rows: int, columns: Sequence[pa.Array]) -> Iterator[tuple[int, int]]:
+    """Stretches of rows whose texts, written out from their dictionaries, take at most `_MOST_BYTES`, or are one row.
+
+    A dictionary holds a long text once, however many rows name it: a file of a megabyte may hold a terabyte.
+    """
+    sizes = np.zeros(rows, np.int64)
+    for column in columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pc.fill_null(pc.binary_length(column.dictionary), 0).to_numpy(zero_copy_only=False)
+            if len(lengths):
+                sizes += lengths.astype(np.int64)[pc.fill_null(column.indices, 0).to_numpy(zero_copy_only=False)]
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < rows:
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + _MOST_BYTES, side="right")), start + 1)
+        yield start, min(stop, rows)
+        start = stop
 
 
 @contextmanager
 def _parquet(path: str) -> Iterator[pq.ParquetFile]:
-    if is_url(path):
-        with opened(path) as file, pq.ParquetFile(file, pre_buffer=False) as found:
-            yield found
-    else:
-        # Read ahead, and Arrow keeps all that it has read until the file is closed.
-        with pq.ParquetFile(path, pre_buffer=False) as found:
-            yield found
+    """A file whose texts stay in their dictionaries where it has them there; see `_bounded`."""
+    with ExitStack() as files:
+        file = files.enter_context(opened(path)) if is_url(path) else path
+        # Without reading ahead, of which Arrow keeps all until the file is closed.
+        found = files.enter_context(pq.ParquetFile(file, pre_buffer=False))
+        columns = [found.schema.column(number) for number in range(len(found.schema))]
+        texts = [column.path for column in columns if column.logical_type.type in {"STRING", "NONE"}
+                 and column.physical_type == "BYTE_ARRAY" and not column.max_repetition_level]  # fmt: skip
+        if texts:
+            options = {"metadata": found.metadata, "read_dictionary": texts, "pre_buffer": False}
+            found = files.enter_context(pq.ParquetFile(file, **options))
+        yield found
 
 
 @contextmanager
@@ -128,6 +159,9 @@ def typed_array(array: pa.Array, column: Column, source: SourceFormat, path: Pat
         InputError: it holds lists or something else that is no single value.
     """
     if pa.types.is_dictionary(array.type):
+        if len(array.dictionary) < len(array) and not pa.types.is_nested(array.dictionary.type):
+            # What is done to each text of the dictionary need not be done to each row.
+            return typed_array(array.dictionary, column, source, path).take(array.indices)
         array = array.dictionary_decode()
     if source.missing and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
         is_missing = pc.is_in(_as_text(array), value_set=pa.array(sorted(source.missing), pa.string()))

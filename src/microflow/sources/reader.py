@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import IO, NamedTuple, Self, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +85,7 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
             groups = None if split.stop is None else range(split.start, split.stop)
             yield from read_parquet(path, schema, groups, first_line=first_line)
             return
-        with _part(split) as file:
+        with _part(split, schema.source.sheet) as file:
             if split.kind == "jsonl":
                 is_whole = split.start == 0 and split.stop is None
                 yield from read_json_lines(file, path, schema, refusals, first_line=first_line, is_whole=is_whole)
@@ -95,9 +94,9 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
 
 
 @contextmanager
-def _part(split: Split) -> Iterator[IO[bytes]]:
+def _part(split: Split, sheet: str) -> Iterator[IO[bytes]]:
     """The bytes of a split of text."""
-    with opened(split.file) as file:
+    with opened(split.file, sheet) as file:
         if split.start:
             file.seek(split.start)
         if split.stop is None:
@@ -184,13 +183,6 @@ class Quarantine:
             reason, count = self.counts.most_common(1)[0]
             raise InputError(f"{self.total:,} rows cannot be read ({count:,}: {reason})", path=path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
 
 def read_microflows(
     path: Path | str, schema: DatasetSchema, *, quarantine: Quarantine, size: int = MICROFLOW_ROWS
@@ -247,7 +239,7 @@ def column_names(place: Path | str, source: SourceFormat) -> list[str]:
     with readable(place):
         if kind == "parquet":
             return numbered(parquet_names(text))
-        with opened(text) as file:
+        with opened(text, source.sheet) as file:
             return numbered(json_names(file) if kind == "jsonl" else header_names(file, text, source))
 
 

@@ -17,12 +17,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import polars as pl
-
 from microflow.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_name", "table_text"]
 
@@ -50,8 +51,8 @@ def is_table(place: object) -> bool:
 
 
 @contextmanager
-def table_text(place: str) -> Iterator[IO[bytes]]:
-    """A table as CSV with a header.
+def table_text(place: str, sheet: str = "") -> Iterator[IO[bytes]]:
+    """A table as CSV with a header; of a spreadsheet the ``sheet`` of this name, or the only one that holds rows.
 
     Raises:
         InputError: it cannot be read.
@@ -64,28 +65,32 @@ def table_text(place: str) -> Iterator[IO[bytes]]:
             file.seek(0)
             yield cast("IO[bytes]", file)
     else:
-        yield io.BytesIO(_sheet(place))
+        yield io.BytesIO(_sheet(place, sheet))
 
 
-def _sheet(place: str) -> bytes:
+def _sheet(place: str, wanted: str) -> bytes:
     import fastexcel
+    import polars as pl
 
     try:
         with Path(place).open("rb"):
             pass
         book = fastexcel.read_excel(place)
-        sheets = [book.load_sheet(name, header_row=None, dtypes="string") for name in book.sheet_names]
+        names = [name for name in book.sheet_names if wanted in {"", name}]
+        sheets = [book.load_sheet(name, header_row=None, dtypes="string") for name in names]
         filled = [sheet for sheet in sheets if sheet.height]
         frames = [cast("pl.DataFrame", pl.from_arrow(sheet.to_arrow())) for sheet in filled[:1]]
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=place) from error
     except fastexcel.FastExcelError as error:
         raise InputError("not a whole spreadsheet", path=place, hint="was it copied completely?") from error
+    if not names:
+        listed = ", ".join(map(repr, book.sheet_names))
+        raise InputError(f"there is no sheet {wanted!r}", path=place, hint=f"sheets are: {listed}")
     if len(filled) > 1:
-        names = ", ".join(repr(sheet.name) for sheet in filled)
-        raise InputError(
-            f"several sheets hold rows: {names}", path=place, hint="save the one that is meant as a file of its own"
-        )
+        listed = ", ".join(repr(sheet.name) for sheet in filled)
+        hint = "name the one that is meant: source: {sheet: ...} in the descriptor, `microflow describe --sheet ...`"
+        raise InputError(f"several sheets hold rows: {listed}", path=place, hint=hint)
     if not frames:
         raise InputError("the file is empty or does not begin with a header", path=place)
     text = io.StringIO(newline="")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,22 +136,51 @@ def reserve_ids(cursor: Cursor, table: str, count: int) -> npt.NDArray[np.int64]
 
 
 Dicts = Sequence[Mapping[str, Any]]
-
 Ids = npt.NDArray[np.int64]
 
 #: Rows that are made into columns while the server stores those before them.
 _PIECE_ROWS = 1_000
 
-_RECORD_KEYS = frozenset(
-    {
-        *("job_id", "record_id", "ordinal", "original_data", "processed_data", "compliance_status", "violation_count"),
-        *("violation_types", "processing_time", "anonymization_applied", "released"),
-    }
-)
 
-_VIOLATION_KEYS = frozenset(
-    {"job_id", "record_id", "ordinal", "rule", "field", "severity", "regulation", "article", "start", "end"}
-)
+class _Field(NamedTuple):
+    """Where the values of a column come from: a key of a mapping, and what is done with its value."""
+
+    key: str
+    type: pa.DataType
+    default: object = None
+    convert: Callable[[Any], object] = lambda value: value
+
+
+def _text(key: str) -> _Field:
+    return _Field(key, pa.string(), convert=lambda value: None if value is None else str(value))
+
+
+def _json(key: str) -> _Field:
+    return _Field(key, pa.string(), convert=json_document)
+
+
+_RECORD = {
+    "job_id": _Field("job_id", pa.string()),
+    "ordinal": _Field("ordinal", pa.int64()),
+    "record_id": _text("record_id"),
+    "released": _Field("released", pa.bool_(), True),
+    "compliance_status": _Field("compliance_status", pa.bool_(), True),
+    "violation_count": _Field("violation_count", pa.int16(), 0),
+    "violation_types": _Field("violation_types", pa.string(), (), lambda words: array_literal(tuple(words or ()))),
+    "anonymization_applied": _Field("anonymization_applied", pa.bool_(), False),
+    "processing_time": _Field("processing_time", pa.timestamp("us", "UTC")),
+    "processed_data": _json("processed_data"),
+}
+_ORIGINAL = {name: _RECORD[name] for name in ("job_id", "ordinal", "record_id")} | {
+    "original_data": _json("original_data")
+}
+_VIOLATION = {
+    **{name: _text(name) for name in ("job_id", "record_id", "rule", "field")},
+    **{name: _Field(name, pa.string(), "") for name in ("severity", "regulation", "article")},
+    "ordinal": _Field("ordinal", pa.int64()),
+    "span_start": _Field("start", pa.int32(), -1),
+    "span_end": _Field("end", pa.int32(), -1),
+}
 
 
 def in_pieces(columns: Callable[[Dicts, Ids], pa.Table], rows: Dicts, ids: Ids) -> Iterator[pa.Table]:
@@ -167,36 +196,13 @@ def record_columns(records: Dicts, ids: Ids) -> pa.Table:
     Raises:
         StoreError: a value is of the wrong type.
     """
-    now = datetime.now(UTC)
-    types = [tuple(record.get("violation_types") or ()) for record in records]
-    return _table(
-        {
-            "id": (ids, pa.int64()),
-            "job_id": (_get(records, "job_id"), pa.string()),
-            "ordinal": (_get(records, "ordinal"), pa.int64()),
-            "record_id": (_texts(records, "record_id"), pa.string()),
-            "released": (_get(records, "released", True), pa.bool_()),
-            "compliance_status": (_get(records, "compliance_status", True), pa.bool_()),
-            "violation_count": (_get(records, "violation_count", 0), pa.int16()),
-            "violation_types": ([array_literal(words) for words in types], pa.string()),
-            "anonymization_applied": (_get(records, "anonymization_applied", False), pa.bool_()),
-            "processing_time": (_get(records, "processing_time", now), pa.timestamp("us", "UTC")),
-            "processed_data": (_documents(records, "processed_data"), pa.string()),
-        }
-    )
+    now = _RECORD["processing_time"]._replace(default=datetime.now(UTC))
+    return _table(_RECORD | {"processing_time": now}, records, ids)
 
 
 def original_columns(records: Dicts, ids: Ids) -> pa.Table:
     """Columns of ``original_records`` for records that bring ``original_data``."""
-    return _table(
-        {
-            "id": (ids, pa.int64()),
-            "job_id": (_get(records, "job_id"), pa.string()),
-            "ordinal": (_get(records, "ordinal"), pa.int64()),
-            "record_id": (_texts(records, "record_id"), pa.string()),
-            "original_data": (_documents(records, "original_data"), pa.string()),
-        }
-    )
+    return _table(_ORIGINAL, records, ids)
 
 
 def violation_columns(violations: Dicts, ids: Ids) -> pa.Table:
@@ -205,30 +211,7 @@ def violation_columns(violations: Dicts, ids: Ids) -> pa.Table:
     Raises:
         StoreError: as in `record_columns`.
     """
-    texts = ("job_id", "record_id", "rule", "field")
-    described = ("severity", "regulation", "article")
-    return _table(
-        {
-            "id": (ids, pa.int64()),
-            **{key: (_texts(violations, key), pa.string()) for key in texts},
-            **{key: (_get(violations, key, ""), pa.string()) for key in described},
-            "ordinal": (_get(violations, "ordinal"), pa.int64()),
-            "span_start": (_get(violations, "start", -1), pa.int32()),
-            "span_end": (_get(violations, "end", -1), pa.int32()),
-        }
-    )
-
-
-def _get(records: Dicts, key: str, default: object = None) -> list[Any]:
-    return [record.get(key, default) for record in records]
-
-
-def _texts(records: Dicts, key: str) -> list[str | None]:
-    return [None if (value := record.get(key)) is None else str(value) for record in records]
-
-
-def _documents(records: Dicts, key: str) -> list[str | None]:
-    return [json_document(record.get(key)) for record in records]
+    return _table(_VIOLATION, violations, ids)
 
 
 def check_records(records: Dicts) -> None:
@@ -237,7 +220,7 @@ def check_records(records: Dicts) -> None:
     Raises:
         StoreError: names the record by its position.
     """
-    _check_keys(records, _RECORD_KEYS, required=("job_id",))
+    _check_keys(records, frozenset(_RECORD) | {"original_data"}, required=("job_id",))
 
 
 def check_violations(violations: Dicts) -> None:
@@ -246,7 +229,8 @@ def check_violations(violations: Dicts) -> None:
     Raises:
         StoreError: names the violation by its position.
     """
-    _check_keys(violations, _VIOLATION_KEYS, required=("job_id", "rule", "field"))
+    allowed = frozenset(field.key for field in _VIOLATION.values())
+    _check_keys(violations, allowed, required=("job_id", "rule", "field"))
 
 
 def _check_keys(records: Dicts, allowed: frozenset[str], required: Sequence[str]) -> None:
@@ -259,11 +243,11 @@ def _check_keys(records: Dicts, allowed: frozenset[str], required: Sequence[str]
                 raise StoreError(f"record {index}: {key!r} is missing")
 
 
-def _table(columns: Mapping[str, tuple[Sequence[Any] | Ids, pa.DataType]]) -> pa.Table:
-    arrays = {}
-    for name, (values, kind) in columns.items():
+def _table(fields: Mapping[str, _Field], rows: Dicts, ids: Ids) -> pa.Table:
+    arrays = {"id": pa.array(ids)}
+    for name, (key, kind, default, convert) in fields.items():
         try:
-            arrays[name] = pa.array(values, kind)
+            arrays[name] = pa.array([convert(row.get(key, default)) for row in rows], kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             # Arrow's own message quotes the value.
             raise StoreError(f"{name!r} holds a value that is not of type {kind}") from None

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import ProcessingSpec
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.errors import SetupError
 from microflow.jvm import find_java, jars
 from microflow.schema import Record

@@ -32,8 +32,8 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
-from microflow.engine.bolts import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.engine.contract import ProcessingSpec
+from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.storm.acks import AckLog
 
 __all__ = ["Channel", "FileSink", "FileSpout", "Spout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]

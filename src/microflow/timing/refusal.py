@@ -11,6 +11,7 @@ clock runs. Reads and writes on files already open need no gate: the kernel coun
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import sysconfig
@@ -54,14 +55,30 @@ class Watcher(Protocol):
 _watching: dict[int, Watcher] = {}
 
 
+#: Whether the garbage collector waits for the clocks that run.
+_collector_waits = False
+
+
 def start_watching(watcher: Watcher) -> None:
-    """From now on this thread may touch memory only."""
+    """From now on this thread may touch memory only.
+
+    The garbage collector waits meanwhile: it would run finalisers of anybody's garbage in the timed thread, where they
+    are refused and their owner's files stay open. It makes up for it between spans, where its time is counted too.
+    """
+    global _collector_waits  # noqa: PLW0603 - the collector is the process's, not a thread's
     _watching[get_ident()] = watcher
+    if gc.isenabled():
+        gc.disable()
+        _collector_waits = True
 
 
 def stop_watching() -> None:
     """This thread is free again."""
+    global _collector_waits  # noqa: PLW0603
     _watching.pop(get_ident(), None)
+    if _collector_waits and not _watching:
+        _collector_waits = False
+        gc.enable()
 
 
 def refuse_if_pure(what: str) -> None:

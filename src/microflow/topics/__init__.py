@@ -60,6 +60,12 @@ class Source(Protocol):
     ended: bool
     """Whether nothing will ever come again."""
 
+    replays: bool
+    """Whether what is not committed can be read again, by this process or a later one."""
+
+    rewinds: int
+    """How often it has gone back to what is committed, by itself or when asked."""
+
     def poll(self, most: int, timeout_s: float) -> list[Received]:
         """Up to ``most`` messages that are not committed; empty when none came in time."""
         ...

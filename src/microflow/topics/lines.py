@@ -37,7 +37,7 @@ class LineSource:
     """
 
     def __init__(self, file: IO[bytes], first: int = 0) -> None:
-        self.ended = False
+        self.ended, self.replays, self.rewinds = False, False, 0
         self._is_read = False
         self._next = first
         self._chunks: queue.Queue[list[bytes] | None] = queue.Queue(_CHUNKS)
