@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -82,27 +81,6 @@ class Told:
 #: A range is cut into at most so many steps. A power of two, so that a step of an interval is exact.
 GRID_STEPS = 1 << 10
 _DIGITS = "0123456789"
-
-
-class Domain(Protocol):
-    """Codes of a column's values."""
-
-    size: int
-    is_ordered: bool
-    values: tuple[Value, ...]
-    """What each code is released as; the last is ``None``."""
-
-    def encode(self, column: pa.Array) -> Codes:
-        """A code a value."""
-        ...
-
-    def encode_one(self, value: Value) -> int:
-        """The code of one value."""
-        ...
-
-    def decode(self, codes: Codes) -> pa.Array:
-        """The values of codes, as the column's type."""
-        ...
 
 
 class Choices:
@@ -178,6 +156,10 @@ class Grid:
     def decode(self, codes: Codes) -> pa.Array:
         """The numbers."""
         return self._told(codes)
+
+
+#: Codes of a column's values; ``values`` is what each is released as, the last is ``None``.
+Domain = Choices | Grid
 
 
 def _texts(values: tuple[Value, ...], dtype: Dtype) -> tuple[str, ...]:

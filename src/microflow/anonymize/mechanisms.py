@@ -26,7 +26,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -149,25 +148,6 @@ _MARGIN = 1e-6
 EPSILON_RANGE = (1e-4, 16.0)
 
 
-class Mechanism(Protocol):
-    """Draws a released code for each true code, with likelihood ratios of at most e^``epsilon``."""
-
-    size: int
-    epsilon: float
-
-    def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
-        """Released codes, one uniform 63-bit number each."""
-        ...
-
-    def perturb_one(self, code: int, uniform: int) -> int:
-        """The same for one value."""
-        ...
-
-    def probability(self, released: int, true: int) -> Fraction:
-        """How likely ``released`` is where ``true`` is the truth; exact."""
-        ...
-
-
 class RandomisedResponse:
     """k-ary randomised response (Warner 1965; Kairouz, Bonawitz and Ramage 2016) over ``size`` values and missing.
 
@@ -255,6 +235,10 @@ class TruncatedGeometric:
         if not absent and released == self.size - 1:
             last = 2 * self.size - 1
         return Fraction(edges[last + 1] - edges[first], _TOTAL)
+
+
+#: Draws a released code for each true code, with likelihood ratios of at most e^``epsilon``.
+Mechanism = RandomisedResponse | TruncatedGeometric
 
 
 def _noise(alpha: float, size: int) -> list[float]:
