@@ -144,14 +144,14 @@ Uniform = npt.NDArray[np.uint64]
 _TOTAL = 1 << UNIFORM_BITS
 #: So much less than epsilon is spent, to pay for rounding to multiples of 2^-63.
 _MARGIN = 1e-6
-#: The budget of one field: below, rounding could not be paid for; above, a value is as good as told.
+#: The budget of one field: below, rounding could not be paid for; above, a value is as good as released unchanged.
 EPSILON_RANGE = (1e-4, 16.0)
 
 
 class RandomisedResponse:
     """k-ary randomised response (Warner 1965; Kairouz, Bonawitz and Ramage 2016) over ``size`` values and missing.
 
-    The truth is kept with probability e^ε / (e^ε + size), and otherwise any of the ``size`` others is told.
+    The truth is kept with probability e^ε / (e^ε + size), and otherwise any of the ``size`` others is released.
     """
 
     def __init__(self, size: int, epsilon: float) -> None:
@@ -201,13 +201,13 @@ class TruncatedGeometric:
         hidden = 1 / (1 + math.exp(spent / 2) + math.exp(spent))
         self._present = _edges(hidden, _noise(self.alpha, size))
         self._missing = _edges(hidden * math.exp(spent), _around_middle(self.alpha, size))
-        #: The code that is told, by true code and thresholds reached: noise beyond the grid stays at its end.
-        self._told = np.clip(np.arange(3 * size) - size, 0, size - 1)
+        #: The released code, by true code and thresholds reached: noise beyond the grid stays at its end.
+        self._ends = np.clip(np.arange(3 * size) - size, 0, size - 1)
 
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
         drawn = self._present.reached(uniforms)
-        released: Codes = self._told.take(codes + drawn)
+        released: Codes = self._ends.take(codes + drawn)
         absent = np.flatnonzero(codes == self.size)
         if len(absent):
             drawn[absent] = self._missing.reached(uniforms.take(absent))

@@ -310,7 +310,7 @@ def _typed(texts: list[str | None], dtype: Dtype) -> pa.Array:
         ValueError: some text is none.
     """
     values = pa.array(texts, pa.string()).cast(dtype.arrow)
-    is_told = dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP}
-    if is_told and any(text is not None and plain_time(text, dtype) is None for text in set(texts)):
+    is_time = dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP}
+    if is_time and any(text is not None and plain_time(text, dtype) is None for text in set(texts)):
         raise ValueError(dtype)
     return values
