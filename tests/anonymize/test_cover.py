@@ -12,6 +12,8 @@ import pytest
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, MethodSettings, Scope
 from microflow.anonymize.generalise import parse
+from microflow.assess.loss import gcp
+from microflow.assess.pair import Pair
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
 TREE = Hierarchy(parents={"a": "vowel", "e": "vowel", "b": "other", "c": "other", "vowel": "*", "other": "*"})
@@ -94,3 +96,26 @@ def test_less_is_lost_than_by_mondrian(monkeypatch: pytest.MonkeyPatch) -> None:
     lattice = loss(release([original], 5), original)
     monkeypatch.setattr("microflow.anonymize.cover.MOST_ELEMENTS", 0)
     assert lattice < 0.9 * loss(release([original], 5), original)
+
+
+@pytest.mark.parametrize("asked", [{"t_closeness": 0.2}, {"l_diversity": 2}, {"l_diversity": 2, "l_recursive": 5.0}])
+def test_diversity_costs_less_than_by_mondrian(asked: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must not be a class joins one with which it may be, and not just the nearest; all rows are released."""
+    many = rows(2_000, 3)
+    own = np.random.default_rng(3).random(len(many)) < np.where(
+        many["letter"].is_null().to_numpy(zero_copy_only=False), 0.9, 0.2
+    )
+    many = many.append_column("ill", pa.array(np.where(own, "yes", "no")))
+    schema = DatasetSchema("letters", (*SCHEMA.columns, Column("ill", Role.SENSITIVE)), "gdpr")
+    losses = []
+    for most in (20_000, 0):
+        monkeypatch.setattr("microflow.anonymize.cover.MOST_ELEMENTS", most)
+        settings = MethodSettings(Method.K_ANONYMITY, k=5, **asked)  # type: ignore[arg-type]
+        anonymizer = cast("DatasetAnonymizer", build_anonymizer(settings, schema))
+        anonymizer.observe(many)
+        anonymizer.freeze()
+        released = anonymizer.anonymize(many)
+        assert len(released.kept) == len(many)
+        before, after = (pa.Table.from_batches([batch]) for batch in (many, released.rows))
+        losses.append(gcp(Pair.of(schema, before, after, released.kept)))
+    assert losses[0] < 0.9 * losses[1]

@@ -108,8 +108,8 @@ def test_uci_adult_as_expected_from_outside(adult_csv) -> None:
     from microflow.sources import Quarantine, read_microflows
 
     schema = load_schema("adult")
-    with Quarantine() as quarantine:
-        table = pa.Table.from_batches([flow.rows for flow in read_microflows(adult_csv, schema, quarantine=quarantine)])
+    quarantine = Quarantine()
+    table = pa.Table.from_batches([flow.rows for flow in read_microflows(adult_csv, schema, quarantine=quarantine)])
     rows = table.combine_chunks().to_batches()[0]
     expected = {
         MethodSettings(Method.K_ANONYMITY, k=5): 0.17,

@@ -89,8 +89,8 @@ def write(folder, rows):
 
 
 def read(path, schema=SCHEMA):
-    with Quarantine() as quarantine:
-        return [row for flow in read_microflows(path, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
+    quarantine = Quarantine()
+    return [row for flow in read_microflows(path, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
 
 
 @settings(max_examples=30, deadline=None)
@@ -242,8 +242,8 @@ def test_the_same_tokens(tmp_path_factory, rows):
     assert isinstance(tokenizer, BatchAnonymizer)
     found = []
     for path in write(tmp_path_factory.mktemp("alike"), rows):
-        with Quarantine() as quarantine:
-            flows = list(read_microflows(path, schema, quarantine=quarantine))
+        quarantine = Quarantine()
+        flows = list(read_microflows(path, schema, quarantine=quarantine))
         found.append([row for flow in flows for row in tokenizer.anonymize(flow.rows).rows.to_pylist()])
     assert len(found[0]) == len(rows)
     assert all(other == found[0] for other in found)

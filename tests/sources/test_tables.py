@@ -88,8 +88,8 @@ def book(path, **sheets):
 
 
 def read(place, schema=SCHEMA):
-    with Quarantine() as quarantine:
-        rows = [row for flow in read_microflows(place, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
+    quarantine = Quarantine()
+    rows = [row for flow in read_microflows(place, schema, quarantine=quarantine) for row in flow.rows.to_pylist()]
     quarantine.require_none(str(place))
     return rows
 

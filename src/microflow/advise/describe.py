@@ -71,16 +71,16 @@ def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
         texts = tuple(
             replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
         )
-        with Quarantine() as quarantine:
-            text = replace(schema, columns=texts, others="drop")
-            for block in text_blocks(path, text, quarantine):
-                rows += block.num_rows
-                for column in there:
-                    _, failures = typed_column(block.column(column.name).combine_chunks(), column)
-                    counts[column.name] += len(failures)
-                    if failures:
-                        reasons.setdefault(column.name, failures[0][1])
-            refused = quarantine.total
+        quarantine = Quarantine()
+        text = replace(schema, columns=texts, others="drop")
+        for block in text_blocks(path, text, quarantine):
+            rows += block.num_rows
+            for column in there:
+                _, failures = typed_column(block.column(column.name).combine_chunks(), column)
+                counts[column.name] += len(failures)
+                if failures:
+                    reasons.setdefault(column.name, failures[0][1])
+        refused = quarantine.total
     retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
     return Drift(new, missing, retyped, rows, refused)
 

@@ -201,17 +201,17 @@ def profile_file(path: Path | str, sheet: str = "") -> FileProfile:
     profiles = tuple(map(ColumnProfile, names))
     hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in names]
     rows = 0
-    with Quarantine() as quarantine:
-        for block in text_blocks(path, schema, quarantine):
-            for place, profile in enumerate(profiles):
-                values = cast("pl.Series", pl.from_arrow(block.column(place)))
-                _take(profile, values)
-                if rows < MOST_ROWS:
-                    hashes[place].append(values.hash(seed=1).to_numpy())
-            rows += block.num_rows
-        refused = quarantine.total
-        if not rows:
-            quarantine.require_none(path)
+    quarantine = Quarantine()
+    for block in text_blocks(path, schema, quarantine):
+        for place, profile in enumerate(profiles):
+            values = cast("pl.Series", pl.from_arrow(block.column(place)))
+            _take(profile, values)
+            if rows < MOST_ROWS:
+                hashes[place].append(values.hash(seed=1).to_numpy())
+        rows += block.num_rows
+    refused = quarantine.total
+    if not rows:
+        quarantine.require_none(path)
     for profile, parts in zip(profiles, hashes, strict=True):
         profile.hashes = np.concatenate(parts) if parts else profile.hashes
         profile.distinct = pl.Series(profile.hashes).n_unique() - (profile.missing > 0)

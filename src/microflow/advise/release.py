@@ -55,14 +55,14 @@ def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
         return pl.concat(parts).group_by(keys).agg(pl.col(_ROWS).sum())
 
     counted: list[pl.DataFrame] = []
-    with Quarantine() as quarantine:
-        # Text, as a release writes it, whatever the type was before.
-        for flow in read_microflows(file, schema.released(), quarantine=quarantine):
-            rows = pl.DataFrame(flow.rows.select(keys))
-            counted.append(rows.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
-            if len(counted) == _GROUP:
-                counted = [merged(counted)]
-        quarantine.require_none(file)
+    quarantine = Quarantine()
+    # Text, as a release writes it, whatever the type was before.
+    for flow in read_microflows(file, schema.released(), quarantine=quarantine):
+        rows = pl.DataFrame(flow.rows.select(keys))
+        counted.append(rows.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
+        if len(counted) == _GROUP:
+            counted = [merged(counted)]
+    quarantine.require_none(file)
     if not counted:
         return pl.DataFrame({"rows": [], "members": []}, {"rows": pl.Int64, "members": pl.Int64}), "row"
     found = merged(counted)
@@ -100,8 +100,8 @@ def _release_of(file: Path, schema: DatasetSchema) -> pa.Table:
 def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.Table:
     """The rows that the pipeline would accept, too; of a release all of them."""
     names = needed_columns(schema)
-    with Quarantine() as quarantine:
-        flows = [flow.rows.select(names) for flow in read_microflows(path, schema, quarantine=quarantine)]
+    quarantine = Quarantine()
+    flows = [flow.rows.select(names) for flow in read_microflows(path, schema, quarantine=quarantine)]
     if is_whole:
         quarantine.require_none(path)
     if not flows:

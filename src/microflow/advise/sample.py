@@ -118,8 +118,8 @@ def read_sample(file: Path, schema_name: str) -> FileSample:
             path=schema_name,
             hint="say which columns an attacker may know; `microflow describe FILE` ranks them",
         )
-    with Quarantine() as quarantine:
-        return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
+    quarantine = Quarantine()
+    return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
 
 
 def _smallest(

@@ -172,7 +172,7 @@ def _constraint(
         # Numbered again without the missing value where none is missing: it would lengthen the ordered distance.
         present, ranks = np.unique(rank_of[column], return_inverse=True)
         columns.append(Sensitive(ranks.astype(np.int32), len(present), ordered))
-    return Diversity(owner, counts, columns, settings, persons)
+    return Diversity(owner, counts, columns, settings, persons=persons)
 
 
 def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes]:

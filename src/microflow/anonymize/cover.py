@@ -22,15 +22,16 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numba
 import numpy as np
 
-from microflow.anonymize.axes import Codes, Flags, Floats, Index, Tree
-from microflow.anonymize.refine import attach, merge, refine
+from microflow.anonymize.axes import Codes, Floats, Index, Tree
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.diversity import Diversity, Sensitive
+from microflow.anonymize.refine import absorb, attach, hulls, nearest, refine
 
-__all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "Constraint", "cover", "lattice_size", "warm"]
+__all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "cover", "lattice_size", "warm"]
 
 
 #: A lattice with more elements is not searched.
@@ -47,15 +48,9 @@ _FIRST_PRICE = 0.02
 _ASKED = 10_000_000
 #: Refinement: trials a neighbourhood, and classes in it besides the first.
 _TRIALS = 10
+#: Classes that one without the diversity asked for may be merged with.
+_PARTNERS = 32
 _NEIGHBOURS = 3
-
-
-class Constraint(Protocol):
-    """What a class must satisfy besides its size (l-diversity, t-closeness)."""
-
-    def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
-        ...
 
 
 def lattice_size(trees: Sequence[Tree]) -> int:
@@ -70,7 +65,7 @@ def cover(
     k: int,
     *,
     effort: int = 1,
-    constraint: Constraint | None = None,
+    constraint: Diversity | None = None,
 ) -> Codes:
     """The class of each distinct tuple (0, 1, …); every class holds ``k`` rows and obeys the constraint.
 
@@ -88,7 +83,8 @@ def cover(
     """
     tuples = np.ascontiguousarray(np.stack(ranks, axis=1), np.int64)
     everything = np.zeros(len(weights), np.int64)
-    if int(weights.sum()) < k or not _allowed(everything, constraint).all():
+    whole_may_be = constraint is None or constraint.allows(np.arange(len(weights)), everything, 1)[0]
+    if int(weights.sum()) < k or not whole_may_be:
         return np.full(len(weights), -1, np.int32)
     forest = _Forest.of(trees)
     some = np.flatnonzero(weights)
@@ -99,9 +95,45 @@ def cover(
     class_of[some] = found
     if len(some) < len(weights):
         attach(tuples, weights, class_of, *forest.arrays)
-    while constraint is not None and not (allowed := _allowed(class_of, constraint)).all():
-        class_of = _renumbered(merge(tuples, weights, class_of, ~allowed, *forest.arrays))
+    if constraint is not None:
+        class_of = _reconciled(tuples, weights, class_of, forest, constraint)
     return class_of.astype(np.int32)
+
+
+def _reconciled(tuples: Index, weights: Index, class_of: Index, forest: _Forest, constraint: Diversity) -> Index:
+    """Merge what must not be a class with what loses least by it, of those with which it becomes one if there are."""
+    nodes = forest.arrays[:4]
+    classes = int(class_of.max()) + 1
+    hull, loss_of, count, _, _ = hulls(tuples, weights, class_of, classes, *forest.arrays)
+    profiles = constraint.profiles(class_of)
+    beyond = constraint.excess(profiles)
+    target = np.arange(classes)
+    found, costs = np.empty(_PARTNERS, np.int64), np.empty(_PARTNERS)
+    queue = [(float(count[a] * beyond[a]), int(a)) for a in np.flatnonzero(beyond)]
+    heapq.heapify(queue)
+    while queue:
+        was, a = heapq.heappop(queue)
+        if count[a] == 0 or beyond[a] == 0 or was != count[a] * beyond[a]:
+            continue
+        many = nearest(a, classes, hull, loss_of, count, *nodes, _PARTNERS, 0.0, found, costs)
+        partners = found[:many]
+        together = constraint.excess([rows[a] + rows[partners] for rows in profiles])
+        rows = count[a] + count[partners]
+        gain = count[a] * beyond[a] + count[partners] * beyond[partners] - rows * together
+        price = np.where(together == 0, costs[:many], np.inf)
+        if np.isinf(price).all():
+            price = np.where(gain > 0, costs[:many] / np.maximum(gain, 1e-12), np.inf)
+        b = int(partners[np.argmin(price)])
+        absorb(a, b, hull, loss_of, count, *nodes)
+        target[b] = a
+        for rows in profiles:
+            rows[a] += rows[b]
+        beyond[a], beyond[b] = constraint.excess([rows[[a]] for rows in profiles])[0], 0.0
+        if beyond[a]:
+            heapq.heappush(queue, (float(count[a] * beyond[a]), a))
+    while (target != target[target]).any():
+        target = target[target]
+    return _renumbered(target[class_of])
 
 
 def warm() -> None:
@@ -114,16 +146,9 @@ def warm() -> None:
         loss=np.array([1.0, 0.0, 0.0, 0.0, 0.0]),
     )
     ranks, weights = np.arange(4, dtype=np.int32), np.array([2, 2, 1, 0])
-    class_of = cover([ranks], weights, [tree], 2).astype(np.int64)
-    marked = np.zeros(int(class_of.max()) + 1, np.bool_)
-    merge(ranks[:, np.newaxis].astype(np.int64), weights, class_of, marked, *_Forest.of([tree]).arrays)
-
-
-def _allowed(class_of: Index, constraint: Constraint | None) -> Flags:
-    count = int(class_of.max(initial=-1)) + 1
-    if constraint is None:
-        return np.ones(count, np.bool_)
-    return constraint.allows(np.arange(len(class_of)), class_of, count)
+    settings = MethodSettings(Method.K_ANONYMITY, k=2, l_diversity=2)
+    secret = [Sensitive(np.array([0, 0, 1, 1], np.int32), 2, ordered=False)]
+    cover([ranks], weights, [tree], 2, constraint=Diversity(np.arange(4), weights, secret, settings))
 
 
 def _renumbered(class_of: Index) -> Index:
@@ -201,25 +226,40 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 
 @_compiled
+def _loss_at(tuples, t, at, node_at, loss):  # fmt: skip
+    """What tuple ``t`` loses at a depth of each column."""
+    total = 0.0
+    for c in range(tuples.shape[1]):
+        total += loss[node_at[at[c] + tuples[t, c]]]
+    return total
+
+
+@_compiled
+def _slot(keys, stamps, visit, key):  # fmt: skip
+    """The place of a cell's key in the table of a visit, or a free one."""
+    mask = len(keys) - 1
+    s = np.int64(key >> np.uint64(20)) & mask
+    while stamps[s] == visit and keys[s] != np.int64(key):
+        s = (s + 1) & mask
+    return s
+
+
+@_compiled
 def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table, visit, links, chosen, values,
            mine, class_of, count, loss_of, classes, k, limit, may_ask):  # fmt: skip
     n, columns = tuples.shape
     skeys, sstamp, sactive, shead = table[0], table[1], table[2], table[3]
     seen, stamps = mine[0], mine[1]
     waiting = len(active)
-    mask = len(skeys) - 1
     cells = np.empty(waiting, np.int64)
     ncells = 0
-    asks = False
     asked = 0
     for i in range(waiting):
         t = active[i]
         h = np.uint64(0)
         for c in range(columns):
             h += key_of_node[node_at[at[c] + tuples[t, c]]]
-        s = np.int64(h >> np.uint64(20)) & mask
-        while sstamp[s] == visit and skeys[s] != np.int64(h):
-            s = (s + 1) & mask
+        s = _slot(skeys, sstamp, visit, h)
         if sstamp[s] != visit:
             sstamp[s] = visit
             skeys[s] = np.int64(h)
@@ -230,31 +270,17 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
         sactive[s] += weights[t]
         links[t] = shead[s]
         shead[s] = t
-    for q in range(ncells):
-        s = cells[q]
-        if sactive[s] < k:
-            t = shead[s]
-            g = 0.0
-            for c in range(columns):
-                g += loss[node_at[at[c] + tuples[t, c]]]
-            if g <= limit:
-                asks = may_ask
-    if asks:
-        asked = n
+    if may_ask:
         for q in range(ncells):
             s = cells[q]
-            if sactive[s] < k:
-                t = shead[s]
-                g = 0.0
-                for c in range(columns):
-                    g += loss[node_at[at[c] + tuples[t, c]]]
-                if g > limit:
-                    continue
+            t = shead[s]
+            if sactive[s] < k and _loss_at(tuples, t, at, node_at, loss) <= limit:
+                asked = n
                 while t >= 0:
                     for c in range(columns):
                         marks[node_at[at[c] + tuples[t, c]]] = visit
                     t = links[t]
-        for t in range(n):
+        for t in range(asked):
             A = class_of[t]
             if A < 0:
                 continue
@@ -268,9 +294,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
                 h += key_of_node[node]
             if not ok:
                 continue
-            s = np.int64(h >> np.uint64(20)) & mask
-            while sstamp[s] == visit and skeys[s] != np.int64(h):
-                s = (s + 1) & mask
+            s = _slot(skeys, sstamp, visit, h)
             if sstamp[s] != visit or sactive[s] >= k:
                 continue
             links[t] = shead[s]
@@ -279,9 +303,7 @@ def _visit(tuples, weights, active, at, node_at, key_of_node, loss, marks, table
     for q in range(ncells):
         s = cells[q]
         t = shead[s]
-        g = 0.0
-        for c in range(columns):
-            g += loss[node_at[at[c] + tuples[t, c]]]
+        g = _loss_at(tuples, t, at, node_at, loss)
         if g > limit:
             following = min(following, g)
             continue

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,8 @@ class Reached(NamedTuple):
 class Diversity:
     """The constraint over cells: cell ``i`` is ``weights[i]`` equal rows of tuple ``owner[i]``.
 
-    Where ``persons`` says whose they are, a person counts once for each different value.
+    Where ``persons`` says whose they are, a person counts once for each different value. ``everybody`` are the shares
+    of each column's values that classes are held against; by default those of all cells.
     """
 
     def __init__(
@@ -84,15 +85,29 @@ class Diversity:
         weights: Index,
         columns: Sequence[Sensitive],
         settings: MethodSettings,
+        *,
         persons: Codes | None = None,
+        everybody: list[Floats] | None = None,
     ) -> None:
         self._owner = owner
         self._weights = weights
         self._persons = persons
         self._columns = columns
         self._asked = settings
-        self._tuples = int(owner[-1]) + 1 if len(owner) else 0
-        self._everybody = [self._shares(column) for column in columns]
+        self._tuples = int(owner.max(initial=-1)) + 1
+        self._everybody = [self._shares(column) for column in columns] if everybody is None else everybody
+
+    def among(self, kept: Index) -> Diversity:
+        """The same constraint on some tuples, place ``i`` of which is tuple ``kept[i]`` here; everybody stays."""
+        place = np.full(self._tuples, -1, np.int64)
+        place[kept] = np.arange(len(kept))
+        owner = place[self._owner]
+        inside = owner >= 0
+        columns = [replace(column, ranks=column.ranks[inside]) for column in self._columns]
+        persons = None if self._persons is None else self._persons[inside]
+        return Diversity(
+            owner[inside], self._weights[inside], columns, self._asked, persons=persons, everybody=self._everybody
+        )
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
         """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
@@ -108,6 +123,34 @@ class Diversity:
             if asked.t_closeness < 1:
                 allowed &= self._distances(column, *cells, count) <= asked.t_closeness + _SLACK
         return allowed
+
+    def profiles(self, class_of: Index) -> list[Floats]:
+        """For each column how many rows (or persons) of each class have each value; ``class_of`` is by tuple."""
+        count = int(class_of.max(initial=-1)) + 1
+        found = []
+        for column in self._columns:
+            keys, rows = self._counted(class_of[self._owner] * column.size + column.ranks, slice(None))
+            counted = np.bincount(keys, rows, count * column.size).astype(np.float64)
+            found.append(counted.reshape(count, column.size))
+        return found
+
+    def excess(self, profiles: Sequence[Floats]) -> Floats:
+        """By how much each class exceeds what is asked for, from its `profiles`: 0 for one that is allowed."""
+        asked = self._asked
+        beyond = np.zeros(len(profiles[0]))
+        for column, rows in enumerate(profiles):
+            group, rank = np.nonzero(rows)
+            cells = group, rank, rows[group, rank] / rows.sum(axis=1)[group], len(rows)
+            if asked.l_entropy:
+                beyond += np.maximum(0, np.log(asked.l_diversity) - _SLACK - _entropies(*cells))
+            elif asked.l_diversity > 1:
+                beyond += np.maximum(0, asked.l_diversity - (rows > 0).sum(axis=1)) / asked.l_diversity
+            if asked.l_recursive:
+                ratio = _recursive_c(*cells, asked.l_diversity) / (asked.l_recursive * (1 - _SLACK))
+                beyond += np.where(ratio >= 1, 1 - 1 / (1 + ratio), 0)
+            if asked.t_closeness < 1:
+                beyond += np.maximum(0, self._distances(column, *cells) - asked.t_closeness - _SLACK)
+        return beyond
 
     def reached(self, members: Index, groups: Index, count: int) -> list[Reached]:
         """For each column what ``count`` groups reach."""

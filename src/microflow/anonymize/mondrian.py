@@ -18,14 +18,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.axes import Axis, Codes, Flags, Floats, Index, Ranks
+from microflow.anonymize.diversity import Diversity
 
-__all__ = ["NEAR", "Constraint", "Segments", "Tuples", "partition", "price_cuts"]
+__all__ = ["NEAR", "Segments", "Tuples", "partition", "price_cuts"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -146,14 +147,6 @@ def _parted(order: Index, left: Flags, places: Index) -> Index:
 NEAR = 16
 
 
-class Constraint(Protocol):
-    """What a class must satisfy besides its size (l-diversity, t-closeness)."""
-
-    def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
-        ...
-
-
 @dataclass(frozen=True)
 class _Cuts:
     """The best cut of every segment: column, place, and whether there is one at all."""
@@ -170,7 +163,7 @@ def partition(
     *,
     strict: bool,
     near: int = NEAR,
-    constraint: Constraint | None = None,
+    constraint: Diversity | None = None,
 ) -> Codes:
     """The class of each tuple (0, 1, …), such that every class holds at least ``k`` rows and obeys the constraint.
 
@@ -191,7 +184,7 @@ class _Search:
         tuples: Tuples,
         axes: Sequence[Axis],
         sizes: tuple[int, int],
-        constraint: Constraint | None,
+        constraint: Diversity | None,
         *,
         strict: bool,
     ) -> None:

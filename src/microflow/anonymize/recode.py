@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microflow.anonymize.axes import Axis, Codes, Flags, Floats, Index
+from microflow.anonymize.axes import Axis, Codes, Floats, Index
 from microflow.anonymize.contract import MethodSettings
-from microflow.anonymize.mondrian import NEAR, Constraint, Tuples, partition
+from microflow.anonymize.diversity import Diversity
+from microflow.anonymize.mondrian import NEAR, Tuples, partition
 
 __all__ = ["Members", "Recoding", "recode"]
 
@@ -61,7 +62,7 @@ class Recoding:
     axes: Sequence[Axis]
     rows: Index
     weigh: Callable[[Index], Index]
-    constraint: Constraint | None
+    constraint: Diversity | None
 
     def in_order(self, order: Index) -> Recoding:
         """The same with place ``i`` for tuple ``order[i]``.
@@ -69,7 +70,7 @@ class Recoding:
         Sorted by rank nothing depends on the order in which values were met, which splits change.
         """
         ranks = [column[order] for column in self.ranks]
-        constraint = None if self.constraint is None else _Reordered(self.constraint, order)
+        constraint = None if self.constraint is None else self.constraint.among(order)
         return Recoding(ranks, self.axes, self.rows[order], lambda kept: self.weigh(order[kept]), constraint)
 
 
@@ -98,21 +99,10 @@ def _within_budget(task: Recoding, settings: MethodSettings) -> Codes:
     return best
 
 
-@dataclass(frozen=True)
-class _Reordered:
-    """A constraint on tuples in another order: place ``i`` is tuple ``order[i]``."""
-
-    constraint: Constraint
-    order: Index
-
-    def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        return self.constraint.allows(self.order[members], groups, count)
-
-
 def _recoded(task: Recoding, settings: MethodSettings, kept: Index) -> Codes:
     """Classes of some tuples; the others have none."""
     tuples = Tuples([ranks[kept] for ranks in task.ranks], task.weigh(kept))
-    constraint = None if task.constraint is None else _Reordered(task.constraint, kept)
+    constraint = None if task.constraint is None else task.constraint.among(kept)
     trees = [tree for axis in task.axes if (tree := axis.tree) is not None]
     best = np.full(len(task.rows), -1, np.int32)
     if len(trees) == len(task.axes):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["attach", "common_loss", "hull_loss", "hulls", "join", "merge", "nearest", "refine"]
+__all__ = ["absorb", "attach", "common_loss", "hull_loss", "hulls", "join", "nearest", "refine"]
 
 #: The most tuples of a neighbourhood.
 _MEMBERS = 256
@@ -99,21 +99,18 @@ def nearest(a, classes, hull, loss_of, count, first, last, parent, loss, wanted,
 
 
 @_compiled
-def merge(tuples, weights, class_of, marked, first, last, parent, loss, leaf, leaf_at):  # fmt: skip
-    """Each marked class that still stands alone joins the class with which it loses least."""
-    classes = len(marked)
-    hull, loss_of, count, head, links = hulls(
-        tuples, weights, class_of, classes, first, last, parent, loss, leaf, leaf_at
-    )
-    target = np.arange(classes)
-    taken = np.zeros(classes, np.bool_)
-    found, costs = np.empty(1, np.int64), np.empty(1)
-    for a in range(classes):
-        if marked[a] and not taken[a]:
-            if nearest(a, classes, hull, loss_of, count, first, last, parent, loss, 1, 0.0, found, costs):
-                target[a] = target[found[0]]
-                taken[a] = taken[found[0]] = True
-    return target[class_of]
+def absorb(a, b, hull, loss_of, count, first, last, parent, loss):  # fmt: skip
+    """Class ``a`` takes class ``b``."""
+    total = 0.0
+    for c in range(hull.shape[1]):
+        node, other = hull[a, c], hull[b, c]
+        while first[other] < first[node] or last[other] > last[node]:
+            node = parent[node]
+        hull[a, c] = node
+        total += loss[node]
+    loss_of[a] = total
+    count[a] += count[b]
+    count[b] = 0
 
 
 @_compiled

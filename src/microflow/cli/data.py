@@ -207,7 +207,8 @@ def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detok
     """Write all rows or none; returns how many they were, and how many tokens."""
     rows = tokens = 0
     identifiers = [column.name for column in schema.identifiers]
-    with Quarantine() as quarantine, open_writer(output, schema.arrow) as writer:
+    quarantine = Quarantine()
+    with open_writer(output, schema.arrow) as writer:
         for flow in read_microflows(file, schema.released(*_PLAIN), quarantine=quarantine):
             writer.write(detokenizer.restore(flow.rows))
             rows += len(flow)

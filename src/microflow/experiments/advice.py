@@ -116,8 +116,8 @@ def _file(name: str, rows: int, seed: int) -> tuple[DatasetSchema, list[pa.Recor
     path = adult_file()
     if path is None:
         raise InputError("UCI Adult is not at hand", hint="MICROFLOW_ADULT names its file")
-    with Quarantine() as quarantine:
-        return schema, [flow.rows for flow in read_microflows(path, schema, quarantine=quarantine)]
+    quarantine = Quarantine()
+    return schema, [flow.rows for flow in read_microflows(path, schema, quarantine=quarantine)]
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,9 +106,9 @@ def take_sample(data: str | Path, schema: str | Path | None = None, *, rows: int
         return Sample(str(data), load_schema(schema or str(data)), _first(batches, rows, data), str(data))
     found = _described(Path(data)) if schema is None else None
     described = load_schema(str(schema)) if found is None else found.schema
-    with Quarantine() as quarantine:
-        flows = read_microflows(Path(data), described, quarantine=quarantine)
-        batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
+    quarantine = Quarantine()
+    flows = read_microflows(Path(data), described, quarantine=quarantine)
+    batches = [flow.rows for flow in islice(flows, -(-rows // MICROFLOW_ROWS))]
     name = str(schema) if schema is not None else f"{Path(data).name.split('.')[0]}.yaml"
     return Sample(str(data), described, _first(batches, rows, data), name, found)
 

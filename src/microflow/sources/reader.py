@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import IO, NamedTuple, Self, cast
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -183,13 +182,6 @@ class Quarantine:
         if self.total:
             reason, count = self.counts.most_common(1)[0]
             raise InputError(f"{self.total:,} rows cannot be read ({count:,}: {reason})", path=path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def read_microflows(
