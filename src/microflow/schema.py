@@ -73,7 +73,9 @@ class Role(StrEnum):
     SENSITIVE = "sensitive"
     """What an attacker wants to learn."""
     CONSENT = "consent"
+    """What the person agreed to; passes unless a rule names its kind."""
     RETENTION = "retention"
+    """How long the record may be kept; passes unless a rule names its kind."""
     FREE_TEXT = "free_text"
     """Prose in which identifiers may hide."""
     ATTRIBUTE = "attribute"
@@ -201,6 +203,40 @@ class SourceFormat:
 _TABS = re.compile(r"\.tsv(?:\.gz|\.zst)?$", re.IGNORECASE)
 
 
+#: What an urgency rule may say of a value.
+URGENCY_CONDITIONS = ("one_of", "at_least", "within_days")
+
+
+@dataclass(frozen=True, slots=True)
+class UrgencyRule:
+    """Which records cannot wait: a kind of column or one column's name, and exactly one condition on its value.
+
+    Raises:
+        SchemaError: neither or both are given.
+    """
+
+    kind: str | None = None
+    column: str | None = None
+    one_of: tuple[str, ...] = ()
+    at_least: float | str | None = None
+    within_days: int | None = None
+
+    def __post_init__(self) -> None:
+        conditions = bool(self.one_of) + (self.at_least is not None) + (self.within_days is not None)
+        if (self.kind is None) == (self.column is None) or conditions != 1:
+            raise SchemaError(
+                "an urgency rule names a kind or a column, and one condition",
+                hint=f"conditions are: {', '.join(URGENCY_CONDITIONS)}",
+            )
+
+    def columns(self, schema: DatasetSchema) -> tuple[Column, ...]:
+        """The columns of this data set it speaks of."""
+        return (schema[self.column],) if self.column is not None else schema.with_kind(self.kind or "")
+
+
+DEFAULT_URGENCY = (UrgencyRule(kind="urgency", at_least="emergency"),)
+
+
 @dataclass(frozen=True)
 class DatasetSchema:
     """A described data set: its columns in file order, and the policy it is checked against by default."""
@@ -212,6 +248,7 @@ class DatasetSchema:
     source: SourceFormat = field(default_factory=SourceFormat)
     others: Others = "refuse"
     unlisted: Unlisted = "pass"
+    urgent: tuple[UrgencyRule, ...] = DEFAULT_URGENCY
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

@@ -28,7 +28,15 @@ MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
 _INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "SYSTEMROOT"),
-        *("JAVA_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        *(
+            "JAVA_HOME",
+            "LD_LIBRARY_PATH",
+            "DYLD_LIBRARY_PATH",
+            "PYTHONPATH",
+            "PYTHONHOME",
+            "VIRTUAL_ENV",
+            "CONDA_PREFIX",
+        ),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
         *("MICROFLOW_STATE", "MICROFLOW_SPARK_FOLDER"),
     }

@@ -218,6 +218,8 @@ def _build(document: Document[Any], node: _Node, annotation: Any, where: Place) 
     """What the annotation asks for, of a node; the lines of its parts are noted in the document."""
     document.lines.setdefault(where, node.line)
     value = node.value
+    if get_origin(annotation) is Annotated and get_args(annotation)[0] not in _WRITTEN:
+        annotation = get_args(annotation)[0]  # what describes it to an editor
     if annotation is Any:
         annotation = dict[str, Any] if isinstance(value, dict) else list[Any] if isinstance(value, list) else str | None
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)

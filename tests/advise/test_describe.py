@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,6 @@ from advise.shapes import (
 from microflow.advise.describe import describe, describe_together, drift_of
 from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.descriptors import load_schema
-from microflow.descriptors.model import descriptor_json_schema
 from microflow.errors import InputError
 from microflow.schema import Dtype, Role
 
@@ -145,12 +145,11 @@ def test_keys_that_join_share_a_domain(tmp_path):
     assert encounters.schema["Id"].token_domain is None
 
 
-def test_editors_have_the_words():
-    """The JSON Schema that ships is the model's."""
-    from importlib import resources
-
-    shipped = resources.files("microflow.descriptors").joinpath("descriptor.schema.json").read_text("utf-8")
-    assert json.loads(shipped) == json.loads(json.dumps(descriptor_json_schema()))
+def test_editors_have_the_words(described):
+    """The first line names the JSON Schema that ships, which is the model's (see tests/descriptors)."""
+    first = as_yaml(next(iter(described.values()))).splitlines()[0]
+    place = first.removeprefix("# yaml-language-server: $schema=file://")
+    assert "DescriptorModel" in json.loads(Path(place).read_text("utf-8"))["$defs"]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])

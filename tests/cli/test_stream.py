@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.cli import cli, live_view
+from microflow.cli import cli
+from microflow.cli import stream as live
 from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
@@ -132,13 +133,13 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_shows_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written over, and gone at the end; a pipe gets nothing."""
-    monkeypatch.setattr(live_view, "_EVERY_S", 0)
+    monkeypatch.setattr(live, "_EVERY_S", 0)
     schema = load_schema("healthcare")
     service = MessageService(
         ProcessingSpec(schema, load_policy("hipaa"), MethodSettings(Method.TOKENIZATION), key=bytes(32))
     )
     for out in (Terminal(), io.StringIO()):
-        view = live_view.LiveView(out, service)
+        view = live.LiveView(out, service)
         view.observe(Progress(committed=1_234, lag=5, latencies=[("alone", 1, 0.25)]))
         view.close()
         shown = out.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from microflow.compliance import BatchChecker, BatchRemedy, RecordChecker, RecordRemedy, load_policy
 from microflow.compliance.own import joined_spans
+from microflow.compliance.scanner import load_recogniser
+from microflow.errors import SetupError
 from microflow.records import to_batch
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
@@ -151,3 +154,34 @@ def test_time_is_linear_in_own_identifiers() -> None:
 
     seconds(1_000)
     assert seconds(40_000) < 4 * max(seconds(20_000), 0.02)
+
+
+class _Model:
+    """Finds ``Zed``, as a language model finds names."""
+
+    def spans(self, text: str) -> list[tuple[str, int, int]]:
+        return [("name", text.index("Zed"), text.index("Zed") + 3)] if "Zed" in text else []
+
+
+@pytest.mark.parametrize("names", [("note",), ("note", "name")])
+def test_a_language_model_finds_names_where_a_policy_asks_for_one(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """In both forms, with and without columns of the record's own, beside what patterns find."""
+    monkeypatch.setattr("microflow.compliance.findings.load_recogniser", lambda _: _Model())
+    policy = replace(POLICY, recogniser="spacy:any")
+    schema = DatasetSchema("visits", tuple(SCHEMA[name] for name in names), "hipaa")
+    records = [dict.fromkeys(names) | {"note": note} for note in ("hi Zed", "Zed: a@b.io", "nothing", None)]
+    alone = [RecordChecker(policy, schema).check(record) for record in records]
+    rows, batch = to_batch(records, schema.arrow), BatchChecker(policy, schema)
+    found = batch.check(rows)
+    assert [one for _, one in batch.violations(found)] == [one for each in alone for one in each]
+    after, _ = BatchRemedy(policy, schema).apply(rows, found)
+    assert after.column("note").to_pylist() == ["hi [NAME]", "[NAME]: [EMAIL]", "nothing", None]
+
+
+@pytest.mark.parametrize("name", ["presidio:x", "spacy", "other", "spacy:"])
+def test_an_unknown_recogniser_is_refused(name: str) -> None:
+    """With what may be written."""
+    with pytest.raises(SetupError, match="presidio"):
+        load_recogniser(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -171,3 +173,22 @@ def test_a_column_twice():
     """Two columns of one name cannot be told apart."""
     with pytest.raises(SchemaError, match="described twice"):
         DatasetSchema("x", (Column("a"), Column("a")), policy="gdpr")
+
+
+def test_page_and_schema_say_what_the_model_says():
+    """Both are generated: ``python tests/descriptors/reference.py`` writes them."""
+    reference = runpy.run_path(str(Path(__file__).with_name("reference.py")))
+    assert reference["PAGE"].read_text("utf-8") == reference["page"]()
+    assert reference["SCHEMA"].read_text("utf-8") == reference["schema"]()
+    assert all(f"| `{role}` | " in reference["page"]() for role in Role)
+    assert "|  |\n" not in reference["page"]()
+
+
+def test_a_misspelt_key_says_which_was_meant(tmp_path):
+    """With its line."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace("required: true", "requird: true"), "utf-8")
+    with pytest.raises(
+        SchemaError, match=r"mine\.yaml:4: columns\.id: unknown key 'requird' \(did you mean 'required'"
+    ):
+        load_schema(path)

@@ -11,6 +11,7 @@ from microflow.engine.router import (
     AdaptiveRouter,
     Costs,
     LearnedCosts,
+    NaturalRouter,
     Objectives,
     RandomRouter,
     Route,
@@ -32,6 +33,7 @@ def routers() -> dict[str, Router]:
         "one at a time": StaticRouter(1),
         "microflows": StaticRouter(1_000),
         "coin": RandomRouter(3),
+        "natural": NaturalRouter(20),
         "adaptive": AdaptiveRouter(costs=COSTS),
         "urgent": AdaptiveRouter(Objectives(urgent_ns=1), COSTS, urgent=urgent_every(7)),  # type: ignore[arg-type]
     }

@@ -82,3 +82,48 @@ def test_a_rule_that_does_not_fit_its_column_is_refused(rule: UrgencyRule) -> No
     """When it is laid over the data set, not when the first record comes."""
     with pytest.raises(SchemaError):
         Urgency(load_schema("healthcare"), [rule])
+
+
+DESCRIBED = """
+policy: combined
+columns:
+  ward: {role: attribute}
+  cost: {role: sensitive, type: number}
+"""
+
+
+@pytest.mark.parametrize(
+    ("urgent", "record", "expected"),
+    [
+        ("", {"ward": "intensive", "cost": 9e9}, False),
+        ("urgent: []", {"ward": "intensive"}, False),
+        ("urgent: [{column: ward, one_of: [intensive]}]", {"ward": "intensive"}, True),
+        ("urgent: [{column: cost, at_least: 40000}]", {"cost": 40_000.0}, True),
+        ("urgent: [{column: cost, at_least: 40000}]", {"cost": 39_999.0}, False),
+    ],
+)
+def test_a_descriptor_says_what_is_urgent(
+    tmp_path: Path, urgent: str, record: dict[str, object], expected: bool
+) -> None:
+    """Its own rules take the place of the default ones."""
+    file = tmp_path / "ward.yaml"
+    file.write_text(DESCRIBED + urgent)
+    assert Urgency(load_schema(file)).of_record(record) is expected
+
+
+@pytest.mark.parametrize(
+    ("urgent", "message"),
+    [
+        ("[{column: wards, one_of: [x]}]", "no column 'wards'"),
+        ("[{column: ward}]", "one condition"),
+        ("[{column: ward, one_off: [x]}]", "one_off"),
+        ("{column: ward}", "urgent"),
+    ],
+)
+def test_a_descriptor_with_a_malformed_rule_is_refused(tmp_path: Path, urgent: str, message: str) -> None:
+    """With the file and the line."""
+    file = tmp_path / "ward.yaml"
+    file.write_text(f"{DESCRIBED}urgent: {urgent}\n")
+    with pytest.raises(SchemaError, match=message) as caught:
+        load_schema(file)
+    assert "ward.yaml" in str(caught.value)

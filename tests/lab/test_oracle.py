@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from microflow.engine.router import AdaptiveRouter, Costs, Objectives, RandomRouter, Router, StaticRouter
+from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, Objectives, RandomRouter, Router, StaticRouter
 from microflow.lab.arrivals import poisson
 from microflow.lab.open_loop import OpenLoopRun
 from microflow.lab.oracle import oracle, simulate
@@ -76,6 +76,17 @@ def test_under_bursts_the_hybrid_is_near_the_oracle() -> None:
     for router in (StaticRouter(1), StaticRouter(1_000)):
         assert mean_latency(simulate(schedule, router, COSTS)) > 1.5 * mean_latency(best)
     assert mean_latency(simulate(schedule, RandomRouter(1), COSTS)) > mean_latency(mine)
+
+
+def test_with_the_true_costs_natural_batching_does_as_well() -> None:
+    """What remains to the adaptive router is that nobody has to know the size: a wrong one costs."""
+    schedule = burst()
+    mine, told, wrong = (
+        mean_latency(simulate(schedule, router, COSTS))
+        for router in (hybrid(), NaturalRouter(round(COSTS.break_even)), NaturalRouter(1_000))
+    )
+    assert mine == pytest.approx(told, rel=0.15)
+    assert wrong > 1.5 * mine
 
 
 def test_the_oracle_is_the_best_of_all_ways() -> None:

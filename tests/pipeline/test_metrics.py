@@ -8,7 +8,7 @@ import pytest
 
 from microflow.engine.split_work import Effort
 from microflow.pipeline.metrics import metrics_document
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityEvidence, PurityGuard
 from microflow.timing.resources import ResourceMeter
@@ -35,7 +35,7 @@ def test_evidence_of_workers(efforts: list[Effort], spans: int, pure: bool | Non
         job_id="job",
         pipeline_type="batch_microflow_spark",
         clock=PhaseClock(guard=PurityGuard()),
-        progress=Progress(),
+        progress=JobProgress(),
         batch_rows=[],
         usage=ResourceMeter().usage(),
         method={},

@@ -8,7 +8,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.pipeline.verdict import Verdict, quarantine_reasons, verdict
+from microflow.pipeline.verdict import JobVerdict, quarantine_reasons, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 from microflow.sources.reader import REPEATED_ID
 
@@ -28,7 +28,7 @@ SCHEMA = DatasetSchema(
 METRICS = {"processing_metrics": {"released": 70, "suppressed": 20, "quarantined": 10}}
 
 
-def judged(method: Method, **settings: object) -> Verdict:
+def judged(method: Method, **settings: object) -> JobVerdict:
     given = MethodSettings(method, **settings)  # type: ignore[arg-type]
     return verdict(
         METRICS,
@@ -101,7 +101,7 @@ def test_what_was_achieved_is_said() -> None:
     found = verdict(METRICS, SCHEMA, load_policy("hipaa"), MethodSettings(Method.K_ANONYMITY), claim=claim)
     line = "achieved: k = 6 persons, the least of 9 classes (scope: dataset); l of illness = 2; t of illness = 0.25"
     assert line in list(found.lines())
-    assert Verdict.from_dict(found.to_dict()) == found
+    assert JobVerdict.from_dict(found.to_dict()) == found
     assert not judged(Method.TOKENIZATION).achieved
 
 

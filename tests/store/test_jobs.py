@@ -15,7 +15,7 @@ from microflow.store import PostgreSQLConnector
 from microflow.store import jobs as jobs_module
 from microflow.store.connector import Retries
 from microflow.store.jobs import JobStore
-from microflow.store.progress import JobStatus, Progress
+from microflow.store.progress import JobProgress, JobStatus
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def job(jobs: JobStore) -> str:
     return name
 
 
-Group = tuple[dict[str, pa.Table], Progress, dict[str, list[object]]]
+Group = tuple[dict[str, pa.Table], JobProgress, dict[str, list[object]]]
 
 
-def a_group(job: str, microflow: int, progress: Progress) -> Group:
+def a_group(job: str, microflow: int, progress: JobProgress) -> Group:
     same = {"job_id": [job]}
     counts = {"rows_in": [2], "released": [1], "suppressed": [1], "violations": [1]}
     place = {"microflow": [microflow], "first_row": [2 * microflow], "pure_ns": [5]}
@@ -61,7 +61,7 @@ def a_group(job: str, microflow: int, progress: Progress) -> Group:
 def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobStore, job: str) -> None:
     """Rows, checkpoints and progress appear together."""
     jobs.lock(job)
-    assert jobs.commit(job, *a_group(job, 0, Progress())) is False
+    assert jobs.commit(job, *a_group(job, 0, JobProgress())) is False
     view = other.load(job)
     assert (view.microflows, view.rows_read, view.rows_released, view.rows_suppressed, view.violations) == (
         1,
@@ -70,15 +70,15 @@ def test_a_committed_group_is_seen_by_others_at_once(jobs: JobStore, other: JobS
         1,
         1,
     )
-    assert other.progress(job) == (Progress(1, 2, 1, 1, 1, 3), {"output": [7, "hash"]})
+    assert other.progress(job) == (JobProgress(1, 2, 1, 1, 1, 3), {"output": [7, "hash"]})
 
 
 def test_a_microflow_can_be_committed_once_only(jobs: JobStore, job: str, connector: PostgreSQLConnector) -> None:
     """The key (job, microflow) is the last line of defence: nothing of a second commit stays."""
     jobs.lock(job)
-    jobs.commit(job, *a_group(job, 0, Progress()))
+    jobs.commit(job, *a_group(job, 0, JobProgress()))
     with pytest.raises(StoreError, match="checkpoints_pkey"):
-        jobs.commit(job, *a_group(job, 0, Progress()))
+        jobs.commit(job, *a_group(job, 0, JobProgress()))
     assert connector.query("SELECT count(*) FROM data_records WHERE job_id = %s", (job,)) == [(2,)]
 
 
@@ -93,8 +93,9 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         def commit_and_lose(cursor, table, count):
             if table == "violations" and not lost:
                 lost.append(1)
-                jobs_module.copy_table(cursor, "violations", a_group(job, 0, Progress())[0]["violations"].append_column(
-                    "id", pa.array(reserve(cursor, table, count))))  # fmt: skip
+                rows = a_group(job, 0, JobProgress())[0]["violations"]
+                ids = pa.array(reserve(cursor, table, count))
+                jobs_module.copy_table(cursor, "violations", rows.append_column("id", ids))
                 cursor.connection.commit()
                 raise psycopg2.OperationalError("server closed the connection unexpectedly")
             return reserve(cursor, table, count)
@@ -102,7 +103,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
         monkeypatch.setattr(jobs_module, "reserve_ids", commit_and_lose)
         store = JobStore(connector)
         store.lock(job)
-        store.commit(job, *a_group(job, 0, Progress()))
+        store.commit(job, *a_group(job, 0, JobProgress()))
         assert lost == [1]
         for table, rows in {"checkpoints": 1, "data_records": 2, "violations": 1}.items():
             assert connector.query(f"SELECT count(*) FROM {table} WHERE job_id = %s", (job,)) == [(rows,)]
@@ -149,7 +150,7 @@ def test_an_owner_that_lost_its_job_meanwhile_is_told(
             killer.query("SELECT pg_terminate_backend(%s, 5000)", (backend,))
         other.lock(job)
         with pytest.raises(JobConflictError):
-            mine.commit(job, *a_group(job, 0, Progress()))
+            mine.commit(job, *a_group(job, 0, JobProgress()))
 
 
 def test_a_job_without_its_process_shows_as_interrupted(jobs: JobStore, other: JobStore, job: str) -> None:
@@ -183,7 +184,7 @@ def test_cancelling_is_heard_with_the_next_commit(jobs: JobStore, other: JobStor
     """The answer to a commit says whether to go on; what was committed stays."""
     other.request_cancel(job)
     jobs.lock(job)
-    assert jobs.commit(job, *a_group(job, 0, Progress())) is True
+    assert jobs.commit(job, *a_group(job, 0, JobProgress())) is True
     assert other.progress(job)[0].microflows == 1
 
 
@@ -192,8 +193,8 @@ def test_a_gap_in_the_checkpoints_is_never_resumed_over(
 ) -> None:
     """A database somebody meddled with is refused rather than half continued."""
     jobs.lock(job)
-    jobs.commit(job, *a_group(job, 0, Progress()))
-    jobs.commit(job, *a_group(job, 1, Progress()))
+    jobs.commit(job, *a_group(job, 0, JobProgress()))
+    jobs.commit(job, *a_group(job, 1, JobProgress()))
     connector.transaction(
         lambda cursor: cursor.execute("DELETE FROM checkpoints WHERE job_id = %s AND microflow = 0", (job,))
     )

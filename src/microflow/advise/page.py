@@ -13,7 +13,7 @@ from microflow.advise.recommend import Recommendation
 from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
-from microflow.pipeline.verdict import Verdict
+from microflow.pipeline.verdict import JobVerdict
 
 if TYPE_CHECKING:
     from microflow.advise.release import Made, Thresholds
@@ -171,7 +171,7 @@ def job_page(view: JobView, violations: Iterable[Sequence[Any]], assessment: Ass
     metrics, spec = view.metrics or {}, view.spec
     body = f'<p class="no">{escape(view.error)}</p>' if view.error else ""
     if "verdict" in metrics:
-        body += _verdict(Verdict.from_dict(metrics["verdict"]))
+        body += _verdict(JobVerdict.from_dict(metrics["verdict"]))
     else:
         counted = (view.rows_read, view.rows_released, view.rows_suppressed, view.rows_quarantined)
         body += _table(("read", "released", "suppressed", "quarantined"), [[f"{count:,}" for count in counted]])
@@ -226,7 +226,7 @@ def _flat(method: Mapping[str, Any]) -> dict[str, object]:
     return {name.replace("_", " "): value for name, value in method.items() if value not in (None, False)}
 
 
-def _verdict(found: Verdict) -> str:
+def _verdict(found: JobVerdict) -> str:
     """What became of the rows, why some were quarantined, and what a person must know."""
     rows = [[name, f"{getattr(found, name):,}"] for name in ("read", "released", "suppressed", "quarantined")]
     reasons = [[reason, f"{count:,}"] for reason, count in found.reasons]

@@ -24,10 +24,10 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.pipeline.verdict import Verdict
+from microflow.pipeline.verdict import JobVerdict
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 
 __all__ = ["Made", "Thresholds", "certified", "class_sizes", "compare_files", "make_release"]
 
@@ -160,9 +160,9 @@ class Made:
     assessment: Assessment
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> JobVerdict:
         """What became of the rows."""
-        return Verdict.from_dict(self.metrics["verdict"])
+        return JobVerdict.from_dict(self.metrics["verdict"])
 
     @property
     def utility(self) -> float:
@@ -240,7 +240,7 @@ class Made:
         )
 
 
-def make_release(job: JobSpec, observe: Callable[[Progress], None]) -> Made:
+def make_release(job: JobSpec, observe: Callable[[JobProgress], None]) -> Made:
     """Run a job on files of this machine, then verify and attack what it made.
 
     Raises:

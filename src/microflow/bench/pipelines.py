@@ -21,7 +21,7 @@ from microflow.compliance import load_policy
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
-from microflow.engine.router import AdaptiveRouter, Costs, RandomRouter, Router, StaticRouter
+from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
 from microflow.engine.service import Service, Workload, measured_costs
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
@@ -176,7 +176,7 @@ def _burst(costs: Costs) -> list[Line]:
     calm, peak = poisson(0.4 * stream, 0.02, seed=1), poisson(4 * stream, 0.01, seed=2)
     schedule = np.concatenate([calm, peak + 20_000_000, calm + 30_000_000])
     runs = {"oracle": oracle(schedule, costs, beam=3)}
-    arms = _arms(costs) | {"coin": RandomRouter}
+    arms = _arms(costs) | {"coin": RandomRouter, "natural batching": lambda: NaturalRouter(round(costs.break_even))}
     runs |= {arm: simulate(schedule, make(), costs) for arm, make in arms.items()}
     mean = {f"burst, {arm}: mean latency": np.array([run.latencies_ns().mean() / 1e3]) for arm, run in runs.items()}
     reference = "burst, oracle: mean latency"

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import MicroflowError
 from microflow.sources.files import is_folder, is_url
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 
 __all__ = [
     "FILE",
@@ -233,11 +233,11 @@ def busy(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def rows_bar() -> Iterator[Callable[[Progress], None]]:
+def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
     """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
     with progress_bar(None, "processing") as bar:
 
-        def follow(progress: Progress) -> None:
+        def follow(progress: JobProgress) -> None:
             bar.update(progress.rows_read - bar.n)
 
         yield follow

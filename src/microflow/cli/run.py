@@ -26,7 +26,7 @@ from microflow.cli.options import (
 from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
-from microflow.pipeline.verdict import Verdict, quarantine_reasons
+from microflow.pipeline.verdict import JobVerdict, quarantine_reasons
 from microflow.sources.files import STANDARD, is_url
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def run(
         raise click.exceptions.Exit(1)
 
 
-def judged(metrics: dict[str, Any], job: JobSpec) -> Verdict:
+def judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
     """The verdict of a finished job, with the reasons that its quarantine gives."""
-    found = Verdict.from_dict(metrics["verdict"])
+    found = JobVerdict.from_dict(metrics["verdict"])
     most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
     return replace(found, reasons=tuple(most))
 

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
-from microflow.cli.live_view import LiveView
 from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec, scoped
 from microflow.engine.service import MessageService
-from microflow.engine.urgency import DEFAULT_URGENCY, load_urgency
+from microflow.engine.urgency import load_urgency
 from microflow.errors import InputError
 from microflow.pipeline.stream_ends import StreamSpec, open_ends
 from microflow.pipeline.stream_job import Progress, Stream
 
-__all__ = ["stream"]
+__all__ = ["LiveView", "stream"]
+
+
+#: The live view is written anew this often, in seconds.
+_EVERY_S = 0.5
 
 
 @click.command()
@@ -35,7 +39,9 @@ __all__ = ["stream"]
 @click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
 @click.option("--pipeline", type=click.Choice(["stream", "hybrid"]), default="hybrid", show_default=True)
 @click.option(
-    "--urgency", type=click.Path(path_type=Path), help="hybrid: which records go first (a YAML list of rules)."
+    "--urgency",
+    type=click.Path(path_type=Path),
+    help="hybrid: which records go first (a YAML list); by default the schema's.",
 )
 @method_options
 @click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
@@ -70,7 +76,7 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
     ordered, delay = options.pop("ordered"), options.pop("max_delay")
     group, dead, config, until_idle, urgency, port, host = (options.pop(name) for name in names)
     spec = _spec(schema, policy, options)
-    rules = DEFAULT_URGENCY if urgency is None else load_urgency(urgency)
+    rules = None if urgency is None else load_urgency(urgency)
     service = MessageService(spec, hybrid=pipeline == "hybrid", urgency=rules, ordered=ordered, seconds=delay)
     with ExitStack() as stack:
         wanted = StreamSpec(source, sink, pipeline, group, dead, _properties(config))
@@ -146,3 +152,39 @@ def _tell(service: MessageService) -> None:
     click.echo(f"messages: {text(service.counts)}", err=True)
     click.echo(f"routes: {text(service.reasons)}", err=True)
     click.echo(f"findings: {text(service.findings)}", err=True)
+
+
+class LiveView:
+    """One line on a terminal that follows a stream; nothing where standard error is no terminal.
+
+    Args:
+        out: A terminal, or a pipe that nothing is written to.
+        service: Whose counts are shown.
+    """
+
+    def __init__(self, out: IO[str], service: MessageService) -> None:
+        self._out, self._service = out, service
+        self._is_on = out.isatty()
+        self._last, self._committed = time.monotonic(), 0
+
+    def observe(self, progress: Progress) -> None:
+        """Show how far it is."""
+        now = time.monotonic()
+        if not self._is_on or now - self._last < _EVERY_S:
+            return
+        rate = (progress.committed - self._committed) / (now - self._last)
+        self._last, self._committed = now, progress.committed
+        slowest = max((seconds for *_, seconds in progress.latencies), default=0.0)
+        routes = ", ".join(f"{count:,} {route}" for route, count in self._service.reasons.most_common(3))
+        self._out.write(
+            f"\r\x1b[K{progress.committed:,} committed  {rate:,.0f}/s  lag {progress.lag:,}  {slowest * 1e3:.0f} ms"
+            f"  {self._service.counts['unreadable']:,} unreadable"
+            f"{f'  {progress.held:,} held back' if progress.held else ''}  {routes}"
+        )
+        self._out.flush()
+
+    def close(self) -> None:
+        """Leave the line free."""
+        if self._is_on:
+            self._out.write("\r\x1b[K")
+            self._out.flush()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import chain
+from operator import or_
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,8 @@ class BatchChecker(Compiled):
         self.targets: tuple[Target, ...] = compiled.all
         self._plain = np.array([target.index for target in compiled.plain], np.int32)
         self._texts = compiled.texts
-        self._fields = list(compiled.fields)
+        own = (name for field in compiled.texts for name in field.own.columns)
+        self._fields = list(dict.fromkeys([*compiled.fields, *own]))
         shared = _asked_often(compiled)
         self._shared = [
             condition.expression(pl.col(field), Dtype.STRING, policy.reference_date).alias(name)
@@ -85,8 +87,7 @@ class BatchChecker(Compiled):
         which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
         plain = which < len(self._plain)
         spans = [
-            _spans(rows, frame[field.name], field, at[which == number])
-            for number, field in enumerate(self._texts, len(self._plain))
+            _spans(frame, field, at[which == number]) for number, field in enumerate(self._texts, len(self._plain))
         ]
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
@@ -138,36 +139,33 @@ def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str,
     return broken.alias(str(target.index))
 
 
-def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows) -> Spans:
+def _spans(frame: pl.DataFrame, field: TextField, clues: Rows) -> Spans:
     """Row, target, start and end of every identifier in a text column.
 
     What decides is that which the scalar check uses; here it is told which rows to look at: those whose texts bear a
     clue, and those in which a name of the record may stand.
     """
-    own = [name for name in field.own.columns if rows.column(name).null_count < rows.num_rows]
-    bears_clue = np.zeros(rows.num_rows, np.bool_)
+    texts, own = frame[field.name], frame.select(field.own.columns)
+    bears_clue = np.zeros(frame.height, np.bool_)
     bears_clue[clues] = True
-    at = np.flatnonzero(bears_clue | _with_names(rows, texts, field)) if own or field.recogniser is not None else clues
-    if not len(at):
-        return np.empty((4, 0), np.int32)
-    looked_at = texts.gather(at).to_list()
-    if own or field.recogniser is not None:
-        taken = pl.DataFrame(rows.select(field.own.columns).take(pa.array(at)))
-        values = [column.to_list() for column in taken]
-        found = field.findings_of_records(looked_at, bears_clue[at].tolist(), values)
+    if field.recogniser is None and all(column.null_count() == frame.height for column in own):
+        found, at = field.findings_in(texts.gather(clues).to_list()) if len(clues) else [], clues
     else:
-        found = field.findings_in(looked_at)
+        at = np.flatnonzero(bears_clue | _with_names(frame, field))
+        found = field.findings_of_records(frame[[field.name, *field.own.columns]][at], bears_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 
 
-def _with_names(rows: pa.RecordBatch, texts: pl.Series, field: TextField) -> npt.NDArray[np.bool_]:
+def _with_names(frame: pl.DataFrame, field: TextField) -> npt.NDArray[np.bool_]:
     """The rows of a text in which own identifiers without a digit are looked for; or all, for a language model."""
-    there = np.full(rows.num_rows, field.recogniser is not None)
-    for name in field.own.named:
-        if (column := rows.column(name)).null_count < rows.num_rows:
-            there |= pl.Series(column.is_valid()).to_numpy()
-    return there & texts.is_not_null().to_numpy() if there.any() else there
+    named = [frame[name].is_not_null() for name in field.own.named if frame[name].null_count() < frame.height]
+    if field.recogniser is None and not named:
+        return np.zeros(frame.height, np.bool_)
+    there = frame[field.name].is_not_null()
+    if field.recogniser is None:
+        there &= reduce(or_, named)
+    return there.to_numpy()
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -162,17 +161,20 @@ class TextField:
             for index in self.by_pattern[name]
         ]
 
-    def findings_of_records(
-        self, texts: Sequence[str], clues: Sequence[bool], own: Sequence[Sequence[Value]]
-    ) -> list[tuple[int, int, int, int]]:
-        """The same with the values of each of the records' own columns; ``clues`` tells which texts bear one."""
-        bearing = list(compress(range(len(texts)), clues))
+    def findings_of_records(self, rows: pl.DataFrame, clues: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+        """The same in records whose text is not null; ``clues`` tells which texts bear one."""
+        texts = rows[self.name].to_list()
+        bearing = np.flatnonzero(clues).tolist()
         by_text: dict[int, list[Span]] = defaultdict(list)
         for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
             by_text[bearing[number]].append(span)
-        worth = range(len(texts)) if self.recogniser is not None else self.own.worth_a_look(texts, clues, own)
-        for text in worth:
-            by_text[text] = self._with_own(texts[text], by_text[text], [values[text] for values in own])
+        if self.own.columns:
+            chosen = np.arange(len(texts)) if self.recogniser else self.own.worth_a_look(rows, self.name, clues)
+            for text, own in zip(chosen.tolist(), rows[chosen].select(self.own.columns).iter_rows(), strict=True):
+                by_text[text] = self._with_own(texts[text], by_text[text], own)
+        elif self.recogniser is not None:
+            for number, text in enumerate(texts):
+                by_text[number] = self._with_own(text, by_text[number], ())
         return [
             (text, index, start, end)
             for text, spans in by_text.items()
@@ -180,15 +182,13 @@ class TextField:
             for index in self.by_pattern[name]
         ]
 
-    def findings_in_all(
-        self, texts: Sequence[str], own: Sequence[Sequence[Value]]
-    ) -> dict[int, list[tuple[int, int, int]]]:
-        """`findings` of many texts of records at once, by the text's index, where there are some."""
-        clue = self.scanner.bears_clue(pl.col("text"), any_digit=bool(self.own.columns))
-        clues = pl.DataFrame({"text": texts}, {"text": pl.String}).select(clue).to_series().to_list()
+    def findings_in_all(self, texts: Sequence[str], own: pl.DataFrame) -> dict[int, list[tuple[int, int, int]]]:
+        """`findings` of many texts of records at once, by the text's index; ``own`` holds the records' own columns."""
+        rows = own.with_columns(pl.Series(self.name, texts, pl.String))
+        clues = rows.select(self.scanner.bears_clue(pl.col(self.name), any_digit=bool(self.own.columns)))
         found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        for text, *finding in self.findings_of_records(texts, clues, own):
-            found[text].append((finding[0], finding[1], finding[2]))
+        for text, index, start, end in self.findings_of_records(rows, clues.to_series().to_numpy()):
+            found[text].append((index, start, end))
         return found
 
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:

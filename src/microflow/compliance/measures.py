@@ -23,7 +23,7 @@ _NO_MARKS = str.maketrans("", "", " .-/()`")
 _DIGITS = re.compile("[0-9]+")
 _NATIONAL, _CUED = range(9, 13), range(7, 13)
 _LONGEST_NUMBER = 15
-_WINDOW = 48
+_WINDOW, _NEAR = 48, 18
 #: What stands beside a telephone number that could be any number by itself.
 _CUE_BEFORE = re.compile(
     r"""(?:\b(?:phone|telephone|telefon|t[eé]l|t[eé]l[eé]phone|tel[eé]fono|telefone|tlf|mobile|mobiel|mob|m[oó]vil|portable|cell
@@ -34,14 +34,48 @@ _CUE_BEFORE = re.compile(
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk|phone|landline)\b", re.IGNORECASE)
-#: What the last word of such a cue may end in, told before it is looked for.
-_CUE_ENDS = (
-    "phone", "phones", "telefon", "tel", "t\u00e9l", "mobile", "mob", "cell", "cellular", "handy", "fax", "desk",
-    "line", "app", "sms", "fono", "fone", "tlf", "mobiel", "vil", "portable", "gsm", "ph", "call", "dial",
-    "ring", "s", "no", "nr", "num", "number", "at", "on", "or", "the", "to", "under", "registered",
-)  # fmt: skip
+#: How the last word of such a cue may end, which is found out faster.
+_CUE_ENDS = frozenset(
+    (word + plural)[-2:]
+    for word in (
+        *(
+            "phone",
+            "telefon",
+            "tel",
+            "t\u00e9l",
+            "fono",
+            "tlf",
+            "mobile",
+            "mobiel",
+            "mob",
+            "vil",
+            "cell",
+            "cellular",
+            "gsm",
+        ),
+        *(
+            "handy",
+            "fax",
+            "desk",
+            "line",
+            "app",
+            "sms",
+            "ph",
+            "no",
+            "nr",
+            "num",
+            "number",
+            "is",
+            "was",
+            "at",
+            "on",
+            "or",
+        ),
+        *("the", "call", "dial", "ring", "to", "under", "registered"),
+    )
+    for plural in ("", "s")
+)
 _IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}(?:x|#|ext|off|fax|mob|cell|home|work|desk|pho|land)", re.IGNORECASE | re.ASCII)
-_SSN_ENDS = ("ss", "ssn", "sn", "security", "sec", "tin", "no", "num", "number")
 #: An individual's taxpayer number is written like one, with an area that Social Security does not give out.
 _SSN_CUE = re.compile(
     r"\b(?:ssns?|ss[ ]?\#|soc(?:ial|\.)?[ ]?sec(?:urity|\.)?|i?tin)(?:[ ](?:no|number|num|nr)\b)?[ .:=#is-]{0,6}\Z",
@@ -266,17 +300,12 @@ def _is_cued(text: str, start: int, end: int) -> bool:
 def _is_called(text: str, start: int) -> bool:
     """Whether the words in front call it a telephone number."""
     before = text[max(start - _WINDOW, 0) : start]
-    return before.rstrip(" .:=,#\n-").lower().endswith(_CUE_ENDS) and _CUE_BEFORE.search(before) is not None
+    return before.rstrip(" .:=,#\n-")[-2:].lower() in _CUE_ENDS and _CUE_BEFORE.search(before) is not None
 
 
 def ssn_by_cue(match: re.Match[str]) -> int:
     """Nine digits that the words in front of them call a social security number."""
-    before = match.string[max(match.start() - _WINDOW, 0) : match.start()]
-    called = (
-        before.lower().rstrip(" .:=#-").removesuffix(" is").endswith((*_SSN_ENDS, "ssns"))
-        and _SSN_CUE.search(before) is not None
-    )
-    return whole(match) if called else 0
+    return whole(match) if _SSN_CUE.search(_before(match)) is not None else 0
 
 
 def iso_date(match: re.Match[str]) -> int:
@@ -322,14 +351,14 @@ def month_and_year(match: re.Match[str]) -> int:
 def date_by_cue(match: re.Match[str]) -> int:
     """Six or eight digits that the words in front of them call a date, in any order of its parts."""
     text = match[0]
-    if _NAMES_DATE.search(_before(match)) is None:
+    if _NAMES_DATE.search(_before(match, _NEAR)) is None:
         return 0
     orders = ((text[:2], text[2:4]), (text[2:4], text[:2]), (text[-4:-2], text[-2:]))
     return whole(match) if any(int(month) in _MONTHS and int(day) in _DAYS for month, day in orders) else 0
 
 
-def _before(match: re.Match[str]) -> str:
-    return match.string[max(match.start() - _WINDOW, 0) : match.start()]
+def _before(match: re.Match[str], size: int = _WINDOW) -> str:
+    return match.string[max(match.start() - size, 0) : match.start()]
 
 
 def numeric_date(match: re.Match[str]) -> int:
@@ -347,7 +376,7 @@ def numeric_date(match: re.Match[str]) -> int:
     sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(one, other) > 12))  # noqa: PLR2004
     if sure or (len(first) + len(second) == 3 and "-" in text):  # noqa: PLR2004
         return _timed(match, whole(match))
-    before = _before(match)
+    before = _before(match, _NEAR)
     called = _NAMES_DATE.search(before) or _BEFORE_DAY.search(before)
     return _timed(match, whole(match)) if called else 0
 

@@ -19,7 +19,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import compress
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import SHORTEST_PHONE, WITH_DIGITS, Terms, folded, simplified, terms_of
@@ -88,30 +91,47 @@ class OwnIdentifiers:
         self.numbered = tuple(name for name, (kind, _) in columns.items() if kind in WITH_DIGITS)
         self.columns = self.named + self.numbered
         self._columns = [columns[name] for name in self.columns]
+        self._codes = [name for name in self.columns if columns[name][0] == "code"]
 
-    def worth_a_look(self, texts: Sequence[str], clues: Sequence[bool], own: Sequence[Sequence[Value]]) -> list[int]:
+    def worth_a_look(self, rows: pl.DataFrame, text: str, clues: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
         """Which of many records hold a value that a first look at their texts cannot rule out.
 
         Args:
-            texts: A text of each record.
+            rows: Records, with `columns` and the text.
+            text: The column of the text; it is null nowhere.
             clues: Whether it holds a digit, or may.
-            own: The values of each of `columns`. Looked at column by column, since most are missing, or codes.
         """
-        found: set[int] = set()
+        worth = np.zeros(rows.height, np.bool_)
+        bearing = np.flatnonzero(clues)
+        if self._codes and len(bearing):  # a record has several, and hardly ever is one in its text
+            worth[bearing] = self._bears_code(rows[[text, *self._codes]][bearing], text)
         looks: dict[int, _Look] = {}
-        bearing = [(index, simplified(texts[index])) for index in compress(range(len(texts)), clues)]
-        for (kind, _), values in zip(self._columns, own, strict=True):
-            if kind == "code":  # a record has several, and hardly ever is one in its text
-                heads = ((index, text, str(values[index])[:_HEAD].lower()) for index, text in bearing)
-                near = {index for index, text, head in heads if head in text or not (head.isalnum() and head.isascii())}
-                found.update(index for index in near if values[index] is not None)
+        texts: list[str] | None = None
+        for name, (kind, _) in zip(self.columns, self._columns, strict=True):
+            if kind == "code" or rows[name].null_count() == rows.height:
                 continue
-            for index, value in enumerate(values):
-                if value is not None and index not in found:
+            texts = texts or rows[text].to_list()
+            for index, value in enumerate(rows[name].to_list()):
+                if value is not None and not worth[index] and (clues[index] or kind not in WITH_DIGITS):
                     look = looks.get(index) or looks.setdefault(index, _Look(texts[index]))
-                    if look.may_hold(kind, str(value)):
-                        found.add(index)
-        return sorted(found)
+                    worth[index] = look.may_hold(kind, str(value))
+        return np.flatnonzero(worth)
+
+    def _bears_code(self, rows: pl.DataFrame, text: str) -> npt.NDArray[np.bool_]:
+        """Whether the beginning of a code is in the text, or is not found out so simply."""
+        heads = rows.select_seq(
+            pl.col(text).str.to_lowercase(),
+            *(pl.col(name).cast(pl.String).str.slice(0, _HEAD).str.to_lowercase() for name in self._codes),
+        )
+        found = heads.select_seq(
+            pl.any_horizontal(
+                (pl.col(text).str.len_bytes() != pl.col(text).str.len_chars()),
+                pl.col(text).str.contains("&", literal=True),
+                pl.concat_str(self._codes, ignore_nulls=True).str.contains("[^a-z0-9]"),
+                *(pl.col(text).str.contains(pl.col(name), literal=True).fill_null(value=False) for name in self._codes),
+            )
+        )
+        return found.to_series().to_numpy()
 
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.

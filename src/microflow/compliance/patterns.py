@@ -11,7 +11,7 @@ repeats without bound is consumed by the match it belongs to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +43,8 @@ class Pattern:
             no digit); or behind the two letters that a word begins with, or is.
         before: The class of characters in front of a match that belong to the identifier; at least one must be there.
         behind: An expression for what must stand in front of a match, at most `BEHIND` code points, and belongs to it.
-        digits: How many digits follow each other where a match begins, if that is not for its expression alone to say.
+        digits: How many digits follow each other where a match begins; any number, if empty. It says no more than the
+            expression, but that many patterns need not be tried at a number.
         hint: In the syntax of Rust's regular expressions, what is in every text in which the pattern finds something,
             and not in most prose that holds digits.
     """
@@ -55,7 +56,7 @@ class Pattern:
     at: Literal["word", "mark", "letters"] = "word"
     before: str = ""
     behind: str = ""
-    digits: range = range(0)
+    digits: Collection[int] = ()
     hint: str = ""
 
     @property
@@ -108,9 +109,10 @@ _HEX4 = "[0-9A-Fa-f]{0,4}"
 # What the Social Security Administration gives out (2011): no area 000, 666 or 9xx, no group 00, no serial 0000.
 _GROUPS = "|".join(f"{mark}(?!00)[0-9]{{2}}{mark}(?!0000)[0-9]{{4}}{_END}" for mark in (" ?- ?", " {1,2}", "[.`]"))
 _SSN_REST = f"(?<!9)(?<!6(?=66))(?<!0(?=00))[0-9]{{2}}(?:{_GROUPS})"
+#: How a label in front of a number may end that only its label makes a social security number.
+_SSN_LABEL = "(?:(?<=[nNsSyYcCoOmMrR#:=.-].)|(?<=[nNsSyYcCoOmMrR#:=.-] .))"
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ANY_GROUPS = r"(?:[ ()./`-]{0,3}[0-9])"
-_DAY = range(1, 3)
 _MM, _DD = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
 #: Months as German, French, Spanish, Italian, Dutch and Portuguese write them, where no year need stand beside them.
 _MONTH_ABROAD = (
@@ -145,6 +147,14 @@ _BEGUN = (
 )
 _BEFORE_MONTH = rf"[0-9](?i:st|nd|rd|th|er)?[.\u00ba\u00b0]?(?i: of| de)?[ \t./_-]{{0,3}}{_BEGUN}"
 _BEHIND_MONTH = rf"{_BEGUN}[A-Za-z]{{0,6}}[.,]?(?i: the| of)?[ \t/_-][0-9]"
+
+
+def _on_day(
+    rest: str, hint: str, behind: str = "", measure: Callable[[re.Match[str]], int] = measures.named_month
+) -> Pattern:
+    """A date of which a day in one or two digits is found first."""
+    return Pattern("date", "0-9", rest, measure, behind=behind, digits=(1, 2), hint=hint)
+
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
@@ -183,11 +193,21 @@ PATTERNS = (
         rf"(?:[0-9]{{11,18}}|[0-9]{{2,7}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
         rf"{_END}",
         measures.card,
+        digits=(1, *range(3, 9), *range(12, 20)),
         hint=_TWELVE,
     ),
-    Pattern("ssn", "0-9", _SSN_REST, hint=_NINE),
-    Pattern("ssn", "0-9", rf"(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, hint=_NINE),
-    Pattern("ssn", "0-9", rf"[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}", measures.ssn_by_cue, hint=_NINE),
+    Pattern("ssn", "0-9", _SSN_REST, digits=(3,), hint=_NINE),
+    Pattern(
+        "ssn", "0-9", rf"{_SSN_LABEL}(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, digits=range(1, 10), hint=_NINE
+    ),
+    Pattern(
+        "ssn",
+        "0-9",
+        rf"{_SSN_LABEL}[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}",
+        measures.ssn_by_cue,
+        digits=(3,),
+        hint=_NINE,
+    ),
     Pattern(
         "mrn",
         "Mm",
@@ -205,7 +225,7 @@ PATTERNS = (
         digits=range(5, 13),
         hint="[0-9]{5}",
     ),
-    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, hint=_JOINED),
+    Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, digits=(1, 2, 3), hint=_JOINED),
     Pattern(
         "ip",
         ":",
@@ -222,98 +242,68 @@ PATTERNS = (
         rf"[0-9]{{3}}(?:[./`-]{_MM}[./`-]{_DD}|-[0-9]{{1,2}}-[0-9]{{1,2}}|/[0-9]{{1,2}}/[0-9]{{1,2}})(?:T[0-9]|{_END})"
         rf"|[0-9]{{3}}{_MM}{_DD}T[0-9]{{2}}",
         measures.iso_date,
+        digits=(4, 8),
         hint=rf"{_JOINED}|[0-9]{{8}}T",
+    ),
+    _on_day(
+        rf"(?:[0-9]?/[0-9]{{1,2}}/|[0-9]?-[0-9]{{1,2}}-|[0-9]?[.`][0-9]{{1,2}}[.`]){_YEAR}(?!-[0-9])"
+        rf"|[0-9]? ?[/-] ?[0-9]{{1,2}} ?[/-] ?(?:19|20)[0-9]{{2}}{_END}",
+        _JOINED,
+        measure=measures.numeric_date,
     ),
     Pattern(
         "date",
-        "0-9",
-        rf"(?:[0-9]?/[0-9]{{1,2}}/|[0-9]?-[0-9]{{1,2}}-|[0-9]?[.`][0-9]{{1,2}}[.`]){_YEAR}(?!-[0-9])"
-        rf"|[0-9]? ?[/-] ?[0-9]{{1,2}} ?[/-] ?(?:19|20)[0-9]{{2}}{_END}",
-        measures.numeric_date,
-        digits=_DAY,
-        hint=_JOINED,
-    ),
-    Pattern(
-        "date", "01", r"[0-9]/(?:19|20)[0-9]{2}(?![0-9A-Za-z/.])", measures.month_and_year, hint="[0-9]/[12][0-9]{3}"
+        "01",
+        r"[0-9]/(?:19|20)[0-9]{2}(?![0-9A-Za-z/.])",
+        measures.month_and_year,
+        digits=(2,),
+        hint="[0-9]/[12][0-9]{3}",
     ),
     Pattern(
         "date",
         "12",
         "[0-9]{3} ?[\u5e74\ub144] ?[0-9]{1,2} ?[\u6708\uc6d4] ?[0-9]{1,2} ?[\u65e5\uc77c]",
         measures.iso_date,
+        digits=(4,),
         hint=r"[0-9] ?[\x{5e74}\x{b144}]",
     ),
-    Pattern("date", "0-9", rf"(?:[0-9]{{7}}|[0-9]{{5}}){_END}", measures.date_by_cue, hint="[0-9]{6}"),
-    Pattern(
-        "date",
-        "0-9",
-        rf"{_DAY_MONTH}[.,]{{0,2}}(?: ?- ?|[/`]| {{0,2}}){_YEAR}",
-        measures.named_month,
-        digits=_DAY,
-        hint=_BEFORE_MONTH,
-    ),
-    Pattern(
-        "date",
-        "0-9",
+    Pattern("date", "0-9", rf"(?:[0-9]{{7}}|[0-9]{{5}}){_END}", measures.date_by_cue, digits=(6, 8), hint="[0-9]{6}"),
+    _on_day(rf"{_DAY_MONTH}[.,]{{0,2}}(?: ?- ?|[/`]| {{0,2}}){_YEAR}", _BEFORE_MONTH),
+    _on_day(
         rf"{_DAY_OF}{_WORD}\.?,?(?: del?)? [12][0-9]{{3}}{_END}",
-        measures.month_of_any_language,
-        digits=_DAY,
-        hint=r"[0-9][.\x{ba}\x{b0}\x{aa}er]{0,2}(?: d[ei])? ?\p{L}{3,12}\.?,?(?: del?)? [12][0-9]{3}",
+        r"[0-9][.\x{ba}\x{b0}\x{aa}er]{0,2}(?: d[ei])? ?\p{L}{3,12}\.?,?(?: del?)? [12][0-9]{3}",
+        measure=measures.month_of_any_language,
     ),
-    Pattern(
-        "date",
-        "0-9",
-        rf"{_DAY_OF}(?<=[ .]){_MONTH_ABROAD}{_END}",
-        measures.named_month,
-        digits=_DAY,
-        hint=_BEFORE_MONTH,
-    ),
+    _on_day(rf"{_DAY_OF}(?<=[ .]){_MONTH_ABROAD}{_END}", _BEFORE_MONTH),
     Pattern(
         "date",
         "12",
         rf"(?:(?<={_ENDS_ABROAD} .)|(?<={_ENDS_ABROAD}, .)|(?<={_ENDS_ABROAD} de .)|(?<={_ENDS_ABROAD} del .))"
         rf"(?:(?<=1)[89]|(?<=2)0)[0-9]{{2}}{_END}",
         measures.named_month,
+        digits=(4,),
         behind=rf"\b{_MONTH_BEFORE_YEAR}(?: del?)?,? ",
         hint=_BEHIND_MONTH,
     ),
-    Pattern(
-        "date",
-        "0-9",
-        rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b",
-        measures.named_month,
-        digits=_DAY,
-        hint=_BEFORE_MONTH,
-    ),
-    Pattern(
-        "date",
-        "0-9",
+    _on_day(rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b", _BEFORE_MONTH),
+    _on_day(
         rf"(?:(?<={_ENDS}[ /-].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|[/-]){_YEAR}",
-        measures.named_month,
+        _BEHIND_MONTH,
         behind=rf"\b{_MONTH}[.,]?[ /-]",
-        digits=_DAY,
-        hint=_BEHIND_MONTH,
     ),
-    Pattern(
-        "date",
-        "0-9",
-        rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b",
-        measures.named_month,
-        behind=rf"\b{_MONTH}\.?(?: the)? ",
-        digits=_DAY,
-        hint=_BEHIND_MONTH,
-    ),
-    Pattern(
-        "date",
-        "0-9",
+    _on_day(rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b", _BEHIND_MONTH, behind=rf"\b{_MONTH}\.?(?: the)? "),
+    _on_day(
         rf"(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
-        measures.named_month,
+        _BEHIND_MONTH,
         behind=rf"\b{_MONTH_AS_NAME}\.? ",
-        digits=_DAY,
-        hint=_BEHIND_MONTH,
     ),
     Pattern(
-        "date", "12", rf"[0-9]{{3}}[ ./`-]{_MONTH}[ ./`-][0-9]{{1,2}}{_END}", measures.year_first, hint=_BEFORE_MONTH
+        "date",
+        "12",
+        rf"[0-9]{{3}}[ ./`-]{_MONTH}[ ./`-][0-9]{{1,2}}{_END}",
+        measures.year_first,
+        digits=(4,),
+        hint=_BEFORE_MONTH,
     ),
     Pattern(
         "date",
@@ -321,12 +311,18 @@ PATTERNS = (
         rf"(?:(?<=[A-Za-z.,/-].)|(?<=[A-Za-z.,] .))[0-9]{{3}}{_END}"
         rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
         measures.named_month,
+        digits=(4,),
         behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
         hint=_BEHIND_MONTH,
     ),
-    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american, hint=_SEVEN),
+    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american, digits=(3,), hint=_SEVEN),
     Pattern(
-        "phone", "1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", measures.north_american, hint=_SEVEN
+        "phone",
+        "1",
+        rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}",
+        measures.north_american,
+        digits=(1,),
+        hint=_SEVEN,
     ),
     Pattern("phone", r"(\[{", rf"[0-9]{{3}}[)\]}}]{_SEP}?{_LOCAL}", measures.north_american, at="mark", hint=_AREA),
     Pattern(
@@ -334,6 +330,7 @@ PATTERNS = (
         "8",
         r" ?\([0-9]{3}\) ?[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{2}(?![0-9])",
         measures.north_american,
+        digits=(1,),
         hint=_SEVEN,
     ),
     Pattern(
@@ -346,8 +343,17 @@ PATTERNS = (
     ),
     Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark", hint=_SEVEN),
     Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, hint=_SEVEN),
-    Pattern("phone", "0", rf"11[ .-][1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, hint=_SEVEN),
-    Pattern("phone", "2-9", "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])", measures.north_american, hint=_SEVEN),
+    Pattern(
+        "phone", "0", rf"11[ .-][1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, digits=(3,), hint=_SEVEN
+    ),
+    Pattern(
+        "phone",
+        "2-9",
+        "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])",
+        measures.north_american,
+        digits=(10,),
+        hint=_SEVEN,
+    ),
     Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national, hint=_SEVEN),
     Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, hint=_SEVEN),
     Pattern("phone", r"(\[{", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark", hint=_SEVEN),

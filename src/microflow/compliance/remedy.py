@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -105,9 +106,9 @@ class _Remedies:
         return None
 
     def all_remedied(
-        self, field: str, values: list[Any], findings: Iterable[Sequence[Finding]], own: Sequence[Sequence[Value]]
+        self, field: str, values: list[Any], findings: Iterable[Sequence[Finding]], own: pl.DataFrame
     ) -> list[Value]:
-        """`remedied` of many records' values, looked at together, which is faster; ``own`` has a list for a column."""
+        """`remedied` of many records' values, looked at together, which is faster."""
         found = dict(enumerate(findings))
         for _ in range(_LOOKS):
             if not found:
@@ -117,8 +118,8 @@ class _Remedies:
                 values[at], is_changed = self._acted(values[at], of_one)
                 if is_changed:
                     changed.append(at)
-            texts, theirs = [values[at] for at in changed], [[column[at] for at in changed] for column in own]
-            again = self._texts[field].findings_in_all(texts, theirs) if texts else {}
+            theirs = own[changed] if own.width else own
+            again = self._texts[field].findings_in_all([values[at] for at in changed], theirs) if changed else {}
             found = {changed[number]: of_one for number, of_one in again.items()}
         for at in found:
             values[at] = None
@@ -209,7 +210,7 @@ class BatchRemedy(_Remedy):
             found[rows] = True
             return _filtered(pc.if_else(pa.array(found), pa.scalar(None, column.type), column), stays)
         values = column.take(pa.array(rows)).to_pylist()
-        own = [column.to_pylist() for column in batch.select(self._remedies.own_columns(field)).take(pa.array(rows))]
+        own = pl.DataFrame(batch.select(self._remedies.own_columns(field)).take(pa.array(rows)))
         remedied = self._remedies.all_remedied(field, values, cells.values(), own)
         # Put behind the others and taken from there: replacing strings in place, then filtering them, costs twice that.
         places = np.arange(len(column))

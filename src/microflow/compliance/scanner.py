@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby
 from typing import Any, Protocol
@@ -30,6 +30,10 @@ Span = tuple[str, int, int]
 #: One of these is in every identifier that a pattern finds.
 _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\.|\.[A-Za-z]{2,3}/"
 _first_clue = re.compile(_CLUE).search
+_DIGITS = frozenset("0123456789")
+#: So many digits in a row are as good as more.
+_MANY = 20
+_run_of_digits = re.compile("[0-9]+").match
 #: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
 _REACH = 256
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
@@ -121,23 +125,26 @@ class _Others:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
-
-    @cached_property
-    def _tried(self) -> list[tuple[_Compiled, _Others]]:
-        later = range(1, len(self._patterns) + 1)
-        return [(_Compiled.of(self._patterns[index - 1]), _Others(self._patterns[index:])) for index in later]
-
-    @cached_property
-    def _match(self) -> Search:
-        return re.compile("|".join(f"({pattern.expression})" for pattern in self._patterns), re.ASCII).match
+        self._by_length: dict[int, tuple[Search, list[tuple[_Compiled, _Others]]]] = {}
 
     def span(self, text: str, start: int, found: list[Span]) -> Span | None:
         """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        match = self._match(text, start) if self._patterns else None
+        if not self._patterns:
+            return None
+        digits = _run_of_digits(text, start, start + _MANY)
+        length = digits.end() - start if digits else 0
+        tried = self._by_length.get(length) or self._by_length.setdefault(length, self._tried(length))
+        match = tried[0](text, start)
         if match is None:
             return None
-        pattern, others = self._tried[(match.lastindex or 0) - 1]
+        pattern, others = tried[1][(match.lastindex or 0) - 1]
         return _span(pattern, match, pattern.measure(match), found) or others.span(text, start, found)
+
+    def _tried(self, length: int) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
+        """The patterns that may begin with so many digits, and which come behind each."""
+        here = [pattern for pattern in self._patterns if not pattern.digits or length in (0, *pattern.digits)]
+        union = re.compile("|".join(f"({pattern.expression})" for pattern in here) or "(?!)", re.ASCII).match
+        return union, [(_Compiled.of(pattern), _Others(here[place + 1 :])) for place, pattern in enumerate(here)]
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -170,29 +177,43 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
-    of them is looked up by a look back at it: first whether a word begins there, which most letters fail at once; then
-    by how many digits follow each other, so that few patterns are tried at a number.
+    of them is looked up by a look back at it: first whether a number or a word begins there, which most fail at once;
+    then by how many digits follow each other, so that few patterns are tried at a number.
     """
+    if not patterns:
+        return re.compile("(?!)").search, []
     proposed: list[tuple[_Compiled, _Others]] = []
-    places = []
-    for at, place in PLACES.items():
-        here = [pattern for pattern in patterns if pattern.at == at]
-        places += [f"{place}(?:{'|'.join(_alternatives(here))})"] if here else []
-        for pattern in here:
-            later = patterns[patterns.index(pattern) + 1 :]
-            alike = [other for other in later if pattern.starts & other.starts]
-            proposed.append((_Compiled.of(pattern), _Others(alike)))
-    if not places:
-        return re.compile("(?!)").search, proposed
+    ready = [
+        (_Compiled.of(pattern), _Others([other for other in patterns[place + 1 :] if pattern.starts & other.starts]))
+        for place, pattern in enumerate(patterns)
+    ]
+
+    def either(chosen: Sequence[Pattern]) -> str:
+        """The patterns each in a group; neighbours that begin alike behind one look back."""
+        groups = []
+        for first, alike in groupby(chosen, lambda pattern: pattern.first):
+            here = list(alike)
+            proposed.extend(ready[patterns.index(pattern)] for pattern in here)
+            groups.append(f"(?<=[{first}])(?:{'|'.join(f'({pattern.rest})' for pattern in here)})")
+        return f"(?:{'|'.join(groups) or '(?!)'})"
+
+    def at(place: str) -> list[Pattern]:
+        return [pattern for pattern in patterns if pattern.at == place]
+
+    # Groups are numbered as they are written here.
+    letters = f"{PLACES['letters']}{either(at('letters'))}"
+    numbers = [pattern for pattern in at("word") if pattern.starts & _DIGITS]
+    lengths = [[one for one in numbers if size in (one.digits or (size,))] for size in range(1, _MANY + 1)]
+    by_length = []
+    for tried, sizes in groupby(range(_MANY), lambda more: lengths[more]):
+        least, *_, most = [*sizes] * 2
+        behind = f"(?=[0-9]{{{least},{'' if most == _MANY - 1 else most}}}(?![0-9]))"
+        by_length.append(f"{behind}{either(tried)}")
+    words = either([pattern for pattern in at("word") if pattern.starts - _DIGITS])
+    number = rf"(?<=[0-9])(?<![0-9].)(?:{letters}|{PLACES['word']}(?:{'|'.join(by_length)}))"
     firsts = "".join(dict.fromkeys(pattern.first for pattern in patterns))
-    return re.compile(f"[{firsts}](?:{'|'.join(places)})", re.ASCII).search, proposed
-
-
-def _alternatives(patterns: Sequence[Pattern]) -> Iterator[str]:
-    """The patterns that begin at one kind of place, each in a group; those that begin alike behind one look ahead."""
-    for (first, digits), alike in groupby(patterns, lambda pattern: (pattern.first, pattern.digits)):
-        head = f"(?<=[{first}])" + (f"(?=[0-9]{{{digits.start - 1},{digits.stop - 2}}}(?![0-9]))" if digits else "")
-        yield f"{head}(?:{'|'.join(f'({pattern.rest})' for pattern in alike)})"
+    union = rf"[{firsts}](?:{number}|(?<=\b[A-Za-z]){words}|{PLACES['mark']}{either(at('mark'))})"
+    return re.compile(union, re.ASCII).search, proposed
 
 
 class Recogniser(Protocol):

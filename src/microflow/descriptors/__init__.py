@@ -13,6 +13,8 @@ allowed::
       born:    {role: quasi_identifier, type: date, format: DD.MM.YYYY, kind: date}
       charges: {role: sensitive, type: number, format: "$1,234.50", low: 0, high: 100000}
       remarks: {role: free_text}
+    urgent:                          # what cannot wait in a stream; by default the kind urgency from "emergency" on
+    - {column: charges, at_least: 50000}
 
 A column that a header names twice is described as ``zip`` and ``zip#2``, one without a name as ``""``, a field of a
 nested object as ``address.city``.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyM
 from microflow.errors import SchemaError
 from microflow.formats import format_of
 from microflow.records import UnconvertibleError, convert
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, Value
+from microflow.schema import DEFAULT_URGENCY, Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, UrgencyRule, Value
 from microflow.yaml_model import Document, read_file, read_text
 
 __all__ = ["load_schema", "schema_names"]
@@ -93,9 +95,25 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
             columns=columns,
             others=model.others,
             unlisted=model.unlisted,
+            urgent=_urgent(document, {column.name for column in columns}),
         )
     except SchemaError as error:
         raise document.error(error.message, "columns", hint=error.hint) from error
+
+
+def _urgent(document: Document[DescriptorModel], names: Container[str]) -> tuple[UrgencyRule, ...]:
+    if document.model.urgent is None:
+        return DEFAULT_URGENCY
+    rules = []
+    for position, model in enumerate(document.model.urgent):
+        if model.column is not None and model.column not in names:
+            raise document.error(f"there is no column {model.column!r}", "urgent", position, "column")
+        try:
+            found = UrgencyRule(model.kind, model.column, tuple(model.one_of), model.at_least, model.within_days)
+        except SchemaError as error:
+            raise document.error(error.message, "urgent", position, hint=error.hint) from error
+        rules.append(found)
+    return tuple(rules)
 
 
 def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFormat:

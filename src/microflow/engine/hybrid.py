@@ -24,8 +24,9 @@ from microflow.engine.kernel import (
 )  # fmt: skip
 from microflow.engine.router import LearnedCosts, Objectives
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
+from microflow.engine.urgency import Urgency
 from microflow.records import Microflow, to_batch
+from microflow.schema import UrgencyRule
 from microflow.settings import MORSEL
 from microflow.timing.clock import PhaseClock
 
@@ -42,7 +43,7 @@ class HybridProcessor(Engine):
 
     Args:
         spec: What to do; by default ``schema`` under its own policy, tokenized.
-        urgency: Which records cannot wait.
+        urgency: Which records cannot wait; by default what the schema says.
         objectives: How long they may wait.
         schema: The data type where no ``spec`` is given.
     """
@@ -52,7 +53,7 @@ class HybridProcessor(Engine):
     def __init__(
         self,
         spec: ProcessingSpec | None = None,
-        urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY,
+        urgency: Sequence[UrgencyRule] | None = None,
         objectives: Objectives | None = None,
         *,
         schema: str = "healthcare",

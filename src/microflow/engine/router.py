@@ -21,7 +21,17 @@ import numpy as np
 
 from microflow.settings import MICROFLOW_ROWS, MORSEL, MORSEL_ROWS
 
-__all__ = ["AdaptiveRouter", "Costs", "LearnedCosts", "Objectives", "RandomRouter", "Route", "Router", "StaticRouter"]
+__all__ = [
+    "AdaptiveRouter",
+    "Costs",
+    "LearnedCosts",
+    "NaturalRouter",
+    "Objectives",
+    "RandomRouter",
+    "Route",
+    "Router",
+    "StaticRouter",
+]
 
 #: Enter vectorised service this far above the break-even size, leave it as far below.
 HYSTERESIS = 1.25
@@ -200,6 +210,25 @@ class RandomRouter(_InOrder):
             return None
         together = bool(self._rng.integers(2))
         return self._take(min(waiting, MORSEL_ROWS) if together else 1, "coin", together=together)
+
+
+class NaturalRouter(_InOrder):
+    """A control arm: natural batching. From a fixed size on all that wait go together, else one by one.
+
+    Given the true break-even size it has all of the adaptive router but learning, hysteresis, bound and urgency.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def route(self, arrived: int) -> Route | None:
+        """By the number that wait alone."""
+        waiting = arrived - self._next
+        if not waiting:
+            return None
+        together = waiting >= self._size
+        return self._take(min(waiting, MORSEL_ROWS) if together else 1, "natural", together=together)
 
 
 class AdaptiveRouter(_InOrder):

@@ -29,8 +29,8 @@ from microflow.engine.kernel import BatchKernel, Screened
 from microflow.engine.messages import Messages, as_records
 from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
 from microflow.engine.stream import ComplianceBolt, Passing
-from microflow.engine.urgency import DEFAULT_URGENCY, Urgency, UrgencyRule
-from microflow.schema import Record
+from microflow.engine.urgency import Urgency
+from microflow.schema import Record, UrgencyRule
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 
@@ -40,7 +40,7 @@ _now = time.perf_counter_ns
 #: Results are seen once their batch is committed: a smaller microflow would make none of them earlier.
 _OBJECTIVES = Objectives(service_ns=200_000_000)
 #: What to believe before anything was served, writing JSON included.
-_COSTS = Costs(single=25_000, fixed=900_000, each=6_000)
+_COSTS = Costs(single=30_000, fixed=900_000, each=6_000)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -188,7 +188,7 @@ class MessageService:
     Args:
         spec: The work.
         hybrid: Let the adaptive router decide; otherwise one record at a time.
-        urgency: Which records cannot wait (`hybrid` only).
+        urgency: Which records cannot wait (`hybrid` only); by default what the schema says.
         ordered: Whether an urgent record takes the earlier ones of its key along.
         seconds: How long a record may be held back (k-anonymity only).
     """
@@ -198,7 +198,7 @@ class MessageService:
         spec: ProcessingSpec,
         *,
         hybrid: bool = False,
-        urgency: Sequence[UrgencyRule] = DEFAULT_URGENCY,
+        urgency: Sequence[UrgencyRule] | None = None,
         ordered: bool = False,
         seconds: float | None = None,
     ) -> None:
@@ -262,6 +262,8 @@ class MessageService:
             else:
                 # Nothing urgent is left that would wait for them: all of one way are served in one go.
                 ways[route.together].extend(route.records)
+        if ways[True] and ways[False]:
+            self._go_along(ways)
         for together, records in ways.items():
             if records:
                 reason = "high load" if together else "low load" if self._router else "alone"
@@ -285,6 +287,14 @@ class MessageService:
         """Forget what is held back: its messages are given again, with numbers of their own."""
         self._service.reset()
         self._numbers.clear()
+
+    def _go_along(self, ways: dict[bool, list[int]]) -> None:
+        """Where a microflow is served anyway, the tail of the backlog costs less in it than alone."""
+        assert self._router is not None
+        ways[True] = sorted(ways[True] + ways[False])
+        self._router.reasons["low load"] -= len(ways[False])
+        self._router.reasons["high load"] += len(ways[False])
+        ways[False] = []
 
     def _routes(self, arrived: int) -> Iterator[Route]:
         if self._router is None:

@@ -1,5 +1,6 @@
 """Which records cannot wait: declarative rules over a record's own fields.
 
+    urgent:                                   # in a descriptor, or as a list in a file of its own
     - {kind: urgency, at_least: emergency}    # severity: an ordered category
     - {kind: amount, at_least: 40000}
     - {column: triage, one_of: [emergency]}
@@ -12,7 +13,6 @@ value is never urgent. A rule whose kind the data set lacks says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 from operator import or_
@@ -26,42 +26,11 @@ import pyarrow.compute as pc
 import yaml
 
 from microflow.errors import SchemaError
-from microflow.schema import Column, DatasetSchema, Record, Value
+from microflow.schema import URGENCY_CONDITIONS, Column, DatasetSchema, Record, UrgencyRule, Value
 
-__all__ = ["DEFAULT_URGENCY", "Urgency", "UrgencyRule", "load_urgency"]
+__all__ = ["Urgency", "load_urgency"]
 
-_CONDITIONS = ("one_of", "at_least", "within_days")
-_WORDS = ("kind", "column", *_CONDITIONS)
-
-
-@dataclass(frozen=True, slots=True)
-class UrgencyRule:
-    """One rule: a kind of column or one column's name, and exactly one condition.
-
-    Raises:
-        SchemaError: neither or both are given.
-    """
-
-    kind: str | None = None
-    column: str | None = None
-    one_of: tuple[str, ...] = ()
-    at_least: float | str | None = None
-    within_days: int | None = None
-
-    def __post_init__(self) -> None:
-        conditions = bool(self.one_of) + (self.at_least is not None) + (self.within_days is not None)
-        if (self.kind is None) == (self.column is None) or conditions != 1:
-            raise SchemaError(
-                "an urgency rule names a kind or a column, and one condition",
-                hint=f"conditions are: {', '.join(_CONDITIONS)}",
-            )
-
-    def columns(self, schema: DatasetSchema) -> tuple[Column, ...]:
-        """The columns of this data set it speaks of."""
-        return (schema[self.column],) if self.column is not None else schema.with_kind(self.kind or "")
-
-
-DEFAULT_URGENCY = (UrgencyRule(kind="urgency", at_least="emergency"),)
+_WORDS = ("kind", "column", *URGENCY_CONDITIONS)
 
 
 def load_urgency(path: Path) -> tuple[UrgencyRule, ...]:
@@ -96,7 +65,7 @@ class Urgency:
 
     Args:
         schema: The data set.
-        rules: Any of them makes a record urgent.
+        rules: Any of them makes a record urgent; by default the data set's own.
         reference: The day that deadlines count from: the policy's reference date.
 
     Raises:
@@ -109,8 +78,9 @@ class Urgency:
     """
 
     def __init__(
-        self, schema: DatasetSchema, rules: Sequence[UrgencyRule] = DEFAULT_URGENCY, reference: date | None = None
+        self, schema: DatasetSchema, rules: Sequence[UrgencyRule] | None = None, reference: date | None = None
     ) -> None:
+        rules = schema.urgent if rules is None else rules
         laid = [(column, rule) for rule in rules for column in rule.columns(schema)]
         self._tests = [(column.name, *_compiled(column, rule, reference)) for column, rule in laid]
 

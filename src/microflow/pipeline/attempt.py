@@ -37,14 +37,14 @@ from microflow.sources.files import STANDARD, is_folder, is_url, part_name
 from microflow.sources.reader import with_others
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import SPLIT_BYTES, Source
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 from microflow.timing.resources import ResourceMeter
 
 __all__ = ["Attempt", "CommitPolicy", "Observer"]
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[JobProgress], None]
 #: An input of fewer bytes is done before a worker process has started.
 _SMALL_BYTES = 2 * SPLIT_BYTES
 #: Letters of a name in the name of a folder: a file system takes 255.
@@ -307,12 +307,12 @@ def _forgets(method: MethodSettings) -> bool:
     return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None
 
 
-def _refuse_gap(piece: Piece, progress: Progress) -> None:
+def _refuse_gap(piece: Piece, progress: JobProgress) -> None:
     if len(piece.microflows) and piece.first_row != progress.rows_read:
         raise MicroflowError(f"the engine gave row {piece.first_row} when it was the turn of {progress.rows_read}")
 
 
-def _refuse_loss(progress: Progress) -> None:
+def _refuse_loss(progress: JobProgress) -> None:
     if progress.rows_read != progress.rows_released + progress.rows_suppressed:
         raise MicroflowError(
             f"{progress.rows_read} rows were read, {progress.rows_released} released and"

@@ -18,7 +18,7 @@ import pyarrow as pa
 from microflow.compliance.findings import Target
 from microflow.engine.split_work import Piece
 from microflow.errors import CheckpointError
-from microflow.store.progress import JobStatus, Progress, array_literal, json_document
+from microflow.store.progress import JobProgress, JobStatus, array_literal, json_document
 
 if TYPE_CHECKING:
     from microflow.store.jobs import JobStore
@@ -39,8 +39,8 @@ class MemoryJournal:
     #: What the whole output hashes to, where an earlier attempt had written all of it.
     finished: str | None = None
 
-    def __init__(self, progress: Progress | None = None) -> None:
-        self.progress = progress or Progress()
+    def __init__(self, progress: JobProgress | None = None) -> None:
+        self.progress = progress or JobProgress()
 
     def repeated(self, piece: Piece) -> None:
         """A piece that an earlier attempt committed has been processed again, to get back to where it was."""
@@ -79,7 +79,7 @@ class DatabaseJournal(MemoryJournal):
     is_resumable = True
 
     def __init__(
-        self, jobs: JobStore, job_id: str, targets: Sequence[Target], *, anonymized: bool, progress: Progress,
+        self, jobs: JobStore, job_id: str, targets: Sequence[Target], *, anonymized: bool, progress: JobProgress,
         finished: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(progress)
@@ -92,7 +92,7 @@ class DatabaseJournal(MemoryJournal):
         self._tables: dict[str, list[pa.Table]] = {}
         self._pure_ns = 0
         self._expected = progress
-        self._repeated = Progress()
+        self._repeated = JobProgress()
         self._costs: list[tuple[int, int]] = []
         self.costs = self._costs
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from microflow.engine.split_work import Effort
-from microflow.store.progress import Progress
+from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.resources import ResourceUsage
 
@@ -29,7 +29,7 @@ def metrics_document(
     method: Mapping[str, object],
     clock: PhaseClock,
     usage: ResourceUsage,
-    progress: Progress,
+    progress: JobProgress,
     batch_rows: Sequence[int],
     costs: Sequence[tuple[int, int]] | None = None,
     reconnections: int = 0,

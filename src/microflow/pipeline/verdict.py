@@ -17,7 +17,7 @@ from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
 from microflow.sources.formulas import unescaped
 from microflow.sources.reader import REPEATED_ID
 
-__all__ = ["Verdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
+__all__ = ["JobVerdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
 
 _MOST_NAMES = 12
 #: Reasons about names that stand in the file.
@@ -38,7 +38,7 @@ _ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "achieve
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JobVerdict:
     """The end of a job in words.
 
     Attributes:
@@ -97,7 +97,7 @@ class Verdict:
         yield from (f"note: {warning}" for warning in self.warnings)
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Verdict:
+    def from_dict(cls, document: Mapping[str, Any]) -> JobVerdict:
         """What `to_dict` gave."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
@@ -129,7 +129,7 @@ def verdict(
     *,
     claim: Mapping[str, object],
     reasons: Mapping[str, int] | None = None,
-) -> Verdict:
+) -> JobVerdict:
     """The verdict on a finished job.
 
     Args:
@@ -143,7 +143,7 @@ def verdict(
     counted = metrics["processing_metrics"]
     parts = {name: int(counted[name]) for name in ("released", "suppressed", "quarantined")}
     most = sorted((reasons or {}).items(), key=lambda item: -item[1])[:3]
-    return Verdict(
+    return JobVerdict(
         read=sum(parts.values()),
         **parts,
         reasons=tuple(most),

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's ow
 from microflow.errors import CheckpointError, JobConflictError, StoreError
 from microflow.store.bulk import copy_table, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.progress import JobStatus, Progress, json_document
+from microflow.store.progress import JobProgress, JobStatus, json_document
 
 __all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
 
@@ -184,7 +184,7 @@ class JobStore:
         self._connector.on_connect = None
         self._connector.query("SELECT pg_advisory_unlock(%s)", (lock_key(job_id),))
 
-    def progress(self, job_id: str) -> tuple[Progress, dict[str, Any]]:
+    def progress(self, job_id: str) -> tuple[JobProgress, dict[str, Any]]:
         """What has been committed, and where the job's files were then; call it while holding the lock.
 
         Raises:
@@ -201,10 +201,10 @@ class JobStore:
         ((settled, quarantined),) = self._connector.query(
             "SELECT settled, rows_quarantined FROM jobs WHERE id = %s", (job_id,)
         )
-        return Progress(last, read, released, suppressed, violations, quarantined), settled or {}
+        return JobProgress(last, read, released, suppressed, violations, quarantined), settled or {}
 
     def commit(
-        self, job_id: str, tables: Mapping[str, pa.Table], progress: Progress, settled: Mapping[str, Any]
+        self, job_id: str, tables: Mapping[str, pa.Table], progress: JobProgress, settled: Mapping[str, Any]
     ) -> bool:
         """Store rows, violations, checkpoints and progress together; true if somebody asked to cancel the job.
 

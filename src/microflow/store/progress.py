@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from microflow.errors import StoreError
 
-__all__ = ["ID_BLOCK", "LIVE", "JobStatus", "Progress", "array_literal", "json_document"]
+__all__ = ["ID_BLOCK", "LIVE", "JobProgress", "JobStatus", "array_literal", "json_document"]
 
 #: The engine of a job that serves a topic: it has no input to resume, its group's positions say where it goes on.
 LIVE = "live"
@@ -33,7 +33,7 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """How far a job has come: everything before ``microflows`` is committed. Totals since its beginning."""
 
     microflows: int = 0
@@ -43,7 +43,7 @@ class Progress:
     violations: int = 0
     rows_quarantined: int = 0
 
-    def after(self, microflows: npt.NDArray[np.int64], refused: int) -> Progress:
+    def after(self, microflows: npt.NDArray[np.int64], refused: int) -> JobProgress:
         """The totals with some microflows more (n × 5: rows in, released, suppressed, violations, nanoseconds)."""
         rows_in, released, suppressed, violations, _ = microflows.sum(axis=0).tolist()
         return replace(
