@@ -146,6 +146,7 @@ def outcome(turn: Planned) -> dict[str, object]:
     cost = {"stream": 9.0, "hybrid": 1.1}.get(config.get("pipeline", ""), 1.0) * config.get("rows", 1)
     counts = {"hits": 90, "false_alarms": 0, "misses": 1}
     rate = {"risk": 0.2, "low": 0.1, "high": 0.3}
+    advised = {"max_risk": 0.09, "min_utility": 0.0, "holds": True, "declined": False, "regret": 0.02}
     return {
         "samples": list(cost * rng.lognormal(0, 0.05, 3)),
         "rules": [
@@ -163,6 +164,7 @@ def outcome(turn: Planned) -> dict[str, object]:
         **dict.fromkeys(("linkage", "singling_out", "passed", "inference", "membership"), rate),
         "loss": 0.4, "gcp": 0.3, "kept": 0.5, "k": 5, "suppressed": 2,
         "delay_p50": 0.0, "delay_max": 0.0,
+        "pairs": [{"file": name, **advised} for name in config.get("files", [])], "cpu_seconds": 9.0, "sampled": 2_000,
     }  # fmt: skip
 
 

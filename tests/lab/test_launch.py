@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from microflow.errors import MicroflowError, SetupError
-from microflow.lab.launch import launch, run_in_fresh_process
+from microflow.lab.launch import launch
 
 TARGETS = """
 import os, subprocess, sys, time
@@ -47,7 +47,7 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_answer_comes_back_whatever_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Prints of the call and of its children are not in the way; NumPy values arrive as plain numbers."""
-    answer = run_in_fresh_process("trial_targets:noisy", {"x": 21})
+    answer = launch("trial_targets:noisy", {"x": 21}).result
     assert answer["double"] == 42
     assert answer["many"] == [0, 1, 2]
     assert answer["pid"] != os.getpid()
@@ -56,7 +56,7 @@ def test_the_answer_comes_back_whatever_is_printed(capfd: pytest.CaptureFixture[
 
 def test_every_call_has_a_process_of_its_own() -> None:
     """Nothing is reused."""
-    pids = {run_in_fresh_process("trial_targets:noisy", {"x": 1})["pid"] for _ in range(2)}
+    pids = {launch("trial_targets:noisy", {"x": 1}).result["pid"] for _ in range(2)}
     assert len(pids) == 2
 
 
@@ -73,16 +73,16 @@ def test_resources_and_conditions_are_measured() -> None:
 def test_a_users_mistake_keeps_its_message_and_hint() -> None:
     """A MicroflowError crosses the border as one."""
     with pytest.raises(MicroflowError) as caught:
-        run_in_fresh_process("trial_targets:wrong", {})
+        launch("trial_targets:wrong", {})
     assert (caught.value.message, caught.value.hint) == ("no such arm", "arms are: a, b")
 
 
 def test_what_the_machine_lacks_stays_told_apart_from_a_mistake() -> None:
     """A caller may do without the one, never without the other."""
     with pytest.raises(SetupError, match="no Java"):
-        run_in_fresh_process("trial_targets:lacking", {})
+        launch("trial_targets:lacking", {})
     with pytest.raises(MicroflowError) as mistake:
-        run_in_fresh_process("trial_targets:wrong", {})
+        launch("trial_targets:wrong", {})
     assert not isinstance(mistake.value, SetupError)
 
 
@@ -90,7 +90,7 @@ def test_what_the_machine_lacks_stays_told_apart_from_a_mistake() -> None:
 def test_a_broken_call_is_an_error_not_an_empty_answer(target: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A traceback, an exit, an answer that is not JSON, no such function: the trial failed, and its last words show."""
     with pytest.raises(MicroflowError, match=f"trial_targets:{target} ended with status"):
-        run_in_fresh_process(f"trial_targets:{target}", {})
+        launch(f"trial_targets:{target}", {})
     assert ("Traceback" in capfd.readouterr().err) is (target != "vanished")
 
 
@@ -98,7 +98,7 @@ def test_a_stuck_call_is_ended_with_all_its_processes(tmp_path: Path) -> None:
     """After the deadline nothing of the trial is left running."""
     note = tmp_path / "pid"
     with pytest.raises(MicroflowError, match="longer than 2 s"):
-        run_in_fresh_process("trial_targets:stuck", {"file": str(note)}, timeout_s=2)
+        launch("trial_targets:stuck", {"file": str(note)}, timeout_s=2)
     grandchild = int(note.read_text())
     for _ in range(50):
         if not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microflow.errors import MicroflowError
-from microflow.lab.experiment import Matrix, config_hash, grid, scale_of
+from microflow.lab.experiment import Matrix, config_hash, scale_of
 from microflow.lab.trials import Arm, Planned, again
 
 BATCH = Arm("batch", "module:function", {"rows": 10, "data_type": "iot"})
@@ -49,11 +49,6 @@ def test_the_hash_ignores_order_and_position(config: dict[str, object]) -> None:
 def test_the_hash_sees_everything_else(changed: Planned) -> None:
     """Block, seed, arm, target and configuration each make another cell."""
     assert config_hash("e", changed) != config_hash("e", Planned(BATCH, 0, 0, 7))
-
-
-def test_grid_is_the_product_of_its_axes() -> None:
-    """Every combination, once."""
-    assert len(list(grid(k=range(4), data_type=("iot", "financial"), pipeline=("batch",)))) == 8
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:

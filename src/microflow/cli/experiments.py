@@ -120,7 +120,7 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
 
     \b
     Examples:
-      microflow experiments reproduce results.zip                     hours
+      microflow experiments reproduce results.zip                     an hour and more
       microflow experiments reproduce --profile quick                 minutes
       microflow experiments reproduce --profile quick --only rq2-privacy --keep mine.zip
     """

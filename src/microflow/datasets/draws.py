@@ -18,19 +18,12 @@ __all__ = [
     "iso_days", "maybe",
 ]  # fmt: skip
 
-
 T = TypeVar("T")
-
 Floats = npt.NDArray[np.float64]
-
 Integers = npt.NDArray[np.int64]
-
 Flags = npt.NDArray[np.bool_]
-
 _BASE32 = np.frombuffer(b"ABCDEFGHJKMNPQRSTVWXYZ0123456789", np.uint8)
-
 _CODE_LENGTH = 12
-
 _CODE_SHIFTS = np.arange(0, 5 * _CODE_LENGTH, 5, dtype=np.uint64)
 
 
@@ -101,7 +94,7 @@ def code_column(numbers: npt.NDArray[np.uint64]) -> pa.Array:
 
 
 def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finalizer (Steele, Lea and Flood 2014): neighbours in, strangers out, no two alike."""
+    """SplitMix64's finalizer (Steele, Lea and Flood 2014): a bijection that scatters numbers that follow each other."""
     mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -174,7 +167,17 @@ class Page:
         """All that was noted, by row, then rule, field and start."""
         table = pa.Table.from_batches(self._truth, TRUTH_SCHEMA)
         order = [(name, "ascending") for name in ("row", "rule", "field", "start")]
-        return table.sort_by(order).combine_chunks().to_batches()[0] if len(table) else _NO_TRUTH
+        none = pa.RecordBatch.from_pylist([], schema=TRUTH_SCHEMA)
+        return table.sort_by(order).combine_chunks().to_batches()[0] if len(table) else none
+
+    def append_sentences(
+        self, rule: str, name: str, rows: Integers, sentences: Sequence[str], values: Sequence[str]
+    ) -> None:
+        """Add to each text a sentence with a value in place of its ``{}``, and note where the value stands."""
+        filled = [sentence.format(value) for sentence, value in zip(sentences, values, strict=True)]
+        inside = np.array([sentence.index("{") for sentence in sentences], np.int64)
+        starts = self.append_text(name, rows, filled) + inside
+        self.note(rule, name, rows, starts, starts + [len(value) for value in values])
 
     def append_text(self, name: str, rows: Integers, additions: Sequence[str]) -> Integers:
         """Add a sentence to each text (null counts as empty); returns where it begins, in code points."""
@@ -182,6 +185,3 @@ class Page:
         bases = [f"{text} " if text else "" for text in old]
         self.put(name, rows, [base + addition for base, addition in zip(bases, additions, strict=True)])
         return np.array([len(base) for base in bases], np.int64)
-
-
-_NO_TRUTH = pa.RecordBatch.from_pylist([], schema=TRUTH_SCHEMA)

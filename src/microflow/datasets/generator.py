@@ -30,19 +30,12 @@ from microflow.sinks.writers import open_writer
 
 __all__ = ["DATA_TYPES", "GeneratedBatch", "generate", "write_dataset"]
 
-
 _TYPES = {"healthcare": HEALTHCARE, "financial": FINANCIAL, "ecommerce": ECOMMERCE, "iot": IOT}
-
 DATA_TYPES = tuple(_TYPES)
-
+RECORD_ID = "record_id"
 #: Rows drawn at a time. Part of what a seed means: another number gives other rows.
 _BLOCK_ROWS = 10_000
-
-RECORD_ID = "record_id"
-
-_MASKED_SHARE = 0.02
-
-_LOOK_ALIKE_SHARE = 0.05
+_MASKED_SHARE, _LOOK_ALIKE_SHARE = 0.02, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +91,19 @@ def _blocks(
     schema = load_schema(data_type)
     for block, first in enumerate(range(0, rows, _BLOCK_ROWS)):
         sequence = np.random.SeedSequence([seed, DATA_TYPES.index(data_type), block])
-        page = _page(_TYPES[data_type], sequence, first, rate, hard_cases=hard_cases, own=own)
+        kind = _TYPES[data_type]
+        clean, hard, leaks, owned = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(4))
+        page = Page(kind.clean(clean), first)
+        if hard_cases:
+            _put_look_alikes(page, kind, hard)
+        spread(page, kind.leaks, rate, leaks)
+        if own and kind.own is not None:
+            kind.own.inject(page, own, owned)
         wanted = min(_BLOCK_ROWS, rows - first)
         truth = page.truth()
         yield GeneratedBatch(
             _in_order(page, schema).slice(0, wanted), truth.filter(pc.less(truth.column("row"), first + wanted))
         )
-
-
-def _page(
-    kind: DataType, sequence: np.random.SeedSequence, first: int, rate: float, *, hard_cases: bool, own: float
-) -> Page:
-    clean, hard, leaks, owned = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(4))
-    page = Page(kind.clean(clean), first)
-    if hard_cases:
-        _put_look_alikes(page, kind, hard)
-    spread(page, kind.leaks, rate, leaks)
-    if own and kind.own is not None:
-        kind.own.inject(page, own, owned)
-    return page
 
 
 def _put_look_alikes(page: Page, kind: DataType, draws: Draws) -> None:

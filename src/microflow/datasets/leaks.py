@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,29 +26,12 @@ _SENTENCES = ("Reach them at {} today.", "On file: {} (verified).", "They gave {
 _SECOND, _THIRD = 0.25, 0.08
 
 
-class Leak(Protocol):
-    """One way to break one rule."""
-
-    @property
-    def weight(self) -> float:
-        """How often, beside the data type's other leaks."""
-        ...
-
-    @property
-    def touches(self) -> frozenset[str]:
-        """Fields it gives a new value."""
-        ...
-
-    def inject(self, page: Page, rows: Integers, draws: Draws) -> None:
-        """Break the rule in these rows (ascending) and note it."""
-        ...
-
-
 @dataclass(frozen=True)
 class FieldLeak:
     """``breaks`` gets values that break the rule, ``also`` values that keep other rules from breaking.
 
-    ``spans``: the rule looks inside the field, so the truth names the code points, which are all of them.
+    ``weight`` says how often, beside the data type's other leaks. ``spans``: the rule looks inside the field, so the
+    truth names the code points, which are all of them.
     """
 
     rule: str
@@ -59,9 +42,11 @@ class FieldLeak:
 
     @property
     def touches(self) -> frozenset[str]:
+        """Fields that get a new value."""
         return frozenset(self.breaks) | frozenset(self.also)
 
     def inject(self, page: Page, rows: Integers, draws: Draws) -> None:
+        """Break the rule in these rows (ascending) and note it."""
         for name, change in {**self.breaks, **self.also}.items():
             values = change(draws, page.columns[name].take(pa.array(rows)))
             page.put(name, rows, values)
@@ -81,14 +66,13 @@ class TextLeak:
     touches: frozenset[str] = frozenset()
 
     def inject(self, page: Page, rows: Integers, draws: Draws) -> None:
+        """Break the rule in these rows (ascending) and note it."""
         values = self.identifiers(draws)
-        sentences = draws.words(_SENTENCES)
-        filled = [sentence.format(value) for sentence, value in zip(sentences, values, strict=True)]
-        inside = np.array([sentence.index("{") for sentence in sentences], np.int64)
-        starts = page.append_text(self.field, rows, filled) + inside
-        page.note(self.rule, self.field, rows, starts, starts + [len(value) for value in values])
+        page.append_sentences(self.rule, self.field, rows, draws.words(_SENTENCES), values)
 
 
+#: One way to break one rule.
+Leak = FieldLeak | TextLeak
 _OWN_SENTENCES = ("Spoke with {} again.", "{} agreed to it.", "Left a message for {}.", "As {} reported, no change.")
 
 
@@ -112,11 +96,7 @@ class OwnName:
         page.put(self.name, rows, values)
         page.note(self.rules[0], self.name, rows)
         written = [_written(value, form) for value, form in zip(values, inner.below(5).tolist(), strict=True)]
-        sentences = inner.words(_OWN_SENTENCES)
-        filled = [sentence.format(value) for sentence, value in zip(sentences, written, strict=True)]
-        inside = np.array([sentence.index("{") for sentence in sentences], np.int64)
-        starts = page.append_text(self.text, rows, filled) + inside
-        page.note(self.rules[1], self.text, rows, starts, starts + [len(value) for value in written])
+        page.append_sentences(self.rules[1], self.text, rows, inner.words(_OWN_SENTENCES), written)
 
 
 def _written(name: str, form: int) -> str:

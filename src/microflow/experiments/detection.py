@@ -3,12 +3,15 @@
 On generated records a finding is right when row, rule, field and, in free text, the span agree with the truth to the
 code point. That is *conformance*: it says how well the rules cover what our generator writes, near misses included, and
 promises nothing about other prose. Beside it stands prose that others wrote and labelled (Microsoft's
-presidio-research, MIT): its numbers are lower, and are the ones to expect.
+presidio-research, ``data/synth_dataset_v2.json``, MIT): its numbers are lower, and are the ones to expect. That file
+has a JSON object a line: ``text``, and ``spans`` with ``kind``, ``start`` and ``end`` (code points).
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,15 +23,19 @@ import pyarrow as pa
 
 from microflow.assess.attacks import Rate
 from microflow.compliance import BatchChecker, load_policy
+from microflow.compliance.own import OwnIdentifiers
+from microflow.compliance.patterns import PATTERN_NAMES
+from microflow.compliance.scanner import Span, TextScanner
+from microflow.compliance.spelling import TITLES
 from microflow.datasets import GeneratedBatch, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.experiments import labelled
 from microflow.experiments.work import DataChecksum
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design
 from microflow.lab.trials import Arm
 from microflow.records import microflows
+from microflow.schema import Column, DatasetSchema, Role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +43,8 @@ if TYPE_CHECKING:
     from microflow.lab.results import Results
 
 __all__ = [
-    "DETECTION", "GOAL", "Accuracy", "Counts", "answer", "by_regulation", "corpus_file", "corpus_trial",
-    "frame", "matrix", "measure_accuracy", "measured", "table", "trial",
+    "DETECTION", "GOAL", "Accuracy", "Counts", "answer", "by_regulation", "corpus_counts", "corpus_file",
+    "corpus_trial", "frame", "matrix", "measure_accuracy", "measured", "own_name_counts", "table", "trial",
 ]  # fmt: skip
 
 #: What every rule is held to on 200,000 records of each data type.
@@ -159,6 +166,11 @@ def _records(config: Mapping[str, Any], checksum: DataChecksum) -> Iterator[Gene
 
 
 _CORPUS, _OWN_NAMES = "prose of others", "names that the record holds"
+#: The corpus's kinds to ours. Its dates hold bare years and weekdays, which Safe Harbor allows: they count as missed.
+_KINDS = {
+    "CREDIT_CARD": "card", "PHONE_NUMBER": "phone", "EMAIL_ADDRESS": "email", "IBAN_CODE": "iban", "US_SSN": "ssn",
+    "IP_ADDRESS": "ip", "DOMAIN_NAME": "url", "DATE_TIME": "date",
+}  # fmt: skip
 
 
 def corpus_file() -> Path | None:
@@ -180,13 +192,44 @@ def corpus_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     path = corpus_file()
     if path is None or sha256(path.read_bytes()).hexdigest() != config["corpus"]:
         raise InputError("the labelled corpus of the matrix is not there", hint="MICROFLOW_PROSE names it")
-    rules = [
-        Accuracy(_CORPUS, "free text", kind, Counts(one.covered, one.false_alarms, one.labels - one.covered))
-        for kind, one in labelled.detection(path).items()
-    ]
-    persons, found = labelled.own_name_recall(path)
-    rules.append(Accuracy(_CORPUS, "free text", _OWN_NAMES, Counts(found, 0, persons - found)))
+    counts = {**corpus_counts(path), _OWN_NAMES: own_name_counts(path)}
+    rules = [Accuracy(_CORPUS, "free text", kind, one) for kind, one in counts.items()]
     return {"rules": [asdict(one) for one in rules], "data_checksum": config["corpus"]}
+
+
+def corpus_counts(path: Path) -> dict[str, Counts]:
+    """By kind, on a labelled file: labels that a finding covers whole, findings that touch no label, labels left."""
+    scanner = TextScanner(PATTERN_NAMES)
+    labels, covered, alarms = Counter[str](), Counter[str](), Counter[str]()
+    for text, gold in _labelled(path):
+        found = scanner.spans(text)
+        known = [(_KINDS[label], start, end) for label, start, end in gold if label in _KINDS]
+        for kind, start, end in known:
+            labels[kind] += 1
+            covered[kind] += any(first <= start and last >= end for _, first, last in found)
+        for name, first, last in found:
+            alarms[name] += not any(first < end and last > start for _, start, end in known)
+    return {kind: Counts(covered[kind], alarms[kind], labels[kind] - covered[kind]) for kind in sorted(labels)}
+
+
+def own_name_counts(path: Path) -> Counts:
+    """Labelled persons that are found, titles aside, when a column of the record holds them."""
+    name = Column("name", Role.IDENTIFIER, kind="name")
+    own = OwnIdentifiers(DatasetSchema("labelled", (name,), policy=""), [name.name])
+    persons = found = 0
+    for text, gold in _labelled(path):
+        for _, start, end in (one for one in gold if one[0] == "PERSON"):
+            persons += 1
+            spans = own.spans(text, [text[start:end]])
+            covered = {place for _, first, last in spans for place in range(first, last)}
+            left = "".join(text[place] if place not in covered else " " for place in range(start, end))
+            found += bool(spans) and set(re.findall(r"\w+", left.lower())) <= TITLES
+    return Counts(found, 0, persons - found)
+
+
+def _labelled(path: Path) -> list[tuple[str, list[Span]]]:
+    entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [(one["text"], [(span["kind"], span["start"], span["end"]) for span in one["spans"]]) for one in entries]
 
 
 _ROWS = {"smoke": 2_000, "quick": 10_000, "paper": 200_000}

@@ -106,12 +106,15 @@ def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
 
     Raises:
         MicroflowError: there is no such experiment, or it has no figure.
-        IncompleteError: not all of its trials have run.
+        IncompleteError: not all of its trials have run, although they could.
     """
     one = experiment(name)
     if one.plot is None:
         raise MicroflowError(f"{name} has no figure", hint="it has tables: microflow.figures.catalogue.table")
-    results = Results.read(one.matrix(profile), store)
+    try:
+        results = Results.read(one.matrix(profile), store)
+    except IncompleteError as error:
+        return _skipped(one, error)
     frame = one.frame(results)
     with ieee():
         figure = drawing_of(one.plot)(frame)
@@ -173,9 +176,11 @@ def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
         try:
             found = plate(one.name, profile, store)
         except IncompleteError as error:
-            drawn.append(Drawn.lacking(one.plot.name, one, error))
+            drawn.append(Drawn(one.plot.name, (), error.message))
+            continue
+        if isinstance(found, Skipped):
+            drawn.append(Drawn(one.plot.name, (), found.reason, needed=not one.missing()))
         else:
-            assert isinstance(found, Plate)
             drawn.append(Drawn(one.plot.name, save(found.figure, folder, one.plot.name)))
     return drawn
 

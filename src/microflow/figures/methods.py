@@ -26,7 +26,10 @@ NAMES = {
 #: Parts of an axis within which two names would touch.
 _NEAR = 0.25
 #: Where a name may stand beside its point, in points, best first.
-_PLACES = ((4, 6), (4, -6), (-4, 6), (-4, -6), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24), (-10, 24), (10, -24))
+_PLACES = (
+    (4, 6), (4, -6), (-4, 6), (-4, -6), (0, 10), (0, -10), (0, 17), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24),
+    (-10, 24), (10, -24),
+)  # fmt: skip
 
 
 def draw_frontier(frame: pd.DataFrame) -> Figure:
@@ -96,7 +99,7 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
     for x, y in _PLACES:
         label = ax.annotate(
             text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
-            ha="left" if x > 0 else "right", color=INK,
+            ha="left" if x > 0 else "right" if x < 0 else "center", color=INK,
         )  # fmt: skip
         box = label.get_window_extent()
         covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
@@ -130,7 +133,7 @@ def draw_effort(frame: pd.DataFrame) -> Figure:
         ax.plot(own["seconds"], own["loss"], color=style.color, linestyle=style.line, marker=style.marker)
         for row in own.to_dict("records"):
             place = (row["seconds"], row["loss"])
-            ax.annotate(str(row["effort"]), place, xytext=(0, 5), textcoords="offset points", ha="center")
+            ax.annotate(str(row["effort"]), place, xytext=(0, -12), textcoords="offset points", ha="center")
         first = own.iloc[0]
         ax.plot(first["arx_seconds"], first["arx_loss"], "x", color="#111111")
         ax.annotate("ARX", (first["arx_seconds"], first["arx_loss"]), xytext=(0, 5), textcoords="offset points",

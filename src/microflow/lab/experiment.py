@@ -7,9 +7,8 @@ seed, and for each cell a hash that names its configuration.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,13 +23,14 @@ if TYPE_CHECKING:
     from microflow.lab.statistics import Estimate
 
 __all__ = [
-    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "grid", "ratios_to",
+    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "ratios_to",
     "scale_of", "settled",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
-#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), hours (for print).
+#: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), an hour and more (for
+#: print; `microflow.lab.forecast` says how long).
 PROFILES = ("smoke", "quick", "paper")
 #: Profiles whose results show that everything runs, and are not to be cited.
 PREVIEWS = ("smoke", "quick")
@@ -141,16 +141,6 @@ def plan_of(matrix: Matrix, blocks: int) -> dict[str, Any]:
     if matrix.precision is None:
         return {"blocks": blocks}
     return {"pilot": matrix.blocks, "blocks": blocks, **asdict(matrix.precision)}
-
-
-def grid(**axes: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the axes' values, the last axis fastest.
-
-    >>> list(grid(k=[3, 5], data_type=["iot"]))
-    [{'k': 3, 'data_type': 'iot'}, {'k': 5, 'data_type': 'iot'}]
-    """
-    for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
 
 
 def scale_of(scales: Mapping[str, T], profile: str) -> T:

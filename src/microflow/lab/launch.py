@@ -24,7 +24,7 @@ from microflow.errors import MicroflowError, SetupError
 from microflow.lab.machine import Machine
 from microflow.timing.resources import ResourceMeter, ResourceUsage, TreeWatch
 
-__all__ = ["START_S", "Launch", "launch", "run_in_fresh_process"]
+__all__ = ["START_S", "Launch", "launch"]
 
 #: What a fresh process takes before its call begins: an interpreter, NumPy, Arrow, Polars.
 START_S = 1.0
@@ -44,24 +44,19 @@ class Launch:
     usage: ResourceUsage
 
 
-def run_in_fresh_process(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> dict[str, Any]:
-    """Call ``target`` (``"package.module:function"``) with ``config`` in a fresh interpreter and return its answer.
+def launch(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> Launch:
+    """Call ``target`` (``"package.module:function"``) with ``config`` in a fresh interpreter, watched from outside.
 
-    Both are JSON. What the call prints, and what a JVM has to say, is shown if it fails. Secrets travel by environment,
-    which the process inherits, never in ``config``, which is stored.
+    Both configuration and answer are JSON. What the call prints, and what a JVM has to say, is shown if it fails.
+    Secrets travel by environment, which the process inherits, never in ``config``, which is stored.
 
     Raises:
         SetupError: the call raised one.
         MicroflowError: the call raised another, took longer than ``timeout_s`` seconds, or ended without an answer.
 
-    >>> run_in_fresh_process("builtins:dict", {"answer": 42})
+    >>> launch("builtins:dict", {"answer": 42}).result
     {'answer': 42}
     """
-    return launch(target, config, timeout_s=timeout_s).result
-
-
-def launch(target: str, config: Mapping[str, Any], *, timeout_s: float = 600) -> Launch:
-    """As `run_in_fresh_process`, with machine, load and resources; the process is watched from outside."""
     process = subprocess.Popen(
         [sys.executable, "-m", "microflow.lab.launch"],
         stdin=subprocess.PIPE,
