@@ -75,8 +75,8 @@ reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE
 	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
 
 .PHONY: lab
-lab: $(READY) ## Open JupyterLab on the notebooks
-	@cd $(ROOT) && $(BIN)/jupyter lab notebooks
+lab: $(READY) ## Open JupyterLab on the notebooks (ARGS='--no-browser --port 8889' for its own options)
+	@cd $(ROOT) && $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
 .PHONY: test
 # The notebooks measure for a minute each: they go first, so that no core waits for them at the end.

@@ -20,7 +20,6 @@ __all__ = [
     "SetupError",
     "StoreError",
     "TimingContaminationError",
-    "TopologyError",
 ]
 
 
@@ -103,10 +102,6 @@ class JobCancelledError(MicroflowError):
 
 class JobConflictError(MicroflowError):
     """Another process is already working on this job."""
-
-
-class TopologyError(MicroflowError):
-    """A topology is declared wrongly: an unknown bolt, a cycle, a stream nobody reads."""
 
 
 class TimingContaminationError(MicroflowError):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from microflow.advise.capacity import Capacity, Observed, fit
 from microflow.advise.sample import SETTINGS, FileSample, Trial, Trials, sample_rows
-from microflow.advise.search import Candidate, Constraints, _is_out, extrapolate, search
+from microflow.advise.search import Candidate, Constraints, Search, _is_out, extrapolate, search
 from microflow.anonymize.contract import Method
 from microflow.compliance import load_policy
 from microflow.errors import InputError
@@ -166,3 +166,14 @@ def test_what_cannot_be_the_answer_drops_out() -> None:
         False,
         True,
     ]
+
+
+def test_of_two_that_keep_as_much_the_stronger_promise_wins() -> None:
+    """Tokens and classes of two release the same rows of a coarse file: larger classes promise more, at no cost."""
+    found = []
+    for settings, loss in ((SETTINGS[0], 0.0), (SETTINGS[1], 0.0001), (SETTINGS[5], 0.0002), (SETTINGS[6], 0.01)):
+        found.append(Candidate(settings))
+        found[-1].add(Trial(settings, 9_000, (0.02, 0.01, 0.03), loss, 9_000, 1), 9_000)
+    assert [one.settings for one in Search(tuple(found), Constraints(), 9_000).feasible] == [
+        SETTINGS[5], SETTINGS[1], SETTINGS[0], SETTINGS[6],
+    ]  # fmt: skip

@@ -15,9 +15,9 @@ from microflow.anonymize.cmac import first_bytes
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.differential_privacy import (
     GRID_STEPS,
+    Decoder,
     Grid,
     LocalDifferentialPrivacy,
-    Told,
     perturbed_columns,
     public_domain,
 )
@@ -248,7 +248,7 @@ def test_without_a_declaration_there_is_no_domain() -> None:
 )
 def test_every_code_gives_its_value(dtype: Dtype, values: tuple[Value, ...]) -> None:
     """Texts of equal and of different length, numbers and booleans; the last code is missing, and no code is fine."""
-    told = Told((*values, None), dtype)
+    told = Decoder((*values, None), dtype)
     for codes in ([], [len(values)], [*range(len(values) + 1)] * 3):
         column = told(np.array(codes, np.int64))
         column.validate(full=True)

@@ -51,6 +51,18 @@ def test_a_release_that_passes_is_certified(records: Path, tmp_path: Path) -> No
     assert "not the release" in str(refused.exception)
 
 
+@pytest.mark.parametrize("limits", [("0.09", "0"), ("0.2", "0.5")])
+def test_what_is_advised_can_be_released(records: Path, tmp_path: Path, limits: tuple[str, str]) -> None:
+    """Without a method the advised one is taken, and its release meets the limits that it was advised for."""
+    output = tmp_path / "safe.csv"
+    asked = ("--max-risk", limits[0], "--min-utility", limits[1])
+    done = called("release", records, output, "--schema", "healthcare", *asked)
+    assert done.exit_code == 0, done.output
+    assert "advised: k-anonymity" in done.output
+    document = json.loads((tmp_path / "safe.csv.certificate.json").read_text())
+    assert document["risk"]["linkage"]["high"] <= float(limits[0])
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from microflow.cli import COMMANDS, cli
+from microflow.cli import COMMANDS, cli, options
 
 
 def microflow(*words, **environment):
@@ -109,3 +111,80 @@ def test_completion_answers():
         capture_output=True, text=True, env={**os.environ, **asked}, timeout=60, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["plain,generate"]
+
+
+def commands(group=cli, path=()):
+    """Every command and the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
+def test_every_help_renders(words):
+    r"""Examples keep their lines, and no ``\b`` that asks for that is shown."""
+    shown = CliRunner().invoke(cli, [*words, "--help"]).output
+    assert "\\b" not in shown
+    assert "\b" not in shown
+    assert all(line.count("microflow ") <= 2 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "expected"),
+    [
+        (["run", "a.csv", "b.csv", "--schema"], "hea", "healthcare"),
+        (["recommend", "a.csv", "--policy"], "pci", "pci_dss"),
+        (["policy", "show"], "hi", "hipaa"),
+    ],
+)
+def test_names_are_completed(words, begun, expected):
+    """What ships with the package, by its first letters; a file of one's own is left to the shell."""
+    found = ShellComplete(cli, {}, "microflow", "_MICROFLOW_COMPLETE").get_completions(words, begun)
+    assert [one.value for one in found if one.type == "plain"] == [expected]
+    assert [one.type for one in found if one.type != "plain"] == ["file"]
+
+
+def test_no_server_is_started_to_complete_a_job(monkeypatch, tmp_path):
+    """Where no database is at hand there is nothing to offer."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("MICROFLOW_STATE", str(tmp_path))
+    monkeypatch.setattr("microflow.store.server.ROOT_FOLDER", tmp_path / "root")
+    assert ShellComplete(cli, {}, "microflow", "_X").get_completions(["report"], "") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.database
+def test_jobs_are_completed(database_url, monkeypatch):
+    """The newest jobs of the database, by their first letters."""
+    from microflow.store.jobs import JobStore
+
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    names = [SimpleNamespace(id="batch-1"), SimpleNamespace(id="stream-2")]
+    monkeypatch.setattr(JobStore, "newest", lambda *_: names)
+    found = ShellComplete(cli, {}, "microflow", "_X").get_completions(["report"], "str")
+    assert [one.value for one in found] == ["stream-2"]
+
+
+def test_debug_shows_where_an_error_arose():
+    """A user's mistake ends in a line; whoever asks for more gets the traceback, too."""
+    words = ("verify", "nowhere.csv", "--schema", "adult")
+    plain, more = microflow(*words), microflow("--log-level", "debug", *words)
+    assert (plain.returncode, more.returncode) == (2, 2)
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in more.stderr
+    assert "error: " in more.stderr
+
+
+def test_work_of_some_seconds_says_so(monkeypatch, capsys):
+    """On a terminal, after a while; silent in a pipe."""
+    monkeypatch.setattr(options, "_PATIENCE_S", 0.01)
+    with options.busy("attacking"):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with options.busy("attacking"):
+        time.sleep(0.05)
+    assert "attacking … 0 s" in capsys.readouterr().err

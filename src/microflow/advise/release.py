@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from microflow import __version__
 from microflow.advise.certificate import CertificateError, fingerprint, issue, mismatches, read_certificate
+from microflow.advise.sample import ATTEMPTS
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
 from microflow.assess.classes import achieved
@@ -249,7 +250,7 @@ def make_release(job: JobSpec, observe: Callable[[JobProgress], None]) -> Made:
     if not metrics["verdict"]["released"]:
         raise MicroflowError("no row can be released", hint="microflow run says why rows are suppressed or refused")
     schema, file, output = load_schema(job.schema), Path(job.input), Path(job.output)
-    found = compare_files(file, output, schema)
+    found = compare_files(file, output, schema, attempts=ATTEMPTS)
     guarantee = _guarantee(output, schema)
     return Made(file, output, schema, job.policy or schema.policy, job.method, metrics, guarantee, found)
 

@@ -104,6 +104,8 @@ def _exponent(sizes: Sequence[int], values: Sequence[float], error: float) -> tu
 #: Classes that are formed from data get narrower with more rows, along each of several dimensions; noise and tokens do
 #: not depend on other rows.
 _LOSS_EXPONENTS = (-0.5, 0.05)
+#: Decimals beyond which two shares are alike.
+_ALIKE = 3
 #: The threshold for releases to a known recipient of the European Medicines Agency (policy 0070) and Health Canada.
 DEFAULT_MAX_RISK = 0.09
 
@@ -169,6 +171,13 @@ class Candidate:
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
 
 
+def _promise(one: Candidate) -> tuple[bool, float]:
+    """Ascending: who promises more comes first."""
+    settings = one.settings
+    noise = settings.epsilon if settings.method is Method.DIFFERENTIAL_PRIVACY else -float(settings.k)
+    return settings.method is Method.TOKENIZATION, noise
+
+
 @dataclass(frozen=True)
 class Search:
     """All candidates, the best first, and which of them is advised.
@@ -187,9 +196,14 @@ class Search:
 
     @property
     def feasible(self) -> list[Candidate]:
-        """Those that meet the constraints, most utility first, then least risk."""
+        """Those that meet the constraints, most utility first; where that is alike, least risk, then the most promised.
+
+        Tokens promise nothing against linkage; of two releases that keep as much, the one of larger classes is better.
+        """
         found = [one for one in self.candidates if one.meets(self.constraints)]
-        return sorted(found, key=lambda one: (-one.utility, one.risk.value))
+        return sorted(
+            found, key=lambda one: (-round(one.utility, _ALIKE), round(one.risk.value, _ALIKE), *_promise(one))
+        )
 
     @property
     def advised(self) -> Candidate | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -52,37 +51,12 @@ class Tree:
     loss: Floats
 
 
-class Axis(Protocol):
-    """One quasi-identifier, as the partitioner sees it."""
-
-    size: int
-    """How many ranks there are."""
-    counted: bool
-    """Whether a loss depends on how many different ranks a group has, rather than on its lowest and highest."""
-
-    def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:
-        """The loss in [0, 1] of groups with these lowest and highest ranks and numbers of different ranks."""
-        ...
-
-    @property
-    def tree(self) -> Tree | None:
-        """The hierarchy over the ranks, where there is one."""
-        ...
-
-    def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
-        """The lowest and highest rank that the labels of some runs cover anyway."""
-        ...
-
-    def label(self, ranks: Sequence[int]) -> str | None:
-        """The text that covers the group: its lowest and highest rank, or for a counted axis all of them, ascending.
-
-        In a run rank 0 stands first where a value is missing; a group of missing values only is ``None``.
-        """
-        ...
-
-
 class Scale:
-    """Values on a line: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null."""
+    """Values on a line: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null.
+
+    Every axis has a ``size`` (how many ranks there are), a ``tree`` where it is a hierarchy, and says whether it is
+    ``counted``: whether a loss depends on how many different ranks a group has, not on its lowest and highest.
+    """
 
     counted = False
     tree = None
@@ -95,14 +69,20 @@ class Scale:
         self._write = write
 
     def loss(self, low: Ranks, high: Ranks, count: Ranks) -> Floats:  # noqa: ARG002 - the protocol's signature
+        """The loss in [0, 1] of groups with these lowest and highest ranks and numbers of different ranks."""
         length = (self._upper[high] - self._lower[low]) / self._length
         # A label that also covers a missing value says nearly nothing; pricing it as the whole keeps nulls apart.
         return np.where(low > 0, length, np.where(high > 0, 1.0, 0.0))
 
     def widened(self, low: Ranks, high: Ranks) -> tuple[Ranks, Ranks]:
+        """The lowest and highest rank that the labels of some runs cover anyway."""
         return low, high
 
     def label(self, ranks: Sequence[int]) -> str | None:
+        """The text that covers the group: its lowest and highest rank, or for a counted axis all of them, ascending.
+
+        In a run rank 0 stands first where a value is missing; a group of missing values only is ``None``.
+        """
         return _label_with_missing(ranks, self._write)
 
 
@@ -214,6 +194,10 @@ class Bag:
         values = [self._values[rank] for rank in ranks]
         names = sorted(value for value in values if value is not None)
         return set_label(map(exact_label, names), missing=None in values) if names else None
+
+
+#: One quasi-identifier, as the partitioner sees it.
+Axis = Scale | Ladder | Bag
 
 
 def _label_with_missing(ranks: Sequence[int], write: Callable[[int, int], str]) -> str | None:

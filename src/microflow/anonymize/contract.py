@@ -182,7 +182,7 @@ class StreamAnonymizer(Anonymizer, Protocol):
 
 
 class Identity:
-    """Passes every row as it is. It protects nobody and says so."""
+    """Passes every row as it is. It protects no one and says so."""
 
     scope = Scope.RECORD
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,23 +34,23 @@ from microflow.schema import Column, DatasetSchema, Dtype, Record, Role, Value
 __all__ = [
     "GRID_STEPS",
     "Choices",
+    "Decoder",
     "Domain",
     "Grid",
     "LocalDifferentialPrivacy",
     "Perturbed",
-    "Told",
     "perturbed_columns",
     "public_domain",
 ]
 
 
-class Told:
+class Decoder:
     """Values by code; the last is a missing one.
 
     Values that all take equally many bytes, as numbers and short codes do, are copied whole by one look-up, several
     times faster than Arrow takes text.
 
-    >>> Told(["F", "M", None], Dtype.STRING)(np.array([1, 2, 0])).to_pylist()
+    >>> Decoder(["F", "M", None], Dtype.STRING)(np.array([1, 2, 0])).to_pylist()
     ['M', None, 'F']
     """
 
@@ -84,27 +83,6 @@ GRID_STEPS = 1 << 10
 _DIGITS = "0123456789"
 
 
-class Domain(Protocol):
-    """Codes of a column's values."""
-
-    size: int
-    is_ordered: bool
-    values: tuple[Value, ...]
-    """What each code is released as; the last is ``None``."""
-
-    def encode(self, column: pa.Array) -> Codes:
-        """A code a value."""
-        ...
-
-    def encode_one(self, value: Value) -> int:
-        """The code of one value."""
-        ...
-
-    def decode(self, codes: Codes) -> pa.Array:
-        """The values of codes, as the column's type."""
-        ...
-
-
 class Choices:
     """A few values without distance: categories, booleans, first digits."""
 
@@ -121,7 +99,7 @@ class Choices:
         if initial:  # every key is one ASCII character, which no byte of another character is
             self._code_of_byte = np.full(256, self.size, np.int64)
             self._code_of_byte[[ord(key) for key in keys]] = np.arange(self.size)
-        self._told = Told(self.values, dtype)
+        self._decode = Decoder(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Positions among the keys."""
@@ -142,7 +120,7 @@ class Choices:
 
     def decode(self, codes: Codes) -> pa.Array:
         """The values."""
-        return self._told(codes)
+        return self._decode(codes)
 
 
 class Grid:
@@ -158,7 +136,7 @@ class Grid:
         self._low, self._high = low, high
         points = [min(low + code * self.step, high) for code in range(self.size)]
         self.values: tuple[Value, ...] = (*(int(point) if whole else point for point in points), None)
-        self._told = Told(self.values, dtype)
+        self._decode = Decoder(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Nearest grid points."""
@@ -177,7 +155,11 @@ class Grid:
 
     def decode(self, codes: Codes) -> pa.Array:
         """The numbers."""
-        return self._told(codes)
+        return self._decode(codes)
+
+
+#: Codes of a column's values; ``values`` is what each is released as, the last is ``None``.
+Domain = Choices | Grid
 
 
 def _texts(values: tuple[Value, ...], dtype: Dtype) -> tuple[str, ...]:

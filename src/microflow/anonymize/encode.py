@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,31 +43,6 @@ __all__ = [
 CELLS = 1_000
 #: Up to here Arrow's hash of the whole dictionary is rebuilt faster than Python looks up a microflow's values.
 _SMALL = 4_096
-
-
-class Coder(Protocol):
-    """One column's codes."""
-
-    @property
-    def size(self) -> int:
-        """Codes in use, the missing value's included."""
-        ...
-
-    def learn(self, values: pa.Array) -> Codes:
-        """The codes of some values; new ones are given the next codes."""
-        ...
-
-    def find(self, values: pa.Array) -> Codes:
-        """The codes of some values; ``size`` where a value is unknown."""
-        ...
-
-    def examples(self, codes: Codes) -> pa.Array:
-        """For each code a value that has it, as another worker's coder would meet it."""
-        ...
-
-    def axis(self, weights: Index) -> tuple[Axis, Codes]:
-        """The axis of all codes with a weight (rows by code), and the rank of each code (-1 for one without)."""
-        ...
 
 
 def coder_for(column: Column) -> Coder:
@@ -164,6 +139,7 @@ class DictionaryCoder:
         self._known = pa.array(self._codes, self._type)
 
     def learn(self, values: pa.Array) -> Codes:
+        """The codes of some values; new ones are given the next codes."""
         codes = self.find(values)
         unknown = codes == self.size
         if not unknown.any():
@@ -172,6 +148,7 @@ class DictionaryCoder:
         return self.find(values)
 
     def find(self, values: pa.Array) -> Codes:
+        """The codes of some values; ``size`` where a value is unknown."""
         plain = self._plain(values)
         if self.size <= _SMALL:
             found = pc.index_in(plain, value_set=self._known)
@@ -190,9 +167,11 @@ class DictionaryCoder:
         return values
 
     def examples(self, codes: Codes) -> pa.Array:
+        """For each code a value that has it, as another worker's coder would meet it."""
         return self._known.take(pa.array(codes)).cast(self._column.dtype.arrow)
 
     def axis(self, weights: Index) -> tuple[Axis, Codes]:
+        """The axis of all codes with a weight (rows by code), and the rank of each code (-1 for one without)."""
         known = list(self._codes)
         present = [int(code) for code in np.flatnonzero(weights[1:]) + 1]
         if self._column.hierarchy is None and self._column.is_numeric:
@@ -229,6 +208,10 @@ class DictionaryCoder:
             lengths = hierarchy.prefix
             self._paths[code] = (prefix_paths([text], lengths) if lengths else tree_paths([text], hierarchy))[0]
         return self._paths[code]
+
+
+#: One column's codes.
+Coder = GridCoder | DictionaryCoder
 
 
 class _NumberWriter:

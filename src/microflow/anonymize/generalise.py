@@ -69,7 +69,7 @@ def text_range_label(low: str, high: str) -> str:
 
 
 def prefix_label(prefix: str, length: int) -> str:
-    """Text of which only ``prefix`` is told, filled with stars to ``length``; at least one star.
+    """Text of which only ``prefix`` is left, filled with stars to ``length``; at least one star.
 
     >>> prefix_label("941", 5), prefix_label("", 0)
     ('941**', '*')

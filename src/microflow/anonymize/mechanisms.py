@@ -26,7 +26,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -145,33 +144,14 @@ Uniform = npt.NDArray[np.uint64]
 _TOTAL = 1 << UNIFORM_BITS
 #: So much less than epsilon is spent, to pay for rounding to multiples of 2^-63.
 _MARGIN = 1e-6
-#: The budget of one field: below, rounding could not be paid for; above, a value is as good as told.
+#: The budget of one field: below, rounding could not be paid for; above, a value is as good as released unchanged.
 EPSILON_RANGE = (1e-4, 16.0)
-
-
-class Mechanism(Protocol):
-    """Draws a released code for each true code, with likelihood ratios of at most e^``epsilon``."""
-
-    size: int
-    epsilon: float
-
-    def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
-        """Released codes, one uniform 63-bit number each."""
-        ...
-
-    def perturb_one(self, code: int, uniform: int) -> int:
-        """The same for one value."""
-        ...
-
-    def probability(self, released: int, true: int) -> Fraction:
-        """How likely ``released`` is where ``true`` is the truth; exact."""
-        ...
 
 
 class RandomisedResponse:
     """k-ary randomised response (Warner 1965; Kairouz, Bonawitz and Ramage 2016) over ``size`` values and missing.
 
-    The truth is kept with probability e^ε / (e^ε + size), and otherwise any of the ``size`` others is told.
+    The truth is kept with probability e^ε / (e^ε + size), and otherwise any of the ``size`` others is released.
     """
 
     def __init__(self, size: int, epsilon: float) -> None:
@@ -221,13 +201,13 @@ class TruncatedGeometric:
         hidden = 1 / (1 + math.exp(spent / 2) + math.exp(spent))
         self._present = _edges(hidden, _noise(self.alpha, size))
         self._missing = _edges(hidden * math.exp(spent), _around_middle(self.alpha, size))
-        #: The code that is told, by true code and thresholds reached: noise beyond the grid stays at its end.
-        self._told = np.clip(np.arange(3 * size) - size, 0, size - 1)
+        #: The released code, by true code and thresholds reached: noise beyond the grid stays at its end.
+        self._ends = np.clip(np.arange(3 * size) - size, 0, size - 1)
 
     def perturb(self, codes: Codes, uniforms: Uniform) -> Codes:
         """Released codes."""
         drawn = self._present.reached(uniforms)
-        released: Codes = self._told.take(codes + drawn)
+        released: Codes = self._ends.take(codes + drawn)
         absent = np.flatnonzero(codes == self.size)
         if len(absent):
             drawn[absent] = self._missing.reached(uniforms.take(absent))
@@ -255,6 +235,10 @@ class TruncatedGeometric:
         if not absent and released == self.size - 1:
             last = 2 * self.size - 1
         return Fraction(edges[last + 1] - edges[first], _TOTAL)
+
+
+#: Draws a released code for each true code, with likelihood ratios of at most e^``epsilon``.
+Mechanism = RandomisedResponse | TruncatedGeometric
 
 
 def _noise(alpha: float, size: int) -> list[float]:

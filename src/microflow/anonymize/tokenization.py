@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import pyarrow as pa
 from cryptography.exceptions import InvalidTag
@@ -45,18 +44,6 @@ _TAG_BYTES = 16
 #: Key bits to the AES-SIV they make, which uses one half to authenticate and the other to encipher.
 _SIV_BITS = {256: "AES-128-SIV", 512: "AES-256-SIV"}
 _HMAC_BITS = 512
-
-
-class Codes(Protocol):
-    """Tokens of the values of some fields, which are counted in the order they were given."""
-
-    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
-        """Tokens of some fields' string columns; missing values stay missing."""
-        ...
-
-    def one(self, field: int, value: str) -> str:
-        """The token of one value; equal to what `columns` gives."""
-        ...
 
 
 def _domain(field: str) -> bytes:
@@ -141,6 +128,10 @@ class SivCodes:
             return self._cipher.decrypt(bytes.fromhex(body), self._fields[field]).decode("utf-8", "surrogatepass")
         except (InvalidTag, ValueError):
             return None
+
+
+#: Tokens of the values of some fields, which are counted in the order they were given.
+Codes = CmacCodes | HmacCodes | SivCodes
 
 
 def token_domain(column: Column, schema: DatasetSchema) -> str:
@@ -319,7 +310,7 @@ def _typed(texts: list[str | None], dtype: Dtype) -> pa.Array:
         ValueError: some text is none.
     """
     values = pa.array(texts, pa.string()).cast(dtype.arrow)
-    is_told = dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP}
-    if is_told and any(text is not None and plain_time(text, dtype) is None for text in set(texts)):
+    is_time = dtype in {Dtype.DATE, Dtype.TIME, Dtype.TIMESTAMP}
+    if is_time and any(text is not None and plain_time(text, dtype) is None for text in set(texts)):
         raise ValueError(dtype)
     return values

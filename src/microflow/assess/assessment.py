@@ -137,8 +137,8 @@ def _repeated_persons(pair: Pair) -> list[str]:
         return []
     names = [name for name in pair.original.column_names if name != pair.schema.record_id]
     repeated = [name for name in named_like_persons(names) if _repeats(pair.original[name].drop_null())]
-    told = "named like a person's, and values occur in several rows. Rows were counted, and k of persons is less"
-    return [f"{', '.join(repeated)}: {told}: describe the column with role: person."] if repeated else []
+    sign = "named like a person's, and values occur in several rows. Rows were counted, and k of persons is less"
+    return [f"{', '.join(repeated)}: {sign}: describe the column with role: person."] if repeated else []
 
 
 def _repeats(values: pa.ChunkedArray) -> bool:
@@ -169,7 +169,7 @@ def _identifiers(pair: Pair) -> list[str]:
 
 
 def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]:
-    untouched = [one.column.name for one in pair.quasi if _told(one, loss)]
+    untouched = [one.column.name for one in pair.quasi if _is_exact(one, loss)]
     perturbed = [one.column.name for one in pair.quasi if loss.columns[one.column.name].distortion > _PERTURBED]
     found = []
     if untouched and linkage_risk > _HIGH:
@@ -185,7 +185,7 @@ def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]
     return found
 
 
-def _told(one: Compared, loss: Loss) -> bool:
+def _is_exact(one: Compared, loss: Loss) -> bool:
     """Whether nearly every row tells the value itself."""
     exact = float(np.mean(one.labels.width[one.labels.codes] == 0))
     return exact > 1 - _PERTURBED and loss.columns[one.column.name].distortion <= _PERTURBED

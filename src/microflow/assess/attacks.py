@@ -2,7 +2,7 @@
 
 *Linkage*: the attacker looks for the released row nearest to a target and wins when it is a row of the target's. Rows
 that cover what is known come before others, narrow labels before wide ones, ties are broken by lot. The control is an
-attacker who was told the quasi-identifiers of another target. A target whose row was suppressed is a failed attempt.
+attacker who knows the quasi-identifiers of another target. A target whose row was suppressed is a failed attempt.
 
 *Singling out*: a predicate made from a released row ("all that its labels cover") wins when it isolates exactly one
 person of the original (WP216). Half of the persons are attacked with their own rows; the control is how often the same
@@ -127,14 +127,14 @@ def linkage(pair: Pair, knows: int, attempts: int, rng: np.random.Generator) -> 
     return Attack.of("linkage", knows, *(Rate.of(won, tries) for won in wins))
 
 
-def _guesses(pair: Pair, told: Index, known: npt.NDArray[np.bool_], rng: np.random.Generator) -> Index:
-    """The original row that the attacker names for each row ``told`` about."""
+def _guesses(pair: Pair, targets: Index, known: npt.NDArray[np.bool_], rng: np.random.Generator) -> Index:
+    """The original row that the attacker names for each of the rows ``targets``."""
     rows_by_class = np.argsort(pair.classes, kind="stable")
     starts = np.cumsum(pair.sizes) - pair.sizes
-    guesses = np.empty(len(told), np.int64)
-    for first in range(0, len(told), CHUNK):
+    guesses = np.empty(len(targets), np.int64)
+    for first in range(0, len(targets), CHUNK):
         chunk = slice(first, first + CHUNK)
-        for place, far in enumerate(distances(pair, told[chunk], known[chunk]), first):
+        for place, far in enumerate(distances(pair, targets[chunk], known[chunk]), first):
             nearest = np.flatnonzero(far <= far.min() + TIE)
             lot = int(rng.integers(pair.sizes[nearest].sum()))
             ends = np.cumsum(pair.sizes[nearest])
@@ -144,12 +144,12 @@ def _guesses(pair: Pair, told: Index, known: npt.NDArray[np.bool_], rng: np.rand
     return guesses
 
 
-def distances(pair: Pair, told: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """How far each released class lies from what is ``known`` of each row ``told`` about: shape (told, classes)."""
-    total = np.zeros((len(told), len(pair.sizes)), np.float32)
+def distances(pair: Pair, targets: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """How far each released class lies from what is ``known`` of some rows: shape (targets, classes)."""
+    total = np.zeros((len(targets), len(pair.sizes)), np.float32)
     for column, one in enumerate(pair.quasi):
         knowing = np.flatnonzero(known[:, column])
-        truths, place = np.unique(one.codes[told[knowing]], return_inverse=True)
+        truths, place = np.unique(one.codes[targets[knowing]], return_inverse=True)
         far = one.labels.distance(truths) + _NARROWER * one.labels.width
         by_class = far.astype(np.float32).take(one.labels.codes[pair.first], axis=1)
         total[knowing] += by_class[place]

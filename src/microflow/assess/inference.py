@@ -5,7 +5,7 @@ sensitive value that most of them have. The control is the same guess where the 
 what a population teaches about anybody is no fault of the release (Giomi et al., Anonymeter, PoPETs 2023).
 
 *Linkage by what passes*: the attacker knows the target's values in the columns that no method touches (attributes,
-consent, retention), and names a released row with equal ones. The control was told another target's values.
+consent, retention), and names a released row with equal ones. The control knows another target's values.
 
 *Membership*: the attacker wants to know whether a person's row is in the release. Whoever lies nearer to a released row
 than a threshold is called a member (Chen et al., GAN-Leaks, CCS 2020); half of the targets choose the threshold, the
@@ -45,21 +45,23 @@ def inference(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack | N
     target = target_of(pair)
     if target is None:
         return None
-    truth, told = classes_of(target)
+    truth, released = classes_of(target)
     attackable = np.flatnonzero(truth >= 0)
-    values = int(max(truth.max(initial=-1), told.max(initial=-1))) + 1
+    values = int(max(truth.max(initial=-1), released.max(initial=-1))) + 1
     if len(np.unique(truth[attackable])) <= 1:
         return None
     votes = np.zeros((len(pair.sizes), values))
-    np.add.at(votes, (pair.classes[told >= 0], told[told >= 0]), 1)
+    np.add.at(votes, (pair.classes[released >= 0], released[released >= 0]), 1)
     tries = affordable(attempts, len(attackable), len(pair.sizes))
     targets = rng.choice(attackable, tries, replace=False)
-    guesses = _guesses(pair, targets, votes, told, rng)
+    guesses = _guesses(pair, targets, votes, released, rng)
     main, control = (Rate.of(int((named == truth[targets]).sum()), tries) for named in guesses)
     return Attack.of(f"inference of {target.column.name}", len(pair.quasi), main, control)
 
 
-def _guesses(pair: Pair, targets: Index, votes: Floats, told: Index, rng: np.random.Generator) -> tuple[Index, Index]:
+def _guesses(
+    pair: Pair, targets: Index, votes: Floats, released: Index, rng: np.random.Generator
+) -> tuple[Index, Index]:
     """What is guessed of each target with its row in the release, and without it."""
     row_of = np.full(pair.original.num_rows, -1)
     row_of[pair.ordinals] = np.arange(len(pair.ordinals))
@@ -70,11 +72,13 @@ def _guesses(pair: Pair, targets: Index, votes: Floats, told: Index, rng: np.ran
         for place, far in enumerate(distances(pair, chunk, knows[: len(chunk)]), first):
             found[0, place] = _most(votes[far <= far.min() + TIE].sum(axis=0), rng)
             own = row_of[targets[place]]
-            found[1, place] = found[0, place] if own < 0 else _most(_votes_without(pair, own, far, votes, told), rng)
+            found[1, place] = (
+                found[0, place] if own < 0 else _most(_votes_without(pair, own, far, votes, released), rng)
+            )
     return found[0], found[1]
 
 
-def _votes_without(pair: Pair, own: int, far: Floats, votes: Floats, told: Index) -> Floats:
+def _votes_without(pair: Pair, own: int, far: Floats, votes: Floats, released: Index) -> Floats:
     """The votes of the nearest classes where released row ``own`` is not among them."""
     mine = pair.classes[own]
     if pair.sizes[mine] == 1:
@@ -82,8 +86,8 @@ def _votes_without(pair: Pair, own: int, far: Floats, votes: Floats, told: Index
         far[mine] = np.inf
     nearest = far <= far.min() + TIE
     counted: Floats = votes[nearest].sum(axis=0)
-    if nearest[mine] and told[own] >= 0:
-        counted[told[own]] -= 1
+    if nearest[mine] and released[own] >= 0:
+        counted[released[own]] -= 1
     return counted
 
 
@@ -238,15 +242,15 @@ def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: floa
     True
     """
     error = (1 - confidence) / max(2 * len(columns), 1)
-    return sum(_of_column(truth, told, error) for truth, told in columns)
+    return sum(_of_column(truth, released, error) for truth, released in columns)
 
 
-def _of_column(truth: Index, told: Index, error: float) -> float:
+def _of_column(truth: Index, released: Index, error: float) -> float:
     """The bound of one column; each of its two intervals fails with a probability of ``error``."""
     # By lot, with a seed of its own: rows may stand in an order that has to do with their values.
     halves = np.array_split(np.random.default_rng(0).permutation(len(truth)), 2)
-    shape = _shape(truth, told)
-    seen, held = (_counts(truth[half], told[half], shape) for half in halves)
+    shape = _shape(truth, released)
+    seen, held = (_counts(truth[half], released[half], shape) for half in halves)
     frequent = np.flatnonzero(seen.sum(axis=1) >= _FEWEST)
     if len(frequent) < 2:  # noqa: PLR2004 - a pair
         return 0.0
@@ -258,13 +262,13 @@ def _of_column(truth: Index, told: Index, error: float) -> float:
     return max(0.0, math.log(low / high)) if low > 0 else 0.0
 
 
-def _shape(truth: Index, told: Index) -> tuple[int, int]:
-    return int(truth.max(initial=0)) + 1, int(told.max(initial=0)) + 1
+def _shape(truth: Index, released: Index) -> tuple[int, int]:
+    return int(truth.max(initial=0)) + 1, int(released.max(initial=0)) + 1
 
 
-def _counts(truth: Index, told: Index, shape: tuple[int, int]) -> Floats:
+def _counts(truth: Index, released: Index, shape: tuple[int, int]) -> Floats:
     counted = np.zeros(shape)
-    np.add.at(counted, (truth, told), 1)
+    np.add.at(counted, (truth, released), 1)
     return counted
 
 

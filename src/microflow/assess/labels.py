@@ -176,8 +176,8 @@ class NumberLabels:
         which = slice(None) if codes is None else codes
         unit = ((self._domain.numbers[truths] - self._low) / self._range)[:, None]
         gap = np.maximum(np.maximum(self._lows[which] - unit, unit - self._highs[which]), 0.0)
-        told = np.where(np.isnan(gap), 1.0, np.minimum(gap, 1.0))
-        return np.where(np.isnan(unit), np.where(self.covers_missing[which], 0.0, 1.0), told)
+        known = np.where(np.isnan(gap), 1.0, np.minimum(gap, 1.0))
+        return np.where(np.isnan(unit), np.where(self.covers_missing[which], 0.0, 1.0), known)
 
     def distribution(self) -> Floats:
         """How all rows together spread over the bins of the range, evenly within a label; the last is "missing"."""
@@ -210,7 +210,7 @@ _NOTHING = (np.nan, np.nan)
 
 
 def _interval(value: Value, domain: Domain) -> _Hull:
-    """Both ends (NaN where nothing numeric is told), and whether a missing value is covered."""
+    """Both ends (NaN where there is no number), and whether a missing value is covered."""
     if isinstance(value, int | float):
         return (float(value), float(value)), value != value  # noqa: PLR0124 - only NaN differs from itself
     return _hull(_parsed(value, domain.column), domain)
@@ -219,8 +219,8 @@ def _interval(value: Value, domain: Domain) -> _Hull:
 def _hull(label: Label, domain: Domain) -> _Hull:
     if label.parts:
         hulls = [_hull(part, domain) for part in label.parts]
-        told = [ends for ends, _ in hulls if not math.isnan(ends[0])]
-        around = (min(low for low, _ in told), max(high for _, high in told)) if told else _NOTHING
+        ends_of = [ends for ends, _ in hulls if not math.isnan(ends[0])]
+        around = (min(low for low, _ in ends_of), max(high for _, high in ends_of)) if ends_of else _NOTHING
         return around, any(missing for _, missing in hulls)
     if label.missing:
         return _NOTHING, True

@@ -174,9 +174,9 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     target = target_of(pair)
     if target is None or not pair.quasi:
         return None
-    truth, told = classes_of(target)
+    truth, released = classes_of(target)
     train, test = _split(pair, rng)
-    usable = train[told[train] >= 0]
+    usable = train[released[train] >= 0]
     known = pair.ordinals[train]
     known, test = known[truth[known] >= 0], test[truth[test] >= 0]
     enough = min(len(usable), len(known), len(test)) >= _FEWEST_ROWS
@@ -188,7 +188,7 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     before, held_out = before[: len(known)], before[len(known) :]
     score = [
         _score(features, labels, held_out, truth[test])
-        for features, labels in ((before, truth[known]), (after, told[usable]))
+        for features, labels in ((before, truth[known]), (after, released[usable]))
     ]
     return _utility(target.column.name, score, 1 / len(np.unique(truth[test])))
 
@@ -240,6 +240,6 @@ def _score(features: Floats, labels: Index, test: Floats, truth: npt.NDArray[Any
     from sklearn.tree import DecisionTreeClassifier
 
     model = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, class_weight="balanced", random_state=0)
-    told = model.fit(features, labels).predict(test)
+    predicted = model.fit(features, labels).predict(test)
     # Balanced accuracy is the mean recall of the classes there are: one that only the model names has none.
-    return float(recall_score(truth, told, labels=np.unique(truth), average="macro", zero_division=0))
+    return float(recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))

@@ -103,7 +103,7 @@ class Pair:
 
 
 def needed_columns(schema: DatasetSchema) -> list[str]:
-    """The columns an assessment reads; nobody needs to keep the others in memory."""
+    """The columns an assessment reads; the others need not be kept in memory."""
     return [column.name for column in schema.with_role(*_COMPARED, *PASSING)]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import traceback
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -58,6 +61,9 @@ _EXTRAS = {
 }
 
 
+_LEVELS = ("error", "warning", "info", "debug")
+
+
 class LazyGroup(click.Group):
     """Lists every command and imports one only when it is asked for: ``--help`` stays instant."""
 
@@ -82,9 +88,16 @@ class LazyGroup(click.Group):
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options written once; by default {CONFIG} here."
 )
+@click.option(
+    "--log-level", type=click.Choice(_LEVELS), default="error", show_default=True,
+    help="What is said of libraries' doings; debug also shows where an error arose.",
+)  # fmt: skip
 @click.pass_context
-def cli(context: click.Context, config: Path | None) -> None:
+def cli(context: click.Context, config: Path | None, log_level: str) -> None:
     """Check, anonymize and measure: what does privacy compliance cost your pipeline?"""
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True)
+    if log_level == "error" and not sys.warnoptions:
+        warnings.simplefilter("ignore")
     if config is not None or Path(CONFIG).is_file():
         context.default_map = defaults_for(config or Path(CONFIG), context)
 
@@ -118,9 +131,7 @@ def main() -> None:
         click.echo(f"hint: install the extra [{extra}], for instance: pip install '.[{extra}]' in a checkout", err=True)
         raise SystemExit(2) from None
     except MicroflowError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        _say(error)
         raise SystemExit(error.exit_status) from None
     except BrokenPipeError:  # whoever read our output has gone; so goes what Python still wants to say there
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,6 +142,14 @@ def main() -> None:
         raise SystemExit(2) from None
     # Without standalone mode click returns the status that a command left with.
     raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def _say(error: MicroflowError) -> None:
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
 
 
 def _stop(*_: object) -> None:

@@ -17,8 +17,10 @@ from microflow.cli.options import (
     FILE,
     OUTPUT,
     FiniteRange,
+    busy,
     method_options,
     method_settings,
+    policy_option,
     progress_bar,
     rows_bar,
     schema_option,
@@ -73,7 +75,7 @@ class Quantity(click.ParamType[float]):
 @click.command()
 @click.argument("file", type=FILE)
 @schema_option
-@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
+@policy_option
 @click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
               help="Greatest success of a linkage attack above its control.")  # fmt: skip
 @click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
@@ -164,7 +166,7 @@ def _text(found: Recommendation) -> str:
 @click.argument("file", type=FILE)
 @click.argument("output", type=OUTPUT)
 @schema_option
-@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
+@policy_option
 @partial(method_options, required=False)
 @click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
               help="Greatest success of a linkage attack above its control, at its interval's upper end.")  # fmt: skip
@@ -214,7 +216,7 @@ def release(
     with scratch as folder:
         hidden = Path(folder) / output.name
         quarantine = hidden.with_name(f"{output.name}.quarantine.csv")
-        with rows_bar() as follow:
+        with busy("releasing and attacking"), rows_bar() as follow:
             made = make_release(JobSpec(file, hidden, schema, settings, policy=policy, quarantine=quarantine), follow)
         failures = made.failures(thresholds)
         if html is not None:

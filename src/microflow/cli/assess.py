@@ -9,7 +9,7 @@ from typing import Any
 import click
 import polars as pl
 
-from microflow.cli.options import FILE, OUTPUT, schema_option
+from microflow.cli.options import FILE, OUTPUT, busy, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
@@ -53,7 +53,8 @@ def assess(
     if json_file is not None:
         require_free(json_file, (original, released, control or original, schema), replaces=b"{")
     described = load_schema(schema)
-    found = compare_files(original, released, described, control=control, attempts=attempts, seed=seed)
+    with busy("attacking the release"):
+        found = compare_files(original, released, described, control=control, attempts=attempts, seed=seed)
     click.echo(render(found))
     if json_file is not None:
         write_whole(json_file, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
@@ -61,7 +62,7 @@ def assess(
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--schema", required=True, help="Whose quasi-identifiers: a shipped name, or your YAML file.")
+@schema_option
 @click.option("--k", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--json", "json_file", type=OUTPUT, is_flag=False, flag_value=STANDARD, metavar="[FILE]",
               help="Print what was counted as JSON, or write it to FILE as well.")  # fmt: skip
@@ -84,7 +85,8 @@ def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate:
     if json_file is not None and not as_json:
         require_free(json_file, (file, schema, certificate or STANDARD), replaces=b"{")
     described = load_schema(schema)
-    sizes, unit = class_sizes(file, described)
+    with busy("counting classes"):
+        sizes, unit = class_sizes(file, described)
     if sizes.is_empty():
         raise InputError("there are no rows to verify", path=file)
     if unit == "row" and described.person is not None:

@@ -11,7 +11,7 @@ from microflow.advise.describe import Description, describe_together, drift_of
 from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.anonymize.keys import read_key
 from microflow.anonymize.tokenization import Detokenizer
-from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, progress_bar, schema_option
+from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, busy, complete_schema, progress_bar, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
@@ -31,7 +31,7 @@ __all__ = ["describe", "detokenize", "generate"]
 @click.option("--show-examples", is_flag=True, help="Show values of the file; they may be personal data.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("--check", is_flag=True, help="Compare FILE with --schema instead.")
-@click.option("--schema", help="With --check: a shipped name, or your YAML file.")
+@click.option("--schema", shell_complete=complete_schema, help="With --check: a shipped name, or your YAML file.")
 @click.option("--sheet", default="", help="Of a spreadsheet in which several sheets hold rows, the one that is meant.")
 def describe(
     *,
@@ -63,7 +63,8 @@ def describe(
     if schema is not None:
         _check(files, schema, as_json=as_json)
         return
-    descriptions = describe_together(files, sheet)
+    with busy("describing"):
+        descriptions = describe_together(files, sheet)
     if output is not None:
         for description, path in zip(descriptions, _targets(descriptions, output), strict=True):
             require_free(path, files, overwrite=overwrite)
@@ -104,7 +105,8 @@ def _summary(description: Description, path: Path) -> str:
 
 def _check(files: tuple[Path | str, ...], schema: str, *, as_json: bool) -> None:
     described = load_schema(schema)
-    drifts = {str(path): drift_of(path, described) for path in files}
+    with busy("comparing"):
+        drifts = {str(path): drift_of(path, described) for path in files}
     if as_json:
         found = {
             path: {
@@ -196,7 +198,8 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrit
     bits = int(key_bits)
     described = load_schema(schema)
     detokenizer = Detokenizer(described, read_key(bits), bits)
-    rows, tokens = _restore(file, output, described, detokenizer)
+    with busy("turning tokens back"):
+        rows, tokens = _restore(file, output, described, detokenizer)
     click.echo(f"{rows:,} rows with {tokens:,} tokens turned back, written to {output}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.options import counts_text, rows_bar
+from microflow.cli.options import busy, counts_text, job_argument, rows_bar
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 from microflow.pipeline import PipelineOrchestrator
@@ -47,7 +47,7 @@ def jobs(limit: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 @click.option("--json", "as_json", is_flag=True, help="The metrics document of a completed job.")
 def job(job_id: str, as_json: bool) -> None:
     """Show one job: its settings, its progress, and its error if it stopped early."""
@@ -61,7 +61,7 @@ def job(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 def resume(job_id: str) -> None:
     """Continue JOB where it stopped; its output ends as if it never had."""
     with PostgreSQLConnector() as connector, rows_bar() as follow:
@@ -73,7 +73,7 @@ def resume(job_id: str) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 def cancel(job_id: str) -> None:
     """Ask JOB to stop at its next commit; it can be resumed."""
     with PostgreSQLConnector() as connector:
@@ -135,7 +135,7 @@ _ATTEMPTS = 500
 
 
 @click.command()
-@click.argument("job_id", metavar="JOB")
+@job_argument
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="By default JOB.html in this folder.")
 def report(job_id: str, output: Path | None) -> None:
     """Write one HTML page about JOB: counts, violations by rule, phases, risk and utility.
@@ -153,7 +153,9 @@ def report(job_id: str, output: Path | None) -> None:
         view = JobStore(connector).load(job_id)
         violations = connector.query(_BY_RULE, (job_id,))
     path = output or Path(f"{job_id}.html")
-    write_whole(path, job_page(view, violations, _assessed(view)))
+    with busy("attacking the release"):
+        page = job_page(view, violations, _assessed(view))
+    write_whole(path, page)
     click.echo(str(path))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
@@ -21,9 +25,13 @@ __all__ = [
     "OUTPUT",
     "PLACE",
     "FiniteRange",
+    "busy",
+    "complete_schema",
     "counts_text",
+    "job_argument",
     "method_options",
     "method_settings",
+    "policy_option",
     "progress_bar",
     "rows_bar",
     "schema_option",
@@ -69,13 +77,58 @@ class _Share(click.ParamType[float]):
         return share
 
 
+def _named(names: Iterable[str], begun: str) -> list[CompletionItem]:
+    """The names that begin so, and whatever file the shell finds."""
+    return [*(CompletionItem(name) for name in names if name.startswith(begun)), CompletionItem(begun, type="file")]
+
+
+def complete_schema(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The descriptors that ship with the package, and files."""
+    from microflow.descriptors import schema_names
+
+    return _named(schema_names(), incomplete)
+
+
+def complete_policy(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The policies that ship with the package, and files."""
+    from microflow.compliance import policy_names
+
+    return _named(policy_names(), incomplete)
+
+
+def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The newest jobs, where a database is at hand already: a key press starts no server."""
+    from microflow.settings import Settings
+
+    try:
+        from microflow.store import PostgreSQLConnector
+        from microflow.store.connector import Retries
+        from microflow.store.jobs import JobStore
+        from microflow.store.server import ServerPlace, is_running
+
+        folder = ServerPlace.of(None).folder
+        if not (Settings.read().database_url or (folder.is_dir() and is_running(folder))):
+            return []
+        with PostgreSQLConnector(retries=Retries(pauses=())) as connector:
+            return [CompletionItem(one.id) for one in JobStore(connector).newest(50) if one.id.startswith(incomplete)]
+    except (MicroflowError, ModuleNotFoundError):
+        return []
+
+
 PLACE = _Place()
 SHARE = _Share()
+_PATIENCE_S = 2.0
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 #: The option that names a data set of the user's.
 schema_option = click.option(
-    "--schema", required=True, help="What the columns mean: a shipped name, or your YAML file."
-)
+    "--schema", required=True, shell_complete=complete_schema,
+    help="What the columns mean: a shipped name, or your YAML file.",
+)  # fmt: skip
+policy_option = click.option(
+    "--policy", shell_complete=complete_policy,
+    help="Which rules: a shipped name or your YAML file; by default the schema's.",
+)  # fmt: skip
+job_argument = click.argument("job_id", metavar="JOB", shell_complete=complete_job)
 
 
 def together(*options: Decorator) -> Decorator:
@@ -156,6 +209,27 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
 def progress_bar(total: int | None, what: str) -> tqdm[Any]:
     """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
     return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """On a terminal: what takes longer than two seconds says so, and for how long; nothing where output is piped."""
+    over = Event()
+
+    def say() -> None:
+        while not over.wait(_PATIENCE_S):
+            click.echo(f"\r{what} … {time.monotonic() - began:.0f} s ", nl=False, err=True)
+
+    began, thread = time.monotonic(), Thread(target=say, daemon=True)
+    if sys.stderr.isatty():
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.ident is not None:
+            thread.join()
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 @contextmanager

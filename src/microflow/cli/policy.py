@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from microflow.cli.options import complete_policy, complete_schema
 from microflow.compliance import Policy, Rule, load_policy, policy_names
 from microflow.compliance.conditions import explain
 from microflow.compliance.findings import Targets
@@ -41,7 +42,7 @@ def list_policies(*, as_json: bool) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_policy)
 @_json
 def show(name: str, *, as_json: bool) -> None:
     """Show every rule of a policy: a shipped NAME, or a YAML file.
@@ -64,7 +65,10 @@ def show(name: str, *, as_json: bool) -> None:
 @policy.command()
 @click.argument("file", type=click.Path())
 @click.option(
-    "--schema", "schema_name", help="Also say which columns of this data set (a name or a YAML file) it covers."
+    "--schema",
+    "schema_name",
+    shell_complete=complete_schema,
+    help="Also say which columns of this data set (a name or a YAML file) it covers.",
 )
 @_json
 def check(file: str, schema_name: str | None, *, as_json: bool) -> None:

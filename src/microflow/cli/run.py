@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.options import OUTPUT, PLACE, FiniteRange, method_options, method_settings, rows_bar, schema_option
+from microflow.cli.options import (
+    OUTPUT,
+    PLACE,
+    FiniteRange,
+    method_options,
+    method_settings,
+    policy_option,
+    rows_bar,
+    schema_option,
+)
 from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.orchestrator import UNWRITTEN
@@ -30,7 +39,7 @@ __all__ = ["connected", "run"]
 @click.argument("input_file", metavar="INPUT", type=PLACE)
 @click.argument("output", type=PLACE)
 @schema_option
-@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
+@policy_option
 @click.option("--pipeline", type=click.Choice(PIPELINES), default="batch", show_default=True)
 @click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="'local' needs no Java.")
 @method_options

@@ -12,8 +12,7 @@ from microflow.cli.demonstration import generated, generator_options, require_eq
 from microflow.errors import SetupError
 from microflow.jvm import jars
 from microflow.lab.arrivals import poisson
-from microflow.storm.local import storm_trial
-from microflow.storm.topology import TOPOLOGIES, flux
+from microflow.storm.local import TOPOLOGIES, flux, storm_trial
 
 __all__ = ["storm"]
 

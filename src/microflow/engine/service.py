@@ -71,12 +71,20 @@ class Service:
         spec: The work.
         workload: The records that a route names, where it is called with routes.
         seconds: The bound in time; looked at whenever a record comes, and by `due`.
+        vectorised: Whether records are ever served together: what that needs takes a while to compile.
     """
 
-    def __init__(self, spec: ProcessingSpec, workload: Workload | None = None, *, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        spec: ProcessingSpec,
+        workload: Workload | None = None,
+        *,
+        seconds: float | None = None,
+        vectorised: bool = True,
+    ) -> None:
         self._spec, self._workload, self._seconds = spec, workload, seconds
         self._check = ComplianceBolt.of(spec)
-        self._kernel = BatchKernel(with_scope(spec, Scope.MICROFLOW))
+        self._kernel = BatchKernel(with_scope(spec, Scope.MICROFLOW)) if vectorised else None
         self.reset()
 
     def reset(self) -> None:
@@ -84,7 +92,8 @@ class Service:
         spec = with_scope(self._spec, Scope.STREAM)
         self._holding: StreamKAnonymity | None = None
         if spec.method.method is Method.K_ANONYMITY:
-            self._holding = StreamKAnonymity(spec.method, spec.schema, seconds=self._seconds, now=time.monotonic)
+            now = None if self._seconds is None else time.monotonic
+            self._holding = StreamKAnonymity(spec.method, spec.schema, seconds=self._seconds, now=now)
         else:
             alone = build_anonymizer(spec.method, spec.schema, spec.key)
             assert isinstance(alone, RecordAnonymizer)
@@ -106,7 +115,7 @@ class Service:
         """Serve one route of the workload; the ordinals that are done."""
         assert self._workload is not None
         if route.together:
-            self._kernel.run(self._workload.rows(route.records))
+            self.together(self._workload.rows(route.records))
             return route.records
         record = self._workload.record
         if self._holding is None:
@@ -127,6 +136,7 @@ class Service:
 
     def together(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
         """Serve a microflow."""
+        assert self._kernel is not None
         return self._kernel.run(rows)
 
     def due(self) -> Sequence[Passing]:
@@ -203,7 +213,7 @@ class MessageService:
         seconds: float | None = None,
     ) -> None:
         self._schema = spec.schema
-        self._service = Service(spec, seconds=seconds)
+        self._service = Service(spec, seconds=seconds, vectorised=hybrid)
         self._urgency = Urgency(spec.schema, urgency, spec.policy.reference_date)
         self._rules = [target.rule.id for target in Targets(spec.policy, spec.schema).all]
         self._router: AdaptiveRouter | None = None

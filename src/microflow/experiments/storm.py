@@ -93,9 +93,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         MicroflowError: a row is missing or differs from the in-process run's.
         SetupError: Storm did not start, or not once and for all.
     """
-    from microflow.storm.local import storm_trial
+    from microflow.storm.local import TOPOLOGIES, storm_trial
     from microflow.storm.shell import read_results
-    from microflow.storm.topology import TOPOLOGIES
 
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     records = [row for flow in flows for row in flow.rows.to_pylist()]

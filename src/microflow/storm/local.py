@@ -1,6 +1,9 @@
-"""A topology in one JVM, Storm's ``LocalCluster``, beside the same bolts in this process.
+"""The stream topology on Apache Storm: as Flux YAML for a cluster, and in one JVM beside the same bolts here.
 
-The cluster is watched, and started again when a component was killed.
+No Java is written: every component is a shell component that runs ``python -m microflow.storm.shell COMPONENT JOB``.
+Source: Apache Storm, "Flux" (storm.apache.org, version 2.8).
+
+In one JVM runs Storm's ``LocalCluster``. It is watched, and started again when a component was killed.
 
 Storm ends a worker whose shell component died, and on a cluster its supervisor starts the worker again. Here that is
 this module's part. What the sink has written stays; the spout emits the rest: nothing lost, nothing doubled. ZooKeeper
@@ -14,14 +17,17 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from microflow.anonymize.keys import KEY_FILE_VARIABLE
 from microflow.engine.contract import ProcessingSpec
@@ -33,9 +39,8 @@ from microflow.settings import child_environment
 from microflow.sinks.writers import private
 from microflow.storm.acks import Acks
 from microflow.storm.shell import read_results
-from microflow.storm.topology import STREAM_TOPOLOGY, Topology, flux
 
-__all__ = ["StormRun", "StormTrial", "prepare", "run_local", "storm_trial"]
+__all__ = ["TOPOLOGIES", "StormRun", "StormTrial", "Topology", "flux", "prepare", "run_local", "storm_trial"]
 
 #: Starts of the JVM before a job is given up.
 MOST_STARTS = 5
@@ -54,6 +59,64 @@ admin.enableServer=false
 tickTime=2000
 maxClientCnxns=0
 """
+
+
+_WRAPPERS = "org.apache.storm.flux.wrappers"
+#: The fields of every tuple: the record's ordinal, the record as JSON text (null where it may not be kept), and the
+#: violations found in it as JSON text.
+_FIELDS = ["ordinal", "record", "violations"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A chain of components: the spout ``records``, bolts, and the sink ``results``."""
+
+    name: str
+    bolts: tuple[str, ...]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """All of them, in the order of the stream."""
+        return ("records", *self.bolts, "results")
+
+
+STREAM_TOPOLOGY = Topology("microflow-stream", ("compliance", "anonymize"))
+#: What can be run: the stream's two bolts, or a record's whole work in one bolt, which saves a hop. Nothing is routed:
+#: the adaptive router is `microflow stream`'s.
+TOPOLOGIES = {"stream": STREAM_TOPOLOGY, "one-bolt": Topology("microflow-one-bolt", ("work",))}
+
+
+def flux(topology: Topology, job: Path, *, python: str = sys.executable, pending: int = 1_000) -> str:
+    """The topology as Flux YAML.
+
+    Args:
+        topology: What is to run.
+        job: The JSON file that tells every component its work; see `microflow.storm.shell`.
+        python: The interpreter on the workers.
+        pending: Back-pressure: the tuples that may be on their way at a time (``topology.max.spout.pending``).
+    """
+
+    def component(name: str, wrapper: str) -> dict[str, Any]:
+        words = [python, "-m", "microflow.storm.shell", name, str(job)]
+        described = {"id": name, "className": f"{_WRAPPERS}.{wrapper}"}
+        return {**described, "constructorArgs": [words, _FIELDS], "parallelism": 1}
+
+    document = {
+        "name": topology.name,
+        "config": {
+            "topology.workers": 1,
+            "topology.max.spout.pending": pending,
+            "topology.message.timeout.secs": 30,
+            "topology.acker.executors": 1,
+        },
+        "spouts": [component(topology.components[0], "spouts.FluxShellSpout")],
+        "bolts": [component(name, "bolts.FluxShellBolt") for name in topology.components[1:]],
+        "streams": [
+            {"name": f"{source}-{target}", "from": source, "to": target, "grouping": {"type": "SHUFFLE"}}
+            for source, target in pairwise(topology.components)
+        ],
+    }
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 @dataclass(frozen=True, slots=True)
