@@ -86,6 +86,7 @@ def test_captions_say_rows_blocks_machine_and_preview(complete_store: Experiment
     for words in ("Preview (smoke).", "2,000 rows", "2 blocks, 10 trials", "cores of"):
         assert words in shown.caption
     assert "<figcaption>Preview (smoke)." in shown._repr_html_()
+    assert "preview" in {text.get_text() for text in shown.figure.texts}
 
 
 @pytest.mark.database

@@ -82,3 +82,11 @@ def test_every_panel_of_rules_says_whose_they_are(accuracy_frame: pd.DataFrame) 
     assert financial.get_title(loc="left") == "Financial: PCI DSS, GDPR"
     labels = [[label.get_text() for label in ax.get_yticklabels()][:2] for ax in (healthcare, financial)]
     assert labels == [["name", "ssn"], ["hipaa-name", "hipaa-ssn"]]
+
+
+def test_a_ratio_that_is_not_known_is_not_written() -> None:
+    """An interval wider than ±50 % has words in its place; a narrow one its ratio."""
+    rows = [("microflows", "row insert", 30.0, 9.0, 90.0, 0.03), ("microflows", "conversion", 1.5, 1.4, 1.6, 0.03)]
+    frame = pd.DataFrame(rows, columns=["work", "arm", "ratio", "low", "high", "noise_floor"])
+    said = {text.get_text() for text in drawn("contamination", frame).axes[0].texts}
+    assert said == {"not known to ±50%", "1.50×"}

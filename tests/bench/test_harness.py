@@ -1,9 +1,13 @@
 """Paired ratios and goals of measurements that are not rates of a closed loop."""
 
+from functools import partial
+from importlib import import_module
+
 import numpy as np
 import pytest
 
-from microflow.bench.harness import Goal, compared, interleaved
+from microflow import bench
+from microflow.bench.harness import Goal, Line, compared, document, interleaved, render, skipped
 
 
 def test_every_arm_runs_once_a_round_in_changing_order() -> None:
@@ -45,3 +49,29 @@ def test_an_arm_has_no_ratio_to_itself() -> None:
     """And then a goal of the ratio is neither reached nor missed."""
     line = compared("ours", {"ours": np.array([4.0])}, "ours", Goal(1.0))
     assert (line.ratio, line.holds) == (None, None)
+
+
+def test_what_cannot_be_measured_is_named_and_is_no_number() -> None:
+    """The table says what and why; the document, which others draw from, leaves it out."""
+    lines = [Line("ours", 2e6, "records/s"), skipped("loss on Adult", "MICROFLOW_ADULT names its file")]
+    assert "skipped: loss on Adult (MICROFLOW_ADULT names its file)" in render(lines)
+    assert "nan" not in render(lines)
+    assert [line["name"] for line in document(lines)["lines"]] == ["ours"]
+
+
+def test_peers_are_the_lines_that_stand_beside_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three suites; every suite on the command line is a module with `run`."""
+    for name in bench.SUITES:
+        if name != "peers":
+            assert callable(import_module(f"microflow.bench.{name}").run)
+    asked: list[str] = []
+
+    def run(name: str, rows: int | None) -> list[Line]:
+        asked.append(f"{name} {rows}")
+        return [Line(name, 1.0, "s"), Line(f"{name} beside", 1.0, "s", "theirs", 2.0)]
+
+    for name in ("compliance", "anonymize", "store"):
+        monkeypatch.setattr(f"microflow.bench.{name}.run", partial(run, name))
+    found = [line.name for line in bench.measured("peers", 7)]
+    assert found == ["compliance beside", "anonymize beside", "store beside"]
+    assert asked == ["compliance 7", "anonymize 7", "store 7"]
