@@ -166,5 +166,5 @@ def test_compiled_code_is_loaded_before_it_is_timed(people: Path, tmp_path: Path
         sys.executable, "-m", "microflow", "run", str(people), str(tmp_path / "o.csv"), "--schema", str(schema),
         "--method", "k_anonymity", "--k", "3", "--no-database", "--workers", "2",
     ]  # fmt: skip
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

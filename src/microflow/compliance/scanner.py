@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -50,13 +50,14 @@ class _Compiled:
     before: Search | None
     behind: Callable[[str], re.Match[str] | None] | None
     reads_back: bool
+    digits: Collection[int]
 
     @classmethod
     def of(cls, pattern: Pattern) -> _Compiled:
         match = re.compile(pattern.expression, re.ASCII).match
         before = re.compile(f"{pattern.before}+").match if pattern.before else None
         behind = re.compile(rf"(?:{pattern.behind})\Z", re.ASCII).search if pattern.behind else None
-        return cls(pattern.name, match, pattern.measure, before, behind, bool(before or behind))
+        return cls(pattern.name, match, pattern.measure, before, behind, bool(before or behind), pattern.digits)
 
 
 class TextScanner:
@@ -111,7 +112,7 @@ class TextScanner:
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
-            span = _span(pattern, match, length, found) or others.span(text, start, found)
+            span = _span(pattern, match, length, found) or _another(others, text, start, found)
             position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
@@ -120,31 +121,17 @@ class TextScanner:
         return found
 
 
-class _Others:
-    """The patterns that may begin where one does that came before them, as one expression, made when first needed."""
-
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self._patterns = patterns
-        self._by_length: dict[int, tuple[Search, list[tuple[_Compiled, _Others]]]] = {}
-
-    def span(self, text: str, start: int, found: list[Span]) -> Span | None:
-        """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-        if not self._patterns:
-            return None
-        digits = _run_of_digits(text, start, start + _MANY)
-        length = digits.end() - start if digits else 0
-        tried = self._by_length.get(length) or self._by_length.setdefault(length, self._tried(length))
-        match = tried[0](text, start)
-        if match is None:
-            return None
-        pattern, others = tried[1][(match.lastindex or 0) - 1]
-        return _span(pattern, match, pattern.measure(match), found) or others.span(text, start, found)
-
-    def _tried(self, length: int) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
-        """The patterns that may begin with so many digits, and which come behind each."""
-        here = [pattern for pattern in self._patterns if not pattern.digits or length in (0, *pattern.digits)]
-        union = re.compile("|".join(f"({pattern.expression})" for pattern in here) or "(?!)", re.ASCII).match
-        return union, [(_Compiled.of(pattern), _Others(here[place + 1 :])) for place, pattern in enumerate(here)]
+def _another(patterns: Sequence[_Compiled], text: str, start: int, found: list[Span]) -> Span | None:
+    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+    run = _run_of_digits(text, start, start + _MANY)
+    length = run.end() - start if run else 0
+    for pattern in patterns:
+        if pattern.digits and length and length not in pattern.digits:
+            continue
+        match = pattern.match(text, start)
+        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
+            return span
+    return None
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -173,7 +160,7 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, list[_Compiled]]]]:
     """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
@@ -182,10 +169,11 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     """
     if not patterns:
         return re.compile("(?!)").search, []
-    proposed: list[tuple[_Compiled, _Others]] = []
+    proposed: list[tuple[_Compiled, list[_Compiled]]] = []
+    compiled = list(map(_Compiled.of, patterns))
     ready = [
-        (_Compiled.of(pattern), _Others([other for other in patterns[place + 1 :] if pattern.starts & other.starts]))
-        for place, pattern in enumerate(patterns)
+        (one, [compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts])
+        for place, (one, pattern) in enumerate(zip(compiled, patterns, strict=True))
     ]
 
     def either(chosen: Sequence[Pattern]) -> str:
