@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
-from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, places
+from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, _until_done, places
 from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
 
 ROWS = 10_000
@@ -153,3 +154,19 @@ def test_what_stands_beside_an_offset_comes_back(offset: int, distances: set[int
     (place,) = places("t", {1: Position(offset, ahead)})
     assert (place.partition, place.offset, _ahead_of(offset, place.metadata)) == (1, offset, ahead)
     assert len(place.metadata or "") <= 4_096
+
+
+def test_a_broker_that_has_just_come_back_is_asked_again() -> None:
+    """It does not know yet that it is the coordinator; what it refuses for good is raised at once."""
+    answers = [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS]
+
+    def step(_left: float) -> None:
+        if answers:
+            raise KafkaException(KafkaError(answers.pop(0)))
+
+    _until_done(step)
+    assert not answers
+    answers += [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.NOT_COORDINATOR]
+    with pytest.raises(KafkaException):
+        _until_done(step)
+    assert len(answers) == 1

@@ -38,7 +38,7 @@ class HybridProcessor(Engine):
 
     In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, as many of them
     together as take no longer than ``objectives.urgent_ns``; where one alone takes longer, urgent records go ahead of
-    it. Live, `microflow.engine.live` serves by `microflow.engine.router`. k-anonymity works in microflows
+    it. Live, `microflow.engine.service` serves by `microflow.engine.router`. k-anonymity works in microflows
     (scope microflow): a record alone cannot be hidden among others.
 
     Args:
