@@ -47,7 +47,13 @@ def mutants(text: str) -> Iterator[tuple[int, str, str]]:
     def changed(start: int, end: int, new: str) -> str:
         return (raw[:start] + new.encode() + raw[end:]).decode()
 
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    # What a decorator says (frozen, slots, sizes of caches) is nothing that a test would notice.
+    decorators = (one for node in ast.walk(tree) for one in getattr(node, "decorator_list", ()))
+    passed_over = {id(node) for one in decorators for node in ast.walk(one)}
+    for node in ast.walk(tree):
+        if id(node) in passed_over:
+            continue
         for left, right, operator in _operators(node):
             start = place(left.end_lineno or 0, left.end_col_offset or 0)
             end = place(right.lineno, right.col_offset)

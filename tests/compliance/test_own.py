@@ -73,6 +73,7 @@ def test_own_identifiers_are_found(column: str, value: Any, note: str, parts: li
         ("name", "Will Long", "she will stay long"),
         ("mrn", "12", "12 mg"),
         ("mrn", "1234567", "91234567"),
+        ("mrn", "1234567", "12345678"),
         ("member", "M-1", "m-1"),
     ],
 )

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stdnum.iban import _ibandb
 
 from microflow.compliance import RecordChecker, RecordRemedy, load_policy
+from microflow.compliance.measures import IBAN_LENGTHS
 from microflow.compliance.patterns import BEHIND, PATTERN_NAMES, PATTERNS, Pattern
 from microflow.compliance.scanner import TextScanner
 from microflow.compliance.spelling import plain
@@ -35,6 +37,7 @@ FOUND = [
     ("ssn", "é", "123 45 6789", "\u202e"),
     ("mrn", "", "MRN: 00123456", ""),
     ("ip", "IP:", "10.1.2.3", ":8080"),
+    ("ip", "mask ", "255.255.255.0", ""),
     ("ip", "from ", "10.1.2.3", "."),
     ("ip", "host ", "2001:db8::8a2e:370:7334", ""),
     ("ip", "[", "::1", "]"),
@@ -158,6 +161,7 @@ CUED = [
 ]  # fmt: skip
 
 LEFT_ALONE = [
+    "13/13/2021", "31/31/2021", "40/10/2021", "0/5/2021", "5/0/2021", "13/2021", "00/2021", "2021 Apr 32",
     "SKU 12345678", "ISBN 978-3-16-148410-0", "ISBN 9783161484100", "order no. 4500012345", "$1,234.50",
     "1.234,50 €", "P/N 4711-0815", "pH 7.352-7.451", "T: 37.25-38.10", "NDC 0002-8215-01", "GTIN 04006381333931",
     "look at the dot in it", "connect the dots at home", "meet @ 5", "price@ 5", "(at) home", "arr[.]x", "and/or this",
@@ -214,8 +218,15 @@ def test_only_what_is_asked_for_is_found() -> None:
 
 def test_a_mailbox_swallows_what_was_found_inside_it() -> None:
     """A date that is part of an address is not redacted out of it; the address is."""
-    text = "to anna.2021-03-04.b@example.org"
-    assert EVERYTHING.spans(text) == [("email", 3, len(text))]
+    for text in ("to anna.2021-03-04.b@example.org", "to 2021-03-04.b@example.org"):
+        assert EVERYTHING.spans(text) == [("email", 3, len(text))]
+
+
+def test_lengths_of_ibans_are_those_of_the_registry() -> None:
+    """As python-stdnum has them from ISO 13616."""
+    for country, length in IBAN_LENGTHS.items():
+        _, properties = _ibandb.info(f"{country}00")[0]
+        assert length == 4 + sum(map(int, re.findall(r"(\d+)!?[a-z]", properties["bban"]))), country
 
 
 @settings(max_examples=250)
