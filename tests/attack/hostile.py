@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from attack.stand import Outcome, judge, microflow
+from fuzz.inputs import workbook
 
 __all__ = ["SCHEMA", "cases", "hostile_file"]
 
@@ -92,6 +93,7 @@ _YAML = {
     "a 400-digit number": "columns: {id: {type: integer, low: " + "9" * 400 + "}}\n",
     "a recursive alias": "columns: &a {id: *a}\n",
     "binary": "columns: \x00\x01\n",
+    "a NUL as delimiter": 'columns: {id: {}}\nsource: {delimiter: "\\0"}\n',
     "an unknown word": "columns: {id: {rolle: identifier}}\n",
 }
 
@@ -148,6 +150,13 @@ _PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "tokenization",
     ),
     "zst: a window of 2 GiB": ("window.csv.zst", lambda: b"\x28\xb5\x2f\xfd\x00\xa8" + bytes(99), "tokenization"),
+    "xlsx: a cell far away": (
+        "far.xlsx",
+        lambda: workbook(
+            '<row r="1048576"><c r="A1" t="str"><v>id</v></c><c r="XFD1048576" t="str"><v>1</v></c></row>'
+        ),
+        "tokenization",
+    ),
     "parquet: not parquet": ("not.parquet", lambda: b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization"),
 }
 
