@@ -118,4 +118,4 @@ def test_diversity_costs_less_than_by_mondrian(asked: dict[str, object], monkeyp
         assert len(released.kept) == len(many)
         before, after = (pa.Table.from_batches([batch]) for batch in (many, released.rows))
         losses.append(gcp(Pair.of(schema, before, after, released.kept)))
-    assert losses[0] < 0.9 * losses[1]
+    assert losses[0] < 0.5 * losses[1]  # merged with the nearest it is 0.7

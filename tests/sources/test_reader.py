@@ -406,6 +406,8 @@ def test_compressed_lines_are_read_in_bounded_memory(suffix, tmp_path, people):
 GROWING = {
     "csv": (".csv", lambda n: HEADER + "".join(f"{i},Ann,41,1.5,true,2021-03-14,fine\n" for i in range(n))),
     "csv-open-quotes": (".csv", lambda n: HEADER + '1,"Ann,41,,,,\n' * n),
+    # Each line opens a quote where a row begins, and leaves one open where it goes on.
+    "csv-open-both-ways": (".csv", lambda n: HEADER + 'x""","a\n' * n),
     "csv-ragged": (".csv", lambda n: HEADER + '1,"Ann"x\n' * n),
     "csv-one-cell": (".csv", lambda n: HEADER + '1,"' + "x\n" * n + '",,,,,\n'),
     "csv-carriage-returns": (".csv", lambda n: HEADER + "1,A,,,,,\r" * n),
