@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from attack.stand import Outcome, judge, microflow
+from attack.stand import PATIENCE_S, Outcome, judge, microflow
 
 __all__ = ["cases"]
 
@@ -116,7 +116,7 @@ def _terminated(folder: Path, case: str, name: str, after: float) -> Outcome:
     time.sleep(after)
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     faults = []
     # Before Python has come as far as the command line, the signal ends it as any other process.
     if process.returncode not in {0, 128 + signal.SIGTERM, -signal.SIGTERM}:

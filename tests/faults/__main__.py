@@ -5,6 +5,7 @@ Exit status 1 if a row was lost or doubled, or anything differs from an uninterr
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,13 +21,13 @@ __all__ = ["MATRIX"]
 
 MATRIX: dict[str, tuple[Case, int]] = {**KILLS, **OUTAGES, **INTERFERENCE}
 SEED = 2026
-DATABASE = "microflow_faults"
+#: Of this process, so that pieces of the matrix can run side by side.
+DATABASE = f"microflow_faults_{os.getpid()}"
 
 
 def main() -> int:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     server = ensure_server()
-    drop_database(server, DATABASE)
     with tempfile.TemporaryDirectory(prefix="microflow-faults-") as folder:
         stand = Stand(Path(folder), create_database(server, DATABASE))
         outcomes = [

@@ -131,6 +131,21 @@ def test_a_spreadsheet_from_end_to_end(people, tmp_path):
     assert "5-anonymous: 60 rows" in done.output
 
 
+def test_a_cell_far_away_takes_bounded_memory(tmp_path):
+    """A file of a kilobyte with one cell in the last row and column asks the reader for 17 billion cells."""
+    pytest.importorskip("fastexcel", reason="needs the extra excel")
+    path = tmp_path / "far.xlsx"
+    book(path, People=[["Id"], ["1"]])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            far = b'<row r="1048576"><c r="XFD1048576" t="inlineStr"><is><t>x</t></is></c></row></sheetData>'
+            archive.writestr(name, content.replace(b"</sheetData>", far))
+    with pytest.raises(InputError, match="more than 4 GiB"):
+        read(path)
+
+
 def test_what_is_wrong_with_a_spreadsheet_is_named(people, tmp_path):
     """Several sheets with rows, none, or no spreadsheet at all."""
     for sheets, part in (({"A": [["a"]], "B": [["b"]]}, "several sheets hold rows: 'A', 'B'"), ({"A": []}, "is empty")):

@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +25,7 @@ from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from microflow.errors import InputError
+from microflow.settings import child_environment
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_name", "table_text"]
 
 _DATABASE = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+#: What reading a spreadsheet may take: about a hundred million cells.
+_MOST_MEMORY = 4 << 30
+_REFUSED = 3
 _SHEET = re.compile(r"\.(?:xlsx|xlsm|xlsb|xls|ods)$", re.IGNORECASE)
 
 
@@ -69,6 +77,35 @@ def table_text(place: str, sheet: str = "") -> Iterator[IO[bytes]]:
 
 
 def _sheet(place: str, wanted: str) -> bytes:
+    """A spreadsheet as CSV, read by a process of its own whose memory is bounded.
+
+    One cell in the last row and column of a file of a kilobyte asks the reader for 17 billion cells.
+    """
+    import fastexcel  # noqa: F401 - says here that the extra is missing
+
+    command = [sys.executable, "-c", f"from {__name__} import write_sheet; write_sheet()", place, wanted]
+    environment = child_environment(POLARS_MAX_THREADS="1", RAYON_NUM_THREADS="1", MALLOC_ARENA_MAX="2")
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    if done.returncode == _REFUSED:
+        raise InputError(**json.loads(done.stdout))
+    if done.returncode != 0:
+        reason = f"not a whole spreadsheet, or one that takes more than {_MOST_MEMORY >> 30} GiB to read"
+        raise InputError(reason, path=place, hint="save the sheet as CSV")
+    return done.stdout
+
+
+def write_sheet() -> None:
+    """The child's side: the sheet that the command names, to standard output; or why not, as JSON."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    try:
+        text = _sheet_text(*sys.argv[1:])
+    except InputError as error:
+        sys.stdout.write(json.dumps({"message": error.message, "hint": error.hint}))
+        sys.exit(_REFUSED)
+    sys.stdout.buffer.write(text.encode())
+
+
+def _sheet_text(place: str, wanted: str) -> str:
     import fastexcel
     import polars as pl
 
@@ -98,7 +135,7 @@ def _sheet(place: str, wanted: str) -> bytes:
     for row in frames[0].iter_rows():
         # A blank row stays a blank line, so that the lines that are named later are the sheet's.
         writer.writerow(row if any(value is not None for value in row) else ())
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
 def _copy(url: str, file: IO[bytes]) -> None:
