@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
-from microflow.advise.verification import Held, Verification, stated, verified
+from microflow.advise.verification import ColumnHeld, Verification, stated, verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
@@ -47,7 +47,7 @@ def counted(rows: pd.DataFrame, folder: Path, *, persons: bool = False, **asked:
     return verified(path, schema_of(folder, persons=persons), required, 0.5)
 
 
-def by_pandas(rows: pd.DataFrame, name: str, least: int, *, persons: bool) -> Held:
+def by_pandas(rows: pd.DataFrame, name: str, least: int, *, persons: bool) -> ColumnHeld:
     """Straight from the definitions, class by class."""
     if persons:
         everybody = rows.drop_duplicates(["patient", name])[name]
@@ -67,7 +67,7 @@ def by_pandas(rows: pd.DataFrame, name: str, least: int, *, persons: bool) -> He
         gap = np.array([(own == value).mean() for value in order]) - whole
         steps = np.abs(gap.cumsum()).sum() / max(1, len(order) - 1)
         apart.append(steps if name == "grade" else np.abs(gap).sum() / 2)
-    return Held(min(different), min(entropies), max(ratios), max(apart))
+    return ColumnHeld(min(different), min(entropies), max(ratios), max(apart))
 
 
 @pytest.mark.parametrize("persons", [False, True])

@@ -22,7 +22,7 @@ from microflow.errors import InputError, MicroflowError
 from microflow.schema import Column, DatasetSchema
 from microflow.sources import Quarantine, read_microflows
 
-__all__ = ["Held", "Verification", "class_sizes", "stated", "verified"]
+__all__ = ["ColumnHeld", "Verification", "class_sizes", "stated", "verified"]
 
 #: Microflows counted together before they are merged: fewer merges, bounded memory.
 _GROUP = 200
@@ -89,7 +89,7 @@ def _members(cells: pl.DataFrame, schema: DatasetSchema) -> tuple[pl.Expr, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ColumnHeld:
     """What every class holds of one sensitive column.
 
     Attributes:
@@ -106,7 +106,7 @@ class Held:
     t: float
 
 
-def _held(cells: pl.DataFrame, column: Column, members: pl.Expr, least: int) -> Held:
+def _held(cells: pl.DataFrame, column: Column, members: pl.Expr, least: int) -> ColumnHeld:
     name = column.name
     found = cells.group_by(_CLASS, name).agg(members.alias(_MEMBERS))
     found = found.with_columns((pl.col(_MEMBERS) / pl.col(_MEMBERS).sum().over(_CLASS)).alias(_SHARE))
@@ -116,7 +116,7 @@ def _held(cells: pl.DataFrame, column: Column, members: pl.Expr, least: int) -> 
         (-(share * share.log())).sum().exp().alias("entropy"),
         (falling.first() / falling.slice(max(least, 1) - 1).sum()).alias("c"),
     )
-    return Held(
+    return ColumnHeld(
         l_distinct=int(by_class["l"].to_numpy().min()),
         l_entropy=float(by_class["entropy"].to_numpy().min()),
         recursive_c=float(by_class["c"].to_numpy().max()),
@@ -173,7 +173,7 @@ class Verification:
     classes_below: int
     rows_below: int
     average_risk: float
-    columns: Mapping[str, Held]
+    columns: Mapping[str, ColumnHeld]
 
     @property
     def is_satisfied(self) -> bool:
@@ -247,7 +247,7 @@ def _kind(asked: MethodSettings) -> str:
     return "entropy" if asked.l_entropy else "recursive" if asked.l_recursive else "distinct"
 
 
-def _judged_column(asked: MethodSettings, name: str, held: Held) -> Iterator[tuple[bool, str]]:
+def _judged_column(asked: MethodSettings, name: str, held: ColumnHeld) -> Iterator[tuple[bool, str]]:
     least = asked.l_diversity
     if asked.l_entropy:
         holds = math.log(held.l_entropy) >= math.log(least) - _SLACK
