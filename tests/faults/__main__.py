@@ -1,6 +1,6 @@
 """``python -m faults [WORD]``: the whole matrix (or the cases that hold WORD) as a table.
 
-Exit status 1 if a row was lost or doubled, anything differs from an uninterrupted run, or a mutated release is accepted.
+Exit status 1 if a row was lost or doubled, anything differs from an uninterrupted run, or a forgery is accepted.
 """
 
 from __future__ import annotations
