@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,15 @@ def reproduce(
                 yield Agreement(before.experiment, 0, 0, 0, (before,))
             continue
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
+        before = _repeatable(before)
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)
         yield compared(experiment, before, Results.read(before.matrix, again))
+
+
+def _repeatable(recorded: Results) -> Results:
+    """What of a recording this machine has the data for."""
+    matrix = replace(recorded.matrix, arms=tuple(arm for arm in recorded.matrix.arms if not arm.absent))
+    return Results(matrix, tuple(trial for trial in recorded.trials if not trial.planned.arm.absent))
 
 
 def compared(question: Experiment, recorded: Results, now: Results) -> Agreement:
