@@ -26,8 +26,8 @@ from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, Simula
 from microflow.timing.latency import LatencyRecorder, LatencySummary
 
 __all__ = [
-    "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve", "Sustainable",
-    "find_sustainable", "judge", "stream",
+    "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",
+    "Sustainable", "find_sustainable", "judge", "stream",
 ]  # fmt: skip
 
 P = TypeVar("P")
