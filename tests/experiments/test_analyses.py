@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microflow.engine import PIPELINES
-from microflow.experiments import detection, experiment, load, privacy, speed, throughput, whole_job
+from microflow.experiments import detection, experiment_named, load, privacy, speed, throughput, whole_job
 from microflow.experiments.privacy import bound
 from microflow.experiments.privacy import trial as attack
 from microflow.experiments.work import throughput as timed
@@ -241,7 +241,7 @@ def test_the_batch_s_latency_is_called_a_fill_time() -> None:
 
 def test_settings_have_their_ratio_to_the_identity() -> None:
     """Twice the identity's time is 2 beside it; the table says how keys of 512 bits are computed."""
-    matrix = replace(experiment("rq2-speed").matrix("paper"), blocks=2, precision=None)
+    matrix = replace(experiment_named("rq2-speed").matrix("paper"), blocks=2, precision=None)
 
     def result(turn: Planned) -> dict[str, object]:
         own = 1_000.0 if turn.arm.name.endswith(speed.IDENTITY) else 2_000.0

@@ -104,8 +104,8 @@ class LearnedCosts:
         self.break_even = self.now.break_even
 
     def _refit(self, records: int, ns: float) -> None:
-        self._sums = [_KEPT * old + one for old, one in zip(self._sums, _sums(records, ns), strict=True)]
-        sums = [old + _PRIOR * one for old, one in zip(self._sums, self._prior_sums, strict=True)]
+        self._sums = [_KEPT * old + new for old, new in zip(self._sums, _sums(records, ns), strict=True)]
+        sums = [old + _PRIOR * prior for old, prior in zip(self._sums, self._prior_sums, strict=True)]
         count, total, time, squares, products = sums
         spread = count * squares - total * total
         each = max((count * products - total * time) / spread, 0.0)

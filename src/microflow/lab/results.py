@@ -120,11 +120,11 @@ def _shows_purity(result: dict[str, Any]) -> bool:
     passes = [evidence] if isinstance(evidence, dict) else evidence or []
     calls = ("read_calls", "write_calls", "helper_calls", "helper_events")
     return bool(passes) and all(
-        one.get("spans", 0) > 0
-        and one.get("is_pure", True) is not False
-        and not one.get("refused")
-        and not any(one.get(name) for name in calls)
-        for one in passes
+        measured.get("spans", 0) > 0
+        and measured.get("is_pure", True) is not False
+        and not measured.get("refused")
+        and not any(measured.get(name) for name in calls)
+        for measured in passes
     )
 
 
@@ -254,7 +254,7 @@ def is_series(value: object) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value)
+        and all(isinstance(item, int | float | np.number) and not isinstance(item, bool) for item in value)
     )
 
 
