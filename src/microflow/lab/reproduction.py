@@ -78,13 +78,13 @@ def reproduce(
         raise MicroflowError(
             f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
         )
-    for experiment, before in readings:
-        if isinstance(before, Difference):
+    for experiment, reading in readings:
+        if isinstance(reading, Difference):
             if not experiment.optional:
-                yield Agreement(before.experiment, 0, 0, 0, (before,))
+                yield Agreement(reading.experiment, 0, 0, 0, (reading,))
             continue
+        before = _repeatable(reading)
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
-        before = _repeatable(before)
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)
         yield compared(experiment, before, Results.read(before.matrix, again))
 
