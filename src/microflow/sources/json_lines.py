@@ -214,7 +214,7 @@ def _columns(found: list[dict[str, Any]], names: Sequence[str]) -> Iterable[Sequ
             return zip(*map(itemgetter(*names), found), strict=True)
         except KeyError:
             pass
-    return ([one.get(name) for one in found] for name in names)
+    return ([record.get(name) for record in found] for name in names)
 
 
 def _are_plain(whole: bytes, found: list[Any]) -> bool:
