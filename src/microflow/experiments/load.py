@@ -128,7 +128,7 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def burst(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A calm load of ``rate`` with bursts of ``peak_rate`` for a fifth of each second, for ``seconds``.
+    """A base load of ``rate`` with bursts of ``peak_rate`` for a fifth of each second, for ``seconds``.
 
     Returns:
         One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
@@ -147,7 +147,7 @@ def burst(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Watched:
-    """A router that remembers how many records it had served at once, in the order of service."""
+    """A router that records how many records it had served at once, in the order of service."""
 
     def __init__(self, router: Router) -> None:
         self._router = router

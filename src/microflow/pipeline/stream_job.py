@@ -26,10 +26,10 @@ _POLL_S = 0.2
 
 @dataclass(slots=True)
 class Progress:
-    """How far a stream has come; given to whoever observes it after each commit and while nothing comes.
+    """How far a stream has come; passed to the observer after each commit and while no message comes.
 
     ``latencies`` are the last commit's: how many records, by the router's reason, took how many seconds from their
-    arrival in this process to the commit. ``given_again`` counts messages whose commit was given up.
+    arrival in this process to the commit. ``given_again`` counts messages whose commit was aborted.
     """
 
     committed: int = 0
@@ -89,7 +89,7 @@ class Stream:
             with clock.pre():
                 received = self._source.poll(self._service.most, _POLL_S)
             if self._source.rewinds != self._rewinds:
-                self._forget()
+                self._drop_open()
             if received:
                 self._serve(received)
                 last = time.monotonic()
@@ -111,12 +111,12 @@ class Stream:
                 self._partitions[message.partition].ahead.update(self._source.ahead(message.partition))
             self._partitions[message.partition].receive(message.offset)
         is_committed = True
-        # The service always serves all, also when the commit of an early part was given up.
+        # The service always serves all, also when the commit of an early part was aborted.
         for part in self._service.serve([message.value for message in received], [message.key for message in received]):
             is_committed = is_committed and self._commit(part)
 
     def _commit(self, outcomes: Mapping[int, Outcome]) -> bool:
-        """Commit what leaves, and the positions with it; if that is given up, everything open is read again."""
+        """Commit what leaves, and the positions with it; if that is aborted, everything open is read again."""
         if not outcomes:
             return True
         left = [self._open.pop(number) for number in outcomes]
@@ -136,10 +136,10 @@ class Stream:
         else:
             self.progress.given_again += len(left) + len(self._open)
             self._source.rewind()
-            self._forget()
+            self._drop_open()
         return is_committed
 
-    def _forget(self) -> None:
+    def _drop_open(self) -> None:
         """The source goes on from what is committed, perhaps with other partitions."""
         self._rewinds = self._source.rewinds
         self._service.reset()
