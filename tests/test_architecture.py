@@ -142,7 +142,7 @@ def test_a_public_name_means_one_thing() -> None:
 #: Words that a reader who learned English as a second language has to look up, or that mean nothing in the field.
 OBSCURE = re.compile(
     r"(?i)\bhouse\b(?! number)|house-rules|\bnobody\b|\bstrangers?\b|\bcalm hour|\bwhoever\b|\bit were\b|\bgiven up\b"
-    r"|\blaid\b|\bbystanders?\b|\bby lot\b|\banew\b|\bwalks?\b|\bshreds?\b|\bparcels\b|\btold apart\b|\blest\b"
+    r"|\blaid\b|\bbystanders?\b|\bby lot\b|\bwalks?\b|\bshreds?\b|\bparcels\b|\btold apart\b|\blest\b"
     r"|\bthereof\b|\bis told\b|\bare told\b|\bwas told\b|what decides is that"
 )
 

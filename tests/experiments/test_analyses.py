@@ -69,8 +69,8 @@ def test_a_load_without_latencies_is_left_out_and_a_backlog_is_not_sustained() -
         slope = [0.0] * (len(loads) - 2) + [0.5, 0.9]
         return {"load": loads, "p50_ns": p99, "p99_ns": p99, "slope": slope, "unserved": [0.0] * len(loads)}
 
-    matrix = load.latency_matrix("quick")
-    frame = load.latency_frame(made_up(matrix, result))
+    matrix = load.matrix("quick")
+    frame = load.frame(made_up(matrix, result))
     loads = matrix.arms[0].config["loads"]
     assert frame["load"].max() == loads[-2]
     assert (frame["p99_ms"] == 2.0).all()
@@ -234,7 +234,7 @@ def test_the_batch_s_latency_is_called_a_fill_time() -> None:
         flat = {"p50_ns": [1e6] * count, "p99_ns": [2e6] * count}
         return flat | {"load": turn.arm.config["loads"], "slope": [0.0] * count, "unserved": [0.0] * count}
 
-    sentence = load.latency_answer(made_up(load.latency_matrix("quick"), result)).sentence
+    sentence = load.answer(made_up(load.matrix("quick"), result)).sentence
     assert "are a fill time" in sentence
     assert "500 ms to arrive" in sentence
 

@@ -215,7 +215,7 @@ class Trials:
 
     Check and remedy are the same for every setting: they are compiled once, and run once for each prefix. Noise is
     seeded: advice is the same each time it is asked for, and the release that follows draws its own. Tokens get a key
-    that nobody keeps.
+    that is not kept.
 
     Args:
         sample: Rows of the file.

@@ -64,7 +64,7 @@ class BatchChecker(Compiled):
         self._expressions = [
             *plain_expressions(compiled, shared),
             *(
-                field.scanner.has_clue(pl.col(field.name), any_digit=bool(field.own.columns))
+                field.scanner.bears_clue(pl.col(field.name), any_digit=bool(field.own.columns))
                 .fill_null(value=False)
                 .alias(field.name)
                 for field in compiled.texts

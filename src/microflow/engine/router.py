@@ -177,18 +177,28 @@ class StaticRouter(_InOrder):
     """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for.
 
     Of these as many as are full by then go together, up to a morsel: what the batch engine does with a file.
+
+    Args:
+        size: Records of a microflow.
+        linger_ns: One that is not full leaves when its oldest record has waited this long since it arrived, as a
+            Kafka producer's batch does; by default it waits until it is full.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, linger_ns: int | None = None) -> None:
         super().__init__()
         self._size = size
+        self.linger_ns = linger_ns
 
     def wanted(self) -> int:
         """A whole microflow."""
         return self._next + self._size
 
+    def oldest(self) -> int:
+        """The head of the queue."""
+        return self._next
+
     def route(self, arrived: int) -> Route | None:
-        """The same at every load."""
+        """The same at every load: what is full, or all that wait where nothing is."""
         waiting = arrived - self._next
         if not waiting:
             return None

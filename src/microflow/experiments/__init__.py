@@ -29,7 +29,7 @@ EXPERIMENTS = (
     ("storm", "STORM"),
     ("load", "LATENCY"),
     ("sustained", "SUSTAINED"),
-    ("load", "BURSTS"),
+    ("bursts", "BURSTS"),
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
     ("effort", "EFFORT"),

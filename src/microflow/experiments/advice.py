@@ -257,7 +257,7 @@ def table(results: Results) -> Table:
         rows,
         f"Advice from {work['sampled']:,} rows of files with {work['rows']:,} (Adult as it is), under "
         f"{len(CONSTRAINTS)} pairs of constraints, held against every one of {len(SETTINGS)} settings run in full and "
-        "attacked fresh. It holds where the release passes, or where none can and none is advised. Regret is the part "
+        "attacked anew. It holds where the release passes, or where none can and none is advised. Regret is the part "
         f"of the best passing setting's utility that is not had, where the advice holds.{adult} {design(results)}.",
     )
 

@@ -5,8 +5,8 @@ Linux counts every ``read`` and ``write`` family call, by any library (Python, A
 there is nothing to read, and evidence says so.
 
 A span answers for its *helpers*, the threads that it may have set to work: what libraries run outside of Python (the
-pools of Arrow and Polars), and threads of Python's in which this package's code runs. *Unrelated threads* go about their own
-business: other threads of Python's (a notebook's, a progress bar's), and `_KEEPERS`, with chores of a library's own.
+pools of Arrow and Polars), and threads of Python's in which this package's code runs. *Unrelated threads* do other
+work: other threads of Python's (a notebook's, a progress bar's), and `_KEEPERS`, with chores of a library's own.
 
 A thread that has just started is no helper yet, but makes calls, at a time of its own: before its first work
 the allocator asks the kernel how many processors there are (glibc reads ``/sys/devices/system/cpu/online``). A pool
