@@ -222,7 +222,7 @@ def test_what_is_learnt_needs_twenty_seeds() -> None:
     frame = privacy.frame(many)
     assert (frame["kept_high"] - frame["kept_low"]).between(0.01, 0.3).all()
     assert table.rows[0][0] == "identity"
-    assert "n=10,000" in table.columns[1]
+    assert f"n={many.matrix.arms[0].config['rows']:,}" in table.columns[1]
     assert "20 blocks" in table.caption
 
 

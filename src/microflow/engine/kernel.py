@@ -64,7 +64,7 @@ class Morsel:
 def morsels(source: Iterable[Microflow], most: int = MORSEL) -> Iterator[Morsel]:
     """The source in morsels of ``most`` microflows (the last may have fewer), in order.
 
-    >>> from microflow.microflows import microflows
+    >>> from microflow.records import microflows
     >>> flows = microflows([pa.record_batch({"n": list(range(7))})], size=2)
     >>> [morsel.ends.tolist() for morsel in morsels(flows, most=3)]
     [[2, 4, 6], [1]]

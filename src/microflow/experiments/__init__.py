@@ -27,6 +27,7 @@ EXPERIMENTS = (
     ("detection", "DETECTION"),
     ("throughput", "THROUGHPUT"),
     ("storm", "STORM"),
+    ("kafka", "KAFKA"),
     ("load", "LATENCY"),
     ("sustained", "SUSTAINED"),
     ("bursts", "BURSTS"),

@@ -212,9 +212,12 @@ _SCALES = {
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Files by where they come from, UCI Adult among them where it is at hand, and one whose advice is timed."""
     scale = scale_of(_SCALES, profile)
-    groups = {**scale.files, **({_ADULT: (_ADULT,)} if adult_file() is not None and profile != "smoke" else {})}
+    groups = {**scale.files, **({_ADULT: (_ADULT,)} if profile != "smoke" else {})}
     work = {"rows": scale.rows, "sampled": scale.sampled}
-    arms = [Arm(name, f"{__name__}:trial", {"files": list(files), **work}) for name, files in groups.items()]
+    arms = [
+        Arm(name, f"{__name__}:trial", {"files": list(files), **work}, absent=name == _ADULT and adult_file() is None)
+        for name, files in groups.items()
+    ]
     timed = {"file": "healthcare", "rows": scale.timed_rows}
     arms.append(Arm(_TIME, f"{__name__}:timed_trial", timed))
     return Matrix("advice", tuple(arms), scale.blocks, seed, side_by_side=profile in PREVIEWS)

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,21 @@ def reproduce(
         raise MicroflowError(
             f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
         )
-    for experiment, before in readings:
-        if isinstance(before, Difference):
+    for experiment, reading in readings:
+        if isinstance(reading, Difference):
             if not experiment.optional:
-                yield Agreement(before.experiment, 0, 0, 0, (before,))
+                yield Agreement(reading.experiment, 0, 0, 0, (reading,))
             continue
+        before = _repeatable(reading)
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)
         yield compared(experiment, before, Results.read(before.matrix, again))
+
+
+def _repeatable(recorded: Results) -> Results:
+    """What of a recording this machine has the data for."""
+    matrix = replace(recorded.matrix, arms=tuple(arm for arm in recorded.matrix.arms if not arm.absent))
+    return Results(matrix, tuple(trial for trial in recorded.trials if not trial.planned.arm.absent))
 
 
 def compared(question: Experiment, recorded: Results, now: Results) -> Agreement:

@@ -52,6 +52,8 @@ class Results:
     def read(cls, matrix: Matrix, store: ExperimentStore) -> Self:
         """The trials of every cell; of as many blocks as the matrix's precision takes, where it asks for one.
 
+        An absent arm that was not recorded is left out of the matrix.
+
         Raises:
             IncompleteError: some cells have not run yet.
             MicroflowError: the trials ran on unlike machines.
@@ -62,8 +64,10 @@ class Results:
 
     @classmethod
     def _of_cells(cls, matrix: Matrix, store: ExperimentStore) -> Self:
-        cells = matrix.cells()
         rows = store.trials(matrix.experiment).set_index("config_hash")
+        recorded = {turn.arm.name for found, turn in matrix.cells().items() if found in rows.index}
+        matrix = replace(matrix, arms=tuple(arm for arm in matrix.arms if not arm.absent or arm.name in recorded))
+        cells = matrix.cells()
         if missing := len(cells) - len(cells.keys() & set(rows.index)):
             raise IncompleteError(matrix.experiment, f"{missing} of {len(cells)} trials have not run yet")
         series = series_of(store, matrix.experiment)
@@ -223,7 +227,8 @@ def run_matrix(
     """
     progress = Progress(matrix.experiment, 0, 0, 0)
     for part in _parts(matrix, store):
-        cells = dict(list(part.cells().items())[progress.cells :])
+        cells = {found: turn for found, turn in part.cells().items() if not turn.arm.absent}
+        cells = dict(list(cells.items())[progress.cells :])
         held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
         progress = replace(progress, cells=progress.cells + len(cells), kept=progress.kept + len(held))
         done = {(cells[found].arm.name, cells[found].block) for found in held}
