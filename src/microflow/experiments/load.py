@@ -82,7 +82,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale((4_000, 16_000), 0.4, 1),
     "quick": _Scale((2_000, 16_000, 128_000), 0.6, 1),
-    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.5, 5),
+    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.0, 5),
 }
 _TYPES = ("healthcare",)
 #: A coin is no contest but in a burst, where luck may do.
