@@ -41,7 +41,7 @@ def assess(
 ) -> None:
     """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
-    Rows are told apart by their record id; without one, files of equal length are compared row by row.
+    Rows are matched by their record id; without one, files of equal length are compared row by row.
 
     \b
     Examples:

@@ -142,17 +142,16 @@ def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str,
 def _spans(frame: pl.DataFrame, field: TextField, clues: Rows) -> Spans:
     """Row, target, start and end of every identifier in a text column.
 
-    What decides is that which the scalar check uses; here it is told which rows to look at: those whose texts bear a
-    clue, and those in which a name of the record may stand.
+    The scalar check decides. It sees only rows whose text holds a clue or may hold a name of the record.
     """
     texts, own = frame[field.name], frame.select(field.own.columns)
-    bears_clue = np.zeros(frame.height, np.bool_)
-    bears_clue[clues] = True
+    has_clue = np.zeros(frame.height, np.bool_)
+    has_clue[clues] = True
     if field.recogniser is None and all(column.null_count() == frame.height for column in own):
         found, at = field.findings_in(texts.gather(clues).to_list()) if len(clues) else [], clues
     else:
-        at = np.flatnonzero(bears_clue | _with_names(frame, field))
-        found = field.findings_of_records(frame[[field.name, *field.own.columns]][at], bears_clue[at])
+        at = np.flatnonzero(has_clue | _with_names(frame, field))
+        found = field.findings_of_records(frame[[field.name, *field.own.columns]][at], has_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 
@@ -256,8 +255,8 @@ def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> d
     """Check one record against its data type's policy.
 
     ``record`` may hold strings as read from a file: values are converted to the data type's column types first. Fields
-    whose value cannot be are named under ``unreadable``, and such a record is not compliant: nobody can vouch for what
-    cannot be read. The answer never repeats a value.
+    whose value cannot be are named under ``unreadable``, and such a record is not compliant. The answer never
+    repeats a value.
 
     Raises:
         SchemaError: there is no such data type.
