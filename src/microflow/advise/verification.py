@@ -281,11 +281,11 @@ def verified(file: Path, schema: DatasetSchema, required: MethodSettings, averag
         raise InputError("there are no rows to verify", path=file)
     members, unit = _members(cells, schema)
     sizes = _sizes(cells, schema, members)
+    if columns:  # a class is known by the place of its first combination
+        names = [column.name for column in schema.quasi_identifiers]
+        cells = cells.with_row_index(_CLASS).with_columns(pl.col(_CLASS).first().over(names))
     counts = sizes["members"].to_numpy()
     small = sizes.filter(pl.col("members") < required.k)
-    # A class is known by the place of its first combination.
-    names = [column.name for column in schema.quasi_identifiers]
-    placed = cells.with_row_index(_CLASS).with_columns(pl.col(_CLASS).first().over(names))
     return Verification(
         required=required,
         most_average_risk=average_risk,
@@ -296,7 +296,7 @@ def verified(file: Path, schema: DatasetSchema, required: MethodSettings, averag
         classes_below=len(small),
         rows_below=int(small["rows"].sum()),
         average_risk=len(counts) / int(counts.sum()),
-        columns={column.name: _held(placed, column, members, required.l_diversity) for column in columns},
+        columns={column.name: _held(cells, column, members, required.l_diversity) for column in columns},
     )
 
 
