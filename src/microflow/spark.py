@@ -200,10 +200,12 @@ def _find(packed: bytes) -> Callable[[_Batches], _Batches]:
             if ids is not None:
                 named = ids.take(pa.array(np.fromiter((row for row, _ in found), np.int64, len(found))))
             texts = (
-                pa.array([getattr(one, name) for _, one in found], pa.string())
+                pa.array([getattr(violation, name) for _, violation in found], pa.string())
                 for name in ("rule", "field", "severity", "regulation", "article")
             )
-            spans = (pa.array([getattr(one, name) for _, one in found], pa.int32()) for name in ("start", "end"))
+            spans = (
+                pa.array([getattr(violation, name) for _, violation in found], pa.int32()) for name in ("start", "end")
+            )
             yield pa.RecordBatch.from_arrays([named, *texts, *spans], schema=_VIOLATION)
 
     return work

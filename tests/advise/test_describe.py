@@ -165,7 +165,8 @@ def test_lists_do_not_come_along(suffix, tmp_path):
     assert found.profile.left_out == ("tags", "p.codes")
     assert (found.profile.rows, found.profile.refused) == (60, 0)
     assert found.schema.names == ("sex", "p.age")
-    assert 'others: drop  # lists, which are no single values, do not come along: tags, "p.codes"' in as_yaml(found)
+    assert '# Lists, which are no single values, do not come along: tags, "p.codes"\n' in (text := as_yaml(found))
+    assert "\nothers: drop\n" in text
 
 
 def test_a_file_of_which_no_row_can_be_read(tmp_path):

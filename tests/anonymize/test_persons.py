@@ -173,6 +173,37 @@ def test_diversity_counts_a_person_once_for_each_value(schema: DatasetSchema, as
         assert canon.l_diversity(counted, QUASI, ["illness"]) >= 2
 
 
+@pytest.mark.parametrize(
+    "asked", [{"l_diversity": 2, "l_recursive": 1.5}, {"l_diversity": 2, "l_entropy": True}, {"t_closeness": 0.15}]
+)
+@pytest.mark.parametrize("schema", [LINES, TREES], ids=["mondrian", "lattice"])
+def test_persons_in_two_classes_do_not_stop_a_release(schema: DatasetSchema, asked: dict[str, object]) -> None:
+    """Few persons with many rows: merged classes hold fewer than their sum, and are merged on instead of refused."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows = int(rng.integers(20, 200))
+        columns = {
+            "patient": rng.integers(rng.integers(4, 40), size=rows),
+            "name": ["Ann"] * rows,
+            "age": rng.integers(20, 40, rows),
+            "sex": rng.choice(list("abcd"), rows),
+            "illness": rng.choice(["flu", "cold", "gout"], rows, p=[0.6, 0.3, 0.1]),
+        }
+        released = release(pa.RecordBatch.from_pydict(columns, schema=schema.arrow), schema, k=2, **asked)
+        frame = released.rows.to_pandas().assign(patient=columns["patient"][released.kept])
+        counted = frame.drop_duplicates(["patient", "illness", *QUASI])
+        for _, own in counted.groupby(QUASI, dropna=False).illness:
+            share = own.value_counts(normalize=True)
+            if "t_closeness" in asked:
+                everybody = pd.DataFrame(columns).drop_duplicates(["patient", "illness"])["illness"]
+                apart = share.sub(everybody.value_counts(normalize=True), fill_value=0)
+                assert apart.abs().sum() / 2 <= 0.15 + 1e-9
+            elif "l_entropy" in asked:
+                assert np.exp(-(share * np.log(share)).sum()) >= 2 - 1e-9
+            else:
+                assert share.iloc[0] < 1.5 * share.iloc[1:].sum()
+
+
 def test_the_claim_says_what_is_counted() -> None:
     """Persons with the role, rows without it."""
     plain = DatasetSchema("plain", LINES.columns[1:], "hipaa")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microflow.engine import PIPELINES
-from microflow.experiments import detection, experiment, load, privacy, speed, throughput, whole_job
+from microflow.experiments import detection, experiment_named, load, privacy, speed, throughput, whole_job
 from microflow.experiments.privacy import bound
 from microflow.experiments.privacy import trial as attack
 from microflow.experiments.work import throughput as timed
@@ -69,8 +69,8 @@ def test_a_load_without_latencies_is_left_out_and_a_backlog_is_not_sustained() -
         slope = [0.0] * (len(loads) - 2) + [0.5, 0.9]
         return {"load": loads, "p50_ns": p99, "p99_ns": p99, "slope": slope, "unserved": [0.0] * len(loads)}
 
-    matrix = load.latency_matrix("quick")
-    frame = load.latency_frame(made_up(matrix, result))
+    matrix = load.matrix("quick")
+    frame = load.frame(made_up(matrix, result))
     loads = matrix.arms[0].config["loads"]
     assert frame["load"].max() == loads[-2]
     assert (frame["p99_ms"] == 2.0).all()
@@ -222,7 +222,7 @@ def test_what_is_learnt_needs_twenty_seeds() -> None:
     frame = privacy.frame(many)
     assert (frame["kept_high"] - frame["kept_low"]).between(0.01, 0.3).all()
     assert table.rows[0][0] == "identity"
-    assert "n=10,000" in table.columns[1]
+    assert f"n={many.matrix.arms[0].config['rows']:,}" in table.columns[1]
     assert "20 blocks" in table.caption
 
 
@@ -234,14 +234,14 @@ def test_the_batch_s_latency_is_called_a_fill_time() -> None:
         flat = {"p50_ns": [1e6] * count, "p99_ns": [2e6] * count}
         return flat | {"load": turn.arm.config["loads"], "slope": [0.0] * count, "unserved": [0.0] * count}
 
-    sentence = load.latency_answer(made_up(load.latency_matrix("quick"), result)).sentence
+    sentence = load.answer(made_up(load.matrix("quick"), result)).sentence
     assert "are a fill time" in sentence
     assert "500 ms to arrive" in sentence
 
 
 def test_settings_have_their_ratio_to_the_identity() -> None:
     """Twice the identity's time is 2 beside it; the table says how keys of 512 bits are computed."""
-    matrix = replace(experiment("rq2-speed").matrix("paper"), blocks=2, precision=None)
+    matrix = replace(experiment_named("rq2-speed").matrix("paper"), blocks=2, precision=None)
 
     def result(turn: Planned) -> dict[str, object]:
         own = 1_000.0 if turn.arm.name.endswith(speed.IDENTITY) else 2_000.0

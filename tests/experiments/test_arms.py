@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from microflow.compliance import load_policy
-from microflow.experiments import experiment
+from microflow.experiments import experiment_named
 from microflow.experiments.work import throughput
 from microflow.lab.reproduction import answers_of
 
@@ -35,14 +35,16 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
 def castle() -> dict[str, Any]:
     """The configuration of k-anonymity on a stream, small."""
     arm = next(
-        arm for arm in experiment("rq2-speed").matrix("quick").arms if arm.name.endswith("k_anonymity k=5, stream")
+        arm
+        for arm in experiment_named("rq2-speed").matrix("quick").arms
+        if arm.name.endswith("k_anonymity k=5, stream")
     )
     return arm.config | {"rows": 1_000, "passes": 2, "seed": 1}
 
 
 def test_another_thread_s_calls_are_recorded_and_not_compared() -> None:
     """A file is read elsewhere all the while: the same answers, pure among them, and the evidence tells of it."""
-    compared = experiment("rq2-speed").same
+    compared = experiment_named("rq2-speed").same
     alone = throughput(castle())
     with meanwhile(lambda: Path(__file__).read_text("utf-8")):
         beside = throughput(castle())

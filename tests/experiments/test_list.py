@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.experiments import NOTEBOOKS, all_experiments, experiment, select
+from microflow.experiments import NOTEBOOKS, all_experiments, experiment_named, select
 from microflow.figures.catalogue import drawing_of
 from microflow.lab.experiment import PREVIEWS, PROFILES, Experiment, Precision
 
@@ -52,7 +52,7 @@ def test_names_tables_and_figures_are_told_apart() -> None:
 @pytest.mark.parametrize("name", ["rq1-throughput", "rq2-speed", "contamination"])
 def test_a_paper_wishes_for_a_precision_and_a_preview_does_not(name: str) -> None:
     """In print a pilot decides, and its reference is there in every group of arms; minutes have a fixed number."""
-    paper = experiment(name).matrix("paper")
+    paper = experiment_named(name).matrix("paper")
     assert isinstance(paper.precision, Precision)
     assert 5 < paper.blocks < paper.precision.most
     groups = {arm.name.rpartition(": ")[0] for arm in paper.arms}
@@ -60,12 +60,14 @@ def test_a_paper_wishes_for_a_precision_and_a_preview_does_not(name: str) -> Non
         (arm.name.rpartition(": ")[0], arm.name.rpartition(": ")[2]) for arm in paper.arms
     }
     for profile in PREVIEWS:
-        assert experiment(name).matrix(profile).precision is None
+        assert experiment_named(name).matrix(profile).precision is None
 
 
 def test_the_words_about_repetitions_are_those_of_the_matrix() -> None:
     """Blocks and widths in prose are generated, so that they cannot drift."""
-    matrix = replace(experiment("rq1-throughput").matrix("paper"), blocks=7, precision=Precision(0.03, "batch", 9))
+    matrix = replace(
+        experiment_named("rq1-throughput").matrix("paper"), blocks=7, precision=Precision(0.03, "batch", 9)
+    )
     assert matrix.repetitions.startswith("7 blocks as a pilot")
     assert "9 in all" in matrix.repetitions
     assert "±3%" in matrix.repetitions
@@ -81,15 +83,15 @@ def test_spark_is_not_in_the_one_core_family() -> None:
 
 def test_the_settings_are_those_of_the_question() -> None:
     """k, with l and t beside it, ε and key lengths; all of them in the quick profile, attacked as well."""
-    labels = {arm.config["setting"] for arm in experiment("rq2-speed").matrix("quick").arms} - {""}
+    labels = {arm.config["setting"] for arm in experiment_named("rq2-speed").matrix("quick").arms} - {""}
     assert labels == {
         "k=3", "k=5", "k=10", "k=15", "k=5, l=3", "k=5, t=0.3", "ε=0.1", "ε=0.5", "ε=1", "ε=2", "128 bits", "256 bits",
         "512 bits",
     }  # fmt: skip
-    attacked = experiment("rq2-privacy").matrix("quick").arms
+    attacked = experiment_named("rq2-privacy").matrix("quick").arms
     assert labels <= {arm.config["setting"] for arm in attacked}
     assert {"stream", "hybrid"} <= {arm.config["pipeline"] for arm in attacked}
-    assert experiment("rq2-privacy").matrix("paper").blocks >= 20
+    assert experiment_named("rq2-privacy").matrix("paper").blocks >= 20
 
 
 def test_an_unknown_experiment_is_named() -> None:

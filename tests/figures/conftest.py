@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from microflow.experiments import all_experiments
+from microflow.experiments.controls import HABITS, ORACLE
 from microflow.lab.experiment import Matrix, config_hash
 from microflow.lab.machine import Machine
 from microflow.lab.results import is_series
@@ -157,6 +158,7 @@ def outcome(turn: Planned) -> dict[str, object]:
         **{name: [1e6] * len(loads) for name in ("p50_ns", "p999_ns")},
         **{name: [0.0] * len(loads) for name in ("slope", "unserved")},
         "latency_ns": [3e6, 3e6, 9e6],
+        "mean_ns": dict.fromkeys((*HABITS, ORACLE), 1e6), "left_over": 0,
         "rate": 1e5, "bounded": True, "capacity": 2e5, "aggregates": [], "epsilon_shown": None,
         "action_s": [[0.5 + 1e-5 * rows] for rows in config.get("volumes", [])],
         "p99_ns": [2e6] * (len(loads) or len(slices)),

@@ -10,7 +10,7 @@ import pytest
 
 from microflow import experiments
 from microflow.errors import MicroflowError
-from microflow.experiments import all_experiments, experiment
+from microflow.experiments import all_experiments, experiment_named
 from microflow.figures import catalogue
 from microflow.figures.catalogue import (
     Plate,
@@ -33,7 +33,7 @@ from microflow.store.experiments import ExperimentStore
 def store(database_url: str) -> Iterator[ExperimentStore]:
     """A database that holds one small experiment."""
     with ExperimentStore(database_url) as opened:
-        run_matrix(experiment("detection").matrix("smoke"), opened)
+        run_matrix(experiment_named("detection").matrix("smoke"), opened)
         yield opened
 
 
@@ -109,8 +109,10 @@ def test_what_cannot_run_here_says_why_and_what_could_must_have_run(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without Java a notebook's cells show the reason; a question that could have run raises."""
-    lacking = replace(experiment("rq1-storm"), missing=lambda: "Java is missing (install it)")
-    monkeypatch.setattr(catalogue, "experiment", lambda name: lacking if name == "rq1-storm" else experiment(name))
+    lacking = replace(experiment_named("rq1-storm"), missing=lambda: "Java is missing (install it)")
+    monkeypatch.setattr(
+        catalogue, "experiment_named", lambda name: lacking if name == "rq1-storm" else experiment_named(name)
+    )
     with ExperimentStore(database_url) as empty:
         assert table("rq1-storm", "paper", empty) == Skipped("rq1-storm", "Java is missing (install it)")
         assert answer("rq1-storm", "paper", empty) == Skipped("rq1-storm", "Java is missing (install it)")
@@ -120,7 +122,7 @@ def test_what_cannot_run_here_says_why_and_what_could_must_have_run(
 
 def test_a_plan_is_generated_from_the_matrix() -> None:
     """Arms, rows and blocks of a profile, and that it is a preview."""
-    matrix = experiments.experiment("rq2-speed").matrix("quick")
+    matrix = experiments.experiment_named("rq2-speed").matrix("quick")
     note = plan("rq2-speed", "quick")._repr_markdown_()
     assert f"{len(matrix.arms)} arms on 5,000 rows, {matrix.repetitions}" in note
     assert "preview" in note

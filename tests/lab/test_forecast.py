@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from microflow.experiments import all_experiments, experiment
+from microflow.experiments import all_experiments, experiment_named
 from microflow.lab.experiment import Matrix, Precision
 from microflow.lab.forecast import forecast, forecast_table
 from microflow.lab.launch import START_S
@@ -15,7 +15,9 @@ from microflow.lab.trials import Arm
 
 ARMS = (Arm("short", "builtins:dict", {"s": 29.0}), Arm("long", "builtins:dict", {"s": 89.0}))
 MATRIX = Matrix("echo", ARMS, blocks=3)
-ONE = replace(experiment("detection"), name="echo", matrix=lambda _: MATRIX, seconds=lambda config: float(config["s"]))
+ONE = replace(
+    experiment_named("detection"), name="echo", matrix=lambda _: MATRIX, seconds=lambda config: float(config["s"])
+)
 
 
 class Held:

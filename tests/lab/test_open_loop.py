@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microflow.engine.router import StaticRouter
 from microflow.errors import MicroflowError
 from microflow.lab import arrivals
-from microflow.lab.arrivals import poisson, steady
+from microflow.lab.arrivals import SimulatedFeed, poisson, steady
 from microflow.lab.open_loop import OpenLoop, OpenLoopRun, Portions, stream
 
 MS = 1_000_000
@@ -259,3 +260,52 @@ def test_slope_of_degenerate_runs_is_zero() -> None:
     run = OpenLoopRun(np.array([5]), np.array([9]), np.empty(0, np.int64))
     assert run.backlog_slope() == 0
     assert not math.isnan(run.backlog_slope(warm_up_s=10))
+
+
+def test_a_microflow_leaves_when_it_is_full_or_its_oldest_record_has_waited() -> None:
+    """At 1,000/s and 5 ms six records leave together, and none waits longer; a burst leaves as soon as one is full."""
+    calm = OpenLoop(steady(1_000, 0.6))
+    run = calm.simulate(StaticRouter(1_000, 5 * MS), lambda route: route.records, service_ns=lambda _: 0)
+    assert run.latencies_ns().max() == 5 * MS
+    assert np.unique(run.completed_ns, return_counts=True)[1].tolist() == [6] * 100
+    burst = OpenLoop(steady(1_000_000, 0.01))
+    run = burst.simulate(StaticRouter(1_000, 5 * MS), lambda route: route.records, service_ns=lambda _: 0)
+    assert np.unique(run.completed_ns, return_counts=True)[1].tolist() == [1_000] * 10
+    assert run.latencies_ns().max() == 999_000
+
+
+def test_lingering_in_real_time_needs_no_arrival() -> None:
+    """Two records half a second apart: the first is done long before the second comes."""
+    schedule = np.array([0, 500 * MS])
+    for drive in (OpenLoop(schedule).run, OpenLoop(schedule).hurry):
+        run = drive(StaticRouter(1_000, 20 * MS), lambda route: route.records)
+        assert 20 * MS <= run.latencies_ns()[0] < 400 * MS
+        assert run.unserved == 0
+
+
+@given(rate=st.integers(100, 20_000), linger_us=st.integers(1, 300_000), seed=st.integers(0, 99))
+@settings(max_examples=25)
+def test_lingering_loses_no_record(rate: int, linger_us: int, seed: int) -> None:
+    """Whatever the rate: all are served, and an idle server lets none wait longer."""
+    schedule = poisson(rate, 0.2, seed)
+    if len(schedule) == 0:
+        return
+    router = StaticRouter(100, linger_us * 1_000)
+    run = OpenLoop(schedule).simulate(router, lambda route: route.records, service_ns=lambda _: 0)
+    assert run.unserved == 0
+    assert run.latencies_ns().max() <= linger_us * 1_000
+
+
+def test_an_arrival_that_is_announced_late_is_waited_for() -> None:
+    """Its time is over before the generator says that it is there: that is not the end of the run."""
+
+    class Late(SimulatedFeed):
+        def wait(self, least: int, until: int | None = None) -> int:
+            if until is None:
+                return super().wait(least)
+            self._now = max(self._now, until)
+            return 0
+
+    loop = OpenLoop(steady(1_000, 0.01))
+    completed = loop._drive(Late(steady(1_000, 0.01)), StaticRouter(4, MS), lambda route: route.records, None)
+    assert (completed >= 0).all()

@@ -99,6 +99,17 @@ def test_an_incomplete_matrix_is_not_read(store: ExperimentStore, first: Progres
         Results.read(replace(MATRIX, seed=99), store)
 
 
+def test_an_absent_arm_is_read_where_it_was_recorded_and_never_run(store: ExperimentStore) -> None:
+    """A machine without an arm's data leaves the arm out, unless another machine has recorded it."""
+    guest = Arm("guest", ECHO, {"samples": [1.0]})
+    elsewhere = Matrix("guests", (*MATRIX.arms, guest), blocks=1)
+    here = replace(elsewhere, arms=(*MATRIX.arms, replace(guest, absent=True)))
+    assert run_matrix(here, store).ran == 2
+    assert {trial.planned.arm.name for trial in Results.read(here, store).trials} == {"slow", "fast"}
+    assert run_matrix(elsewhere, store).ran == 1
+    assert {trial.planned.arm.name for trial in Results.read(here, store).trials} == {"slow", "fast", "guest"}
+
+
 def test_a_failing_trial_stops_the_run_and_is_not_kept(store: ExperimentStore) -> None:
     """The error reaches the caller; the database holds nothing of it."""
     broken = Matrix("broken", (Arm("exits", "sys:exit", {}),), blocks=1)

@@ -421,14 +421,14 @@ GROWING = {
 
 @pytest.mark.parametrize("name", GROWING)
 def test_time_grows_as_the_text_does(name, tmp_path, people):
-    """Twice the text takes about twice as long, whatever it is."""
+    """Four times the text takes about four times as long, whatever it is; it would be sixteen were it quadratic."""
     suffix, make = GROWING[name]
     steps = []
-    for count in (10_000, 20_000, 40_000):
+    for count in (10_000, 40_000):
         path = tmp_path / f"{count}{suffix}"
         path.write_text(make(count), "utf-8", newline="")
         started = time.process_time()
         with suppress(InputError):
             list(read_microflows(path, people, quarantine=Quarantine()))
         steps.append(time.process_time() - started)
-    assert steps[2] < 3 * steps[1] + 0.1
+    assert steps[-1] < 8 * steps[0] + 0.2

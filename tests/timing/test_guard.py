@@ -116,7 +116,7 @@ def open_sqlite(path: Path) -> Callable[[], object]:
 
 
 def open_log(path: Path) -> Callable[[], object]:
-    logger = logging.getLogger("microflow.cheat")
+    logger = logging.getLogger("cheat")
     logger.addHandler(logging.FileHandler(path))
     return lambda: logger.warning("x")
 

@@ -101,15 +101,15 @@ def fit(observed: Sequence[Observed]) -> Capacity:
     >>> [round(float(part) * 1e6, 3) for part in (fit(jobs).serial, fit(jobs).parallel)]
     [1.0, 3.0]
     """
-    if len({one.rows for one in observed}) < 2:  # noqa: PLR2004 - a start and a slope
+    if len({run.rows for run in observed}) < 2:  # noqa: PLR2004 - a start and a slope
         raise ValueError("jobs of two sizes at least are needed")
-    seconds = np.array([one.seconds for one in observed])
-    design = np.array([[1.0, one.rows, one.rows / one.workers] for one in observed]) / seconds[:, None]
+    seconds = np.array([run.seconds for run in observed])
+    design = np.array([[1.0, run.rows, run.rows / run.workers] for run in observed]) / seconds[:, None]
     start, serial, parallel = _non_negative(design, np.ones(len(observed)))
     residual = 1 - design @ np.array([start, serial, parallel])
     free = max(len(observed) - 3, 1)
     scatter = max(math.sqrt(float((residual**2).sum()) / free), _LEAST_SCATTER)
-    return Capacity(start, serial, parallel, scatter, max(one.workers for one in observed))
+    return Capacity(start, serial, parallel, scatter, max(run.workers for run in observed))
 
 
 def _non_negative(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -180,5 +180,5 @@ def compare_architectures(
 
 def preferred(found: Sequence[ArchitectureLatency], latency_ms: float | None) -> ArchitectureLatency | None:
     """The pipeline that keeps up and has the lowest 99th percentile; ``None`` where none is within ``latency_ms``."""
-    able = [one for one in found if one.is_sustained and (latency_ms is None or one.p99_ms <= latency_ms)]
-    return min(able, key=lambda one: one.p99_ms, default=None)
+    able = [run for run in found if run.is_sustained and (latency_ms is None or run.p99_ms <= latency_ms)]
+    return min(able, key=lambda run: run.p99_ms, default=None)

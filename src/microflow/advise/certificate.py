@@ -49,7 +49,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
                 total += len(chunk)
                 digest.update(chunk)
             return {"sha256": digest.hexdigest(), "bytes": total}
-        for part in sorted(one for one in path.rglob("*") if one.is_file()):
+        for part in sorted(file for file in path.rglob("*") if file.is_file()):
             inner = fingerprint(part)
             total += inner["bytes"]
             digest.update(f"{part.relative_to(path).as_posix()}\0{inner['sha256']}\n".encode())

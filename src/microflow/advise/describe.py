@@ -199,14 +199,14 @@ def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict
 
 def _with_dates(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
     """Dates of events are what an attacker may know, where the file holds nothing else of that kind."""
-    if any(one.role in {Role.QUASI_IDENTIFIER, Role.UNDECIDED} for one in judgements.values()):
+    if any(judgement.role in {Role.QUASI_IDENTIFIER, Role.UNDECIDED} for judgement in judgements.values()):
         return judgements
     reason = "dates of events, which others may know; a policy shortens them"
     return {
-        name: replace(one, role=Role.QUASI_IDENTIFIER, reason=reason)
-        if one.kind == "date" and one.role is Role.ATTRIBUTE
-        else one
-        for name, one in judgements.items()
+        name: replace(judgement, role=Role.QUASI_IDENTIFIER, reason=reason)
+        if judgement.kind == "date" and judgement.role is Role.ATTRIBUTE
+        else judgement
+        for name, judgement in judgements.items()
     }
 
 
@@ -270,7 +270,7 @@ def _quasi_identifier_sets(profile: FileProfile, schema: DatasetSchema) -> tuple
     chosen = sorted(found, key=lambda column: -column.distinct)[:_MOST_QUASI_IDENTIFIERS]
     sizes = range(1, min(_LARGEST_SET, len(found) - 1) + 1)
     sets = [_singling_out(some) for size in sizes for some in combinations(chosen, size)]
-    sets.sort(key=lambda one: (-one.singled_out, len(one.columns)))
+    sets.sort(key=lambda combination: (-combination.singled_out, len(combination.columns)))
     return (_singling_out(found), *sets[:_MOST_SETS])
 
 
@@ -280,7 +280,7 @@ def _singling_out(columns: Sequence[ColumnProfile]) -> QuasiIdentifierSet:
     for column in columns:
         combined = combined * np.uint64(0x9E3779B97F4A7C15) + column.hashes + np.uint64(1)
         combined ^= combined >> np.uint64(29)
-    return QuasiIdentifierSet(tuple(one.name for one in columns), int(pl.Series(combined).is_unique().sum()))
+    return QuasiIdentifierSet(tuple(column.name for column in columns), int(pl.Series(combined).is_unique().sum()))
 
 
 def _domains(profiles: Sequence[FileProfile]) -> dict[tuple[str, str], str]:

@@ -97,7 +97,8 @@ def as_data(description: Description, *, examples: bool = False) -> dict[str, An
             for column in schema.columns
         },
         "quasi_identifier_sets": [
-            {"columns": list(one.columns), "singled_out": one.singled_out} for one in description.sets
+            {"columns": list(combination.columns), "singled_out": combination.singled_out}
+            for combination in description.sets
         ],
     }
 
@@ -106,15 +107,15 @@ def _about_sets(description: Description) -> list[str]:
     if not description.sets or not description.profile.rows:
         return []
     lines = ["# Rows that quasi-identifiers single out, all of them and the worst sets of up to three:"]
-    for one in description.sets:
-        share = one.singled_out / description.profile.rows
-        lines.append(f"#   {share:6.1%}  {' + '.join(map(_word, one.columns))}")
+    for combination in description.sets:
+        share = combination.singled_out / description.profile.rows
+        lines.append(f"#   {share:6.1%}  {' + '.join(map(_word, combination.columns))}")
     return lines
 
 
 def _about(description: Description, column: Column, *, examples: bool) -> str:
     judgement = description.judgements[column.name]
-    found = next(one for one in description.profile.columns if one.name == column.name)
+    found = next(profiled for profiled in description.profile.columns if profiled.name == column.name)
     text = judgement.reason
     text += f" (confidence {judgement.confidence:.2f})" if judgement.confidence else " (decide: what is it?)"
     text += f"; {found.distinct:,} distinct"
@@ -147,12 +148,12 @@ def _settings(column: Column) -> dict[str, Any]:
 def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | list[str]:
     """What stands below a label of a hierarchy; below none, the root."""
     children = (
-        [one for one, parent in parents.items() if parent == label]
+        [child for child, parent in parents.items() if parent == label]
         if label
         else sorted(set(parents.values()) - set(parents))
     )
     inner = set(parents.values())
-    return {one: _below(parents, one) for one in children} if inner & set(children) else children
+    return {child: _below(parents, child) for child in children} if inner & set(children) else children
 
 
 def _source_settings(source: SourceFormat) -> dict[str, Any]:

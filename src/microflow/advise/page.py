@@ -123,16 +123,23 @@ def page(found: Recommendation) -> str:
     title = "No setting meets the constraints" if advised is None else setting_name(advised.settings)
     command = "" if found.command is None else f"<pre>{escape(found.command)}</pre>"
     points = [
-        Point(setting_name(one.settings), one.settings.method, one.risk, one.loss, one is advised)
-        for one in found.search.candidates
+        Point(
+            setting_name(candidate.settings),
+            candidate.settings.method,
+            candidate.risk,
+            candidate.loss,
+            candidate is advised,
+        )
+        for candidate in found.search.candidates
     ]
     picture = frontier_svg(points, found.search.constraints.max_risk, note=f"n = {found.search.rows:,}")
     rows = [
         [
-            setting_name(one.settings), str(one.risk), str(one.loss), f"{one.rate:,.0f}", f"{one.trials[-1].rows:,}",
-            "yes" if one.meets(found.search.constraints) else "no",
+            setting_name(candidate.settings), str(candidate.risk), str(candidate.loss), f"{candidate.rate:,.0f}",
+            f"{candidate.trials[-1].rows:,}",
+            "yes" if candidate.meets(found.search.constraints) else "no",
         ]
-        for one in sorted(found.search.candidates, key=lambda one: one.loss.value)
+        for candidate in sorted(found.search.candidates, key=lambda candidate: candidate.loss.value)
     ]  # fmt: skip
     head = ("setting", "risk", "loss", "records/s", "tried on", "allowed")
     table = _table(head, rows, marked=title)
@@ -183,7 +190,7 @@ def job_page(view: JobView, violations: Iterable[Sequence[Any]], assessment: Ass
         **_flat(spec["method"]),
     }  # fmt: skip
     body += f"<h2>Settings</h2>{_table(('what', 'value'), facts.items())}<h2>Violations by rule</h2>"
-    rows = [[*map(str, one[:4]), *(f"{count:,}" for count in one[4:])] for one in violations]
+    rows = [[*map(str, row[:4]), *(f"{count:,}" for count in row[4:])] for row in violations]
     head = ("rule", "regulation", "article", "severity", "violations", "records")
     body += (_table(head, rows) if rows else "<p>None were found.</p>") + "<h2>Phases</h2>"
     timing = metrics.get("timing_separation")
@@ -216,10 +223,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, marked: str
         return f"<{tag}{side}>{escape(text)}</{tag}>"
 
     body = "".join(
-        f"<tr{' class=advised' if str(row[0]) == marked else ''}>{''.join(cell('td', one) for one in row)}</tr>"
+        f"<tr{' class=advised' if str(row[0]) == marked else ''}>{''.join(cell('td', value) for value in row)}</tr>"
         for row in map(list, rows)
     )
-    return f"<table><thead><tr>{''.join(cell('th', one) for one in head)}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table><thead><tr>{''.join(cell('th', title) for title in head)}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _flat(method: Mapping[str, Any]) -> dict[str, object]:
@@ -259,13 +266,18 @@ def _measured(found: Assessment) -> str:
         *([f"t of {name}", f"{value:.3f}"] for name, value in found.achieved.t_closeness.items()),
     ]
     others = filter(None, (found.singling_out, found.linkage_by_passed, found.inference))
-    named = [(f"{one.name}, knows {one.knows} columns", one) for one in found.linkage]
-    named += [(one.name, one) for one in others]
+    named = [(f"{attack.name}, knows {attack.knows} columns", attack) for attack in found.linkage]
+    named += [(attack.name, attack) for attack in others]
     attacks = [
-        [name, f"{one.risk:.3f} [{one.low:.3f}, {one.high:.3f}]", f"{one.main.value:.1%}", f"{one.control.value:.1%}"]
-        for name, one in named
+        [
+            name,
+            f"{attack.risk:.3f} [{attack.low:.3f}, {attack.high:.3f}]",
+            f"{attack.main.value:.1%}",
+            f"{attack.control.value:.1%}",
+        ]
+        for name, attack in named
     ]
-    losses = [[name, f"{one.ncp:.3f}", f"{one.distortion:.3f}"] for name, one in found.loss.columns.items()]
+    losses = [[name, f"{column.ncp:.3f}", f"{column.distortion:.3f}"] for name, column in found.loss.columns.items()]
     return (
         f"<h2>Risk and utility</h2><p class=quiet>n = {found.rows:,}; intervals are 95 %.</p>"
         f"{_table(('attack', 'risk above control', 'success', 'by chance'), attacks)}"

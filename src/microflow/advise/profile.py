@@ -89,7 +89,8 @@ _CANDIDATES = (
 
 
 _DATED = re.compile(
-    "|".join(f"(?:{one.pattern.removeprefix('(?i)')})" for one in _CANDIDATES if one.dtype in _DATES), re.IGNORECASE
+    "|".join(f"(?:{candidate.pattern.removeprefix('(?i)')})" for candidate in _CANDIDATES if candidate.dtype in _DATES),
+    re.IGNORECASE,
 )
 
 
@@ -270,7 +271,7 @@ def _strike(profile: ColumnProfile, found: pl.Series) -> None:
         is_missing = found.is_in(list(_MISSING_AMONG_NUMBERS))
         rest = found.filter(~is_missing)
         if is_missing.any() and not rest.is_empty():
-            left = [one for one in _left(profile.candidates, rest) if one.dtype is not Dtype.BOOLEAN]
+            left = [candidate for candidate in _left(profile.candidates, rest) if candidate.dtype is not Dtype.BOOLEAN]
             if left:
                 profile.spellings.update(found.filter(is_missing).to_list())
                 profile.missing += int(is_missing.sum())
@@ -286,7 +287,11 @@ def _strike(profile: ColumnProfile, found: pl.Series) -> None:
 def _left(candidates: list[_Candidate], found: pl.Series) -> list[_Candidate]:
     """The candidates that all values are of; a few values strike out most."""
     few = found.head(_FEW)
-    return [one for one in candidates if few.str.contains(one.pattern).all() and found.str.contains(one.pattern).all()]
+    return [
+        candidate
+        for candidate in candidates
+        if few.str.contains(candidate.pattern).all() and found.str.contains(candidate.pattern).all()
+    ]
 
 
 _FEW = 100

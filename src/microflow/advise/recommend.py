@@ -129,7 +129,7 @@ class Recommendation:
         if self.advised is None:
             return [*self._concessions(), *self._refused()]
         said = [self._why(self.advised)]
-        runners_up = [one for one in self.search.feasible if one is not self.advised]
+        runners_up = [candidate for candidate in self.search.feasible if candidate is not self.advised]
         if runners_up:
             said.append(f"Nearly won: {_described(runners_up[0])}.")
         if (milder := self._milder()) is not None:
@@ -151,7 +151,7 @@ class Recommendation:
 
     def _refused(self) -> list[str]:
         """Methods that cannot be used on this file, and why."""
-        methods = {one.method: why for one, why in self.search.refused.items()}
+        methods = {setting.method: why for setting, why in self.search.refused.items()}
         return [f"Not tried: {method.replace('_', ' ')}, for {why}." for method, why in methods.items()]
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,11 +168,11 @@ class Recommendation:
             "command": self.command,
             "is_met": self.is_met,
             "reasons": self.reasons(),
-            "candidates": [_row(one, self.search.constraints) for one in self.search.candidates],
-            "refused": {setting_name(one): why for one, why in self.search.refused.items()},
-            "frontier": [setting_name(one.settings) for one in self.search.frontier],
+            "candidates": [_row(candidate, self.search.constraints) for candidate in self.search.candidates],
+            "refused": {setting_name(setting): why for setting, why in self.search.refused.items()},
+            "frontier": [setting_name(candidate.settings) for candidate in self.search.frontier],
             "job_seconds": {n: asdict(time) for n in self.goals.workers if (time := self.job_time(n)) is not None},
-            "architectures": [asdict(one) for one in self.architectures],
+            "architectures": [asdict(architecture) for architecture in self.architectures],
         }
 
     def _why(self, advised: Candidate) -> str:
@@ -187,58 +187,58 @@ class Recommendation:
     def _milder(self) -> Candidate | None:
         """The candidate with the least risk among those that keep more than the advised one."""
         assert self.advised is not None
-        better = [one for one in self.search.frontier if one.utility > self.advised.utility]
-        return min(better, key=lambda one: one.needs, default=None)
+        better = [candidate for candidate in self.search.frontier if candidate.utility > self.advised.utility]
+        return min(better, key=lambda candidate: candidate.needs, default=None)
 
     def _concessions(self) -> list[str]:
         """By how much each constraint would have to give way alone."""
         limits, said = self.search.constraints, ["No setting meets both constraints."]
-        useful = [one for one in self.search.candidates if 1 - one.loss.high >= limits.min_utility]
+        useful = [candidate for candidate in self.search.candidates if 1 - candidate.loss.high >= limits.min_utility]
         if useful:
-            safest = min(useful, key=lambda one: one.needs)
+            safest = min(useful, key=lambda candidate: candidate.needs)
             said.append(
                 f"Give up on risk: --max-risk {_rounded_up(safest.needs):g} instead of {limits.max_risk:g} allows "
                 f"{setting_name(safest.settings)}."
             )
-        safe = [one for one in self.search.candidates if one.needs <= limits.max_risk]
+        safe = [candidate for candidate in self.search.candidates if candidate.needs <= limits.max_risk]
         if safe:
-            most = max(safe, key=lambda one: 1 - one.loss.high)
+            most = max(safe, key=lambda candidate: 1 - candidate.loss.high)
             kept = int((1 - most.loss.high) * 1000) / 1000
             said.append(
                 f"Give up on utility: --min-utility {kept:g} instead of {limits.min_utility:g} allows "
                 f"{setting_name(most.settings)}."
             )
         else:
-            least = min(one.needs for one in self.search.candidates)
+            least = min(candidate.needs for candidate in self.search.candidates)
             said.append(f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve.")
         return said
 
     def _latency_concession(self) -> str:
-        able = [one for one in self.architectures if one.is_sustained]
+        able = [architecture for architecture in self.architectures if architecture.is_sustained]
         if not able:
             return f"No architecture keeps up with {self.goals.rate:,.0f} records/s on one core: share it among more."
-        best = min(able, key=lambda one: one.p99_ms)
+        best = min(able, key=lambda architecture: architecture.p99_ms)
         return (
             f"No architecture is within {self.goals.latency_ms:g} ms at {self.goals.rate:,.0f} records/s: "
             f"{best.pipeline} needs {best.p99_ms:.3g} ms."
         )
 
 
-def _row(one: Candidate, constraints: Constraints) -> dict[str, Any]:
+def _row(candidate: Candidate, constraints: Constraints) -> dict[str, Any]:
     return {
-        "setting": setting_name(one.settings),
-        "options": command_options(one.settings),
-        "risk": asdict(one.risk),
-        "loss": asdict(one.loss),
-        "records_per_second": one.rate,
-        "max_risk_needed": one.needs,
-        "tried_on_rows": one.trials[-1].rows,
-        "meets": one.meets(constraints),
+        "setting": setting_name(candidate.settings),
+        "options": command_options(candidate.settings),
+        "risk": asdict(candidate.risk),
+        "loss": asdict(candidate.loss),
+        "records_per_second": candidate.rate,
+        "max_risk_needed": candidate.needs,
+        "tried_on_rows": candidate.trials[-1].rows,
+        "meets": candidate.meets(constraints),
     }
 
 
-def _described(one: Candidate) -> str:
-    return f"{setting_name(one.settings)} (risk {one.risk}, keeps {one.utility:.1%})"
+def _described(candidate: Candidate) -> str:
+    return f"{setting_name(candidate.settings)} (risk {candidate.risk}, keeps {candidate.utility:.1%})"
 
 
 def _rounded_up(share: float) -> float:

@@ -278,7 +278,7 @@ class Trials:
         pair = Pair.of(self.sample.schema, pa.Table.from_batches([made.rows]), made.released, made.ordinals)
         rng = np.random.default_rng(self._seed)
         attack = linkage(pair, len(pair.quasi), ATTEMPTS, rng)
-        loss = measure_loss(pair, rng).information([one.column.name for one in pair.quasi])
+        loss = measure_loss(pair, rng).information([quasi.column.name for quasi in pair.quasi])
         return Trial(settings, count, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
 
 

@@ -135,9 +135,9 @@ class Candidate:
     def add(self, trial: Trial, rows: int) -> None:
         """Take a larger sample's trial in and predict risk and loss for ``rows`` rows again."""
         self.trials.append(trial)
-        sizes = [one.rows for one in self.trials]
-        self.risk = extrapolate(sizes, [one.risk[0] for one in self.trials], trial.risk[1:], rows)
-        losses = [one.loss for one in self.trials]
+        sizes = [attempt.rows for attempt in self.trials]
+        self.risk = extrapolate(sizes, [attempt.risk[0] for attempt in self.trials], trial.risk[1:], rows)
+        losses = [attempt.loss for attempt in self.trials]
         # The loss of a sample is counted over all of its rows: it has no interval of its own until it is extrapolated.
         exponents = _LOSS_EXPONENTS if self.settings.method is Method.K_ANONYMITY else (0.0, 0.0)
         self.loss = extrapolate(sizes, losses, (losses[-1], losses[-1]), rows, exponents=exponents)
@@ -171,9 +171,9 @@ class Candidate:
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
 
 
-def _promise(one: Candidate) -> tuple[bool, float]:
+def _promise(candidate: Candidate) -> tuple[bool, float]:
     """Ascending: who promises more comes first."""
-    settings = one.settings
+    settings = candidate.settings
     noise = settings.epsilon if settings.method is Method.DIFFERENTIAL_PRIVACY else -float(settings.k)
     return settings.method is Method.TOKENIZATION, noise
 
@@ -200,9 +200,14 @@ class Search:
 
         Tokens promise nothing against linkage; of two releases that keep as much, the one of larger classes is better.
         """
-        found = [one for one in self.candidates if one.meets(self.constraints)]
+        found = [candidate for candidate in self.candidates if candidate.meets(self.constraints)]
         return sorted(
-            found, key=lambda one: (-round(one.utility, _ALIKE), round(one.risk.value, _ALIKE), *_promise(one))
+            found,
+            key=lambda candidate: (
+                -round(candidate.utility, _ALIKE),
+                round(candidate.risk.value, _ALIKE),
+                *_promise(candidate),
+            ),
         )
 
     @property
@@ -215,9 +220,9 @@ class Search:
     def frontier(self) -> list[Candidate]:
         """The candidates that no other betters in both risk and loss (Pareto), least loss first."""
         front: list[Candidate] = []
-        for one in sorted(self.candidates, key=lambda one: (one.loss.value, one.risk.value)):
-            if not front or one.risk.value < front[-1].risk.value:
-                front.append(one)
+        for candidate in sorted(self.candidates, key=lambda candidate: (candidate.loss.value, candidate.risk.value)):
+            if not front or candidate.risk.value < front[-1].risk.value:
+                front.append(candidate)
         return front
 
 
@@ -240,23 +245,24 @@ def search(
     """
     sample = trials.sample
     target, rungs = rows or sample.rows_in_file, sample.rungs()
-    refused = {one: why for one in settings if (why := trials.refusal(one))}
-    racing, finished, done = [Candidate(one) for one in settings if one not in refused], list[Candidate](), 0
+    refused = {setting: why for setting in settings if (why := trials.refusal(setting))}
+    racing = [Candidate(setting) for setting in settings if setting not in refused]
+    finished, done = list[Candidate](), 0
     for left, rung in zip(reversed(range(len(rungs))), rungs, strict=True):
         for place, candidate in enumerate(racing, 1):
             candidate.add(trials.attempt(candidate.settings, rung), target)
             done += 1
             progress(done, done + len(racing) - place + len(racing) * left)
         if left:
-            out = [one for one in racing if _is_out(one, racing, constraints)]
+            out = [candidate for candidate in racing if _is_out(candidate, racing, constraints)]
             # Where none can meet the constraints, all go on: the nearest to them show what an answer would cost.
             if len(out) < len(racing):
-                racing, finished = [one for one in racing if one not in out], finished + out
+                racing, finished = [candidate for candidate in racing if candidate not in out], finished + out
     return Search((*racing, *finished), constraints, target, refused)
 
 
-def _is_out(one: Candidate, racing: Sequence[Candidate], constraints: Constraints) -> bool:
+def _is_out(candidate: Candidate, racing: Sequence[Candidate], constraints: Constraints) -> bool:
     """Whether a candidate misses the constraints for certain, or another is sure to meet them and to keep more."""
-    if not one.may_meet(constraints):
+    if not candidate.may_meet(constraints):
         return True
-    return any(other.meets(constraints) and other.loss.high < one.loss.low for other in racing)
+    return any(other.meets(constraints) and other.loss.high < candidate.loss.low for other in racing)

@@ -33,7 +33,6 @@ from microflow.anonymize.refine import absorb, attach, hulls, nearest, refine
 
 __all__ = ["MOST_ELEMENTS", "MOST_TUPLES", "cover", "lattice_size", "warm"]
 
-
 #: A lattice with more elements is not searched.
 MOST_ELEMENTS = 20_000
 #: With more distinct tuples Mondrian decides: refinement compares classes with each other, which is not linear.
@@ -47,10 +46,9 @@ _FIRST_PRICE = 0.02
 #: Tuples that may be asked to lend themselves, by each unit of effort.
 _ASKED = 10_000_000
 #: Refinement: trials a neighbourhood, and classes in it besides the first.
-_TRIALS = 10
+_TRIALS, _NEIGHBOURS = 10, 3
 #: Classes that one without the diversity asked for may be merged with.
 _PARTNERS = 32
-_NEIGHBOURS = 3
 
 
 def lattice_size(trees: Sequence[Tree]) -> int:
@@ -59,14 +57,9 @@ def lattice_size(trees: Sequence[Tree]) -> int:
 
 
 def cover(
-    ranks: Sequence[Codes],
-    weights: Index,
-    trees: Sequence[Tree],
-    k: int,
-    *,
-    effort: int = 1,
-    constraint: Diversity | None = None,
-) -> Codes:
+    ranks: Sequence[Codes], weights: Index, trees: Sequence[Tree], k: int, *,
+    effort: int = 1, constraint: Diversity | None = None,
+) -> Codes:  # fmt: skip
     """The class of each distinct tuple (0, 1, …); every class holds ``k`` rows and obeys the constraint.
 
     Args:
@@ -95,8 +88,11 @@ def cover(
     class_of[some] = found
     if len(some) < len(weights):
         attach(tuples, weights, class_of, *forest.arrays)
-    if constraint is not None:
+    while constraint is not None:
         class_of = _reconciled(tuples, weights, class_of, forest, constraint)
+        # A person with rows in two classes was counted in both when they were merged: count again until it is right.
+        if not class_of.max() or not constraint.excess(constraint.profiles(class_of)).any():
+            break
     return class_of.astype(np.int32)
 
 
@@ -116,6 +112,8 @@ def _reconciled(tuples: Index, weights: Index, class_of: Index, forest: _Forest,
         if count[a] == 0 or beyond[a] == 0 or was != count[a] * beyond[a]:
             continue
         many = nearest(a, classes, hull, loss_of, count, *nodes, _PARTNERS, 0.0, found, costs)
+        if not many:
+            break
         partners = found[:many]
         together = constraint.excess([rows[a] + rows[partners] for rows in profiles])
         rows = count[a] + count[partners]
@@ -133,7 +131,8 @@ def _reconciled(tuples: Index, weights: Index, class_of: Index, forest: _Forest,
             heapq.heappush(queue, (float(count[a] * beyond[a]), a))
     while (target != target[target]).any():
         target = target[target]
-    return _renumbered(target[class_of])
+    alike = np.unique(hull[target], axis=0, return_inverse=True)[1]  # to a reader they are one class
+    return np.asarray(alike.ravel()[class_of], np.int64)
 
 
 def warm() -> None:

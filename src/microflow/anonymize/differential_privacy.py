@@ -243,7 +243,7 @@ class LocalDifferentialPrivacy:
         self._names = schema.names
         self._perturbed = perturbed_columns(schema, settings.epsilon)
         self._uniforms = Uniforms(len(self._perturbed), settings.seed)
-        known = {one.column.name for one in self._perturbed}
+        known = {perturbed.column.name for perturbed in self._perturbed}
         treated = schema.with_role(Role.IDENTIFIER, Role.PERSON, *_PERTURBED_ROLES)
         self._removed = {column.name: column.dtype.arrow for column in treated if column.name not in known}
         self._record_id = _integer_record_id(schema)
@@ -256,9 +256,9 @@ class LocalDifferentialPrivacy:
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Perturb one microflow; every row is kept."""
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-        for one, uniforms in zip(self._perturbed, self._draw(rows.num_rows, columns), strict=True):
-            codes = one.mechanism.perturb(one.domain.encode(columns[one.column.name]), uniforms)
-            columns[one.column.name] = one.domain.decode(codes)
+        for perturbed, uniforms in zip(self._perturbed, self._draw(rows.num_rows, columns), strict=True):
+            codes = perturbed.mechanism.perturb(perturbed.domain.encode(columns[perturbed.column.name]), uniforms)
+            columns[perturbed.column.name] = perturbed.domain.decode(codes)
         columns |= self._missing(rows.num_rows)
         released = [columns[name] for name in self._names]
         return Released.whole(pa.RecordBatch.from_arrays(released, schema=self.output_schema))
@@ -278,23 +278,27 @@ class LocalDifferentialPrivacy:
         released = copied(record, self._names)
         named = None if self._record_id is None else released[self._record_id]
         uniforms = self._uniforms.one(int(named or 0) if self._record_id is not None else None)
-        for one, uniform in zip(self._perturbed, uniforms, strict=True):
-            code = one.mechanism.perturb_one(one.domain.encode_one(released[one.column.name]), uniform)
-            released[one.column.name] = one.domain.values[code]
+        for perturbed, uniform in zip(self._perturbed, uniforms, strict=True):
+            code = perturbed.mechanism.perturb_one(
+                perturbed.domain.encode_one(released[perturbed.column.name]), uniform
+            )
+            released[perturbed.column.name] = perturbed.domain.values[code]
         for name in self._removed:
             released[name] = None
         return released
 
     def describe(self) -> dict[str, object]:
         """The budget and how it is split, the privacy unit, and what the guarantee does not cover."""
-        touched = {*self._removed, *(one.column.name for one in self._perturbed)}
+        touched = {*self._removed, *(perturbed.column.name for perturbed in self._perturbed)}
         return {
             "method": Method.DIFFERENTIAL_PRIVACY.value,
             "scope": self.scope.value,
             "model": "local",
             "epsilon": self._settings.epsilon,
-            "epsilon_of_field": {one.column.name: one.mechanism.epsilon for one in self._perturbed},
-            "mechanism_of_field": {one.column.name: type(one.mechanism).__name__ for one in self._perturbed},
+            "epsilon_of_field": {perturbed.column.name: perturbed.mechanism.epsilon for perturbed in self._perturbed},
+            "mechanism_of_field": {
+                perturbed.column.name: type(perturbed.mechanism).__name__ for perturbed in self._perturbed
+            },
             "removed": list(self._removed),
             "passed_unprotected": [name for name in self._schema.names if name not in touched],
             "randomness": "operating system" if self._settings.seed is None else f"seed {self._settings.seed}",

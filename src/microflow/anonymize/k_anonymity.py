@@ -266,10 +266,10 @@ class _Achieved:
         found: dict[str, object] = {"achieved_k": self._k, "classes": self._classes}
         if self._classes and names:
             named = dict(zip(names, self._reached, strict=True))
-            found["achieved_l"] = {name: one.l_diversity for name, one in named.items()}
-            found["achieved_t"] = {name: one.t_closeness for name, one in named.items()}
-            if any(one.recursive_c for one in self._reached):
-                found["achieved_c"] = {name: one.recursive_c for name, one in named.items()}
+            found["achieved_l"] = {name: reached.l_diversity for name, reached in named.items()}
+            found["achieved_t"] = {name: reached.t_closeness for name, reached in named.items()}
+            if any(reached.recursive_c for reached in self._reached):
+                found["achieved_c"] = {name: reached.recursive_c for name, reached in named.items()}
         return found
 
 

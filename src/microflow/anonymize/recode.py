@@ -190,5 +190,5 @@ def _outliers(task: Recoding, class_of: Codes, budget: int) -> Index:
     end_of = np.zeros(len(starts), np.int64)
     end_of[owner[ends[::-1]]] = ends[::-1]  # the first of several is written last
     turn = turn[np.cumsum(given_up[end_of[turn]]) <= budget]
-    chosen = [members.order[starts[one] : end_of[one]] for one in turn]
+    chosen = [members.order[starts[index] : end_of[index]] for index in turn]
     return np.concatenate(chosen) if chosen else np.empty(0, np.int64)

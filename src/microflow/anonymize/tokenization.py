@@ -56,9 +56,9 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _one_by_one(one: Callable[[int, str], str], values: Mapping[int, pa.Array]) -> list[pa.Array]:
+def _one_by_one(tokenize: Callable[[int, str], str], values: Mapping[int, pa.Array]) -> list[pa.Array]:
     return [
-        pa.array([None if text is None else one(field, text) for text in column.to_pylist()], pa.string())
+        pa.array([None if text is None else tokenize(field, text) for text in column.to_pylist()], pa.string())
         for field, column in values.items()
     ]
 
@@ -186,11 +186,11 @@ class Tokenizer:
     def anonymize_record(self, record: Record) -> Record:
         """Tokenize one record; equal to the row that `anonymize` gives."""
         released = copied(record, self._names)
-        one = self._codes.one
+        tokenize = self._codes.one
         for field, name, column in self._identifiers:
             value = released[name]
             if value is not None:
-                released[name] = one(field, value if isinstance(value, str) else _text(value, column))
+                released[name] = tokenize(field, value if isinstance(value, str) else _text(value, column))
         return released
 
     def describe(self) -> dict[str, object]:

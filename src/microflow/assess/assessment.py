@@ -99,7 +99,7 @@ def assess(
     return Assessment(
         schema=schema.name,
         rows=original.num_rows,
-        quasi_identifiers=tuple(one.column.name for one in pair.quasi),
+        quasi_identifiers=tuple(quasi.column.name for quasi in pair.quasi),
         achieved=achieved(pair),
         reidentification=reidentification(pair, next(streams)),
         linkage=attacks,
@@ -169,8 +169,8 @@ def _identifiers(pair: Pair) -> list[str]:
 
 
 def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]:
-    untouched = [one.column.name for one in pair.quasi if _is_exact(one, loss)]
-    perturbed = [one.column.name for one in pair.quasi if loss.columns[one.column.name].distortion > _PERTURBED]
+    untouched = [quasi.column.name for quasi in pair.quasi if _is_exact(quasi, loss)]
+    perturbed = [quasi.column.name for quasi in pair.quasi if loss.columns[quasi.column.name].distortion > _PERTURBED]
     found = []
     if untouched and linkage_risk > _HIGH:
         found.append(
@@ -185,10 +185,10 @@ def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]
     return found
 
 
-def _is_exact(one: Compared, loss: Loss) -> bool:
+def _is_exact(compared: Compared, loss: Loss) -> bool:
     """Whether nearly every row tells the value itself."""
-    exact = float(np.mean(one.labels.width[one.labels.codes] == 0))
-    return exact > 1 - _PERTURBED and loss.columns[one.column.name].distortion <= _PERTURBED
+    exact = float(np.mean(compared.labels.width[compared.labels.codes] == 0))
+    return exact > 1 - _PERTURBED and loss.columns[compared.column.name].distortion <= _PERTURBED
 
 
 _WIDTH = 100

@@ -147,11 +147,11 @@ def _guesses(pair: Pair, targets: Index, known: npt.NDArray[np.bool_], rng: np.r
 def distances(pair: Pair, targets: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """How far each released class lies from what is ``known`` of some rows: shape (targets, classes)."""
     total = np.zeros((len(targets), len(pair.sizes)), np.float32)
-    for column, one in enumerate(pair.quasi):
+    for column, quasi in enumerate(pair.quasi):
         knowing = np.flatnonzero(known[:, column])
-        truths, place = np.unique(one.codes[targets[knowing]], return_inverse=True)
-        far = one.labels.distance(truths) + _NARROWER * one.labels.width
-        by_class = far.astype(np.float32).take(one.labels.codes[pair.first], axis=1)
+        truths, place = np.unique(quasi.codes[targets[knowing]], return_inverse=True)
+        far = quasi.labels.distance(truths) + _NARROWER * quasi.labels.width
+        by_class = far.astype(np.float32).take(quasi.labels.codes[pair.first], axis=1)
         total[knowing] += by_class[place]
     return total
 
@@ -173,7 +173,7 @@ def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
 
     ``weights`` has shape (persons, groups), and the answer (``rows``, groups).
     """
-    classes, first, sizes = group([one.codes for one in pair.quasi], pair.original.num_rows)
+    classes, first, sizes = group([quasi.codes for quasi in pair.quasi], pair.original.num_rows)
     covering = _covering(pair, rows, first)
     if pair.unit == "row":
         by_class = np.stack([np.bincount(classes, column, len(sizes)) for column in weights.T], axis=1)
@@ -193,10 +193,10 @@ def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         covered = np.ones((len(first), len(chunk)), np.bool_)
-        for one in pair.quasi:
-            codes, place = np.unique(one.labels.codes[chunk], return_inverse=True)
-            near = one.labels.distance(np.arange(len(one.domain.values)), codes) == 0
-            covered &= near[one.codes[first]][:, place]
+        for quasi in pair.quasi:
+            codes, place = np.unique(quasi.labels.codes[chunk], return_inverse=True)
+            near = quasi.labels.distance(np.arange(len(quasi.domain.values)), codes) == 0
+            covered &= near[quasi.codes[first]][:, place]
         yield covered.T.astype(np.float64)
 
 

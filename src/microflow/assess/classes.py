@@ -68,7 +68,10 @@ def achieved_k(released: pa.Table, quasi_identifiers: Sequence[str]) -> int:
 def achieved(pair: Pair) -> Achieved:
     """Measure the classes of a release."""
     smallest, rows = int(pair.members.min()), pair.released.num_rows
-    columns = {one.column.name: (one.column, *distinct(pair.released[one.column.name])) for one in pair.sensitive}
+    columns = {
+        sensitive.column.name: (sensitive.column, *distinct(pair.released[sensitive.column.name]))
+        for sensitive in pair.sensitive
+    }
     least = {name: l_diversity(pair.classes, codes) for name, (_, codes, _) in columns.items()}
     return Achieved(
         k=smallest,

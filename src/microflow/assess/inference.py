@@ -124,7 +124,7 @@ def linkage_by_passed(pair: Pair, attempts: int, rng: np.random.Generator) -> At
 def _common_codes(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Index:
     """Codes of both columns' texts, the original's rows first; a release that was read from a file is text."""
     places: dict[str | None, int] = {}
-    codes = [_coded(one, places) for one in (before, after)]
+    codes = [_coded(side, places) for side in (before, after)]
     return np.concatenate(codes)
 
 

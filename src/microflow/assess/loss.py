@@ -64,8 +64,10 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     before, after = (_at_most(size, _CORRELATED_ROWS, rng) for size in (pair.original.num_rows, rows))
     return Loss(
         gcp=gcp(pair),
-        columns={one.column.name: _column_loss(pair, one, sample) for one in columns},
-        correlation_change=_correlation_change([encode(one, _CORRELATED_TEXTS, before, after) for one in columns]),
+        columns={compared.column.name: _column_loss(pair, compared, sample) for compared in columns},
+        correlation_change=_correlation_change(
+            [encode(compared, _CORRELATED_TEXTS, before, after) for compared in columns]
+        ),
     )
 
 
@@ -76,39 +78,39 @@ def _at_most(rows: int, most: int, rng: np.random.Generator) -> Index:
 
 def gcp(pair: Pair) -> float:
     """The information that a release has lost: 0 nothing, 1 everything."""
-    lost = sum(float(_row_widths(pair, one).sum()) for one in pair.quasi)
+    lost = sum(float(_row_widths(pair, quasi).sum()) for quasi in pair.quasi)
     cells = pair.original.num_rows * len(pair.quasi)
     return (lost + pair.suppressed * len(pair.quasi)) / cells if cells else 0.0
 
 
-def _column_loss(pair: Pair, one: Compared, sample: Index) -> ColumnLoss:
-    before, after = (labels.distribution() for labels in (one.before, one.labels))
+def _column_loss(pair: Pair, compared: Compared, sample: Index) -> ColumnLoss:
+    before, after = (labels.distribution() for labels in (compared.before, compared.labels))
     return ColumnLoss(
-        ncp=float(_row_widths(pair, one).mean()),
-        distortion=float(np.concatenate(list(_distances(one, pair.ordinals, sample))).mean()),
+        ncp=float(_row_widths(pair, compared).mean()),
+        distortion=float(np.concatenate(list(_distances(compared, pair.ordinals, sample))).mean()),
         total_variation=float(np.abs(before - after).sum() / 2),
     )
 
 
-def _row_widths(pair: Pair, one: Compared) -> Floats:
+def _row_widths(pair: Pair, compared: Compared) -> Floats:
     """The NCP of each released row; what was missing all along and still is has not been lost."""
-    absent = one.domain.missing[one.codes[pair.ordinals]] & one.labels.blank[one.labels.codes]
-    return np.where(absent, 0.0, one.labels.width[one.labels.codes])
+    absent = compared.domain.missing[compared.codes[pair.ordinals]] & compared.labels.blank[compared.labels.codes]
+    return np.where(absent, 0.0, compared.labels.width[compared.labels.codes])
 
 
-def _distances(one: Compared, ordinals: Index, rows: Index) -> Iterator[Floats]:
+def _distances(compared: Compared, ordinals: Index, rows: Index) -> Iterator[Floats]:
     """The distance of each row's truth from its label, a chunk at a time."""
     for first in range(0, len(rows), _CHUNK):
         chunk = rows[first : first + _CHUNK]
-        truths, truth = np.unique(one.codes[ordinals[chunk]], return_inverse=True)
-        codes, code = np.unique(one.labels.codes[chunk], return_inverse=True)
-        yield one.labels.distance(truths, codes)[truth, code]
+        truths, truth = np.unique(compared.codes[ordinals[chunk]], return_inverse=True)
+        codes, code = np.unique(compared.labels.codes[chunk], return_inverse=True)
+        yield compared.labels.distance(truths, codes)[truth, code]
 
 
 def _correlation_change(columns: Sequence[Encoded]) -> float:
     """Columns that are constant on either side cannot be correlated and are left out."""
-    before = np.concatenate([one.before for one in columns], axis=1)
-    after = np.concatenate([one.after for one in columns], axis=1)
+    before = np.concatenate([encoded.before for encoded in columns], axis=1)
+    after = np.concatenate([encoded.after for encoded in columns], axis=1)
     # By rounding, a constant column of 0.1 has a standard deviation of 1e-17 and would be divided by it.
     alive = (np.ptp(before, axis=0) > _CONSTANT) & (np.ptp(after, axis=0) > _CONSTANT)
     if alive.sum() <= 1:
@@ -125,13 +127,13 @@ class Encoded:
     after: Floats
 
 
-def encode(one: Compared, most_texts: int, before: Index, after: Index) -> Encoded:
+def encode(compared: Compared, most_texts: int, before: Index, after: Index) -> Encoded:
     """Some rows of a column as numbers, the same way on both sides.
 
     A numeric column is the middle of its label from 0 to 1; a missing one is the original's mean. A text column is the
     probability of each of its ``most_texts`` most frequent values.
     """
-    original, released = one.before, one.labels
+    original, released = compared.before, compared.labels
     if isinstance(original, TextLabels) and isinstance(released, TextLabels):
         cells = slice(None, -2)
         return Encoded(
@@ -182,9 +184,9 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     enough = min(len(usable), len(known), len(test)) >= _FEWEST_ROWS
     if not enough or len(np.unique(truth[known])) <= 1:
         return None
-    columns = [encode(one, _MOST_TEXTS, np.concatenate([known, test]), usable) for one in pair.quasi]
-    before = np.concatenate([one.before for one in columns], axis=1)
-    after = np.concatenate([one.after for one in columns], axis=1)
+    columns = [encode(quasi, _MOST_TEXTS, np.concatenate([known, test]), usable) for quasi in pair.quasi]
+    before = np.concatenate([encoded.before for encoded in columns], axis=1)
+    after = np.concatenate([encoded.after for encoded in columns], axis=1)
     before, held_out = before[: len(known)], before[len(known) :]
     score = [
         _score(features, labels, held_out, truth[test])
@@ -201,19 +203,24 @@ def _utility(target: str, score: list[float], chance: float) -> Utility:
 
 def target_of(pair: Pair) -> Compared | None:
     """The sensitive column that is predicted or inferred: the text with the fewest values, or the first number."""
-    texts = [one for one in pair.sensitive if not one.column.is_numeric and len(one.domain.values) > 1]
+    texts = [
+        sensitive
+        for sensitive in pair.sensitive
+        if not sensitive.column.is_numeric and len(sensitive.domain.values) > 1
+    ]
     if texts:
-        return min(texts, key=lambda one: len(one.domain.values))
+        return min(texts, key=lambda sensitive: len(sensitive.domain.values))
     return pair.sensitive[0] if pair.sensitive else None
 
 
-def classes_of(one: Compared) -> tuple[Index, Index]:
+def classes_of(compared: Compared) -> tuple[Index, Index]:
     """The class of each original and each released row, -1 where it is missing or nothing that is known."""
-    if isinstance(one.before, TextLabels) and isinstance(one.labels, TextLabels):
-        return _most_likely(one.before)[one.before.codes], _most_likely(one.labels)[one.labels.codes]
-    assert isinstance(one.before, NumberLabels)
-    assert isinstance(one.labels, NumberLabels)
-    before, after = (labels.centre[labels.codes] for labels in (one.before, one.labels))
+    if isinstance(compared.before, TextLabels) and isinstance(compared.labels, TextLabels):
+        original, released = compared.before, compared.labels
+        return _most_likely(original)[original.codes], _most_likely(released)[released.codes]
+    assert isinstance(compared.before, NumberLabels)
+    assert isinstance(compared.labels, NumberLabels)
+    before, after = (labels.centre[labels.codes] for labels in (compared.before, compared.labels))
     known = before[~np.isnan(before)]
     median = float(np.median(known)) if len(known) else 0.0
     return np.where(np.isnan(before), -1, before > median), np.where(np.isnan(after), -1, after > median)

@@ -70,7 +70,9 @@ class Pair:
     @property
     def passed(self) -> tuple[str, ...]:
         """Columns that no method touches; of these, what the original has at hand."""
-        return tuple(one.name for one in self.schema.with_role(*PASSING) if one.name in self.original.column_names)
+        return tuple(
+            column.name for column in self.schema.with_role(*PASSING) if column.name in self.original.column_names
+        )
 
     @property
     def suppressed(self) -> int:
@@ -88,7 +90,7 @@ class Pair:
         _check(schema, original, released, rows)
         quasi = tuple(Compared.of(column, original, released, rows) for column in schema.quasi_identifiers)
         sensitive = tuple(Compared.of(column, original, released, rows) for column in schema.with_role(Role.SENSITIVE))
-        classes, first, sizes = group([one.labels.codes for one in quasi], len(rows))
+        classes, first, sizes = group([compared.labels.codes for compared in quasi], len(rows))
         persons, members = np.arange(original.num_rows), sizes
         if schema.person is not None:
             persons = distinct(original[schema.person])[0]

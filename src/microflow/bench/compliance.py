@@ -128,20 +128,24 @@ def _refuse_unequal(
     records: list[Record],
 ) -> None:
     of_batch = [found for rows in flows[: -(-_RECORDS // 1_000)] for _, found in batch.violations(batch.check(rows))]
-    of_record = [record.check(one) for one in records]
+    of_record = [record.check(row) for row in records]
     if of_batch != list(chain.from_iterable(of_record)):
         raise MicroflowError("the forms of the check do not agree")
-    for found, one in zip(of_record, records, strict=True):
-        rules, theirs = {one.rule for one in found}, naive(one)
-        missed = rules - {one.rule for one in theirs}
+    for found, row in zip(of_record, records, strict=True):
+        rules, theirs = {violation.rule for violation in found}, naive(row)
+        missed = rules - {violation.rule for violation in theirs}
         # Where neighbours compete, the scanner gives a span to one pattern, and the loop to each that fits.
-        alone = [one for one in theirs if one.rule not in rules and not any(_touch(one, other) for other in found)]
+        alone = [
+            violation
+            for violation in theirs
+            if violation.rule not in rules and not any(_touch(violation, other) for other in found)
+        ]
         if missed or alone:
             raise MicroflowError("the naive check finds other rules broken")
 
 
-def _touch(one: Violation, other: Violation) -> bool:
-    return one.field == other.field and one.start < other.end and other.start < one.end
+def _touch(violation: Violation, other: Violation) -> bool:
+    return violation.field == other.field and violation.start < other.end and other.start < violation.end
 
 
 def plain_polars(
@@ -187,8 +191,8 @@ def _places_of(rule: Rule, policy: Policy) -> Callable[[Value], Iterator[tuple[i
     """Where in a value a rule is broken; (-1, -1) is the whole of it."""
     condition = rule.condition
     if isinstance(condition, Contains):
-        own = [one for one in PATTERNS if one.name == condition.pattern]
-        searches = [(re.compile(one.expression, re.ASCII).finditer, one.measure) for one in own]
+        own = [pattern for pattern in PATTERNS if pattern.name == condition.pattern]
+        searches = [(re.compile(pattern.expression, re.ASCII).finditer, pattern.measure) for pattern in own]
 
         def spans(value: Value) -> Iterator[tuple[int, int]]:
             for matches, counts in searches:
@@ -231,7 +235,9 @@ def _presidio_search(field: str) -> Callable[[Record], int]:
         text = record[field]
         if not isinstance(text, str):
             return 0
-        return sum(len(one.analyze(text, one.supported_entities, None) or ()) for one in recognisers)
+        return sum(
+            len(recogniser.analyze(text, recogniser.supported_entities, None) or ()) for recogniser in recognisers
+        )
 
     return search
 

@@ -203,9 +203,9 @@ def _bare(address: str, enough: int) -> float:
         some += consumer.consume(10_000, 0)
         producer.begin_transaction()
         ends: dict[int, int] = {}
-        for one in some:
-            producer.produce("out", one.value(), one.key())
-            ends[one.partition() or 0] = (one.offset() or 0) + 1
+        for message in some:
+            producer.produce("out", message.value(), message.key())
+            ends[message.partition() or 0] = (message.offset() or 0) + 1
         places = [TopicPartition("in", partition, end) for partition, end in ends.items()]
         producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata())
         producer.commit_transaction()
@@ -240,7 +240,7 @@ def _latency_ms(address: str, messages: Sequence[bytes], per_second: float) -> f
             feeder.start()
             while (got := reader.poll(10_000, 0.5)) or feeder.is_alive():
                 now = time.monotonic_ns()
-                latencies += [(int(one.key or b"0"), now) for one in got]
+                latencies += [(int(message.key or b"0"), now) for message in got]
     finally:
         process.terminate()
         process.wait()

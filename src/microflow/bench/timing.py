@@ -90,8 +90,8 @@ def cost_of(
     Rounds of pairs are added until the interval is no wider than ± ``half_width`` per cent or ``limit_s`` seconds are
     over; when to stop never depends on the answer itself. ``spent_ns`` is the counter read at both ends of the work.
     """
-    for one in inputs:
-        work(one)
+    for item in inputs:
+        work(item)
     rng, following = np.random.default_rng(seed), cycle(inputs)
     deadline = time.perf_counter_ns() + round(limit_s * 1e9)
     base: list[int] = []

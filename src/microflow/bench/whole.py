@@ -67,7 +67,7 @@ def run(rows: int | None = None) -> list[Line]:
         commands = _commands(folder)
         arms = {name: partial(_seconds, command.words, environment) for name, command in commands.items()}
         seconds = interleaved(arms, _ROUNDS)
-    lines = [compared(name, seconds, one.reference, one.goal, "s") for name, one in commands.items()]
+    lines = [compared(name, seconds, command.reference, command.goal, "s") for name, command in commands.items()]
     return [*lines, _beyond_fixed_cost(seconds)] if _SPARK in commands else lines
 
 

@@ -139,11 +139,11 @@ def _text(found: Recommendation) -> str:
     from microflow.advise.sample import setting_name
 
     lines = ["setting                        risk [95 %]            loss [95 %]            records/s  allowed"]
-    for one in sorted(found.search.candidates, key=lambda one: one.loss.value):
-        mark = "→" if one is found.advised else " "
-        allowed = "yes" if one.meets(found.search.constraints) else "no"
-        name, rate = setting_name(one.settings), f"{one.rate:,.0f}"
-        lines.append(f"{mark} {name:<28} {one.risk!s:<22} {one.loss!s:<22} {rate:>9}  {allowed}")
+    for candidate in sorted(found.search.candidates, key=lambda candidate: candidate.loss.value):
+        mark = "→" if candidate is found.advised else " "
+        allowed = "yes" if candidate.meets(found.search.constraints) else "no"
+        name, rate = setting_name(candidate.settings), f"{candidate.rate:,.0f}"
+        lines.append(f"{mark} {name:<28} {candidate.risk!s:<22} {candidate.loss!s:<22} {rate:>9}  {allowed}")
     for arm in found.architectures:
         keeps = "" if arm.is_sustained else "  (backlog grows)"
         lines.append(
@@ -225,7 +225,7 @@ def release(
             json.dumps(made.to_dict(thresholds), indent=2, ensure_ascii=False) if as_json else "\n".join(made.lines())
         )
         if failures:
-            click.echo("\n".join([*(f"error: {one}" for one in failures), "nothing was released"]), err=True)
+            click.echo("\n".join([*(f"error: {failure}" for failure in failures), "nothing was released"]), err=True)
             raise click.exceptions.Exit(1)
         write_whole(certificate, made.certificate(thresholds))
         if quarantine.exists():

@@ -87,9 +87,9 @@ def _defaults(
                 raise InputError(f"{place} {name} must be a single value", path=path)
             hint = f"options are: {', '.join(map(_flag, sorted(options)))}" if options else ""
             raise InputError(f"{place} has no option {_flag(normal)}", path=path, hint=hint)
-    for name, one in below.items():
+    for name, subcommand in below.items():
         own = section.get(name, {})
-        found, more = _defaults(path, one, own if isinstance(own, dict) else {}, shared, (*where, name))
+        found, more = _defaults(path, subcommand, own if isinstance(own, dict) else {}, shared, (*where, name))
         defaults[name] = found
         used |= more
     return defaults, used

@@ -110,17 +110,17 @@ def _check(files: tuple[Path | str, ...], schema: str, *, as_json: bool) -> None
     if as_json:
         found = {
             path: {
-                "new": list(one.new),
-                "missing": list(one.missing),
-                "retyped": {n: c for n, (c, _) in one.retyped.items()},
-                "unreadable": one.refused,
+                "new": list(drift.new),
+                "missing": list(drift.missing),
+                "retyped": {n: c for n, (c, _) in drift.retyped.items()},
+                "unreadable": drift.refused,
             }
-            for path, one in drifts.items()
+            for path, drift in drifts.items()
         }
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        for path, one in drifts.items():
-            click.echo("\n".join(f"{path}: {line}" for line in one.lines()) or f"{path}: fits, {one.rows:,} rows")
+        for path, drift in drifts.items():
+            click.echo("\n".join(f"{path}: {line}" for line in drift.lines()) or f"{path}: fits, {drift.rows:,} rows")
     if any(drifts.values()):
         raise click.exceptions.Exit(1)
 

@@ -89,8 +89,8 @@ def _measure(profile: str, chosen: Sequence[str], *, force: bool) -> None:
 
     questions = select(chosen)
     with ExperimentStore() as store:
-        for one in questions:
-            done = run_experiment(one, profile, store, force=force, observer=_count)
+        for question in questions:
+            done = run_experiment(question, profile, store, force=force, observer=_count)
             click.echo(f"\r{done}" if sys.stderr.isatty() else str(done))
 
 
@@ -100,9 +100,9 @@ def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) 
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
-        for one, answer in answers(profile, store):
-            if one.name in chosen if chosen else one.notebook in notebooks or "figures" in notebooks:
-                click.echo("\n" + click.wrap_text(f"{one.asks} {answer.sentence}", 100, "", "  "))
+        for experiment, answer in answers(profile, store):
+            if experiment.name in chosen if chosen else experiment.notebook in notebooks or "figures" in notebooks:
+                click.echo("\n" + click.wrap_text(f"{experiment.asks} {answer.sentence}", 100, "", "  "))
 
 
 @experiments.command()
@@ -136,9 +136,10 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
         again = stack.enter_context(repeated(recorded, profile))
         if bundle is not None:
             recorded = stack.enter_context(bundled(recorded, bundle))
-        for one in reproduce(recorded, again, profile, questions, _count):
-            differences += one.differences
-            click.echo(f"{one.experiment:<20} {one.trials:>4} trials, {one.answers:>5} answers, {one.ratios:>3} ratios")
+        for agreement in reproduce(recorded, again, profile, questions, _count):
+            differences += agreement.differences
+            trials, answered, ratios = agreement.trials, agreement.answers, agreement.ratios
+            click.echo(f"{agreement.experiment:<20} {trials:>4} trials, {answered:>5} answers, {ratios:>3} ratios")
         if keep is not None:
             click.echo(f"{export_bundle(again, keep):,} trials to {keep}")
     click.echo("\n".join(["", *map(str, differences), f"{len(differences)} difference{'s' * (len(differences) != 1)}"]))
@@ -173,7 +174,7 @@ def plan(profile: str) -> None:
 
     cores = Machine.here().cores
     with ExperimentStore() as store:
-        found = [forecast(one, profile, store, cores=cores) for one in all_experiments()]
+        found = [forecast(question, profile, store, cores=cores) for question in all_experiments()]
     click.echo(forecast_table(found, profile, cores).to_text())
 
 
@@ -242,7 +243,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
         click.echo(page(found))
     else:
         write_whole(into, page(found) + "\n")
-    unfounded = [one for one in found if not one.evidence]
+    unfounded = [claim for claim in found if not claim.evidence]
     click.echo(f"{len(found)} claims, {len(unfounded)} without evidence", err=into is None)
     if unfounded:
         raise SystemExit(1)
@@ -283,9 +284,9 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
                 write_whole(into, with_block(into.read_text("utf-8"), block))
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
-    for one in drawn:
-        click.echo(f"{one.name:<24} {', '.join(str(path) for path in one.files) or one.missing}")
-    if any(one.missing and one.needed for one in drawn):
+    for figure in drawn:
+        click.echo(f"{figure.name:<24} {', '.join(str(path) for path in figure.files) or figure.missing}")
+    if any(figure.missing and figure.needed for figure in drawn):
         raise SystemExit(1)
 
 

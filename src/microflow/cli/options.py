@@ -110,7 +110,7 @@ def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list
         if not (Settings.read().database_url or (folder.is_dir() and is_running(folder))):
             return []
         with PostgreSQLConnector(retries=Retries(pauses=())) as connector:
-            return [CompletionItem(one.id) for one in JobStore(connector).newest(50) if one.id.startswith(incomplete)]
+            return [CompletionItem(job.id) for job in JobStore(connector).newest(50) if job.id.startswith(incomplete)]
     except (MicroflowError, ModuleNotFoundError):
         return []
 

@@ -128,7 +128,7 @@ def _covered(loaded: Policy, schema_name: str) -> dict[str, Any]:
     targets = Targets(loaded, schema).all
     return {
         "schema": schema.name,
-        "columns": {name: [one.rule.id for one in targets if one.field == name] for name in schema.names},
+        "columns": {name: [target.rule.id for target in targets if target.field == name] for name in schema.names},
         "without_a_column": [rule.id for rule in loaded.rules if not rule.columns(schema)],
     }
 

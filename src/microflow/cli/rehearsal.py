@@ -114,8 +114,8 @@ class Rehearsal:
     def expected(self, spec: ProcessingSpec) -> tuple[list[bytes], int]:
         """The same by one service in this process."""
         outcomes = MessageService(spec, hybrid=True)([message for _, message in messages(self.work)])
-        released = [one.released for one in outcomes if one.released is not None]
-        return released, sum(one.unreadable is not None for one in outcomes)
+        released = [outcome.released for outcome in outcomes if outcome.released is not None]
+        return released, sum(outcome.unreadable is not None for outcome in outcomes)
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -125,7 +125,7 @@ class Rehearsal:
         best = max(
             (after[2] - before[2]) / (after[0] - before[0])
             for before in self.samples
-            for after in [next((one for one in self.samples if one[0] >= before[0] + 2), self.samples[-1])]
+            for after in [next((sample for sample in self.samples if sample[0] >= before[0] + 2), self.samples[-1])]
             if after[0] > before[0]
         )
         return total / max(last - first, 1e-9), best
@@ -191,9 +191,9 @@ class Rehearsal:
             raise SetupError(f"{name} ended with exit status {process.returncode}", hint="; ".join(lines[-2:]))
 
 
-def same(one: Sequence[bytes], other: Sequence[bytes]) -> bool:
+def same(messages: Sequence[bytes], other: Sequence[bytes]) -> bool:
     """Equal as multisets: partitions are read in any order."""
-    return Counter(one) == Counter(other)
+    return Counter(messages) == Counter(other)
 
 
 def _all(reader: KafkaReader, enough: int) -> list[bytes]:
@@ -201,5 +201,5 @@ def _all(reader: KafkaReader, enough: int) -> list[bytes]:
     found: list[bytes] = []
     deadline = time.monotonic() + _READ_S
     while (got := reader.poll(10_000, 1.0)) or (len(found) < enough and time.monotonic() < deadline):
-        found += [one.value for one in got]
+        found += [message.value for message in got]
     return found

@@ -119,12 +119,14 @@ def _spec(schema: str, policy: str | None, options: dict[str, Any]) -> Processin
 def _stopping() -> Iterator[list[int]]:
     """A list that is empty until SIGTERM or SIGINT comes."""
     came: list[int] = []
-    before = {one: signal.signal(one, lambda sign, _: came.append(sign)) for one in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, lambda sign, _: came.append(sign)) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield came
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _properties(path: Path | None) -> dict[str, str]:

@@ -109,7 +109,7 @@ def _asked_often(targets: Targets) -> dict[tuple[str, OneOf], str]:
         for target in targets.plain
         for field, condition in [
             (target.field, target.condition),
-            *((one.field, one.condition) for one in target.guards),
+            *((guard.field, guard.condition) for guard in target.guards),
         ]
         if field is not None and isinstance(condition, OneOf | NotOneOf)
     )

@@ -142,7 +142,8 @@ class TextField:
             self.by_pattern[condition.pattern].append(index)
         added = dict.fromkeys(condition for _, condition in targets if condition.forms)
         self.scanner = TextScanner(
-            self.by_pattern, [pattern for one in added for pattern in patterns_of(one.pattern, one.forms)]
+            self.by_pattern,
+            [pattern for condition in added for pattern in patterns_of(condition.pattern, condition.forms)],
         )
         self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
         self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None

@@ -369,11 +369,11 @@ def numeric_date(match: re.Match[str]) -> int:
     """
     text = match[0]
     first, second, year = _DIGITS.findall(text)
-    one, other = int(first), int(second)
-    if not ((one in _MONTHS and other in _DAYS) or (one in _DAYS and other in _MONTHS)):
+    number, other = int(first), int(second)
+    if not ((number in _MONTHS and other in _DAYS) or (number in _DAYS and other in _MONTHS)):
         return 0
     is_long = year[:2] in {"19", "20"} and len(year) == 4  # noqa: PLR2004
-    sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(one, other) > 12))  # noqa: PLR2004
+    sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(number, other) > 12))  # noqa: PLR2004
     if sure or (len(first) + len(second) == 3 and "-" in text):  # noqa: PLR2004
         return _timed(match, whole(match))
     before = _before(match, _NEAR)

@@ -194,8 +194,11 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     proposed: list[tuple[_Compiled, _Others]] = []
     compiled = list(map(_Compiled.of, patterns))
     ready = [
-        (one, _Others([compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts]))
-        for place, (one, pattern) in enumerate(zip(compiled, patterns, strict=True))
+        (
+            expression,
+            _Others([compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts]),
+        )
+        for place, (expression, pattern) in enumerate(zip(compiled, patterns, strict=True))
     ]
 
     def either(chosen: Sequence[Pattern]) -> str:
@@ -213,7 +216,7 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     # Groups are numbered as they are written here.
     letters = f"{PLACES['letters']}{either(at('letters'))}"
     numbers = [pattern for pattern in at("word") if pattern.starts & _DIGITS]
-    lengths = [[one for one in numbers if size in (one.digits or (size,))] for size in range(1, _MANY + 1)]
+    lengths = [[pattern for pattern in numbers if size in (pattern.digits or (size,))] for size in range(1, _MANY + 1)]
     by_length = []
     for tried, sizes in groupby(range(_MANY), lambda more: lengths[more]):
         least, *_, most = [*sizes] * 2
@@ -276,7 +279,7 @@ def _presidio() -> Callable[[str], list[tuple[str, int, int]]]:
 
     def entities(text: str) -> list[tuple[str, int, int]]:
         found = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
-        return [(one.entity_type, one.start, one.end) for one in found]
+        return [(result.entity_type, result.start, result.end) for result in found]
 
     return entities
 
@@ -287,4 +290,4 @@ def _spacy(model: str) -> Callable[[str], list[tuple[str, int, int]]]:
         pipeline = package.load(model)
     except OSError as error:
         raise SetupError(f"spaCy has no model {model!r}", hint=f"python -m spacy download {model}") from error
-    return lambda text: [(one.label_, one.start_char, one.end_char) for one in pipeline(text).ents]
+    return lambda text: [(entity.label_, entity.start_char, entity.end_char) for entity in pipeline(text).ents]

@@ -109,7 +109,9 @@ class HybridProcessor(Engine):
         with clock.pre():
             records = morsel.rows.take(pa.array(early)).to_pylist()
         with clock.pure():
-            passed = [anonymize(self._compliance(row, one)) for row, one in zip(early.tolist(), records, strict=True)]
+            passed = [
+                anonymize(self._compliance(row, record)) for row, record in zip(early.tolist(), records, strict=True)
+            ]
         alone = clock.pure_spans[-1]
         with clock.pure():
             released, screened = self._kernel.run(others)
@@ -125,11 +127,11 @@ class HybridProcessor(Engine):
         self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened
     ) -> tuple[Released, Screened]:
         """Both ways' results as if one had done it all, in the order of the input."""
-        early = [(one.ordinal, one.record) for one in passed if one.record is not None]
+        early = [(passing.ordinal, passing.record) for passing in passed if passing.record is not None]
         rows = pa.concat_batches([to_batch((record for _, record in early), self.output_schema), released.rows])
         kept = np.concatenate([np.array([row for row, _ in early], np.int64), rest[screened.kept[released.kept]]])
         order = np.argsort(kept)
-        mine = self._findings.build(seen, ((one.ordinal, one.violations) for one in passed))
+        mine = self._findings.build(seen, ((passing.ordinal, passing.violations) for passing in passed))
         findings = merge_findings(mine, screened.findings, rest)
         merged = Released(rows.take(pa.array(order)), np.arange(len(kept)), seen)
         return merged, Screened(merged.rows, kept[order], findings)

@@ -64,7 +64,7 @@ class Morsel:
 def morsels(source: Iterable[Microflow], most: int = MORSEL) -> Iterator[Morsel]:
     """The source in morsels of ``most`` microflows (the last may have fewer), in order.
 
-    >>> from microflow.microflows import microflows
+    >>> from microflow.records import microflows
     >>> flows = microflows([pa.record_batch({"n": list(range(7))})], size=2)
     >>> [morsel.ends.tolist() for morsel in morsels(flows, most=3)]
     [[2, 4, 6], [1]]
@@ -250,9 +250,9 @@ class FindingsBuilder:
     def build(self, checked: int, violations: Iterable[tuple[int, Sequence[Violation]]]) -> Findings:
         """Findings of ``checked`` rows; ``violations`` are pairs of a row position and what was found there."""
         found = [
-            (row, self._targets[one.rule, one.field], one.start, one.end)
+            (row, self._targets[violation.rule, violation.field], violation.start, violation.end)
             for row, of_record in violations
-            for one in of_record
+            for violation in of_record
         ]
         columns = np.array(found, np.int32).reshape(-1, 4).T
         return Findings(checked, columns[0], columns[1].astype(np.int16), columns[2], columns[3])

@@ -184,18 +184,18 @@ def batches_of(file: IO[bytes]) -> Iterator[tuple[pa.RecordBatch, dict[bytes, by
             yield rows, dict(metadata or {})
 
 
-def lay(writer: pa.ipc.RecordBatchStreamWriter, one: Spooled) -> None:
+def lay(writer: pa.ipc.RecordBatchStreamWriter, spooled: Spooled) -> None:
     """Append one screened morsel to a spool."""
-    morsel, findings = one.morsel, one.screened.findings
-    numbers = np.array([morsel.number, morsel.first_row, one.pure_ns, one.refused], np.int64)
-    arrays = {"numbers": numbers, "microflow_ends": morsel.ends, "kept": one.screened.kept}
+    morsel, findings = spooled.morsel, spooled.screened.findings
+    numbers = np.array([morsel.number, morsel.first_row, spooled.pure_ns, spooled.refused], np.int64)
+    arrays = {"numbers": numbers, "microflow_ends": morsel.ends, "kept": spooled.screened.kept}
     arrays |= {name: getattr(findings, name) for name in _FINDINGS}
     metadata = {name: values.tobytes() for name, values in arrays.items()}
-    if isinstance(one.text, Part):
-        metadata |= {"refused_file": os.fsencode(one.text.path), "refused_bytes": str(one.text.stop).encode()}
+    if isinstance(spooled.text, Part):
+        metadata |= {"refused_file": os.fsencode(spooled.text.path), "refused_bytes": str(spooled.text.stop).encode()}
     else:
-        metadata |= {"quarantine": one.text}
-    writer.write_batch(one.screened.rows, custom_metadata=metadata)
+        metadata |= {"quarantine": spooled.text}
+    writer.write_batch(spooled.screened.rows, custom_metadata=metadata)
 
 
 def pick_up(file: IO[bytes]) -> Iterator[Spooled]:

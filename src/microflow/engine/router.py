@@ -104,8 +104,8 @@ class LearnedCosts:
         self.break_even = self.now.break_even
 
     def _refit(self, records: int, ns: float) -> None:
-        self._sums = [_KEPT * old + one for old, one in zip(self._sums, _sums(records, ns), strict=True)]
-        sums = [old + _PRIOR * one for old, one in zip(self._sums, self._prior_sums, strict=True)]
+        self._sums = [_KEPT * old + new for old, new in zip(self._sums, _sums(records, ns), strict=True)]
+        sums = [old + _PRIOR * prior for old, prior in zip(self._sums, self._prior_sums, strict=True)]
         count, total, time, squares, products = sums
         spread = count * squares - total * total
         each = max((count * products - total * time) / spread, 0.0)
@@ -177,18 +177,28 @@ class StaticRouter(_InOrder):
     """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for.
 
     Of these as many as are full by then go together, up to a morsel: what the batch engine does with a file.
+
+    Args:
+        size: Records of a microflow.
+        linger_ns: One that is not full leaves when its oldest record has waited this long since it arrived, as a
+            Kafka producer's batch does; by default it waits until it is full.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, linger_ns: int | None = None) -> None:
         super().__init__()
         self._size = size
+        self.linger_ns = linger_ns
 
     def wanted(self) -> int:
         """A whole microflow."""
         return self._next + self._size
 
+    def oldest(self) -> int:
+        """The head of the queue."""
+        return self._next
+
     def route(self, arrived: int) -> Route | None:
-        """The same at every load."""
+        """The same at every load: what is full, or all that wait where nothing is."""
         waiting = arrived - self._next
         if not waiting:
             return None

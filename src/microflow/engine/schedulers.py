@@ -205,22 +205,22 @@ class Workers:
             warm_up_deciding(spec)
         screened = list(self._unique(splits, lambda _: ("screen", ())))
         # Only now: while threads of ours still talk to workers, the guard would take them for helpers of the merging.
-        for one in screened:
+        for part in screened:
             with self._clock.pure():
-                anonymizer.merge(cast("pa.RecordBatch", one.counts))
-            one.counts = None
+                anonymizer.merge(cast("pa.RecordBatch", part.counts))
+            part.counts = None
         with self._clock.pure():
             anonymizer.freeze()
         self._claim = anonymizer.describe()
         self._pool.share(anonymizer)
-        before = np.cumsum([0, *(one.rows for one in screened)]).tolist()
-        left = [one for one in screened if one.split >= done.split]
-        tasks = ((one.split, "release_screened", (one.spool, *done.of(one.split))) for one in left)
-        for one, result in zip(left, self._in_order(tasks), strict=True):
+        before = np.cumsum([0, *(part.rows for part in screened)]).tolist()
+        left = [part for part in screened if part.split >= done.split]
+        tasks = ((part.split, "release_screened", (part.spool, *done.of(part.split))) for part in left)
+        for part, result in zip(left, self._in_order(tasks), strict=True):
             for piece in result.pieces:
-                yield one.split, piece.moved(before[one.split])
+                yield part.split, piece.moved(before[part.split])
             with suppress(FileNotFoundError):
-                Path(one.spool).unlink()
+                Path(part.spool).unlink()
 
     def _unique(
         self, splits: Iterable[Split], task: Callable[[Split], tuple[str, tuple[int, ...]] | None]

@@ -122,7 +122,7 @@ class Service:
             for ordinal in route.records:
                 self.alone(ordinal, record(ordinal))
             return route.records
-        return [one.ordinal for ordinal in route.records for one in self.alone(ordinal, record(ordinal))]
+        return [passing.ordinal for ordinal in route.records for passing in self.alone(ordinal, record(ordinal))]
 
     def alone(self, ordinal: int, record: Record) -> Sequence[Passing]:
         """Serve one record; those that leave now, which are others where a method holds records back."""
@@ -149,7 +149,7 @@ class Service:
 
     def flush(self) -> Sequence[int]:
         """The same of a workload: the ordinals that are done."""
-        return [one.ordinal for one in self.finish()]
+        return [passing.ordinal for passing in self.finish()]
 
     def _leaving(self, released: Sequence[tuple[int, Record]]) -> Sequence[Passing]:
         assert self._holding is not None
@@ -327,19 +327,19 @@ class MessageService:
             records = self._arrived.records([ordinal - self._first for ordinal in route.records])
             alone = self._service.alone
         with self.clock.pure():
-            passed = [one for pair in zip(route.records, records, strict=True) for one in alone(*pair)]
+            passed = [passing for pair in zip(route.records, records, strict=True) for passing in alone(*pair)]
         return self._outcomes(passed, route.reason)
 
     def _outcomes(self, passed: Sequence[Passing], reason: str) -> dict[int, Outcome]:
         with self.clock.post():
-            self.findings.update(violation.rule for one in passed for violation in one.violations)
-            released = sum(one.record is not None for one in passed)
+            self.findings.update(violation.rule for passing in passed for violation in passing.violations)
+            released = sum(passing.record is not None for passing in passed)
             self._count(released, len(passed) - released)
             return {
-                self._numbers.pop(one.ordinal): Outcome(
-                    None if one.record is None else _encode(one.record), None, len(one.violations), reason
+                self._numbers.pop(passing.ordinal): Outcome(
+                    None if passing.record is None else _encode(passing.record), None, len(passing.violations), reason
                 )
-                for one in passed
+                for passing in passed
             }
 
     def _together(self, route: Route) -> dict[int, Outcome]:

@@ -245,30 +245,30 @@ class SplitWorker:
             originals = None
             if self._work.keep_original:
                 originals = batches_of(opened.enter_context(Path(spool + _ORIGINAL).open("rb")))
-            for one in self._clock.reading(pick_up(opened.enter_context(Path(spool).open("rb")))):
-                microflows = len(one.morsel.ends)
-                passed, refusals = passed + microflows, refusals + one.refused
+            for spooled in self._clock.reading(pick_up(opened.enter_context(Path(spool).open("rb")))):
+                microflows = len(spooled.morsel.ends)
+                passed, refusals = passed + microflows, refusals + spooled.refused
                 original = next(originals)[0] if originals is not None and microflows else None
                 if passed <= skip and refusals <= skip_refused:
                     continue
                 if not microflows:
-                    yield only_refused(one.refused, one.text)
+                    yield only_refused(spooled.refused, spooled.text)
                     continue
-                released = self.look_up(anonymizer, one)
+                released = self.look_up(anonymizer, spooled)
                 with self._clock.post():
-                    spent = one.pure_ns + self._clock.pure_spans[-1]
-                    piece = self._piece(one.morsel, released, one.screened, spent)
-                    piece.refused, piece.quarantine, piece.original = one.refused, one.text, original
+                    spent = spooled.pure_ns + self._clock.pure_spans[-1]
+                    piece = self._piece(spooled.morsel, released, spooled.screened, spent)
+                    piece.refused, piece.quarantine, piece.original = spooled.refused, spooled.text, original
                 yield piece
 
-    def look_up(self, anonymizer: DatasetAnonymizer, one: Spooled) -> Released:
+    def look_up(self, anonymizer: DatasetAnonymizer, spooled: Spooled) -> Released:
         """What may leave of one morsel, now that the classes are decided."""
         if not self._looked_up:
             with self._clock.pre():
-                anonymizer.anonymize(one.screened.rows)
+                anonymizer.anonymize(spooled.screened.rows)
             self._looked_up = True
         with self._clock.pure():
-            return anonymizer.anonymize(one.screened.rows)
+            return anonymizer.anonymize(spooled.screened.rows)
 
     # Shared
 
@@ -329,8 +329,8 @@ class LocalBatchProcessor(Engine):
                 anonymizer.freeze()
             self._anonymizer = anonymizer
             spool.seek(0)
-            for one in clock.reading(pick_up(spool)):
-                yield from _looked_up(worker, anonymizer, one, clock)
+            for spooled in clock.reading(pick_up(spool)):
+                yield from _looked_up(worker, anonymizer, spooled, clock)
 
 
 # Functions of their own, so that nothing of one morsel is left to be freed while the next one is timed.
@@ -342,7 +342,9 @@ def _through(worker: SplitWorker, morsel: Morsel, clock: PhaseClock) -> list[Pro
         return list(results_of(morsel, released, screened, clock.pure_spans[-1]))
 
 
-def _looked_up(worker: SplitWorker, anonymizer: DatasetAnonymizer, one: Spooled, clock: PhaseClock) -> list[Processed]:
-    released = worker.look_up(anonymizer, one)
+def _looked_up(
+    worker: SplitWorker, anonymizer: DatasetAnonymizer, spooled: Spooled, clock: PhaseClock
+) -> list[Processed]:
+    released = worker.look_up(anonymizer, spooled)
     with clock.post():
-        return list(results_of(one.morsel, released, one.screened, one.pure_ns + clock.pure_spans[-1]))
+        return list(results_of(spooled.morsel, released, spooled.screened, spooled.pure_ns + clock.pure_spans[-1]))

@@ -183,7 +183,7 @@ class Server:
         self._work = work
         self._clock = PhaseClock(guard=PurityGuard())
         self._worker = SplitWorker(work, self._clock)
-        self._told = Effort()
+        self._reported = Effort()
         self.classes: Any = None
 
     def answer(self, name: str, number: int, arguments: tuple[Any, ...]) -> SplitResult | Exception:
@@ -244,17 +244,17 @@ class Server:
 
     def _effort(self) -> Effort:
         """What was measured since the last answer; evidence adds up over the life of the process."""
-        report, told, clock = self._clock.report(), self._told, self._clock
+        report, reported, clock = self._clock.report(), self._reported, self._clock
         assert clock.guard is not None
         spans = clock.pure_spans
         effort = Effort(
             f"{socket.gethostname()}:{os.getpid()}",
-            report.pre_ns - told.pre_ns,
-            report.post_ns - told.post_ns,
-            list(spans[len(told.pure) :]),
+            report.pre_ns - reported.pre_ns,
+            report.post_ns - reported.post_ns,
+            list(spans[len(reported.pure) :]),
             asdict(clock.guard.evidence),
         )
-        self._told = Effort("", report.pre_ns, report.post_ns, list(spans))
+        self._reported = Effort("", report.pre_ns, report.post_ns, list(spans))
         return effort
 
 

@@ -29,7 +29,7 @@ EXPERIMENTS = (
     ("storm", "STORM"),
     ("load", "LATENCY"),
     ("sustained", "SUSTAINED"),
-    ("load", "BURSTS"),
+    ("bursts", "BURSTS"),
     ("speed", "SPEED"),
     ("privacy", "PRIVACY"),
     ("effort", "EFFORT"),
@@ -46,7 +46,7 @@ def all_experiments() -> list[Experiment]:
     return [getattr(import_module(f"{__name__}.{module}"), name) for module, name in EXPERIMENTS]
 
 
-def experiment(name: str) -> Experiment:
+def experiment_named(name: str) -> Experiment:
     """The experiment of a name.
 
     Raises:
@@ -61,7 +61,7 @@ def select(names: Sequence[str]) -> list[Experiment]:
     Raises:
         MicroflowError: there is no such experiment.
     """
-    known = {one.name: one for one in all_experiments()}
+    known = {experiment.name: experiment for experiment in all_experiments()}
     if unknown := set(names) - known.keys():
         raise MicroflowError(f"no experiment {min(unknown)!r}", hint=f"they are: {', '.join(known)}")
-    return [one for name, one in known.items() if not names or name in names]
+    return [experiment for name, experiment in known.items() if not names or name in names]

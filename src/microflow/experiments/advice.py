@@ -143,10 +143,10 @@ def _pairs(schema: DatasetSchema, batches: list[pa.RecordBatch], sampled: int, s
     policy, whole = load_policy(schema.policy), pa.concat_batches(batches)
     advisor = Trials(sample_rows(batches, schema, most=sampled, seed=seed), policy)
     anew = Trials(FileSample(schema, whole, whole.num_rows), policy, seed=seed + _ANEW)
-    full = {one: anew.attempt(one, whole.num_rows) for one in SETTINGS if not anew.refusal(one)}
+    full = {setting: anew.attempt(setting, whole.num_rows) for setting in SETTINGS if not anew.refusal(setting)}
     for max_risk, min_utility in CONSTRAINTS:
         passing = {s: 1 - t.loss for s, t in full.items() if t.risk[2] <= max_risk and 1 - t.loss >= min_utility}
-        best = max(passing, key=lambda one: passing[one], default=None)
+        best = max(passing, key=lambda setting: passing[setting], default=None)
         advised = search(advisor, Constraints(max_risk, min_utility)).advised
         yield {"max_risk": max_risk, "min_utility": min_utility, **_judged(advised, best, passing)}
 
@@ -189,7 +189,7 @@ def timed_trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cpu_seconds() -> float:
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +212,12 @@ _SCALES = {
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Files by where they come from, UCI Adult among them where it is at hand, and one whose advice is timed."""
     scale = scale_of(_SCALES, profile)
-    groups = {**scale.files, **({_ADULT: (_ADULT,)} if adult_file() is not None and profile != "smoke" else {})}
+    groups = {**scale.files, **({_ADULT: (_ADULT,)} if profile != "smoke" else {})}
     work = {"rows": scale.rows, "sampled": scale.sampled}
-    arms = [Arm(name, f"{__name__}:trial", {"files": list(files), **work}) for name, files in groups.items()]
+    arms = [
+        Arm(name, f"{__name__}:trial", {"files": list(files), **work}, absent=name == _ADULT and adult_file() is None)
+        for name, files in groups.items()
+    ]
     timed = {"file": "healthcare", "rows": scale.timed_rows}
     arms.append(Arm(_TIME, f"{__name__}:timed_trial", timed))
     return Matrix("advice", tuple(arms), scale.blocks, seed, side_by_side=profile in PREVIEWS)
@@ -230,7 +233,7 @@ def frame(results: Results) -> pd.DataFrame:
     """One row a file and pair of constraints: what was advised, whether it holds, its regret."""
     import pandas as pd
 
-    return pd.DataFrame([pair for one in results.trials for pair in one.run.result["pairs"]])
+    return pd.DataFrame([pair for trial in results.trials for pair in trial.run.result["pairs"]])
 
 
 def _summary(pairs: pd.DataFrame) -> tuple[Rate, float, float]:
@@ -265,7 +268,7 @@ def table(results: Results) -> Table:
 def answer(results: Results) -> Answer:
     """How often advice holds, what it costs beside exhaustive search, and how long it takes."""
     rate, mean, worst = _summary(frame(results))
-    timed = next(one for one in results.trials if one.planned.arm.name == _TIME)
+    timed = next(trial for trial in results.trials if trial.planned.arm.name == _TIME)
     rows, cpu = timed.planned.arm.config["rows"], float(timed.run.result["cpu_seconds"])
     seconds = float(timed.run.result["samples"][0])
     files = frame(results)["file"].nunique()

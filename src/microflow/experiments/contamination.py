@@ -276,9 +276,16 @@ def frame(results: Results) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (work, one.arm, one.ratio.value, one.ratio.low, one.ratio.high, analysis.noise_floor)
+        (
+            work,
+            comparison.arm,
+            comparison.ratio.value,
+            comparison.ratio.low,
+            comparison.ratio.high,
+            analysis.noise_floor,
+        )
         for work, analysis in analyses(results).items()
-        for one in analysis.comparisons
+        for comparison in analysis.comparisons
     ]
     frame = pd.DataFrame(rows, columns=["work", "arm", "ratio", "low", "high", "noise_floor"])
     weight = frame.groupby("arm")["ratio"].max()
@@ -290,13 +297,13 @@ def table(results: Results) -> Table:
     found = analyses(results)
     rows = []
     for work, analysis in found.items():
-        for one in analysis.comparisons:
-            ratio = ratio_text(one.ratio)
-            low, high = (1 - 1 / end for end in (one.ratio.low, one.ratio.high))
-            share = UNKNOWN if ratio == UNKNOWN else f"{1 - 1 / one.ratio.value:.1%} [{low:.1%}, {high:.1%}]"
-            beside, *tests = comparison_cells(one)
-            rows.append([f"{one.arm}, {work}", beside, share, *tests])
-    families = "; ".join(f"{work}: {family(one)}" for work, one in found.items())
+        for comparison in analysis.comparisons:
+            ratio = ratio_text(comparison.ratio)
+            low, high = (1 - 1 / end for end in (comparison.ratio.low, comparison.ratio.high))
+            share = UNKNOWN if ratio == UNKNOWN else f"{1 - 1 / comparison.ratio.value:.1%} [{low:.1%}, {high:.1%}]"
+            beside, *tests = comparison_cells(comparison)
+            rows.append([f"{comparison.arm}, {work}", beside, share, *tests])
+    families = "; ".join(f"{work}: {family(analysis)}" for work, analysis in found.items())
     return Table(
         ["inside the clock", "measured beside clean", "not processing", "p different", "p equivalent", "answer"],
         rows,

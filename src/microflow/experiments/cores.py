@@ -182,7 +182,7 @@ def frame(results: Results) -> pd.DataFrame:
         rate = beside = Estimate(math.nan, math.nan, math.nan)
         if min(slope for _, slope in lines) > 0:
             rate = typical([[1 / slope] for _, slope in lines])
-            beside = typical([[cores * slope / one] for (_, slope), one in zip(lines, local, strict=True)])
+            beside = typical([[cores * slope / local_ns] for (_, slope), local_ns in zip(lines, local, strict=True)])
         fixed_s = float(np.median([height for height, _ in lines]))
         found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
     return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])

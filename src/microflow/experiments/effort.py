@@ -169,11 +169,12 @@ def frame(results: Results) -> pd.DataFrame:
     rows = []
     for arm in results.matrix.arms:
         own, config = results.of(arm), arm.config
-        seconds = typical([one["samples"] for one in own])
+        seconds = typical([result["samples"] for result in own])
         rows.append({
             "columns": config["columns"], "k": config["k"], "effort": config["effort"],
             "seconds": seconds.value, "low": seconds.low, "high": seconds.high,
-            "loss": float(np.mean([one["loss"] for one in own])), "suppressed": max(one["suppressed"] for one in own),
+            "loss": float(np.mean([result["loss"] for result in own])),
+            "suppressed": max(result["suppressed"] for result in own),
             "arx_loss": ARX_LOSS[config["columns"], config["k"]],
             # ARX was timed at k = 5 alone.
             "arx_seconds": ARX_SECONDS[config["columns"]] if config["k"] == 5 else np.nan,  # noqa: PLR2004

@@ -31,37 +31,45 @@ def of_noise(spec: ProcessingSpec, original: pa.Table, released: pa.Table, ordin
     from microflow.anonymize.differential_privacy import perturbed_columns
     from microflow.assess.inference import epsilon_lower_bound
 
-    columns = [one for one in perturbed_columns(spec.schema, spec.method.epsilon) if one.domain.size <= _LARGEST_DOMAIN]
-    truths, told = ([_codes(one, table) for one in columns] for table in (original, released))
+    columns = [
+        perturbed
+        for perturbed in perturbed_columns(spec.schema, spec.method.epsilon)
+        if perturbed.domain.size <= _LARGEST_DOMAIN
+    ]
+    truths, reported = ([_codes(perturbed, table) for perturbed in columns] for table in (original, released))
     return {
-        "aggregates": [_estimate(*one) for one in zip(columns, truths, told, strict=True)],
-        "epsilon_shown": epsilon_lower_bound([(all_[ordinals], out) for all_, out in zip(truths, told, strict=True)]),
+        "aggregates": [_estimate(*parts) for parts in zip(columns, truths, reported, strict=True)],
+        "epsilon_shown": epsilon_lower_bound(
+            [(truth[ordinals], out) for truth, out in zip(truths, reported, strict=True)]
+        ),
     }
 
 
-def _codes(one: Perturbed, table: pa.Table) -> Index:
-    return one.domain.encode(table[one.column.name].combine_chunks().cast(one.column.dtype.arrow)).astype(np.int64)
+def _codes(perturbed: Perturbed, table: pa.Table) -> Index:
+    return perturbed.domain.encode(
+        table[perturbed.column.name].combine_chunks().cast(perturbed.column.dtype.arrow)
+    ).astype(np.int64)
 
 
-def _estimate(one: Perturbed, truth: Index, told: Index) -> dict[str, Any]:
+def _estimate(perturbed: Perturbed, truth: Index, reported: Index) -> dict[str, Any]:
     """How far an unbiased estimate of a statistic of a column is from the truth.
 
     Categories: the frequency of the first; numbers: the mean. With the mechanism's matrix ``P[true, released]`` the
     estimator ``mean(w[released])`` with ``P w = v`` is unbiased for ``mean(v[true])``; its standard deviation follows
     from the same matrix (Kairouz, Bonawitz and Ramage 2016 for randomised response).
     """
-    codes, told_as = range(one.domain.size + 1), one.domain.values
-    matrix = np.array([[float(one.mechanism.probability(out, true)) for out in codes] for true in codes])
-    numbers = one.domain.is_ordered
-    wanted = np.array([float(value or 0) for value in told_as]) if numbers else np.eye(len(codes))[0]
+    codes, values = range(perturbed.domain.size + 1), perturbed.domain.values
+    matrix = np.array([[float(perturbed.mechanism.probability(out, true)) for out in codes] for true in codes])
+    numbers = perturbed.domain.is_ordered
+    wanted = np.array([float(value or 0) for value in values]) if numbers else np.eye(len(codes))[0]
     weights = np.linalg.solve(matrix, wanted)
     variance = matrix @ weights**2 - (matrix @ weights) ** 2
     counts: npt.NDArray[np.int64] = np.bincount(truth, minlength=len(codes))
     return {
-        "column": one.column.name,
-        "statistic": "mean" if numbers else f"frequency of {told_as[0]}",
+        "column": perturbed.column.name,
+        "statistic": "mean" if numbers else f"frequency of {values[0]}",
         "truth": float(wanted[truth].mean()),
-        "estimate": float(weights[told].mean()),
+        "estimate": float(weights[reported].mean()),
         "theory_sd": math.sqrt(float(counts @ variance)) / len(truth),
     }
 
@@ -70,10 +78,10 @@ def aggregates_table(results: Results) -> Table:
     """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
     rows = []
     for arm in results.matrix.arms:
-        own = [one["aggregates"] for one in results.of(arm)]
+        own = [result["aggregates"] for result in results.of(arm)]
         for parts in zip(*own, strict=True):
-            errors = np.array([one["estimate"] - one["truth"] for one in parts])
-            theory = float(np.mean([one["theory_sd"] for one in parts]))
+            errors = np.array([part["estimate"] - part["truth"] for part in parts])
+            theory = float(np.mean([part["theory_sd"] for part in parts]))
             measured = float(np.sqrt(np.mean(errors**2)))
             rows.append([
                 arm.config["setting"], f"{parts[0]['statistic']} ({parts[0]['column']})", f"{parts[0]['truth']:.3g}",

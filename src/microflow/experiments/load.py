@@ -1,7 +1,8 @@
-"""Offered load: how late is a record at a load, and what happens in a burst?
+"""Offered load: how late is a record at a load?
 
 Records come when they come (an open loop), from a process of their own, and latency counts from when a record was due.
 The rows that are served are held in both forms, as Arrow and as mappings, so that conversion is in no arm's time.
+Beside the pipelines stand the controls of `microflow.experiments.controls`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from microflow.engine import PIPELINES
-from microflow.engine.router import AdaptiveRouter, Router, StaticRouter
+from microflow.engine.router import Router
 from microflow.engine.service import Service, Workload, measured_costs
+from microflow.experiments.controls import (
+    ADAPTIVE,
+    HABITS,
+    LEARNT,
+    ORACLE,
+    Remains,
+    by_habit,
+    called,
+    credited,
+    make_router,
+    remains,
+    remains_table,
+)
 from microflow.experiments.work import TOKENS, arms_by_type, data_checksum, source, spec_of
-from microflow.lab.arrivals import bursts as burst_schedule
 from microflow.lab.arrivals import poisson
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.open_loop import Objective, OpenLoop, OpenLoopRun
-from microflow.lab.report import Answer, rounded
+from microflow.lab.report import Answer, Table, rounded
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 
 if TYPE_CHECKING:
@@ -32,14 +44,24 @@ if TYPE_CHECKING:
     from microflow.lab.results import Results
     from microflow.lab.statistics import Estimate
 
-__all__ = ["BURSTS", "LATENCY", "SHORT_SLOPE", "WARM_UP_S", "System", "burst", "open_loop"]
+__all__ = [
+    "LATENCY",
+    "SHORT_SLOPE",
+    "WARM_UP_S",
+    "System",
+    "answer",
+    "frame",
+    "matrix",
+    "open_loop",
+    "remaining",
+    "table",
+]
 
 #: A load that is offered for some seconds only shows no smaller growth of its backlog than this part of it.
 SHORT_SLOPE = 0.05
 
 _SERVED_ROWS = 20_000
 WARM_UP_S = 0.2
-_SLICE_NS = 50_000_000
 #: A system that is this far behind the last arrival has failed.
 _GIVE_UP_S = 1.0
 #: Saturation: so many records wait all the time, for so long.
@@ -55,27 +77,27 @@ class _Scale:
     loads: tuple[int, ...]
     seconds: float
     blocks: int
-    burst_s: float
-    burst_blocks: int
 
 
 _SCALES = {
-    "smoke": _Scale((4_000, 16_000), 0.4, 1, 1.0, 1),
-    "quick": _Scale((2_000, 16_000, 128_000), 0.6, 1, 2.0, 1),
-    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 4.0, 5, 6.0, 5),
+    "smoke": _Scale((4_000, 16_000), 0.4, 1),
+    "quick": _Scale((2_000, 16_000, 128_000), 0.6, 1),
+    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.5, 5),
 }
 _TYPES = ("healthcare",)
+#: A coin is no contest but in a burst, where luck may do.
+_AT_A_LOAD = tuple(habit for habit in HABITS if habit != "coin")
 
 
 class System:
-    """What is offered a load: a pipeline's service and the router that is its habit."""
+    """What is offered a load: a service, and the router that the configuration's ``pipeline`` names (`HABITS`)."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         spec, flows = spec_of(config), list(source(config, _SERVED_ROWS))
         self.checksum = data_checksum(flows)
         self._config, self._spec = config, spec
         self._workload = Workload(pa.concat_batches([flow.rows for flow in flows]))
-        self._costs = measured_costs(self.service()) if config["pipeline"] == "hybrid" else None
+        self.costs = measured_costs(self.service()) if config["pipeline"] in (*LEARNT, ORACLE) else None
 
     def service(self) -> Service:
         """A new one, on the same rows."""
@@ -83,9 +105,7 @@ class System:
 
     def router(self) -> Router:
         """A new one: it owns the queue."""
-        if self._config["pipeline"] == "hybrid":
-            return AdaptiveRouter(costs=self._costs)
-        return StaticRouter(1 if self._config["pipeline"] == "stream" else MICROFLOW_ROWS)
+        return make_router(self._config["pipeline"], self.costs, self._config["seed"])
 
     def offered(
         self, load: float, seconds: float, objective: Objective | None = None, warm_up_s: float = 0.0
@@ -127,75 +147,21 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**series, "data_checksum": system.checksum}
 
 
-def burst(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A calm load of ``rate`` with bursts of ``peak_rate`` for a fifth of each second, for ``seconds``.
-
-    Returns:
-        One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
-        ``p99_ns``; ``reasons`` counts why records went the way they went; ``data_checksum``.
-    """
-    system = System(config)
-    schedule = burst_schedule(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
-    router = _Watched(system.router())
-    service = system.service()
-    run = OpenLoop(schedule).run(router, service, service.flush)
-    return {
-        **_slices(run, np.repeat(router.sizes, router.sizes)),
-        "reasons": dict(router.reasons),
-        "data_checksum": system.checksum,
-    }
-
-
-class _Watched:
-    """A router that remembers how many records it had served at once, in the order of service."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self.sizes: list[int] = []
-        self.reasons = router.reasons
-        self.wanted = router.wanted
-
-    def route(self, arrived: int) -> Any:
-        found = self._router.route(arrived)
-        if found is not None:
-            self.sizes.append(len(found.records))
-        return found
-
-    def observe(self, route: Any, ns: int) -> None:
-        self._router.observe(route, ns)
-
-
-def _slices(run: OpenLoopRun, sizes: Any) -> dict[str, list[float]]:
-    served = run.completed_ns >= 0
-    frame = pl.DataFrame({"slice": run.intended_ns[served] // _SLICE_NS, "latency": run.latencies_ns()})
-    frame = frame.with_columns(size=pl.Series(sizes[: frame.height]))
-    found = frame.group_by("slice").agg(
-        pl.len().alias("count"), pl.col("size").median(), pl.col("latency").quantile(0.99).alias("p99_ns")
-    )
-    found = found.sort("slice")
-    return {
-        "time_s": (found["slice"] * _SLICE_NS / 1e9).to_list(),
-        "offered": (found["count"] / (_SLICE_NS / 1e9)).to_list(),
-        "size": found["size"].to_list(),
-        "p99_ns": found["p99_ns"].to_list(),
-    }
-
-
-def latency_matrix(profile: str, *, seed: int = 1) -> Matrix:
-    """Every pipeline at several offered loads."""
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Every pipeline, and controls, at several offered loads."""
     scale = scale_of(_SCALES, profile)
     work = {"method": TOKENS, "loads": list(scale.loads), "seconds": scale.seconds}
-    named = {name: work | {"pipeline": name} for name in PIPELINES}
+    named = {name: work | {"pipeline": name} for name in _AT_A_LOAD}
     arms = arms_by_type(_TYPES, f"{__name__}:open_loop", named)
     return Matrix("rq1-latency", arms, scale.blocks, seed, timeout_s=1_200)
 
 
-def _latency_seconds(config: Mapping[str, Any]) -> float:
+def _seconds(config: Mapping[str, Any]) -> float:
     loads = (max(config["seconds"], 2 * MICROFLOW_ROWS / load) for load in config["loads"])
-    return 1.5 + float(config["pipeline"] == "hybrid") + float(sum(loads))
+    return 1.5 + float(config["pipeline"] in LEARNT) + float(sum(loads))
 
 
-def latency_frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> pd.DataFrame:
     """Latency by offered load: medians over blocks, p99 with its range, as `microflow.figures.charts` wants them.
 
     Loads at which some block served nothing after its warm-up have no latency and are left out. ``sustained``: in every
@@ -223,9 +189,9 @@ def latency_frame(results: Results) -> pd.DataFrame:
     return found[["data_type", "arm", "load", *milliseconds.values(), "sustained"]]
 
 
-def latency_answer(results: Results) -> Answer:
-    """How late 99 of 100 records are at the lowest load; a batch waits until it is full."""
-    found = latency_frame(results)
+def answer(results: Results) -> Answer:
+    """How late 99 of 100 records are at the lowest load; at every load, what remains beside the best control."""
+    found = frame(results)
     data_type = found["data_type"].iloc[0]
     lowest = found[(found["data_type"] == data_type) & (found["load"] == found["load"].min())]
     late = lowest.set_index("arm")["p99_ms"].to_dict()
@@ -234,12 +200,58 @@ def latency_answer(results: Results) -> Answer:
     numbers = {f"rq1 {data_type} {arm} low load latency ms": rounded(value) for arm, value in late.items()}
     numbers |= {"rq1 low load": load, "rq1 fill ms": fill}
     waits = " and ".join(f"{rounded(late[arm])} ms as {arm}" for arm in PIPELINES if arm in late and arm != "batch")
+    beside = {_at(load): one for load, one in remaining(results).items()}
+    numbers |= {f"rq1 {data_type} remains {where}": one.said() for where, one in beside.items()}
     batch = f"the batch's {rounded(late['batch'])} ms are" if "batch" in late else "a batch's latency is"
     sentence = (
         f"At {load} records/s 99 of 100 records are done within {waits}; {batch} a fill time, since a microflow of "
-        f"{MICROFLOW_ROWS:,} takes {fill} ms to arrive."
+        f"{MICROFLOW_ROWS:,} takes {fill} ms to arrive. {credited('p99', beside)}{_uncompared(results)}"
     )
     return Answer(sentence, numbers)
+
+
+def remaining(results: Results) -> dict[float, Remains]:
+    """By load: the hybrid's p99 beside that of the best control which served everything in every block.
+
+    A load at which the hybrid or all others left records over has no ratio; the answer tells which.
+    """
+    compared = ((load, samples) for load, samples in _served_whole(results) if ADAPTIVE in samples)
+    return {load: remains(samples) for load, samples in compared if len(samples) > 1}
+
+
+def _served_whole(results: Results) -> list[tuple[float, dict[str, list[list[float]]]]]:
+    """By load, and by those habits that served everything in every block: p99 in ms."""
+    by_arm, found = by_habit(results.trials), []
+    for place, load in enumerate(by_arm[ADAPTIVE][0]["load"]):
+        whole = {habit: own for habit, own in by_arm.items() if not any(_failed(one, place) for one in own)}
+        samples = {habit: [[one["p99_ns"][place] / 1e6] for one in own] for habit, own in whole.items()}
+        found.append((float(load), samples))
+    return found
+
+
+def _uncompared(results: Results) -> str:
+    """Where there is no ratio: who alone served everything."""
+    said = ""
+    for load, samples in _served_whole(results):
+        if ADAPTIVE not in samples:
+            others = f", and {' and '.join(map(called, samples))} did not" if samples else " as all others did"
+            said += f" At {rounded(load)} records/s the hybrid left records over{others}."
+        elif len(samples) == 1:
+            said += f" At {rounded(load)} records/s all others left records over."
+    return said
+
+
+def _failed(result: Mapping[str, Any], place: int) -> bool:
+    return bool(result["unserved"][place] > 0 or result["p99_ns"][place] <= 0)
+
+
+def _at(load: float) -> str:
+    return f"at {rounded(load)} records/s"
+
+
+def table(results: Results) -> Table:
+    """What remains of the adaptive router at each load."""
+    return remains_table(results, "p99", {_at(load): one for load, one in remaining(results).items()})
 
 
 def _waits(results: Results) -> Mapping[str, Estimate]:
@@ -262,10 +274,10 @@ LATENCY = Experiment(
     name="rq1-latency",
     asks="How late is a record at an offered load?",
     notebook="rq1",
-    matrix=latency_matrix,
-    frame=latency_frame,
-    answer=latency_answer,
-    seconds=_latency_seconds,
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    seconds=_seconds,
     same=("load", "data_checksum"),
     plot=Plot(
         "latency-throughput",
@@ -275,63 +287,6 @@ LATENCY = Experiment(
         f"{SHORT_SLOPE:.0%} of the load in the seconds that it was offered. "
         "A batch's latency at a low load is the time that a microflow takes to fill.",
     ),
+    tables={"latency-controls": table},
     ratios=_waits,
-)
-
-
-def burst_matrix(profile: str, *, seed: int = 1) -> Matrix:
-    """Every pipeline under a load that jumps tenfold for a fifth of each second."""
-    scale = scale_of(_SCALES, profile)
-    work = {"method": TOKENS, "rate": 12_000, "peak_rate": 120_000, "seconds": scale.burst_s}
-    named = {name: work | {"pipeline": name} for name in PIPELINES}
-    return Matrix("rq1-bursts", arms_by_type(_TYPES, f"{__name__}:burst", named), scale.burst_blocks, seed)
-
-
-def burst_frame(results: Results) -> pd.DataFrame:
-    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.charts` wants it."""
-    import pandas as pd
-
-    first = [trial for trial in results.trials if trial.planned.block == 0]
-    frames = [
-        pd.DataFrame({name: trial.run.result[name] for name in ("time_s", "offered", "size", "p99_ns")}).assign(
-            arm=trial.planned.arm.config["pipeline"]
-        )
-        for trial in sorted(first, key=lambda trial: PIPELINES.index(trial.planned.arm.config["pipeline"]))
-    ]
-    frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(p99_ms=frame["p99_ns"] / 1e6).drop(columns="p99_ns")
-
-
-def burst_answer(results: Results) -> Answer:
-    """The slices' p99 by pipeline: the median slice, and the worst."""
-    worst: dict[str, list[list[float]]] = {}
-    for trial in results.trials:
-        p99 = np.asarray(trial.run.result["p99_ns"]) / 1e6
-        worst.setdefault(trial.planned.arm.config["pipeline"], []).append([float(np.median(p99)), float(p99.max())])
-    medians = {name: np.median(worst[name], axis=0) for name in PIPELINES if name in worst}
-    numbers = {f"rq1 burst {name} worst ms": rounded(float(values[1])) for name, values in medians.items()}
-    said = "; ".join(f"{name} {rounded(float(a))} and {rounded(float(b))} ms" for name, (a, b) in medians.items())
-    config = results.matrix.arms[0].config
-    return Answer(
-        f"Under a load that jumps from {rounded(config['rate'])} to {rounded(config['peak_rate'])} records/s for a "
-        f"fifth of each second, the p99 of the median and of the worst 50 ms is: {said}.",
-        numbers,
-    )
-
-
-BURSTS = Experiment(
-    name="rq1-bursts",
-    asks="What happens in a burst?",
-    notebook="rq1",
-    matrix=burst_matrix,
-    frame=burst_frame,
-    answer=burst_answer,
-    seconds=lambda config: 0.7 + (config["pipeline"] == "hybrid") + float(config["seconds"]),
-    same=("data_checksum",),
-    plot=Plot(
-        "hybrid-burst",
-        "burst",
-        "What the hybrid decides while the load jumps tenfold, and the latency of all three pipelines under it (first "
-        "block).",
-    ),
 )

@@ -80,7 +80,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     scale = scale_of(_SCALES, profile)
     cells = [{"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch"}]
     for pipeline, settings in (("batch", scale.settings), ("stream", scale.streamed), ("hybrid", scale.hybrid)):
-        cells += [one.cell | {"pipeline": pipeline} for one in settings]
+        cells += [setting.cell | {"pipeline": pipeline} for setting in settings]
     work = {"data_type": "healthcare", "rows": scale.rows, "attempts": scale.attempts}
     arms = [Arm(f"{_method(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
     return Matrix("rq2-privacy", tuple(arms), scale.blocks, seed, side_by_side=True)
@@ -110,8 +110,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     original = pa.Table.from_batches([flow.rows for flow in flows])
     # The rows that follow in the same population: as many persons as half of those who are released.
     more = pa.Table.from_batches([flow.rows for flow in source(config, config["rows"] * 3 // 2)])
-    released = pa.Table.from_batches([one.released for one in done], processor.output_schema)
-    ordinals = np.concatenate([one.ordinals for one in done])
+    released = pa.Table.from_batches([result.released for result in done], processor.output_schema)
+    ordinals = np.concatenate([result.ordinals for result in done])
     found = assess(
         original, released, ordinals, spec.schema,
         control=more.slice(original.num_rows), attempts=config["attempts"], seed=config["seed"],
@@ -192,9 +192,9 @@ def frame(results: Results) -> pd.DataFrame:
     rows = []
     for arm in results.matrix.arms:
         own = results.of(arm)
-        risk = mean_of([one["linkage"]["risk"] for one in own])
-        loss = mean_of([one["loss"] for one in own])
-        learnt = [one["kept"] for one in own if one["kept"] is not None]
+        risk = mean_of([result["linkage"]["risk"] for result in own])
+        loss = mean_of([result["loss"] for result in own])
+        learnt = [result["kept"] for result in own if result["kept"] is not None]
         kept = mean_of(learnt) if len(learnt) >= _SEEDS else None
         alone = own[0]["linkage"] if len(own) == 1 else None
         rows.append({
@@ -206,16 +206,16 @@ def frame(results: Results) -> pd.DataFrame:
             "loss": loss.value,
             "loss_low": loss.value if alone else loss.low, "loss_high": loss.value if alone else loss.high,
             **_named("kept", kept),
-            "k": min(one["k"] for one in own),
-            "suppressed": float(np.median([one["suppressed"] for one in own])),
-            "delay_p50": float(np.median([one["delay_p50"] for one in own])),
-            "delay_max": max(one["delay_max"] for one in own),
+            "k": min(result["k"] for result in own),
+            "suppressed": float(np.median([result["suppressed"] for result in own])),
+            "delay_p50": float(np.median([result["delay_p50"] for result in own])),
+            "delay_max": max(result["delay_max"] for result in own),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _named(name: str, one: Estimate | None) -> dict[str, float]:
-    ends = (math.nan,) * 3 if one is None else (one.value, one.low, one.high)
+def _named(name: str, estimate: Estimate | None) -> dict[str, float]:
+    ends = (math.nan,) * 3 if estimate is None else (estimate.value, estimate.low, estimate.high)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
@@ -270,9 +270,9 @@ def attacks_table(results: Results) -> Table:
     attacks = [name for name in _ATTACKS if any(name in trial.run.result for trial in results.trials)]
     for arm in results.matrix.arms:
         own = results.of(arm)
-        risks = [[one[name]["risk"] for one in own if one[name] is not None] for name in attacks]
-        cells = [f"{mean_of(one).value:.3f}" if one else "" for one in risks]
-        shown = [one["epsilon_shown"] for one in own if one["epsilon_shown"] is not None]
+        risks = [[result[name]["risk"] for result in own if result[name] is not None] for name in attacks]
+        cells = [f"{mean_of(values).value:.3f}" if values else "" for values in risks]
+        shown = [result["epsilon_shown"] for result in own if result["epsilon_shown"] is not None]
         name = ", ".join(filter(None, (method_name(_method(arm.config)), arm.config["setting"])))
         rows.append([name, *cells, f"{mean_of(shown).value:.2f}" if shown else ""])
     return Table(

@@ -150,7 +150,7 @@ def scaling_answer(results: Results) -> Answer:
         numbers[f"scaling {arm} memory"] = growth[arm]
     few, many = rounded(float(found["rows"].min())), rounded(float(found["rows"].max()))
     exponents = ", ".join(f"{arm} {_exponent(fit.exponent)}" for arm, fit in fits.items())
-    memory = ", ".join(f"{arm} {one}" for arm, one in growth.items())
+    memory = ", ".join(f"{arm} {factor}" for arm, factor in growth.items())
     return Answer(
         f"From {few} to {many} records pure processing grows with their number to the power of {exponents} (1 is "
         f"proportional; 95 % intervals), and peak memory changes by: {memory}.",

@@ -50,7 +50,7 @@ SETTINGS = (
     *(Setting("differential_privacy", f"ε={epsilon:g}", {"epsilon": epsilon}) for epsilon in (0.1, 0.5, 1.0, 2.0)),
     *(Setting("tokenization", f"{bits} bits", {"key_bits": bits}) for bits in (128, 256, 512)),
 )
-_BY_LABEL = {one.label: one for one in SETTINGS}
+_BY_LABEL = {setting.label: setting for setting in SETTINGS}
 #: One of each method.
 TYPICAL = tuple(_BY_LABEL[label] for label in ("k=5", "ε=1", "256 bits"))
 
@@ -97,8 +97,11 @@ def _cells(scale: _Scale) -> Iterator[tuple[str, dict[str, Any]]]:
     for rows in scale.volumes:
         for pipeline in PIPELINES:
             away = (pipeline != "batch") + (rows != scale.volumes[0])
-            for one in (scale.settings, scale.elsewhere, ())[away]:
-                yield f"{one.method} {one.label}, {pipeline}", one.cell | {"pipeline": pipeline, "rows": rows}
+            for setting in (scale.settings, scale.elsewhere, ())[away]:
+                yield (
+                    f"{setting.method} {setting.label}, {pipeline}",
+                    setting.cell | {"pipeline": pipeline, "rows": rows},
+                )
         yield IDENTITY, {"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch", "rows": rows}
 
 

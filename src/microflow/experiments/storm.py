@@ -110,7 +110,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "latency_ns": found.acks.latency_ns.tolist(),
         "rows_in": found.rows_in,
         "rows_out": found.rows_out,
-        "violations": sum(len(one["violations"]) for one in results.values()),
+        "violations": sum(len(result["violations"]) for result in results.values()),
         "data_checksum": data_checksum(flows),
         "output_checksum": _output_checksum(flows, results, build_processor(spec, _STREAM).output_schema),
     }
@@ -173,7 +173,7 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def _latency(results: Results, arm: Arm) -> dict[str, float]:
-    found = [one["latency_ns"] for one in results.of(arm) if "load" in arm.config]
+    found = [result["latency_ns"] for result in results.of(arm) if "load" in arm.config]
     if not found:
         return {"p50_ms": np.nan, "p99_ms": np.nan}
     p50, p99 = np.percentile(np.concatenate(found), (50, 99)) / 1e6

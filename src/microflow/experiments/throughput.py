@@ -104,7 +104,7 @@ def table(results: Results) -> Table:
         rows.append(
             [row["data_type"], row["arm"], rate, *(beside or comparison_cells(found[row["data_type"]][row["arm"]]))]
         )
-    families = "; ".join(f"{kind}: {family(one)}" for kind, one in found.items())
+    families = "; ".join(f"{kind}: {family(analysis)}" for kind, analysis in found.items())
     return Table(
         ["data", "pipeline", "records/s", "time beside batch", "p different", "p equivalent", "answer"],
         rows,

@@ -123,8 +123,8 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
         evidence.append(guard.evidence)
     return {
         "samples": samples,
-        "pure": all(one.is_pure and one.spans > 0 for one in evidence),
-        "evidence": [asdict(one) for one in evidence],
+        "pure": all(item.is_pure and item.spans > 0 for item in evidence),
+        "evidence": [asdict(item) for item in evidence],
         "violations": violations,
         "data_checksum": data_checksum(flows),
         "output_checksum": f"{digest:016x}" if config["released_alike"] else None,

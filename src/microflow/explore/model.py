@@ -132,7 +132,7 @@ def _described(path: Path) -> Description:
 
 def with_roles(sample: Sample, roles: dict[str, Role]) -> Sample:
     """The same rows with other roles of some columns; the same sample where none is another."""
-    columns = tuple(replace(one, role=roles.get(one.name, one.role)) for one in sample.schema.columns)
+    columns = tuple(replace(column, role=roles.get(column.name, column.role)) for column in sample.schema.columns)
     if columns == sample.schema.columns:
         return sample
     # The descriptor that was named no longer says this.
@@ -220,7 +220,7 @@ def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | N
     release = sample.trials(policy).release(settings, sample.size)
     findings, targets = release.screened.findings, Targets(release.spec.policy, sample.schema).all
     counts = np.bincount(findings.targets, minlength=len(targets)).tolist()
-    found = Counter({(one.rule.id, one.field): n for one, n in zip(targets, counts, strict=True) if n})
+    found = Counter({(target.rule.id, target.field): n for target, n in zip(targets, counts, strict=True) if n})
     return Trialled(sample, settings, release, found, np.unique(findings.rows).astype(np.int64))
 
 

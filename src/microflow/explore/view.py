@@ -144,7 +144,7 @@ class Explorer:
     def _do(self, asked: _Asked) -> None:
         try:
             sample = self._load(asked)
-            if undecided := [one.name for one in sample.schema.with_role(Role.UNDECIDED)]:
+            if undecided := [column.name for column in sample.schema.with_role(Role.UNDECIDED)]:
                 self.tabs.selected_index = _ROLES
                 what = "What are they?" if len(undecided) > 1 else "What is it?"
                 raise SchemaError(f"undecided: {', '.join(map(repr, undecided))}. {what} Say it under 'roles'")
@@ -221,9 +221,13 @@ class Explorer:
     def _draw(self, asked: _Asked, sample: Sample) -> None:
         points = [
             Point(
-                one.name, one.settings.method, one.risk, _exact(one.assessment.information_loss), name == self._advised
+                trial.name,
+                trial.settings.method,
+                trial.risk,
+                _exact(trial.assessment.information_loss),
+                name == self._advised,
             )
-            for name, one in self._tried.items()
+            for name, trial in self._tried.items()
         ]
         self.risk.value = frontier_svg(points, asked.max_risk, note=f"n = {sample.size:,}, attacked here")
 
@@ -302,13 +306,13 @@ def _exact(value: float) -> Estimate:
 
 def _latency_table(tried: Trialled) -> Table:
     """Load by pipeline, p50 and p99 in milliseconds."""
-    found = {(one.pipeline, one.rate): one for one in latencies(tried)}
+    found = {(latency.pipeline, latency.rate): latency for latency in latencies(tried)}
     rows = []
     for load in LOADS:
         row = [f"{load:,}"]
         for pipeline in ("batch", "stream", "hybrid"):
-            one = found[pipeline, load]
-            row.append(f"{one.p50_ms:.3g} / {one.p99_ms:.3g}" if one.is_sustained else "backlog grows")
+            latency = found[pipeline, load]
+            row.append(f"{latency.p50_ms:.3g} / {latency.p99_ms:.3g}" if latency.is_sustained else "backlog grows")
         rows.append(row)
     caption = "Latency in ms, p50 / p99, simulated from service times measured here; Poisson arrivals"
     return Table(["records/s", "batch", "stream", "hybrid"], rows, caption)

@@ -84,13 +84,16 @@ def audited(paths: Sequence[Path], profile: str, store: ExperimentStore) -> list
             raise InputError("no such document", path=path, hint="run this from the folder that holds README.md")
         text = path.read_text("utf-8")
         claims = _of_paper(text, sources) if path.suffix == ".tex" else _of_markdown(text, sources)
-        found += [Audited(path.name, *one) for one in claims]
+        found += [Audited(path.name, *claim) for claim in claims]
     return found
 
 
 def page(found: Sequence[Audited]) -> str:
     """The claims as a Markdown page."""
-    rows = [[one.claim, one.where, one.evidence or "NONE", one.trials, one.interval, one.command] for one in found]
+    rows = [
+        [claim.claim, claim.where, claim.evidence or "NONE", claim.trials, claim.interval, claim.command]
+        for claim in found
+    ]
     columns = ["claim", "where", "rests on", "trials", "interval", "command"]
     caption = f"{len(found)} claims; written by `microflow experiments audit`."
     return "# What each claim rests on\n\n" + Table(columns, rows, caption, prose=True).to_markdown()
@@ -113,30 +116,36 @@ class _Sources:
         self.answers = list(answers(profile, store))
         self._design: dict[str, str] = {}
         self._by_macro: dict[str, Experiment] = {}
-        for one in all_experiments():
+        for experiment in all_experiments():
             try:
-                self._design[one.name] = design(Results.read(one.matrix(profile), store))
+                self._design[experiment.name] = design(Results.read(experiment.matrix(profile), store))
             except IncompleteError:
                 continue
-        for one, answer in self.answers:
-            self._by_macro |= {macro(name): one for name in answer.numbers}
-            if one.plot is not None:
-                self._by_macro[macro(f"caption {one.plot.name}")] = one
+        for experiment, answer in self.answers:
+            self._by_macro |= {macro(name): experiment for name in answer.numbers}
+            if experiment.plot is not None:
+                self._by_macro[macro(f"caption {experiment.plot.name}")] = experiment
 
-    def row(self, claim: str, one: Experiment) -> tuple[str, str, str, str, str]:
+    def row(self, claim: str, experiment: Experiment) -> tuple[str, str, str, str, str]:
         """The evidence of an experiment, if the database holds it."""
-        held = self._design.get(one.name, "")
-        return claim, one.name if held else "", held, _interval(one), f"{self.command} ({one.notebook})"
+        held = self._design.get(experiment.name, "")
+        return (
+            claim,
+            experiment.name if held else "",
+            held,
+            _interval(experiment),
+            f"{self.command} ({experiment.notebook})",
+        )
 
     def of_macros(self, sentence: str) -> list[Experiment | None]:
         """The experiments of the numbers that a LaTeX sentence embeds; none for a macro that nothing defines."""
         found = {name: self._by_macro.get(name) for name in _MACRO.findall(sentence)}
-        by_name = {name if one is None else one.name: one for name, one in found.items()}
+        by_name = {name if experiment is None else experiment.name: experiment for name, experiment in found.items()}
         return list(by_name.values())
 
 
-def _interval(one: Experiment) -> str:
-    if one.name == "detection":
+def _interval(experiment: Experiment) -> str:
+    if experiment.name == "detection":
         return "Wilson, 95 %"
     return "over blocks, 95 %"
 
@@ -144,9 +153,9 @@ def _interval(one: Experiment) -> str:
 def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
     blocks = {block[1] for block in MARKED.finditer(text)}
     if "results" in blocks:
-        for one, answer in sources.answers:
-            yield sources.row(answer.sentence, one)
-            yield from (sources.row(f"table {name}", one) for name in one.tables or {})
+        for experiment, answer in sources.answers:
+            yield sources.row(answer.sentence, experiment)
+            yield from (sources.row(f"table {name}", experiment) for name in experiment.tables or {})
     if "peers" in blocks:
         yield "table beside other tools", "data/peers.json", "", "bootstrap over rounds, 95 %", "make peers"
     for sentence in sentences(text):
@@ -155,9 +164,9 @@ def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
 
 def _typed(sentence: str, sources: _Sources) -> tuple[str, ...]:
     """A sentence that a person wrote: an experiment claims it, or a command."""
-    for one in all_experiments():
-        if any(re.search(claim.pattern, sentence) for claim in one.claims):
-            return sources.row(sentence, one)
+    for experiment in all_experiments():
+        if any(re.search(claim.pattern, sentence) for claim in experiment.claims):
+            return sources.row(sentence, experiment)
     for claim in COMMANDS:
         if re.search(claim.pattern, sentence):
             return sentence, "output of a command", "", "", claim.command
@@ -169,7 +178,7 @@ def _of_paper(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
     body = re.sub(r"\\(ref|input|includegraphics|IfFileExists|label)\{[^}]*\}", "", body)
     for sentence in _SENTENCE.split(" ".join(body.split())):
         if used := sources.of_macros(sentence):
-            for one in used:
-                yield sources.row(sentence, one) if one else (sentence, "", "", "", "")
+            for experiment in used:
+                yield sources.row(sentence, experiment) if experiment else (sentence, "", "", "", "")
         elif _NUMBER.search(_NAMES.sub("", re.sub(r"\$[^$]*\$", "", sentence))):
             yield _typed(sentence, sources)

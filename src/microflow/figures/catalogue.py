@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microflow.errors import MicroflowError
-from microflow.experiments import all_experiments, experiment
+from microflow.experiments import all_experiments, experiment_named
 from microflow.figures import charts, methods
 from microflow.figures.style import ieee, mark_preview, png, save
 from microflow.lab.experiment import PREVIEWS, Experiment, Plot
@@ -69,9 +69,9 @@ class Drawn:
     needed: bool = True
 
     @classmethod
-    def lacking(cls, name: str, one: Experiment, error: IncompleteError) -> Drawn:
+    def lacking(cls, name: str, experiment: Experiment, error: IncompleteError) -> Drawn:
         """What an experiment that has not run whole leaves out."""
-        reason = one.missing() if one.optional else ""
+        reason = experiment.missing() if experiment.optional else ""
         return cls(name, (), reason or error.message, needed=not reason)
 
 
@@ -87,9 +87,9 @@ class Note:
 
 def plan(name: str, profile: str) -> Note:
     """How many arms an experiment has in a profile, how often each runs, on how many rows."""
-    matrix = experiment(name).matrix(profile)
+    matrix = experiment_named(name).matrix(profile)
     sizes = sorted({int(arm.config["rows"]) for arm in matrix.arms if "rows" in arm.config})
-    rows = f" on {' and '.join(f'{one:,}' for one in sizes)} rows" if sizes else ""
+    rows = f" on {' and '.join(f'{size:,}' for size in sizes)} rows" if sizes else ""
     preview = " Results of this profile are a preview, not to be cited." if profile in PREVIEWS else ""
     return Note(f"*Profile `{profile}`: {len(matrix.arms)} arms{rows}, {matrix.repetitions}.{preview}*")
 
@@ -108,26 +108,26 @@ def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
         MicroflowError: there is no such experiment, or it has no figure.
         IncompleteError: not all of its trials have run, although they could.
     """
-    one = experiment(name)
-    if one.plot is None:
+    chosen = experiment_named(name)
+    if chosen.plot is None:
         raise MicroflowError(f"{name} has no figure", hint="it has tables: microflow.figures.catalogue.table")
     try:
-        results = Results.read(one.matrix(profile), store)
+        results = Results.read(chosen.matrix(profile), store)
     except IncompleteError as error:
-        return _skipped(one, error)
-    frame = one.frame(results)
+        return _skipped(chosen, error)
+    frame = chosen.frame(results)
     with ieee():
-        figure = drawing_of(one.plot)(frame)
+        figure = drawing_of(chosen.plot)(frame)
         if profile in PREVIEWS:
             mark_preview(figure)
-    return Plate(one.plot.name, caption_of(one, profile, results), figure)
+    return Plate(chosen.plot.name, caption_of(chosen, profile, results), figure)
 
 
-def caption_of(one: Experiment, profile: str, results: Results) -> str:
+def caption_of(experiment: Experiment, profile: str, results: Results) -> str:
     """A figure's caption with rows, blocks, trials and machine; a preview says that it is one."""
-    assert one.plot is not None
+    assert experiment.plot is not None
     preview = f"Preview ({profile}). " if profile in PREVIEWS else ""
-    return f"{preview}{one.plot.caption} {design(results)[:1].upper()}{design(results)[1:]}."
+    return f"{preview}{experiment.plot.caption} {design(results)[:1].upper()}{design(results)[1:]}."
 
 
 def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> Table | Skipped:
@@ -137,14 +137,14 @@ def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> T
         MicroflowError: there is no such experiment or table.
         IncompleteError: not all of its trials have run, although they could.
     """
-    one = experiment(name)
-    tables = one.tables or {}
+    chosen = experiment_named(name)
+    tables = chosen.tables or {}
     if not tables or (which and which not in tables):
         raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(tables) or 'none'}")
     try:
-        results = Results.read(one.matrix(profile), store)
+        results = Results.read(chosen.matrix(profile), store)
     except IncompleteError as error:
-        return _skipped(one, error)
+        return _skipped(chosen, error)
     return tables[which or next(iter(tables))](results).of(profile)
 
 
@@ -154,34 +154,34 @@ def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
     Raises:
         IncompleteError: not all of its trials have run, although they could.
     """
-    one = experiment(name)
+    chosen = experiment_named(name)
     try:
-        return one.answer(Results.read(one.matrix(profile), store)).of(profile)
+        return chosen.answer(Results.read(chosen.matrix(profile), store)).of(profile)
     except IncompleteError as error:
-        return _skipped(one, error)
+        return _skipped(chosen, error)
 
 
-def _skipped(one: Experiment, error: IncompleteError) -> Skipped:
-    if one.optional:
-        return Skipped(one.name, one.missing() or error.reason)
+def _skipped(experiment: Experiment, error: IncompleteError) -> Skipped:
+    if experiment.optional:
+        return Skipped(experiment.name, experiment.missing() or error.reason)
     raise error
 
 
 def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
     """Draw and save every figure whose trials are complete; say of the others what is missing."""
     drawn = []
-    for one in all_experiments():
-        if one.plot is None:
+    for experiment in all_experiments():
+        if experiment.plot is None:
             continue
         try:
-            found = plate(one.name, profile, store)
+            found = plate(experiment.name, profile, store)
         except IncompleteError as error:
-            drawn.append(Drawn(one.plot.name, (), error.message))
+            drawn.append(Drawn(experiment.plot.name, (), error.message))
             continue
         if isinstance(found, Skipped):
-            drawn.append(Drawn(one.plot.name, (), found.reason, needed=not one.missing()))
+            drawn.append(Drawn(experiment.plot.name, (), found.reason, needed=not experiment.missing()))
         else:
-            drawn.append(Drawn(one.plot.name, save(found.figure, folder, one.plot.name)))
+            drawn.append(Drawn(experiment.plot.name, save(found.figure, folder, experiment.plot.name)))
     return drawn
 
 
@@ -193,18 +193,18 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Drawn] = []
     captions: dict[str, str] = {}
-    for one in all_experiments():
+    for experiment in all_experiments():
         try:
-            results = Results.read(one.matrix(profile), store)
+            results = Results.read(experiment.matrix(profile), store)
         except IncompleteError as error:
-            written += [Drawn.lacking(f"table-{name}", one, error) for name in one.tables or {}]
+            written += [Drawn.lacking(f"table-{name}", experiment, error) for name in experiment.tables or {}]
             continue
-        for name, build in (one.tables or {}).items():
+        for name, build in (experiment.tables or {}).items():
             path = folder / f"table-{name}.tex"
             write_whole(path, build(results).of(profile).to_latex(name))
             written.append(Drawn(path.stem, (path,)))
-        if one.plot is not None:
-            captions[f"caption {one.plot.name}"] = _for_latex(caption_of(one, profile, results))
+        if experiment.plot is not None:
+            captions[f"caption {experiment.plot.name}"] = _for_latex(caption_of(experiment, profile, results))
     path = folder / "captions.tex"
     write_whole(path, numbers_tex(captions))
     return [*written, _write_numbers(profile, store, folder), Drawn("captions", (path,))]
@@ -213,7 +213,7 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
 def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:
     missing: list[str] = []
     found = list(answers(profile, store, missing))
-    numbers = {name: _for_latex(value) for _, one in found for name, value in one.numbers.items()}
+    numbers = {name: _for_latex(value) for _, answer in found for name, value in answer.numbers.items()}
     path = folder / "numbers.tex"
     write_whole(path, numbers_tex(numbers))
     return Drawn("numbers", (path,), "; ".join(missing))
@@ -223,17 +223,17 @@ def answers(
     profile: str, store: ExperimentStore, missing: list[str] | None = None
 ) -> Iterator[tuple[Experiment, Answer]]:
     """The answers that can be given; what is missing for the others is added to ``missing``."""
-    for one in all_experiments():
+    for experiment in all_experiments():
         try:
-            yield one, one.answer(Results.read(one.matrix(profile), store)).of(profile)
+            yield experiment, experiment.answer(Results.read(experiment.matrix(profile), store)).of(profile)
         except IncompleteError as error:
-            if missing is not None and not (one.optional and one.missing()):
+            if missing is not None and not (experiment.optional and experiment.missing()):
                 missing.append(error.message)
 
 
 def answers_table(profile: str, store: ExperimentStore) -> Table:
     """One sentence a question that the database can answer."""
-    rows = [[one.asks, found.sentence] for one, found in answers(profile, store)]
+    rows = [[experiment.asks, found.sentence] for experiment, found in answers(profile, store)]
     return Table(
         ["question", "answer"], rows, f"Profile {profile}; every number from the results database.", prose=True
     )
@@ -281,13 +281,13 @@ def results_block(profile: str, store: ExperimentStore) -> str:
         MicroflowError: it can answer none.
     """
     parts: list[str] = []
-    for one in all_experiments():
+    for experiment in all_experiments():
         try:
-            results = Results.read(one.matrix(profile), store)
+            results = Results.read(experiment.matrix(profile), store)
         except IncompleteError:
             continue  # what has not run yet is left out here; `microflow figures` names it
-        parts.append(f"**{one.asks}** {one.answer(results).of(profile).sentence}")
-        parts += [build(results).of(profile).to_markdown() for build in (one.tables or {}).values()]
+        parts.append(f"**{experiment.asks}** {experiment.answer(results).of(profile).sentence}")
+        parts += [build(results).of(profile).to_markdown() for build in (experiment.tables or {}).values()]
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
@@ -320,7 +320,7 @@ def with_block(text: str, block: str) -> str:
 def _machine(store: ExperimentStore) -> str:
     """The hardware of the newest trial there is; trials of unlike machines are never read together."""
     trials = [store.trials(name) for name in store.experiments()]
-    newest = max((one.iloc[-1] for one in trials if len(one)), key=lambda row: row["created_at"])
+    newest = max((table.iloc[-1] for table in trials if len(table)), key=lambda row: row["created_at"])
     return hardware(newest["machine"])
 
 

@@ -225,7 +225,7 @@ def draw_contamination(frame: pd.DataFrame) -> Figure:
     ax.axvline(1, color=GREY, linewidth=0.6)
     for work, (shift, arm, name) in _WORKS.items():
         rows, style = frame[frame["work"] == work], look(arm)
-        heights = [arms.index(one) + shift for one in rows["arm"]]
+        heights = [arms.index(arm) + shift for arm in rows["arm"]]
         ax.hlines(heights, rows["low"], rows["high"], color=style.color, linewidth=1.4)
         ax.plot(rows["ratio"], heights, style.marker, color=style.color, label=name)
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
@@ -279,8 +279,8 @@ def _accuracy_panel(ax: Axes, frame: pd.DataFrame, tallest: int) -> None:
         ax.hlines(heights, frame[f"{measure}_low"], frame[f"{measure}_high"], color=color, linewidth=0.8)
         ax.plot(frame[measure], heights, marker, color=color, markerfacecolor=fill, markersize=2.6, label=measure)
     # A regulation that the title alone names need not be said on every line.
-    one = len(frame["regulation"].unique()) == 1
-    names = [rule.partition("-")[2] if one else rule for rule in frame["rule"]]
+    is_single = len(frame["regulation"].unique()) == 1
+    names = [rule.partition("-")[2] if is_single else rule for rule in frame["rule"]]
     one_line_each(ax, names, above=0.6, below=tallest - len(frame) + 0.6)
     ax.grid(visible=True)
     ax.locator_params(axis="x", nbins=3)

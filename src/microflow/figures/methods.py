@@ -113,9 +113,9 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
     taken.append(best[2])
 
 
-def _area(one: Bbox, other: BboxBase) -> float:
+def _area(box: Bbox, other: BboxBase) -> float:
     """What two boxes share, in pixels."""
-    shared = Bbox.intersection(one, other)
+    shared = Bbox.intersection(box, other)
     return 0.0 if shared is None else float(shared.width * shared.height)
 
 

@@ -72,8 +72,8 @@ class Feed(Protocol):
         """The time."""
         ...
 
-    def wait(self, least: int) -> int:
-        """Wait until ``least`` records have arrived in all; then say how many have."""
+    def wait(self, least: int, until: int | None = None) -> int:
+        """Wait until ``least`` records have arrived in all, or until that time at most; then say how many have."""
         ...
 
 
@@ -108,10 +108,13 @@ class LiveFeed:
     def now(self) -> int:
         return time.perf_counter_ns() - self._origin
 
-    def wait(self, least: int) -> int:
+    def wait(self, least: int, until: int | None = None) -> int:
         self._listen()
         while self._arrived < least:
-            select.select([self._pipe], [], [])
+            left = None if until is None else (until - self.now()) / 1e9
+            if left is not None and left <= 0:
+                break
+            select.select([self._pipe], [], [], left)
             self._listen()
         return self._arrived
 
@@ -148,6 +151,11 @@ class LiveFeed:
         self._process.stdin.flush()
 
 
+def _end_of_wait(schedule: Schedule, least: int, until: int | None) -> int:
+    due = int(schedule[least - 1])
+    return due if until is None else min(due, until)
+
+
 class SimulatedFeed:
     """Time that moves only when somebody waits or works: the same run, to the nanosecond, on every machine."""
 
@@ -158,8 +166,8 @@ class SimulatedFeed:
     def now(self) -> int:
         return self._now
 
-    def wait(self, least: int) -> int:
-        self._now = max(self._now, int(self._schedule[least - 1]))
+    def wait(self, least: int, until: int | None = None) -> int:
+        self._now = max(self._now, _end_of_wait(self._schedule, least, until))
         return int(np.searchsorted(self._schedule, self._now, "right"))
 
     def work(self, ns: int) -> None:
@@ -180,7 +188,7 @@ class HurriedFeed:
     def now(self) -> int:
         return time.perf_counter_ns() - self._origin
 
-    def wait(self, least: int) -> int:
-        now, due = self.now(), int(self._schedule[least - 1])
+    def wait(self, least: int, until: int | None = None) -> int:
+        now, due = self.now(), _end_of_wait(self._schedule, least, until)
         self._origin -= max(due - now, 0)
         return int(np.searchsorted(self._schedule, max(now, due), "right"))

@@ -90,7 +90,9 @@ def export_bundle(store: ExperimentStore, path: Path) -> int:
     tables = {name: store.trials(name) for name in store.experiments()}
     tables = {name: table for name, table in tables.items() if not table.empty}
     files = {
-        f"trials/{name}.jsonl": "".join(f"{json.dumps(one, sort_keys=True)}\n" for one in _trials(store, name)).encode()
+        f"trials/{name}.jsonl": "".join(
+            f"{json.dumps(trial, sort_keys=True)}\n" for trial in _trials(store, name)
+        ).encode()
         for name in tables
     }
     with (
@@ -220,7 +222,11 @@ def _made(tables: Sequence[pd.DataFrame], result: list[dict[str, str]]) -> tuple
     times = sorted(instant for table in tables for instant in table["created_at"])
     commits = sorted({commit for table in tables for commit in table["git"]})
     machines = sorted(
-        {f"{one['cores']} cores of {one['cpu_model']}, {one['kernel']}" for table in tables for one in table["machine"]}
+        {
+            f"{machine['cores']} cores of {machine['cpu_model']}, {machine['kernel']}"
+            for table in tables
+            for machine in table["machine"]
+        }
     )
     software = {"@id": "#microflow", "@type": "SoftwareApplication", "name": "Microflow", "version": ", ".join(commits)}
     action = {

@@ -47,22 +47,24 @@ class Forecast:
     recorded: int
 
 
-def forecast(one: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
+def forecast(experiment: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
     """What an experiment takes on this machine; trials that run side by side share its ``cores``."""
-    matrix, recorded = one.matrix(profile), store.trials(one.name)
-    declared = [one.seconds(config["config"]) for config in recorded["config"]]
+    matrix, recorded = experiment.matrix(profile), store.trials(experiment.name)
+    declared = [experiment.seconds(config["config"]) for config in recorded["config"]]
     factor = sum(row["usage"]["wall_s"] for row in recorded["metrics"]) / sum(declared) if declared else 1.0
     held = set(recorded["config_hash"])
     blocks = matrix.blocks, max(matrix.blocks, matrix.precision.most) if matrix.precision else matrix.blocks
-    each = {arm.name: (one.seconds(arm.config) * factor + START_S) / 60 for arm in matrix.arms}
+    each = {arm.name: (experiment.seconds(arm.config) * factor + START_S) / 60 for arm in matrix.arms}
     at_once = cores if matrix.side_by_side else 1
     minutes, left = [], []
     for count in blocks:
         turns = plan(matrix.arms, count, matrix.seed)
         minutes.append(sum(each[turn.arm.name] for turn in turns) / at_once)
-        left.append(sum(each[turn.arm.name] for turn in turns if config_hash(one.name, turn) not in held) / at_once)
+        left.append(
+            sum(each[turn.arm.name] for turn in turns if config_hash(experiment.name, turn) not in held) / at_once
+        )
     return Forecast(
-        one.name, len(matrix.arms), blocks, (len(matrix.arms) * blocks[0], len(matrix.arms) * blocks[1]),
+        experiment.name, len(matrix.arms), blocks, (len(matrix.arms) * blocks[0], len(matrix.arms) * blocks[1]),
         _held(matrix, blocks[1], held), (minutes[0], minutes[1]), (left[0], left[1]), len(declared),
     )  # fmt: skip
 
@@ -75,15 +77,15 @@ def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table
     """By experiment and in all: blocks, trials, minutes, and what is left of them."""
     rows = [
         [
-            one.experiment, str(one.arms), _span(*one.blocks), _span(*one.trials), str(one.held),
-            _span(*one.minutes, digits=1), _span(*one.left, digits=1),
-            f"{one.recorded} trials" if one.recorded else "declared",
+            entry.experiment, str(entry.arms), _span(*entry.blocks), _span(*entry.trials), str(entry.held),
+            _span(*entry.minutes, digits=1), _span(*entry.left, digits=1),
+            f"{entry.recorded} trials" if entry.recorded else "declared",
         ]
-        for one in found
+        for entry in found
     ]  # fmt: skip
-    totals = [tuple(sum(getattr(one, name)[end] for one in found) for end in (0, 1)) for name in _SUMMED]
+    totals = [tuple(sum(getattr(entry, name)[end] for entry in found) for end in (0, 1)) for name in _SUMMED]
     trials, minutes, left = (_span(low, high, digits=0) for low, high in totals)
-    rows.append(["in all", "", "", trials, str(sum(one.held for one in found)), minutes, left, ""])
+    rows.append(["in all", "", "", trials, str(sum(entry.held for entry in found)), minutes, left, ""])
     return Table(
         ["experiment", "arms", "blocks", "trials", "held", "minutes", "left", "by"],
         rows,

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,8 @@ from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, Simula
 from microflow.timing.latency import LatencyRecorder, LatencySummary
 
 __all__ = [
-    "Dispatcher", "Flush", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve", "Sustainable",
-    "find_sustainable", "judge", "stream",
+    "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",
+    "Sustainable", "find_sustainable", "judge", "stream",
 ]  # fmt: skip
 
 P = TypeVar("P")
@@ -59,6 +59,20 @@ class Dispatcher(Protocol[P]):
 
     def observe(self, portion: P, ns: int) -> None:
         """What serving it took, in nanoseconds."""
+        ...
+
+
+@runtime_checkable
+class Lingers(Protocol):
+    """A dispatcher that is content with fewer records than it wants, once the oldest that waits has waited enough."""
+
+    @property
+    def linger_ns(self) -> int | None:
+        """How long, from when the record was due; ``None``: as long as it takes."""
+        ...
+
+    def oldest(self) -> int:
+        """The first record that is not served yet."""
         ...
 
 
@@ -204,11 +218,12 @@ class OpenLoop:
     ) -> npt.NDArray[np.int64]:
         total = len(self._schedule)
         completed = np.full(total, -1, np.int64)
+        lingers = isinstance(dispatcher, Lingers) and dispatcher.linger_ns is not None
         arrived, ask, look = 0, True, _LOOK_NS
         while feed.now() < self._give_up_ns:
             wanted = min(dispatcher.wanted(), total)
             if ask or arrived < wanted:
-                arrived = feed.wait(wanted)
+                arrived = self._lingered(feed, dispatcher, wanted) if lingers else feed.wait(wanted)
             started = feed.now()
             portion = dispatcher.route(arrived)
             if portion is None:
@@ -226,6 +241,17 @@ class OpenLoop:
             # Asking costs as much as serving a single record: after one, those known to wait come first.
             ask = len(done) > 1
         return completed
+
+    def _lingered(self, feed: Feed, dispatcher: Dispatcher[P], wanted: int) -> int:
+        """Wait until as many have arrived as are wanted, or the oldest that waits has waited for long enough."""
+        assert isinstance(dispatcher, Lingers)
+        assert dispatcher.linger_ns is not None
+        oldest = dispatcher.oldest()
+        if oldest >= len(self._schedule):
+            return feed.wait(wanted)
+        arrived = feed.wait(wanted, int(self._schedule[oldest]) + dispatcher.linger_ns)
+        # A generator that is later than that has not announced it yet: nothing to serve is not the end.
+        return arrived if arrived > oldest else feed.wait(oldest + 1)
 
     def _is_lost(self, completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> bool:
         """Whether so many records are too late that the objective cannot be kept; cheap as long as none is."""

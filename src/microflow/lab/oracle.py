@@ -74,7 +74,7 @@ def _choices(arrivals: Schedule, way: _Way, costs: Costs) -> Iterator[tuple[int,
 def _best(ways: list[_Way], beam: int) -> list[_Way]:
     """Those that no other is both earlier and cheaper than, the cheapest first."""
     kept: list[_Way] = []
-    for way in sorted(ways, key=lambda one: (one.total_ns, one.free_ns)):
+    for way in sorted(ways, key=lambda option: (option.total_ns, option.free_ns)):
         if not kept or way.free_ns < kept[-1].free_ns:
             kept.append(way)
     return kept[:beam]

@@ -141,7 +141,7 @@ def design(results: Results) -> str:
     Example: ``"10,000 rows; 6 blocks, 36 trials; 2 cores of AMD EPYC"``.
     """
     sizes = sorted({int(arm.config["rows"]) for arm in results.matrix.arms if "rows" in arm.config})
-    rows = [f"{' and '.join(f'{one:,}' for one in sizes)} rows"] if sizes else []
+    rows = [f"{' and '.join(f'{size:,}' for size in sizes)} rows"] if sizes else []
     blocks = results.matrix.blocks
     counted = f"{blocks} block{'s' * (blocks != 1)}, {len(results.trials)} trials"
     if results.matrix.side_by_side:
@@ -159,9 +159,14 @@ def family(analysis: Analysis) -> str:
     )
 
 
-def comparison_cells(one: Comparison) -> list[str]:
+def comparison_cells(comparison: Comparison) -> list[str]:
     """Ratio with interval, p for a difference, p for equivalence, and the answer."""
-    return [ratio_text(one.ratio), _p(one.p_different), _p(one.p_equivalent), one.verdict.value]
+    return [
+        ratio_text(comparison.ratio),
+        _p(comparison.p_different),
+        _p(comparison.p_equivalent),
+        comparison.verdict.value,
+    ]
 
 
 def _p(value: float) -> str:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,34 +73,41 @@ def reproduce(
     Raises:
         MicroflowError: nothing of this profile is recorded, or a trial failed.
     """
-    readings = [(one, _reading(one, profile, recorded)) for one in experiments]
+    readings = [(experiment, _reading(experiment, profile, recorded)) for experiment in experiments]
     if not any(isinstance(found, Results) for _, found in readings):
         raise MicroflowError(
             f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
         )
-    for one, before in readings:
-        if isinstance(before, Difference):
-            if not one.optional:
-                yield Agreement(before.experiment, 0, 0, 0, (before,))
+    for experiment, reading in readings:
+        if isinstance(reading, Difference):
+            if not experiment.optional:
+                yield Agreement(reading.experiment, 0, 0, 0, (reading,))
             continue
+        before = _repeatable(reading)
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)
-        yield compared(one, before, Results.read(before.matrix, again))
+        yield compared(experiment, before, Results.read(before.matrix, again))
 
 
-def compared(one: Experiment, recorded: Results, now: Results) -> Agreement:
+def _repeatable(recorded: Results) -> Results:
+    """What of a recording this machine has the data for."""
+    matrix = replace(recorded.matrix, arms=tuple(arm for arm in recorded.matrix.arms if not arm.absent))
+    return Results(matrix, tuple(trial for trial in recorded.trials if not trial.planned.arm.absent))
+
+
+def compared(question: Experiment, recorded: Results, now: Results) -> Agreement:
     """Hold the same matrix's results against each other."""
     experiment, differences, answers = recorded.matrix.experiment, [], 0
     for before, after in zip(recorded.trials, now.trials, strict=True):
         turn = before.planned
-        told, again = (answers_of(trial.run.result, one.same) for trial in (before, after))
-        answers += len(told)
+        earlier, again = (answers_of(trial.run.result, question.same) for trial in (before, after))
+        answers += len(earlier)
         differences += [
             Difference(experiment, f"{turn.arm.name}, block {turn.block}, {name}", *values)
-            for name, *values in _unequal(told, again)
+            for name, *values in _unequal(earlier, again)
         ]
     try:
-        ratios, ratios_now = _known(one.ratios(recorded)), _known(one.ratios(now))
+        ratios, ratios_now = _known(question.ratios(recorded)), _known(question.ratios(now))
     except MicroflowError as refused:
         # Arms that no longer release the same rows have no ratio; the checksums above say which.
         return Agreement(experiment, len(now.trials), answers, 0, (*differences, _refusal(experiment, refused)))
@@ -147,33 +154,33 @@ def _beside(url: str, suffix: str) -> str:
     return f"{database[:_LONGEST]}_{suffix}"
 
 
-def _reading(one: Experiment, profile: str, store: ExperimentStore) -> Results | Difference:
-    matrix = one.matrix(profile)
+def _reading(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | Difference:
+    matrix = experiment.matrix(profile)
     try:
         return Results.read(matrix, store)
     except IncompleteError as error:
         return Difference(matrix.experiment, "configuration", error.message, "not run")
 
 
-def _unequal(told: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
+def _unequal(earlier: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
     """What was recorded and is otherwise now; a recording of an earlier version may not know all that is asked."""
-    for name, value in sorted(told.items()):
+    for name, value in sorted(earlier.items()):
         if name not in again or not _same(value, again[name]):
             yield name, str(value), str(again.get(name, "nothing"))
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=_DIGITS, abs_tol=_DIGITS)
-    return one == other
+def _same(value: object, other: object) -> bool:
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=_DIGITS, abs_tol=_DIGITS)
+    return value == other
 
 
-def _overlap(one: Estimate, other: Estimate) -> bool:
-    return one.low <= other.high and other.low <= one.high
+def _overlap(estimate: Estimate, other: Estimate) -> bool:
+    return estimate.low <= other.high and other.low <= estimate.high
 
 
-def _said(one: Estimate | None) -> str:
-    return "nothing" if one is None else f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
+def _said(estimate: Estimate | None) -> str:
+    return "nothing" if estimate is None else f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
 def _refusal(experiment: str, error: MicroflowError) -> Difference:
@@ -182,7 +189,7 @@ def _refusal(experiment: str, error: MicroflowError) -> Difference:
 
 def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
     """Those with an interval: one block says nothing about noise."""
-    return {name: one for name, one in found.items() if not math.isnan(one.low)}
+    return {name: estimate for name, estimate in found.items() if not math.isnan(estimate.low)}
 
 
 def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, object]:
@@ -203,7 +210,7 @@ def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, o
 def _leaves(name: str, value: Any) -> dict[str, object]:
     if isinstance(value, list):
         # A list of rules is told apart by their names, which say more than a place in a list.
-        value = {one.get("rule", at) if isinstance(one, Mapping) else at: one for at, one in enumerate(value)}
+        value = {item.get("rule", at) if isinstance(item, Mapping) else at: item for at, item in enumerate(value)}
     if not isinstance(value, Mapping):
         return {name: value}
     parts = [_leaves(f"{name}.{key}", part) for key, part in value.items() if key != "rule"]

@@ -52,6 +52,8 @@ class Results:
     def read(cls, matrix: Matrix, store: ExperimentStore) -> Self:
         """The trials of every cell; of as many blocks as the matrix's precision takes, where it asks for one.
 
+        An absent arm that was not recorded is left out of the matrix.
+
         Raises:
             IncompleteError: some cells have not run yet.
             MicroflowError: the trials ran on unlike machines.
@@ -62,8 +64,10 @@ class Results:
 
     @classmethod
     def _of_cells(cls, matrix: Matrix, store: ExperimentStore) -> Self:
-        cells = matrix.cells()
         rows = store.trials(matrix.experiment).set_index("config_hash")
+        recorded = {turn.arm.name for found, turn in matrix.cells().items() if found in rows.index}
+        matrix = replace(matrix, arms=tuple(arm for arm in matrix.arms if not arm.absent or arm.name in recorded))
+        cells = matrix.cells()
         if missing := len(cells) - len(cells.keys() & set(rows.index)):
             raise IncompleteError(matrix.experiment, f"{missing} of {len(cells)} trials have not run yet")
         series = series_of(store, matrix.experiment)
@@ -120,11 +124,11 @@ def _shows_purity(result: dict[str, Any]) -> bool:
     passes = [evidence] if isinstance(evidence, dict) else evidence or []
     calls = ("read_calls", "write_calls", "helper_calls", "helper_events")
     return bool(passes) and all(
-        one.get("spans", 0) > 0
-        and one.get("is_pure", True) is not False
-        and not one.get("refused")
-        and not any(one.get(name) for name in calls)
-        for one in passes
+        measured.get("spans", 0) > 0
+        and measured.get("is_pure", True) is not False
+        and not measured.get("refused")
+        and not any(measured.get(name) for name in calls)
+        for measured in passes
     )
 
 
@@ -223,7 +227,8 @@ def run_matrix(
     """
     progress = Progress(matrix.experiment, 0, 0, 0)
     for part in _parts(matrix, store):
-        cells = dict(list(part.cells().items())[progress.cells :])
+        cells = {found: turn for found, turn in part.cells().items() if not turn.arm.absent}
+        cells = dict(list(cells.items())[progress.cells :])
         held = set() if force else cells.keys() & set(store.trials(matrix.experiment)["config_hash"])
         progress = replace(progress, cells=progress.cells + len(cells), kept=progress.kept + len(held))
         done = {(cells[found].arm.name, cells[found].block) for found in held}
@@ -254,7 +259,7 @@ def is_series(value: object) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in value)
+        and all(isinstance(item, int | float | np.number) and not isinstance(item, bool) for item in value)
     )
 
 

@@ -153,11 +153,11 @@ def compare(
     if noise is not None:
         same = estimate(samples[noise])
         floor = max(abs(same.low), abs(same.high))
-    different = _holm([one.p_different for one in found.values()])
-    equivalent = _holm([one.p_equivalent for one in found.values()])
+    different = _holm([test.p_different for test in found.values()])
+    equivalent = _holm([test.p_equivalent for test in found.values()])
     compared = [
-        Comparison(arm, reference, one.ratio, p, q, one.blocks, _verdict(one.mean, p, q, floor))
-        for (arm, one), p, q in zip(found.items(), different, equivalent, strict=True)
+        Comparison(arm, reference, test.ratio, p, q, test.blocks, _verdict(test.mean, p, q, floor))
+        for (arm, test), p, q in zip(found.items(), different, equivalent, strict=True)
     ]
     return Analysis(math.expm1(floor), margin, tuple(compared))
 
@@ -178,7 +178,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p, kind="stable")
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return [float(one) for one in corrected]
+    return [float(value) for value in corrected]
 
 
 def log_ratio(

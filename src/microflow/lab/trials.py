@@ -44,11 +44,15 @@ _TREND_P = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing to measure: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it)."""
+    """One thing to measure: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it).
+
+    An ``absent`` arm needs data that this machine does not have: it is read where it was recorded, and not run.
+    """
 
     name: str
     target: str
     config: dict[str, Any]
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,9 @@ class DatabaseJournal(MemoryJournal):
         self._jobs, self._job_id, self._anonymized = jobs, job_id, anonymized
         self._rules = [target.rule.id for target in targets]
         violations = [target.violation() for target in targets]
-        self._described = {name: pa.array([getattr(one, name) for one in violations]) for name in _DESCRIBED}
+        self._described = {
+            name: pa.array([getattr(violation, name) for violation in violations]) for name in _DESCRIBED
+        }
         self._flagged: dict[int, tuple[int, str]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
         self._pure_ns = 0

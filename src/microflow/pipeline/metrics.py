@@ -134,10 +134,10 @@ def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[
             latest[effort.worker] = evidence
     found = [asdict(clock.guard.evidence), *latest.values()]
     threads: Counter[str] = Counter()
-    for one in found:
-        threads.update(one["by_thread"])
-    total: dict[str, Any] = {"kernel_counters": all(one["kernel_counters"] for one in found)}
-    total |= {name: sum(one[name] for one in found) for name in found[0] if name not in {*total, "by_thread"}}
+    for worker in found:
+        threads.update(worker["by_thread"])
+    total: dict[str, Any] = {"kernel_counters": all(worker["kernel_counters"] for worker in found)}
+    total |= {name: sum(worker[name] for worker in found) for name in found[0] if name not in {*total, "by_thread"}}
     is_shown = all(effort.evidence is not None for effort in efforts or ()) and total["spans"]
     is_touched = any(total[name] for name in _IMPURE)
     return {**total, "by_thread": dict(threads), "is_pure": False if is_touched else True if is_shown else None}

@@ -96,8 +96,8 @@ class Files:
 
 def drop_quarantine(path: Path, job: str) -> None:
     """Leave no quarantine where no row was refused: neither what the job wrote of one, nor one of an earlier job."""
-    for one in partials(path, job):
-        one.unlink(missing_ok=True)
+    for partial in partials(path, job):
+        partial.unlink(missing_ok=True)
     if not is_device(path):
         path.unlink(missing_ok=True)
 

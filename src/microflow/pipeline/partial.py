@@ -71,8 +71,8 @@ class PartialFile:
             self.file = private(self.partial)
             if start[0]:
                 self._continue(earlier, start)
-            for one in earlier:
-                one.unlink(missing_ok=True)
+            for leftover in earlier:
+                leftover.unlink(missing_ok=True)
 
     def add(self, body: Text) -> None:
         """Take some bytes, here or in a part file; nothing is written yet."""

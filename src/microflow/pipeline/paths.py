@@ -37,9 +37,9 @@ def refuse_clashes(job: JobSpec, files: list[str]) -> None:
         if described and Path(described).is_file():
             read.setdefault("the schema or policy", []).append(Path(described))
     for name, path in written.items():
-        others = read | {other: [one] for other, one in written.items() if other != name}
+        others = read | {other: [target] for other, target in written.items() if other != name}
         for other, paths in others.items():
-            if any(_is_one(path, one) for one in paths):
+            if any(_is_one(path, target) for target in paths):
                 raise InputError(f"{name} and {other} are one file", path=path, hint="give each a name of its own")
         _refuse_place(path, may_be_there=name == "OUTPUT" and is_folder(job.output))
     if job.metrics is not None:  # the others are opened before any row is read, this one when all is done
@@ -87,7 +87,7 @@ def refuse_overwriting(job: JobSpec) -> None:
         InputError: OUTPUT is there, or a quarantine or metrics file that we did not write.
     """
     is_there = _is_local(job.output) and is_folder(job.output) and Path(job.output).is_dir()
-    if is_there and not all(is_part(one.name) for one in Path(job.output).iterdir()):
+    if is_there and not all(is_part(part.name) for part in Path(job.output).iterdir()):
         raise InputError("the folder holds other files than parts", path=job.output, hint="give another folder")
     if job.overwrite:
         return

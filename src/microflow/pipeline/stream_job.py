@@ -104,15 +104,15 @@ class Stream:
 
     def _serve(self, received: Sequence[Received]) -> None:
         arrived = time.monotonic()
-        self._open.update((number, (one, arrived)) for number, one in enumerate(received, self._given))
+        self._open.update((number, (message, arrived)) for number, message in enumerate(received, self._given))
         self._given += len(received)
-        for one in received:
-            if one.partition not in self._partitions:
-                self._partitions[one.partition].ahead.update(self._source.ahead(one.partition))
-            self._partitions[one.partition].receive(one.offset)
+        for message in received:
+            if message.partition not in self._partitions:
+                self._partitions[message.partition].ahead.update(self._source.ahead(message.partition))
+            self._partitions[message.partition].receive(message.offset)
         is_committed = True
         # The service always serves all, also when the commit of an early part was given up.
-        for part in self._service.serve([one.value for one in received], [one.key for one in received]):
+        for part in self._service.serve([message.value for message in received], [message.key for message in received]):
             is_committed = is_committed and self._commit(part)
 
     def _commit(self, outcomes: Mapping[int, Outcome]) -> bool:
@@ -120,13 +120,16 @@ class Stream:
         if not outcomes:
             return True
         left = [self._open.pop(number) for number in outcomes]
-        results = [_result(message, one) for (message, _), one in zip(left, outcomes.values(), strict=True)]
+        results = [_result(message, outcome) for (message, _), outcome in zip(left, outcomes.values(), strict=True)]
         for message, _ in left:
             self._partitions[message.partition].leave(message.offset)
-        positions = {one: self._partitions[one].position() for one in {message.partition for message, _ in left}}
+        positions = {
+            partition: self._partitions[partition].position()
+            for partition in {message.partition for message, _ in left}
+        }
         with self._service.clock.post():
             if self._dead is not None:
-                self._dead.add([one for one in results if one.reason is not None])
+                self._dead.add([result for result in results if result.reason is not None])
             is_committed = self._sink.commit(results, positions)
         if is_committed:
             self._note(left, list(outcomes.values()))
@@ -147,7 +150,9 @@ class Stream:
         now = time.monotonic()
         self.progress.committed += len(left)
         taken = Counter(
-            (one.route, arrived) for (_, arrived), one in zip(left, outcomes, strict=True) if one.unreadable is None
+            (outcome.route, arrived)
+            for (_, arrived), outcome in zip(left, outcomes, strict=True)
+            if outcome.unreadable is None
         )
         self.progress.latencies += [(route, records, now - arrived) for (route, arrived), records in taken.items()]
 

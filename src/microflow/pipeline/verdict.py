@@ -212,7 +212,8 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
     sensitive = schema.with_role(Role.SENSITIVE)
     if settings.method is Method.K_ANONYMITY:
         if sensitive and settings.l_diversity == 1 and settings.t_closeness >= 1:
-            yield f"a class may share one value of {_names([one.name for one in sensitive])} (l = 1): see --l-diversity"
+            names = _names([column.name for column in sensitive])
+            yield f"a class may share one value of {names} (l = 1): see --l-diversity"
         named = named_like_persons(column.name for column in schema.columns if column.role is not Role.RECORD_ID)
         if schema.person is None and named:
             yield f"k counts rows, and {_names(named)} is named like a person's: with the role person, k counts persons"
@@ -222,7 +223,7 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
         yield "the noise is seeded: whoever knows the seed can take it away again"
     if prose := schema.with_role(Role.FREE_TEXT):
         yield (
-            f"prose in {_names([one.name for one in prose])}: identifiers that the policy's patterns know are "
+            f"prose in {_names([column.name for column in prose])}: identifiers that the policy's patterns know are "
             "redacted, what they do not know stays"
         )
 

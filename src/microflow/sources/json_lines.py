@@ -210,7 +210,7 @@ def _columns(found: list[dict[str, Any]], names: Sequence[str]) -> Iterable[Sequ
             return zip(*map(itemgetter(*names), found), strict=True)
         except KeyError:
             pass
-    return ([one.get(name) for one in found] for name in names)
+    return ([record.get(name) for record in found] for name in names)
 
 
 def _is_plain(raw: bytes, found: object) -> bool:

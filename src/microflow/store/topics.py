@@ -76,7 +76,7 @@ class TopicStore:
         """Where partitions go on; all that are known where none is named."""
         rows = self._connector.query(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
         found = {row[0]: Position(row[1], frozenset(row[2])) for row in rows}
-        self._known = {one: at for one, at in found.items() if not partitions or one in partitions}
+        self._known = {partition: at for partition, at in found.items() if not partitions or partition in partitions}
         return self._known
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
@@ -93,7 +93,7 @@ class TopicStore:
         def done(cursor: Cursor) -> bool:
             cursor.execute(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
             found = {row[0]: Position(row[1], frozenset(row[2])) for row in cursor.fetchall()}
-            return all(found.get(one) == at for one, at in positions.items())
+            return all(found.get(partition) == at for partition, at in positions.items())
 
         try:
             self._connector.transaction(work, doing="committing a topic's results", done=done)
@@ -132,22 +132,30 @@ class TopicStore:
     def _count(self, cursor: Cursor, results: Sequence[Result]) -> None:
         if self._job is None:
             return
-        released = sum(one.text is not None for one in results)
-        unreadable = sum(one.reason is not None for one in results)
+        released = sum(result.text is not None for result in results)
+        unreadable = sum(result.reason is not None for result in results)
         cursor.execute(
             "UPDATE jobs SET microflows = microflows + 1, rows_read = rows_read + %s,"
             " rows_released = rows_released + %s, rows_suppressed = rows_suppressed + %s,"
             " rows_quarantined = rows_quarantined + %s,"
             " violations = violations + %s, updated_at = now() WHERE id = %s",
             (len(results) - unreadable, released, len(results) - released - unreadable, unreadable,
-             sum(one.violations for one in results), self._job),
+             sum(result.violations for result in results), self._job),
         )  # fmt: skip
 
     def _table(self, results: Sequence[Result]) -> pa.Table:
         consumer, topic = self._name
         rows = [
-            (consumer, topic, one.partition, one.offset, one.violations, one.text and one.text.decode(), one.reason)
-            for one in results
+            (
+                consumer,
+                topic,
+                result.partition,
+                result.offset,
+                result.violations,
+                result.text and result.text.decode(),
+                result.reason,
+            )
+            for result in results
         ]
         columns = list(zip(*rows, strict=True)) or [()] * len(_RESULTS)
         return pa.table(

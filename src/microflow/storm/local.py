@@ -335,12 +335,13 @@ def storm_trial(
     rate_here = len(records) * 1e9 / (time.perf_counter_ns() - started)
     run = run_local(job, len(records), topology, meanwhile=meanwhile)
     results = read_results(folder / "results.jsonl")
-    equal = all(_is_equal(results.get(one.ordinal), one) for one in expected)
+    equal = all(_is_equal(results.get(outcome.ordinal), outcome) for outcome in expected)
     return StormTrial(topology.name, len(records), len(results), equal, rate_here, run.acks, run.starts)
 
 
 def _is_equal(result: dict[str, Any] | None, expected: Passing) -> bool:
     """Released record and violations, as JSON carries them (tuples become lists)."""
     return result is not None and (
-        result["record"] == expected.record and result["violations"] == [list(one) for one in expected.violations]
+        result["record"] == expected.record
+        and result["violations"] == [list(violation) for violation in expected.violations]
     )

@@ -171,10 +171,10 @@ class FileSpout:
 
     def __init__(self, source: Path, done: set[int], acks: AckLog | None = None) -> None:
         with source.open("rb") as lines:
-            records = [one for one in map(json.loads, lines) if one["ordinal"] not in done]
-        self._records = {one["ordinal"]: json.dumps(one["record"]) for one in records}
+            records = [record for record in map(json.loads, lines) if record["ordinal"] not in done]
+        self._records = {record["ordinal"]: json.dumps(record["record"]) for record in records}
         self._waiting = deque(self._records)
-        self._schedule = {one["ordinal"]: int(one["due_ns"]) for one in records if "due_ns" in one}
+        self._schedule = {record["ordinal"]: int(record["due_ns"]) for record in records if "due_ns" in record}
         self._unpaced = len(records) - len(self._schedule)
         self._origin_ns = 0
         self._due: dict[int, int] = {}
@@ -255,7 +255,7 @@ def read_results(path: Path) -> dict[int, dict[str, Any]]:
     """Complete lines of the sink's file, by ordinal."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     found = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return {one["ordinal"]: one for one in found}
+    return {result["ordinal"]: result for result in found}
 
 
 def _first(check: ComplianceBolt) -> Work:
@@ -285,7 +285,7 @@ def _packed(passing: Passing) -> list[Any]:
 
 def _unpacked(values: list[Any]) -> Passing:
     ordinal, record, violations = values
-    return Passing(ordinal, record and json.loads(record), [Violation(*one) for one in json.loads(violations)])
+    return Passing(ordinal, record and json.loads(record), [Violation(*fields) for fields in json.loads(violations)])
 
 
 def _spec(job: dict[str, Any]) -> ProcessingSpec:

@@ -174,12 +174,12 @@ class PurityGuard:
 
     def _share_out(self, calls: int) -> None:
         evidence = self.evidence
-        for one in self._others.shares(calls, self._acted):
-            evidence.by_thread[one.name] = evidence.by_thread.get(one.name, 0) + one.calls
-            if one.helper:
-                evidence.helper_calls += one.calls
+        for share in self._others.shares(calls, self._acted):
+            evidence.by_thread[share.name] = evidence.by_thread.get(share.name, 0) + share.calls
+            if share.helper:
+                evidence.helper_calls += share.calls
             else:
-                evidence.elsewhere_calls += one.calls
+                evidence.elsewhere_calls += share.calls
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:

@@ -185,9 +185,9 @@ class OtherThreads:
             if (made := look.calls - self._calls.get(tid, 0)) > 0:
                 name, helper = _who(look, python.get(tid), bystanders.get(tid))
                 found.append(Share(name, helper, made))
-        if (ended := calls - sum(one.calls for one in found)) > 0:
+        if (ended := calls - sum(share.calls for share in found)) > 0:
             found.append(Share("", bystanders.keys() <= now.keys(), ended))
-        return list(_at_most(calls, sorted(found, key=lambda one: not one.helper)))
+        return list(_at_most(calls, sorted(found, key=lambda share: not share.helper)))
 
     def _rested(self) -> dict[int, _Look]:
         """All threads, as soon as those that Python did not start, and that are new, were seen at rest twice."""
@@ -229,7 +229,11 @@ def _read(path: str) -> bytes:
 
 
 def _of_python() -> dict[int, threading.Thread]:
-    return {one.native_id: one for one in threading.enumerate() if one.native_id is not None and not is_foreign(one)}
+    return {
+        thread.native_id: thread
+        for thread in threading.enumerate()
+        if thread.native_id is not None and not is_foreign(thread)
+    }
 
 
 def _is_bystander(thread: threading.Thread) -> bool:
@@ -246,8 +250,8 @@ def _who(look: _Look, thread: threading.Thread | None, bystander: str | None) ->
 
 
 def _at_most(calls: int, shares: Iterable[Share]) -> Iterable[Share]:
-    for one in shares:
-        own = min(one.calls, calls)
+    for share in shares:
+        own = min(share.calls, calls)
         calls -= own
         if own:
-            yield one._replace(calls=own)
+            yield share._replace(calls=own)

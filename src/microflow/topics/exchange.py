@@ -97,14 +97,14 @@ class GroupSource:
     def rewind(self) -> None:
         """Go on from what is committed."""
         self.rewinds += 1
-        mine = [one.partition for one in self._consumer.assignment()]
+        mine = [assigned.partition for assigned in self._consumer.assignment()]
         kept = self._kept(mine) if mine else {}
         self._offsets = {partition: position.offset for partition, position in kept.items()}
         self._ahead = {partition: position.ahead for partition, position in kept.items()}
         if mine:
-            starts = [self._offsets.get(one, OFFSET_BEGINNING) for one in mine]
+            starts = [self._offsets.get(partition, OFFSET_BEGINNING) for partition in mine]
             pairs = zip(mine, starts, strict=True)
-            self._consumer.assign([TopicPartition(self.topic, one, start) for one, start in pairs])
+            self._consumer.assign([TopicPartition(self.topic, partition, start) for partition, start in pairs])
 
     def lag(self) -> int:
         """Messages that wait in this process's partitions, by what the broker said last."""
@@ -135,7 +135,7 @@ class GroupSource:
         self._consumer.close()
 
     def _kept_by_kafka(self, partitions: Sequence[int]) -> Mapping[int, Position]:
-        asked = [TopicPartition(self.topic, one) for one in partitions]
+        asked = [TopicPartition(self.topic, partition) for partition in partitions]
         found: list[TopicPartition] = []
         try:
             # While a transaction is being decided the broker says so by letting this wait.
@@ -143,7 +143,9 @@ class GroupSource:
         except KafkaException as error:
             raise StoreError(f"the positions could not be read: {_why(error)}", hint=_RESTART) from error
         return {
-            one.partition: Position(one.offset, _ahead_of(one.offset, one.metadata)) for one in found if one.offset >= 0
+            place.partition: Position(place.offset, _ahead_of(place.offset, place.metadata))
+            for place in found
+            if place.offset >= 0
         }
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -199,11 +201,11 @@ class KafkaSink:
         """
         try:
             self._producer.begin_transaction()
-            for one in results:
-                if one.text is not None:
-                    self._produce(self._topic, one.key, one.text)
-                elif one.reason is not None and self._dead is not None:
-                    self._produce(self._dead, None, letter(one))
+            for result in results:
+                if result.text is not None:
+                    self._produce(self._topic, result.key, result.text)
+                elif result.reason is not None and self._dead is not None:
+                    self._produce(self._dead, None, letter(result))
             if self._source is not None:
                 there = places(self._source.topic, positions)
                 if not self._add_positions(there, self._source.member()):
@@ -290,7 +292,7 @@ def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition
 
 def _as_metadata(at: Position) -> str:
     """One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets."""
-    bits = sum(1 << (one - at.offset) for one in at.ahead)
+    bits = sum(1 << (offset - at.offset) for offset in at.ahead)
     return b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
 
 

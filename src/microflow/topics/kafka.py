@@ -131,7 +131,7 @@ class LetterTopic:
     def add(self, results: Sequence[Result]) -> None:
         """Send, and wait until all are safe."""
         if results:
-            self._writer.send((b"%d-%d" % (one.partition, one.offset), letter(one)) for one in results)
+            self._writer.send((b"%d-%d" % (result.partition, result.offset), letter(result)) for result in results)
             self._writer.flush()
 
 
@@ -150,7 +150,7 @@ class KafkaReader:
         if not partitions:
             raise SetupError(f"there is no topic {topic!r}", hint="it is created in pre-processing: create_topic")
         starts = dict.fromkeys(partitions, OFFSET_BEGINNING) | dict(offsets or {})
-        self._consumer.assign([TopicPartition(topic, one, start) for one, start in starts.items()])
+        self._consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
 
     def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
         """Up to ``most`` records in partition order, as soon as there is one; empty when none came in time.
@@ -158,9 +158,9 @@ class KafkaReader:
         A lost broker is waited for.
         """
         return [
-            Received(one.partition() or 0, one.offset() or 0, one.key(), one.value() or b"")
-            for one in consumed(self._consumer, most, timeout_s)
-            if one.error() is None  # librdkafka reconnects by itself; what was not received is received later
+            Received(message.partition() or 0, message.offset() or 0, message.key(), message.value() or b"")
+            for message in consumed(self._consumer, most, timeout_s)
+            if message.error() is None  # librdkafka reconnects by itself; what was not received is received later
         ]
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class GroupLag:
 
     def __init__(self, address: str, topic: str, group: str, partitions: int) -> None:
         self._consumer = Consumer({**client_settings(address), "group.id": group, "enable.auto.commit": False})
-        self._places = [TopicPartition(topic, one) for one in range(partitions)]
+        self._places = [TopicPartition(topic, partition) for partition in range(partitions)]
 
     def read(self, timeout_s: float = 1.0) -> tuple[int, int] | None:
         """Messages in the topic, and how many of them the group has committed; ``None`` while the broker is away."""

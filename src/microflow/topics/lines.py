@@ -103,7 +103,7 @@ class OutputSink:
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
         """Write, flush, and let the source keep its positions."""
-        self._out.writelines(one.text + b"\n" for one in results if one.text is not None)
+        self._out.writelines(result.text + b"\n" for result in results if result.text is not None)
         self._out.flush()
         if self._acknowledge is not None:
             self._acknowledge(positions)
@@ -140,12 +140,12 @@ class FileSink:
         self._letters = None if dead is None else _opened(dead, 0o600)
         paths = [path] if dead is None else [path, dead]
         lengths = self._recall() if self._journal.exists() else None
-        for one, file, length in zip(paths, self._files, lengths or (0, 0), strict=False):
+        for written, file, length in zip(paths, self._files, lengths or (0, 0), strict=False):
             size = os.fstat(file.fileno()).st_size
             if size and lengths is None:
-                raise InputError("exists, and no earlier stream wrote it", path=one, hint="choose another name")
+                raise InputError("exists, and no earlier stream wrote it", path=written, hint="choose another name")
             if size < length:
-                raise CheckpointError(f"{one} is shorter than when the stream stopped")
+                raise CheckpointError(f"{written} is shorter than when the stream stopped")
             file.truncate(length)
             file.seek(length)
         if lengths is None:
@@ -163,9 +163,9 @@ class FileSink:
         """
         self._positions = {**self._positions, **positions}
         with refused_as(self._path):
-            self._file.writelines(one.text + b"\n" for one in results if one.text is not None)
+            self._file.writelines(result.text + b"\n" for result in results if result.text is not None)
             if self._letters is not None:
-                self._letters.writelines(letter(one) + b"\n" for one in results if one.reason is not None)
+                self._letters.writelines(letter(result) + b"\n" for result in results if result.reason is not None)
             for file in self._files:
                 _synced(file)
             self._remember()
@@ -184,7 +184,7 @@ class FileSink:
         try:
             found = json.loads(self._journal.read_bytes())
             positions = {int(name): Position(at, frozenset(ahead)) for name, (at, ahead) in found["positions"].items()}
-            source, lengths = found["source"], [int(one) for one in found["lengths"]]
+            source, lengths = found["source"], [int(length) for length in found["lengths"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self._journal} cannot be read") from error
         if source != self._source:
@@ -196,7 +196,7 @@ class FileSink:
         document = {
             "source": self._source,
             "lengths": [file.tell() for file in self._files],
-            "positions": {str(one): [at.offset, sorted(at.ahead)] for one, at in self._positions.items()},
+            "positions": {str(partition): [at.offset, sorted(at.ahead)] for partition, at in self._positions.items()},
         }
         write_whole(self._journal, json.dumps(document))
 
@@ -219,7 +219,7 @@ class LetterFile:
         """Append and sync."""
         if results:
             with refused_as(self._path):
-                self._file.writelines(letter(one) + b"\n" for one in results)
+                self._file.writelines(letter(result) + b"\n" for result in results)
                 _synced(self._file)
 
     def close(self) -> None:
@@ -235,8 +235,8 @@ class LetterLines:
 
     def add(self, results: Sequence[Result]) -> None:
         """Lines are counted from 1."""
-        for one in results:
-            self._out.write(f"partition {one.partition}, message {one.offset + 1}: {one.reason}\n")
+        for result in results:
+            self._out.write(f"partition {result.partition}, message {result.offset + 1}: {result.reason}\n")
 
 
 def _opened(path: Path, mode: int) -> IO[bytes]:

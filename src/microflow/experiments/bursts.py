@@ -1,0 +1,233 @@
+"""Bursts: what happens when the load jumps tenfold for a fifth of each second?
+
+Pipelines and controls are offered the same arrivals in real time; an offline oracle, which knows them all, says in
+simulated time how much any router could still gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from microflow.engine.router import Route
+from microflow.experiments.controls import (
+    ADAPTIVE,
+    HABITS,
+    LEARNT,
+    ORACLE,
+    Remains,
+    by_habit,
+    called,
+    credited,
+    mean_latencies,
+    remains,
+    remains_table,
+)
+from microflow.experiments.load import System
+from microflow.experiments.work import TOKENS
+from microflow.lab.arrivals import bursts as burst_schedule
+from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
+from microflow.lab.open_loop import OpenLoop, OpenLoopRun
+from microflow.lab.report import Answer, Table, rounded, with_interval
+from microflow.lab.trials import Arm, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.lab.results import Results
+
+__all__ = ["BURSTS", "answer", "frame", "matrix", "offline", "remaining", "table", "trial"]
+
+_SLICE_NS = 50_000_000
+#: So short a burst the oracle has solved in a second.
+_OFFLINE_S = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    seconds: float
+    blocks: int
+
+
+_SCALES = {"smoke": _Scale(1.0, 1), "quick": _Scale(1.5, 1), "paper": _Scale(4.0, 5)}
+
+
+def trial(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A calm load of ``rate`` with bursts of ``peak_rate`` for a fifth of each second, for ``seconds``.
+
+    Returns:
+        One value a slice of 50 ms: ``time_s``, ``offered`` (records/s), ``size`` (median records served at once),
+        ``p99_ns``; ``reasons`` counts why records went the way they went; ``left_over`` those not served;
+        ``data_checksum``.
+    """
+    system = System(config)
+    schedule = burst_schedule(config["rate"], config["peak_rate"], config["seconds"], config["seed"])
+    router, service, sizes = system.router(), system.service(), list[int]()
+
+    def serve(route: Route) -> Sequence[int]:
+        sizes.append(len(route.records))
+        return service(route)
+
+    run = OpenLoop(schedule).run(router, serve, service.flush)
+    return {
+        **_slices(run, np.repeat(sizes, sizes)),
+        "reasons": dict(router.reasons),
+        "left_over": run.unserved,
+        "data_checksum": system.checksum,
+    }
+
+
+def offline(config: Mapping[str, Any]) -> dict[str, Any]:
+    """One short burst of the same rates in simulated time, with the costs of serving measured here and now.
+
+    Returns:
+        ``mean_ns``: the mean latency of every router, and of an oracle that knows all arrivals; ``data_checksum``.
+    """
+    system = System(config)
+    assert system.costs is not None
+    rates = (config["rate"], config["peak_rate"])
+    schedule = burst_schedule(*rates, _OFFLINE_S, config["seed"], period_s=_OFFLINE_S)
+    return {"mean_ns": mean_latencies(schedule, system.costs, config["seed"]), "data_checksum": system.checksum}
+
+
+def _slices(run: OpenLoopRun, sizes: Any) -> dict[str, list[float]]:
+    served = run.completed_ns >= 0
+    frame = pl.DataFrame({"slice": run.intended_ns[served] // _SLICE_NS, "latency": run.latencies_ns()})
+    frame = frame.with_columns(size=pl.Series(sizes[: frame.height]))
+    found = frame.group_by("slice").agg(
+        pl.len().alias("count"), pl.col("size").median(), pl.col("latency").quantile(0.99).alias("p99_ns")
+    )
+    found = found.sort("slice")
+    return {
+        "time_s": (found["slice"] * _SLICE_NS / 1e9).to_list(),
+        "offered": (found["count"] / (_SLICE_NS / 1e9)).to_list(),
+        "size": found["size"].to_list(),
+        "p99_ns": found["p99_ns"].to_list(),
+    }
+
+
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
+    """Every pipeline and control under a load that jumps tenfold for a fifth of each second; and the oracle."""
+    scale = scale_of(_SCALES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "rate": 12_000, "peak_rate": 120_000, "seconds": scale.seconds}
+    arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in HABITS]
+    known = Arm(ORACLE, f"{__name__}:offline", work | {"pipeline": ORACLE})
+    return Matrix("rq1-bursts", (*arms, known), scale.blocks, seed)
+
+
+def _seconds(config: Mapping[str, Any]) -> float:
+    if config["pipeline"] == ORACLE:
+        return 3.0
+    return 0.7 + float(config["pipeline"] in LEARNT) + float(config["seconds"])
+
+
+def _in_real_time(results: Results) -> list[Trial]:
+    """In the order of the habits."""
+    trials = [one for one in results.trials if one.planned.arm.config["pipeline"] != ORACLE]
+    return sorted(trials, key=lambda one: HABITS.index(one.planned.arm.config["pipeline"]))
+
+
+def frame(results: Results) -> pd.DataFrame:
+    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.charts` wants it."""
+    import pandas as pd
+
+    frames = [
+        pd.DataFrame({name: trial.run.result[name] for name in ("time_s", "offered", "size", "p99_ns")}).assign(
+            arm=trial.planned.arm.config["pipeline"]
+        )
+        for trial in _in_real_time(results)
+        if trial.planned.block == 0
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.assign(p99_ms=frame["p99_ns"] / 1e6).drop(columns="p99_ns")
+
+
+def _samples(results: Results) -> dict[str, dict[str, list[list[float]]]]:
+    """p99 (ms) of the median and of the worst slice, by habit and block; of those that left nothing over."""
+    every = by_habit(_in_real_time(results))
+    found = {habit: own for habit, own in every.items() if not any(one["left_over"] for one in own)}
+    return {
+        f"{name} 50 ms": {
+            habit: [[float(np.quantile(one["p99_ns"], part)) / 1e6] for one in own] for habit, own in found.items()
+        }
+        for name, part in (("median", 0.5), ("worst", 1.0))
+    }
+
+
+def _means(results: Results) -> dict[str, list[list[float]]]:
+    """Mean latency (ms) in simulated time, by router and block."""
+    own = by_habit([one for one in results.trials if one.planned.arm.config["pipeline"] == ORACLE])[ORACLE]
+    return {name: [[one["mean_ns"][name] / 1e6] for one in own] for name in (*HABITS, ORACLE)}
+
+
+def remaining(results: Results) -> dict[str, Remains]:
+    """What remains of the adaptive router in a burst: by slices in real time, by the mean in simulated time."""
+    compared = {
+        kind: samples for kind, samples in _samples(results).items() if ADAPTIVE in samples and len(samples) > 1
+    }
+    found = {kind: remains(samples) for kind, samples in compared.items()}
+    means = _means(results)
+    found["mean, simulated"] = remains({name: blocks for name, blocks in means.items() if name != ORACLE})
+    return found
+
+
+def table(results: Results) -> Table:
+    """The same as a table; below it the oracle."""
+    found = remains_table(results, "p99 of 50 ms, and by the mean in simulated time,", remaining(results))
+    return replace(found, caption=f"{found.caption} {_known(results)}")
+
+
+def _known(results: Results) -> str:
+    """How far the router is from the oracle."""
+    from microflow.lab.statistics import ratio_of
+
+    means = _means(results)
+    ratio = ratio_of(means[ADAPTIVE], means[ORACLE])
+    return (
+        "In simulated time, with the costs measured here, the hybrid's mean latency in a burst is "
+        f"{with_interval(ratio.value, ratio.low, ratio.high, '×')} that of an offline oracle, which knows all arrivals."
+    )
+
+
+def answer(results: Results) -> Answer:
+    """The slices' p99 by habit: the median slice, and the worst; what remains of adapting, and what might be had."""
+    samples = _samples(results)
+    calm, worst = (
+        {name: float(np.median(np.ravel(blocks))) for name, blocks in one.items()} for one in samples.values()
+    )
+    numbers = {f"rq1 burst {name} worst ms": rounded(value) for name, value in worst.items()}
+    beside = remaining(results)
+    numbers |= {f"rq1 burst remains {kind}": one.said() for kind, one in beside.items()}
+    said = "; ".join(f"{called(name)} {rounded(calm[name])} and {rounded(worst[name])} ms" for name in calm)
+    lost = "".join(f"; {called(name)} left records over" for name in HABITS if name not in worst)
+    credit = credited("p99", {f"in the {kind}": beside[kind] for kind in samples if kind in beside})
+    config = results.matrix.arms[0].config
+    return Answer(
+        f"Under a load that jumps from {rounded(config['rate'])} to {rounded(config['peak_rate'])} records/s for a "
+        f"fifth of each second, the p99 of the median and of the worst 50 ms is: {said}{lost}. "
+        f"{credit} {_known(results)}",
+        numbers,
+    )
+
+
+BURSTS = Experiment(
+    name="rq1-bursts",
+    asks="What happens in a burst?",
+    notebook="rq1",
+    matrix=matrix,
+    frame=frame,
+    answer=answer,
+    seconds=_seconds,
+    same=("data_checksum",),
+    plot=Plot(
+        "hybrid-burst",
+        "burst",
+        "What the hybrid decides while the load jumps tenfold, and the latency of the pipelines and of the controls "
+        "under it (first block).",
+    ),
+    tables={"burst-controls": table},
+)

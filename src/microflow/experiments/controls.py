@@ -1,0 +1,163 @@
+"""Controls for the adaptive router: what it is credited with is what remains beside the best of them.
+
+A router may look good because the static pipelines are poor at the load at hand. So simpler rules are offered the same
+arrivals: microflows with a linger time, natural batching from a fixed break-even size on, and a coin. Beside them
+stands an offline oracle, which knows all arrivals: how much any router could still gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from microflow.engine import PIPELINES
+from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
+from microflow.lab.arrivals import Schedule
+from microflow.lab.oracle import oracle, simulate
+from microflow.lab.report import Table, comparison_cells, design, rounded, with_interval
+from microflow.lab.statistics import MARGIN, Blocks, Comparison, Estimate, compare, ratio_of, typical
+from microflow.lab.trials import Trial
+from microflow.settings import MICROFLOW_ROWS
+
+if TYPE_CHECKING:
+    from microflow.lab.results import Results
+
+__all__ = [
+    "ADAPTIVE", "CONTROLS", "HABITS", "LEARNT", "LINGER_MS", "ORACLE", "Remains", "by_habit", "called", "credited",
+    "make_router", "mean_latencies", "remains", "remains_table",
+]  # fmt: skip
+
+ADAPTIVE, ORACLE = "hybrid", "oracle"
+#: Longer than a full microflow is served, and what a Kafka producer waits by default (from 4.0 on).
+LINGER_MS = 5
+#: Name to what it is called in a sentence.
+CONTROLS = {
+    "linger": f"microflows that linger {LINGER_MS} ms",
+    "natural": "natural batching",
+    "coin": "a coin",
+}
+#: Every router there is: the pipelines' own, and controls.
+HABITS = (*PIPELINES, *CONTROLS)
+#: Habits that need the costs of serving, measured just before.
+LEARNT = ("hybrid", "natural")
+
+
+def called(habit: str) -> str:
+    """A habit in a sentence."""
+    return CONTROLS.get(habit, habit)
+
+
+def make_router(habit: str, costs: Costs | None, seed: int) -> Router:
+    """A new router of one of `HABITS`; of `LEARNT` with the costs that it starts from, or goes by."""
+    match habit:
+        case "hybrid":
+            return AdaptiveRouter(costs=costs)
+        case "natural":
+            assert costs is not None
+            return NaturalRouter(max(round(costs.break_even), 1))
+        case "coin":
+            return RandomRouter(seed)
+        case "linger":
+            return StaticRouter(MICROFLOW_ROWS, LINGER_MS * 1_000_000)
+        case _:
+            return StaticRouter(1 if habit == "stream" else MICROFLOW_ROWS)
+
+
+def mean_latencies(schedule: Schedule, costs: Costs, seed: int) -> dict[str, float]:
+    """Mean latency (ns) of every router and of the oracle in simulated time, where deciding is free."""
+    runs = {habit: simulate(schedule, make_router(habit, costs, seed), costs) for habit in HABITS}
+    runs[ORACLE] = oracle(schedule, costs, beam=3)
+    return {name: float(run.latencies_ns().mean()) for name, run in runs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """The adaptive router beside the best control.
+
+    Attributes:
+        best: The control with the lowest value, by the geometric mean over blocks.
+        value: The adaptive router's own.
+        of_best: The control's.
+        ratio: Of the two, block by block; without an interval from one block.
+        comparison: Both tests, corrected for all controls; ``None`` from one block.
+    """
+
+    best: str
+    value: float
+    of_best: float
+    ratio: Estimate
+    comparison: Comparison | None
+
+    @property
+    def verdict(self) -> str:
+        """Different, equivalent within the margin, or undecided."""
+        return "undecided, one block" if self.comparison is None else self.comparison.verdict.value
+
+    def said(self, where: str = "") -> str:
+        """The ratio, of what, and the verdict.
+
+        >>> Remains("natural", 2.0, 1.0, Estimate(2.0, 1.9, 2.1), None).said("at 9 records/s")
+        '2× [1.9, 2.1] that of natural batching at 9 records/s (undecided, one block)'
+        """
+        ratio = with_interval(self.ratio.value, self.ratio.low, self.ratio.high, "×")
+        return " ".join(filter(None, (ratio, "that of", called(self.best), where, f"({self.verdict})")))
+
+    def cells(self) -> list[str]:
+        """A row of a table: see `_COLUMNS`."""
+        beside = [with_interval(self.ratio.value, self.ratio.low, self.ratio.high, "×"), "", "", self.verdict]
+        if self.comparison is not None:
+            beside = comparison_cells(self.comparison)
+        return [rounded(self.value), called(self.best), rounded(self.of_best), *beside]
+
+
+_COLUMNS = ("hybrid", "best control", "its own", "ratio", "p different", "p equivalent", "answer")
+
+
+def remains(samples: Mapping[str, Blocks]) -> Remains:
+    """Hold the adaptive router against the best of the others.
+
+    All controls are one family (Holm), so that picking the best afterwards is allowed for. It was lucky, too, on
+    average: what remains is rather too little than too much.
+
+    Args:
+        samples: Positive values by habit, block by block; less is better.
+    """
+    own = samples[ADAPTIVE]
+    others = {name: blocks for name, blocks in samples.items() if name != ADAPTIVE}
+    best = min(others, key=lambda name: typical(others[name]).value)
+    ratio, comparison = ratio_of(own, others[best]), None
+    if len(own) > 1:
+        found = compare({ADAPTIVE: own, **others}, ADAPTIVE)[best]
+        comparison = replace(found, arm=ADAPTIVE, reference=best, ratio=ratio)
+    return Remains(best, typical(own).value, typical(others[best]).value, ratio, comparison)
+
+
+def by_habit(trials: Sequence[Trial]) -> dict[str, list[Mapping[str, Any]]]:
+    """Results by habit, in the order of blocks."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.planned.block):
+        found.setdefault(trial.planned.arm.config["pipeline"], []).append(trial.run.result)
+    return found
+
+
+def credited(measure: str, found: Mapping[str, Remains]) -> str:
+    """What the adaptive router is credited with, as a sentence."""
+    if not found:
+        return "The hybrid and another router never both served everything, so that there is nothing to compare."
+    said = "; ".join(one.said(where) for where, one in found.items())
+    return f"Beside the best of all others, controls included, the hybrid's {measure} is {said}; margin ±{MARGIN:.0%}."
+
+
+def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) -> Table:
+    """What remains of the adaptive router, a row a condition; ``measure`` says of what."""
+    habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
+    others = ", ".join(called(one) for one in habits if one not in {ADAPTIVE, ORACLE})
+    return Table(
+        ["", *_COLUMNS],
+        [[where, *one.cells()] for where, one in found.items()],
+        f"The adaptive router (hybrid) beside the best of all others, by {measure} in ms: {others}, "
+        "where they served everything. "
+        f"All others are one family (Holm); equivalent: within ±{MARGIN:.0%} by two one-sided tests. "
+        f"{design(results)}.",
+    )
