@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby
 from typing import Any, Protocol
@@ -42,10 +42,10 @@ _BETWEEN = "\n\x00\n"
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A pattern, ready to be matched at one place."""
+    """A pattern, ready to be measured where the union has found it."""
 
     name: str
-    match: Search
+    expression: str
     measure: Callable[[re.Match[str]], int]
     before: Search | None
     behind: Callable[[str], re.Match[str] | None] | None
@@ -54,10 +54,11 @@ class _Compiled:
 
     @classmethod
     def of(cls, pattern: Pattern) -> _Compiled:
-        match = re.compile(pattern.expression, re.ASCII).match
         before = re.compile(f"{pattern.before}+").match if pattern.before else None
         behind = re.compile(rf"(?:{pattern.behind})\Z", re.ASCII).search if pattern.behind else None
-        return cls(pattern.name, match, pattern.measure, before, behind, bool(before or behind), pattern.digits)
+        return cls(
+            pattern.name, pattern.expression, pattern.measure, before, behind, bool(before or behind), pattern.digits
+        )
 
 
 class TextScanner:
@@ -137,7 +138,7 @@ class _Others:
 
     def __init__(self, patterns: Sequence[_Compiled]) -> None:
         self._patterns = patterns
-        self._by_length: dict[int, list[_Compiled]] = {}
+        self._by_length: dict[int, list[tuple[_Compiled, Search]]] = {}
 
     def span(self, text: str, start: int, found: list[Span]) -> Span | None:
         """What begins at this place, if something does."""
@@ -147,13 +148,21 @@ class _Others:
         length = run.end() - start if run else 0
         if (possible := self._by_length.get(length)) is None:
             possible = self._by_length[length] = [
-                pattern for pattern in self._patterns if not length or length in (pattern.digits or (length,))
+                (pattern, _matcher(pattern.expression))
+                for pattern in self._patterns
+                if not length or length in (pattern.digits or (length,))
             ]
-        for pattern in possible:
-            match = pattern.match(text, start)
+        for pattern, matches in possible:
+            match = matches(text, start)
             if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
                 return span
         return None
+
+
+@cache
+def _matcher(expression: str) -> Search:
+    """Matches a pattern at one place; compiled when a number first calls for it, since most jobs need few."""
+    return re.compile(expression, re.ASCII).match
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
