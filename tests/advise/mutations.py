@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from microflow.advise.certificate import issue
-from microflow.advise.release import Thresholds, certified, class_sizes, make_release
+from microflow.advise.release import Thresholds, certified, make_release
+from microflow.advise.verification import class_sizes
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.datasets import generate
 from microflow.descriptors import load_schema

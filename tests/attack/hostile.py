@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attack.stand import Outcome, judge, microflow
 from fuzz.inputs import workbook
@@ -128,6 +130,18 @@ def hostile_file(folder: Path, case: str, name: str, content: bytes, method: str
     return judge(case, ended, [SENTINEL], artefacts=(metrics, quarantine))
 
 
+def _repeated(text: str | None, rows: int) -> bytes:
+    """A few kilobytes of Parquet, of which each row names one and the same text, or none."""
+    out = io.BytesIO()
+    names = pa.nulls(rows, pa.string())
+    if text is not None:
+        names = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text], pa.string()))
+    nothing = {name: pa.nulls(rows, kind) for name, kind in (("id", pa.int64()), ("age", pa.int64()))}
+    table = pa.table({**nothing, "name": names, "notes": pa.nulls(rows, pa.string())})
+    pq.write_table(table, out, store_schema=False, compression="zstd")
+    return out.getvalue()
+
+
 #: Case to file name, content and method; the content is made when its turn has come.
 _PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "gz: cut short": ("cut.csv.gz", lambda: gzip.compress(_HEAD + _GOOD)[:-9], "tokenization"),
@@ -157,6 +171,8 @@ _PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
         ),
         "tokenization",
     ),
+    "parquet: a bomb of one text": ("bomb.parquet", lambda: _repeated("x" * 1_000_000, 300), "tokenization"),
+    "parquet: a bomb of nothing": ("nothing.parquet", lambda: _repeated(None, 1_000_000), "tokenization"),
     "parquet: not parquet": ("not.parquet", lambda: b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization"),
 }
 

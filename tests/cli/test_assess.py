@@ -212,3 +212,41 @@ def test_the_counts_as_json(schema: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert (found["k"], found["required_k"], found["satisfied"], found["rows"]) == (3, 4, False, 3)
+
+
+def test_l_and_t_where_they_are_asked_for(schema: Path, tmp_path: Path) -> None:
+    """Named in the options or by the document of the run; a verdict, a status and the document say the same."""
+    file, metrics = tmp_path / "released.csv", tmp_path / "metrics.json"
+    file.write_text("age,sex,illness\n" + "1,F,a\n" * 2 + "1,F,b\n" + "2,M,b\n" * 3)
+    asked = [str(file), "--schema", str(schema), "--k", "3"]
+    assert CliRunner().invoke(verify, asked).stdout.count("\n") == 1
+    refused = CliRunner().invoke(verify, [*asked, "--l", "2", "--average-risk", "0.4"])
+    assert refused.exit_code == 1
+    assert "not 2-diverse in illness: the weakest class has 1 values" in refused.stdout
+    assert "\nwithin the average risk of 0.4: it is 0.3333\n" in refused.stdout
+    assert "verdict: failed, 1 of 3 requirements" in refused.stdout
+    close = CliRunner().invoke(verify, [*asked, "--t", "0.4", "--json"])
+    found = json.loads(close.stdout)
+    assert (close.exit_code, found["satisfied"]) == (0, True)
+    assert found["columns"]["illness"]["t"] == pytest.approx(1 / 3)
+    assert found["columns"]["illness"]["l"] == 1
+
+    metrics.write_text(json.dumps({"method": {"method": "k_anonymity", "k": 3, "t_closeness": 0.3}}))
+    by_document = [str(file), "--schema", str(schema), "--metrics", str(metrics)]
+    assert "not 0.3-close" in CliRunner().invoke(verify, by_document).stdout
+    assert CliRunner().invoke(verify, [*by_document, "--t", "0.4"]).exit_code == 0
+    metrics.write_text("{")
+    assert isinstance(CliRunner().invoke(verify, by_document).exception, InputError)
+
+
+@pytest.mark.parametrize("asked", [["--l", "2"], ["--l", "2", "--l-entropy"], ["--l", "2", "--l-recursive", "2.5"]])
+def test_a_run_holds_what_its_metrics_state(asked: list[str], files: dict[str, Path], tmp_path: Path) -> None:
+    """What `run` was asked for is what `verify --metrics` counts in its output."""
+    out, metrics = str(tmp_path / "out.csv"), str(tmp_path / "metrics.json")
+    schema = ["--schema", str(files["mine.yaml"])]
+    method = ["--method", "k_anonymity", "--k", "4", "--t", "0.5", *asked, "--no-database", "--metrics", metrics]
+    assert CliRunner().invoke(run, [str(files["before.csv"]), out, *schema, *method]).exit_code == 0
+    done = CliRunner().invoke(verify, [out, *schema, "--metrics", metrics, "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["required_k"], found["required_l"], found["required_t"]) == (0, 4, 2, 0.5)
+    assert found["l_kind"] == {1: "distinct", 2: "entropy"}.get(len(asked) - 1, "recursive")

@@ -1,6 +1,6 @@
 """``python -m faults [WORD]``: the whole matrix (or the cases that hold WORD) as a table.
 
-Exit status 1 if a row was lost or doubled, or anything differs from an uninterrupted run.
+Exit status 1 if a row was lost or doubled, anything differs from an uninterrupted run, or a forgery is accepted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from faults.forgery import FORGERY
 from faults.interference import INTERFERENCE
 from faults.kills import KILLS
 from faults.outages import OUTAGES
@@ -19,7 +20,7 @@ from microflow.store.server import create_database, ensure_server
 
 __all__ = ["MATRIX"]
 
-MATRIX: dict[str, tuple[Case, int]] = {**KILLS, **OUTAGES, **INTERFERENCE}
+MATRIX: dict[str, tuple[Case, int]] = {**KILLS, **OUTAGES, **INTERFERENCE, **FORGERY}
 SEED = 2026
 #: Of this process, so that pieces of the matrix can run side by side.
 DATABASE = f"microflow_faults_{os.getpid()}"

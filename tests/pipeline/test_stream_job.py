@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -259,6 +261,67 @@ class Collected:
         return True
 
 
+class Overlapping(Collected):
+    """The same in a thread, slowly; one commit at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread, self.under_way, self.overlaps = ThreadPoolExecutor(1), 0, 0
+
+    def start(self, results: Sequence[Result], positions: Mapping[int, Position]) -> Future[bool]:
+        assert not self.under_way
+        self.under_way += 1
+        return self.thread.submit(self._slowly, results, positions)
+
+    def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        raise AssertionError("it is started")
+
+    def _slowly(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
+        time.sleep(0.01)
+        try:
+            return super().commit(results, positions)
+        finally:
+            self.under_way -= 1
+
+
+class Counting(Recorded):
+    """Counts how often it is read while a commit is under way."""
+
+    sink: Overlapping
+
+    def poll(self, most: int, timeout_s: float) -> list[Received]:
+        self.sink.overlaps += self.sink.under_way
+        return super().poll(most, timeout_s)
+
+
+@pytest.mark.parametrize("refuses", [0, 2, 3, 5])
+@pytest.mark.parametrize("hybrid", [True, False])
+def test_a_commit_goes_on_while_the_next_messages_are_read(refuses: int, hybrid: bool) -> None:
+    """One that is given up takes along what was computed meanwhile; in the end each is there once, in order."""
+    sink = Overlapping()
+    sink.refuses = refuses
+    source = Counting(sink.kept, [50])
+    source.sink = sink
+    stream = Stream(source, sink, service(hybrid=hybrid))
+    stream.run()
+    assert sink.overlaps > 3
+    places = [(one.partition, one.offset) for one in sink.results]
+    assert sorted(places) == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
+    released = [one.text for one in sorted(sink.results, key=lambda one: (one.offset, one.partition))]
+    assert released == EXPECTED
+    assert stream.progress.committed == len(MESSAGES)
+    assert (stream.progress.given_again > 0) == (refuses > 0)
+    assert gc.get_threshold()[0] < 10_000
+
+
+def test_a_commit_that_fails_in_its_thread_ends_the_stream() -> None:
+    sink = Overlapping()
+    sink.dies = 3
+    with pytest.raises(DiedError):
+        Stream(Recorded(sink.kept, [50]), sink, service()).run()
+    assert len(sink.results) == 100
+
+
 HIDING = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Method.K_ANONYMITY, delta=60))
 
 
@@ -268,12 +331,13 @@ HIDING = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Metho
     dies=st.integers(0, 6),
     refuses=st.sampled_from([0, 2, 3, 5]),
     hybrid=st.booleans(),
+    kind=st.sampled_from([Collected, Overlapping]),
 )
 def test_what_is_held_back_is_read_again_and_leaves_once(
-    sizes: list[int], dies: int, refuses: int, hybrid: bool
+    sizes: list[int], dies: int, refuses: int, hybrid: bool, kind: type[Collected]
 ) -> None:
     """Whatever dies or is given up: no position passes a record that has not left, and each class has k records."""
-    sink = Collected()
+    sink = kind()
     for starts in range(20):
         # It lives longer and longer, so that it comes to an end.
         sink.calls, sink.dies, sink.refuses = 0, (dies + 3 * starts if dies else 0), (refuses if starts < 3 else 0)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -145,6 +146,33 @@ def test_what_went_ahead_is_not_read_again(broker: Broker) -> None:
     assert again == [2, 3, 4, 5, 6, 8]
     assert second.ahead(0) == {7, 9}
     second.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_commit_under_way_is_refused_once_the_partitions_are_shared_anew(broker: Broker) -> None:
+    """It carries the generation in which the records were read, though it begins when the next one is known."""
+    for topic in ("late", "late.out"):
+        create_topic(broker.address, topic, TopicSettings(partitions=2))
+    with KafkaWriter(broker.address, "late") as writer:
+        writer.send((b"%d" % n, b"%d" % n) for n in range(10))
+    first = GroupSource(broker.address, "late", "late")
+    sink = KafkaSink(broker.address, "late.out", first)
+    read: list[int] = []
+    while len(read) < 10:
+        read += [one.offset for one in first.poll(10, 5)]
+    go_on = threading.Event()
+    sink._thread.submit(go_on.wait)
+    commit = sink.start([Result(0, 0, text=b"0")], {0: Position(1), 1: Position(1)})
+    second = GroupSource(broker.address, "late", "late")
+    rewinds, others = first.rewinds, list[int]()
+    while first.rewinds == rewinds or not others:
+        first.poll(10, 0.1)
+        others += [one.offset for one in second.poll(10, 0.1)]
+    go_on.set()
+    assert commit.result() is False
+    first.close()
+    second.close()
+    assert 0 in others
 
 
 @given(st.integers(0, 10**12), st.sets(st.integers(1, 3_000)))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from microflow import __version__
 from microflow.advise.certificate import CertificateError, fingerprint, issue, mismatches, read_certificate
 from microflow.advise.sample import ATTEMPTS
+from microflow.advise.verification import class_sizes
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
 from microflow.assess.classes import achieved
@@ -29,48 +29,7 @@ from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress
 
-__all__ = ["Made", "Thresholds", "certified", "class_sizes", "compare_files", "make_release"]
-
-#: Microflows counted together before they are merged: fewer merges, bounded memory.
-_GROUP = 200
-#: Names that no column of a file has.
-_ROWS, _MEMBERS = "\0rows", "\0members"
-
-
-def class_sizes(file: Path, schema: DatasetSchema) -> tuple[pl.DataFrame, str]:
-    """The ``rows`` and ``members`` of every combination of quasi-identifiers; null is a value. And their unit.
-
-    Members are the distinct persons where the schema has a column of role person, and the rows otherwise. Rows whose
-    person is missing count as one person together, so that k is never overstated; where no row names a person, as after
-    a method that removes identifiers, rows are counted and the unit is ``row``. Memory is bounded by the classes.
-
-    Raises:
-        InputError: the file cannot be read, holds unusable rows, or the schema has no quasi-identifier.
-    """
-    names = [column.name for column in schema.quasi_identifiers]
-    if not names:
-        raise InputError(f"schema {schema.name!r} has no quasi-identifier", hint="give a column that role")
-    keys = names if schema.person is None else [*names, schema.person]
-
-    def merged(parts: list[pl.DataFrame]) -> pl.DataFrame:
-        return pl.concat(parts).group_by(keys).agg(pl.col(_ROWS).sum())
-
-    counted: list[pl.DataFrame] = []
-    quarantine = Quarantine()
-    # Text, as a release writes it, whatever the type was before.
-    for flow in read_microflows(file, schema.released(), quarantine=quarantine):
-        rows = pl.DataFrame(flow.rows.select(keys))
-        counted.append(rows.group_by(keys).agg(pl.len().cast(pl.Int64).alias(_ROWS)))
-        if len(counted) == _GROUP:
-            counted = [merged(counted)]
-    quarantine.require_none(file)
-    if not counted:
-        return pl.DataFrame({"rows": [], "members": []}, {"rows": pl.Int64, "members": pl.Int64}), "row"
-    found = merged(counted)
-    by_person = schema.person is not None and found[schema.person].null_count() < len(found)
-    members = pl.len().cast(pl.Int64) if by_person else pl.col(_ROWS).sum()
-    classes = found.group_by(names).agg(pl.col(_ROWS).sum().alias("rows"), members.alias("members"))
-    return classes.select("rows", "members"), "person" if by_person else "row"
+__all__ = ["Made", "Thresholds", "certified", "compare_files", "make_release"]
 
 
 def compare_files(
@@ -128,11 +87,15 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What a release must meet: linkage risk at its interval's upper end, information left, rows released."""
+    """What a release must meet: linkage risk at its interval's upper end, information left, rows released.
+
+    ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
+    """
 
     max_risk: float
     min_utility: float
     min_released: float
+    max_average_risk: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -178,6 +141,9 @@ class Made:
             found.append(f"{self.utility:.1%} of the information is left, not {thresholds.min_utility:.1%}")
         if share < thresholds.min_released:
             found.append(f"{share:.1%} of the rows can be released, not {thresholds.min_released:.1%}")
+        average = self.assessment.reidentification.prosecutor_average
+        if average > thresholds.max_average_risk:
+            found.append(f"the average risk {average:.3g} is not within {thresholds.max_average_risk:g}")
         asked = self.settings.k if self.settings.method is Method.K_ANONYMITY else 1
         if self.guarantee["k"] < asked:
             found.append(f"the smallest class has {self.guarantee['k']} {self.guarantee['unit']}s, not k = {asked}")

@@ -1,15 +1,17 @@
-"""``microflow assess`` and ``verify``: what a released file gives away, has lost, and whether it is k-anonymous."""
+"""``microflow assess`` and ``verify``: what a released file gives away and has lost, and whether it is k-anonymous."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 
-from microflow.cli.options import FILE, OUTPUT, busy, schema_option
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.cli.options import FILE, OUTPUT, FiniteRange, busy, schema_option
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
@@ -39,7 +41,7 @@ def assess(
 ) -> None:
     """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
-    Rows are told apart by their record id; without one, files of equal length are compared row by row.
+    Rows are matched by their record id; without one, files of equal length are compared row by row.
 
     \b
     Examples:
@@ -63,66 +65,69 @@ def assess(
 @click.command()
 @click.argument("file", type=FILE)
 @schema_option
-@click.option("--k", type=click.IntRange(2), default=5, show_default=True)
+@click.option("--k", type=click.IntRange(2), show_default="5", help="Members of the smallest class.")
+@click.option("--l", "--l-diversity", "l_diversity", type=click.IntRange(1),
+              help="Different values of each sensitive column in every class.")  # fmt: skip
+@click.option("--l-entropy", is_flag=True, help="Entropy l-diversity instead.")
+@click.option("--l-recursive", metavar="C", type=FiniteRange(0), help="Recursive (C, l)-diversity, too.")
+@click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1),
+              help="How far a class's sensitive values may be from those of everybody in FILE.")  # fmt: skip
+@click.option("--average-risk", type=FiniteRange(0, 1, min_open=True), default=1.0,
+              help="Greatest average of 1 over the size of one's class, such as 0.05.")  # fmt: skip
+@click.option("--metrics", type=FILE, help="What `microflow run --metrics` wrote: hold FILE to the k, l and t in it.")
 @click.option("--json", "json_file", type=OUTPUT, is_flag=False, flag_value=STANDARD, metavar="[FILE]",
               help="Print what was counted as JSON, or write it to FILE as well.")  # fmt: skip
 @click.option("--certificate", type=FILE, help="Also check that FILE is the release that was certified, to the byte.")
-def verify(file: Path, schema: str, k: int, json_file: Path | None, certificate: Path | None) -> None:
-    """Count the equivalence classes of a released FILE and say whether the smallest has K persons.
+def verify(
+    *, file: Path, schema: str, average_risk: float, metrics: Path | None, json_file: Path | None,
+    certificate: Path | None, **asked: Any,
+) -> None:  # fmt: skip
+    """Count the equivalence classes of a released FILE and say whether they hold the k, l and t that are required.
 
     Where the schema has a column of role person, its distinct values are counted; otherwise every row is taken for a
-    person.
+    person. l and t are counted only where they are required, in every sensitive column that is not a number.
 
     \b
-    Example:
+    Examples:
       microflow verify out.csv --schema adult --k 5
+      microflow verify out.csv --schema adult --k 5 --l 2 --l-entropy --t 0.3 --average-risk 0.1
+      microflow verify out.csv --schema adult --metrics metrics.json
 
-    Exit status: 0 it is k-anonymous, 1 it is not, 2 it cannot be read.
+    Exit status: 0 it holds what is required, 1 it does not, 2 it cannot be read.
     """
-    from microflow.advise.release import certified, class_sizes
+    from microflow.advise.release import certified
+    from microflow.advise.verification import verified
 
     as_json = str(json_file) == STANDARD
     if json_file is not None and not as_json:
-        require_free(json_file, (file, schema, certificate or STANDARD), replaces=b"{")
-    described = load_schema(schema)
+        require_free(json_file, (file, schema, certificate or STANDARD, metrics or STANDARD), replaces=b"{")
+    described, required = load_schema(schema), _required(metrics, asked)
     with busy("counting classes"):
-        sizes, unit = class_sizes(file, described)
-    if sizes.is_empty():
-        raise InputError("there are no rows to verify", path=file)
-    if unit == "row" and described.person is not None:
+        counted = verified(file, described, required, average_risk)
+    if counted.unit == "row" and described.person is not None:
         click.echo(f"column {described.person!r} is empty: rows are counted, and k of persons may be less", err=True)
-    counts = sizes["members"].to_numpy()
-    small = sizes.filter(pl.col("members") < k)
-    smallest, rows, rows_below = int(counts.min()), int(sizes["rows"].sum()), int(small["rows"].sum())
-    found = {
-        "k": smallest,
-        "required_k": k,
-        "satisfied": small.is_empty(),
-        "unit": unit,
-        "rows": rows,
-        "classes": len(counts),
-        "classes_below": len(small),
-        "rows_below": rows_below,
-    }
+    found, lines = counted.to_dict(), counted.lines()
     if json_file is not None and not as_json:
         write_whole(json_file, json.dumps(found, indent=2) + "\n")
-    text = _text(found)
     if certificate is not None:
-        document = certified(certificate, file, described, {"rows": rows, "k": smallest})
+        document = certified(certificate, file, described, {"rows": counted.rows, "k": counted.k})
         found["certified"] = document["guarantee"]["text"]
-        text = f"certified: {found['certified']}\n{text}"
-    click.echo(json.dumps(found, indent=2) if as_json else text)
-    if not found["satisfied"]:
+        lines.insert(0, f"certified: {found['certified']}")
+    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
+    if not counted.is_satisfied:
         raise click.exceptions.Exit(1)
 
 
-def _text(found: dict[str, Any]) -> str:
-    k, required, unit = found["k"], found["required_k"], found["unit"]
-    members = unit if k == 1 else f"{unit}s"
-    if found["satisfied"]:
-        counts = f"{found['rows']:,} rows in {found['classes']:,} classes"
-        return f"{required}-anonymous: {counts}, the smallest has {k} {members}"
-    return (
-        f"not {required}-anonymous: the smallest of {found['classes']:,} classes has {k} {members};"
-        f" {found['classes_below']:,} classes with {found['rows_below']:,} rows are below {required}"
-    )
+def _required(metrics: Path | None, asked: Mapping[str, Any]) -> MethodSettings:
+    """What the document states where there is one, and the options that were given before it."""
+    from microflow.advise.verification import stated
+
+    settings = MethodSettings(Method.K_ANONYMITY)
+    if metrics is not None:
+        try:
+            settings = stated(json.loads(metrics.read_bytes()), metrics)
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path=metrics) from error
+        except (ValueError, RecursionError) as error:
+            raise InputError("not JSON", path=metrics) from error
+    return replace(settings, **{name: value for name, value in asked.items() if value not in (None, False)})

@@ -157,7 +157,7 @@ _PARAMETERS = (
     click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1), default=1.0, show_default=True,
                  help="k-anonymity: how far a class's sensitive values may be from everybody's."),
     click.option("--suppress", type=SHARE, default=0.0, show_default="0%",
-                 help="k-anonymity: rows that may be given up, such as 1%, where the others gain by more."),
+                 help="k-anonymity: rows that may be suppressed, such as 1%, where the others gain by more."),
     click.option("--effort", type=click.IntRange(0), default=1, show_default=True,
                  help="k-anonymity: search longer for classes that lose less."),
     click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
@@ -171,7 +171,7 @@ _PARAMETERS = (
     click.option(
         "--insecure-seed",
         is_flag=True,
-        help="Allow --seed with differential privacy in a recorded run: whoever knows it computes every value back.",
+        help="Allow --seed with differential privacy in a recorded run: who knows it computes every value back.",
     ),
 )
 # fmt: on

@@ -145,19 +145,19 @@ def _looks(field: TextField) -> tuple[pl.Expr, pl.Expr]:
 def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows, named: Rows) -> Spans:
     """Row, target, start and end of every identifier in a text column.
 
-    What decides is that which the scalar check uses; here it is told which rows to look at. Only of those are the
-    record's own columns read.
+    The scalar check decides. It sees only rows whose text holds a clue or may hold a name of the record; only of those
+    are the record's own columns read.
     """
     own = rows.select(field.own.columns)
-    bears_clue, looked_at = np.zeros((2, rows.num_rows), np.bool_)
-    bears_clue[clues] = looked_at[clues] = looked_at[named] = True
+    has_clue, looked_at = np.zeros((2, rows.num_rows), np.bool_)
+    has_clue[clues] = looked_at[clues] = looked_at[named] = True
     at = np.flatnonzero(looked_at)
     if not len(at):
         found: Iterable[tuple[int, int, int, int]] = ()
     elif field.recogniser is None and all(column.null_count == rows.num_rows for column in own.columns):
         found = field.findings_in(texts.gather(at).to_list())
     else:
-        found = field.findings_of_records(pl.DataFrame(own).with_columns(texts)[at], bears_clue[at])
+        found = field.findings_of_records(pl.DataFrame(own).with_columns(texts)[at], has_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 
@@ -250,8 +250,8 @@ def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> d
     """Check one record against its data type's policy.
 
     ``record`` may hold strings as read from a file: values are converted to the data type's column types first. Fields
-    whose value cannot be are named under ``unreadable``, and such a record is not compliant: nobody can vouch for what
-    cannot be read. The answer never repeats a value.
+    whose value cannot be are named under ``unreadable``, and such a record is not compliant. The answer never
+    repeats a value.
 
     Raises:
         SchemaError: there is no such data type.

@@ -30,7 +30,7 @@ _ASCII = "".join(map(chr, range(128)))
 class Pattern:
     """One way of writing one identifier.
 
-    A match is one character of ``first`` and then ``rest``: told apart, because skipping to the next character that
+    A match is one character of ``first`` and then ``rest``; separate, because skipping to the next character that
     anything begins with is what makes a search fast. So the rarest characters are looked for: what stands in front of
     them (a mailbox before its ``@``, a month before its day) is read backwards, once the rest is right.
 

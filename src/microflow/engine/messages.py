@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
+import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -13,12 +15,14 @@ from microflow.engine.urgency import Urgency
 from microflow.schema import DatasetSchema, Record
 from microflow.sources.json_lines import UnreadableError, read_message, read_messages
 
-__all__ = ["Messages", "as_records"]
+__all__ = ["Messages", "as_json", "as_records"]
 
 #: From so many messages on they are read a column at a time.
 _COLUMNS = 32
 #: So many messages are read at a time.
 _CHUNK = 4_000
+#: Numbers of a size between these are written without an exponent.
+_LEAST, _MOST = 1e-4, 1e15
 
 
 class Messages:
@@ -100,3 +104,18 @@ def as_records(rows: pa.RecordBatch) -> list[Record]:
     names = rows.schema.names
     columns = [column.to_list() for column in pl.DataFrame(rows)]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def as_json(rows: pa.RecordBatch) -> list[bytes]:
+    """Rows as JSON objects, the bytes that `msgspec` makes of `as_records`, without a Python object for each value."""
+    if all(map(_is_plain, rows.columns)):
+        return pl.DataFrame(rows).write_ndjson().encode().split(b"\n")[:-1]
+    return [msgspec.json.encode(record) for record in as_records(rows)]
+
+
+def _is_plain(column: pa.Array) -> bool:
+    """Whether Polars writes it as `msgspec` does, whose exponents look otherwise."""
+    if pa.types.is_floating(column.type):
+        size = np.abs(column.drop_null().to_numpy(zero_copy_only=False))
+        return bool(np.all((size == 0) | ((size >= _LEAST) & (size < _MOST))))
+    return bool(pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type))

@@ -26,7 +26,7 @@ from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Sco
 from microflow.compliance.findings import Targets
 from microflow.engine.contract import ProcessingSpec, with_scope
 from microflow.engine.kernel import BatchKernel, Screened
-from microflow.engine.messages import Messages, as_records
+from microflow.engine.messages import Messages, as_json
 from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
 from microflow.engine.stream import ComplianceBolt, Passing
 from microflow.engine.urgency import Urgency
@@ -88,7 +88,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what is held back: whoever gave it gives it again."""
+        """Drop what is held back: the caller gives it again."""
         spec = with_scope(self._spec, Scope.STREAM)
         self._holding: StreamKAnonymity | None = None
         if spec.method.method is Method.K_ANONYMITY:
@@ -294,7 +294,7 @@ class MessageService:
         return self._outcomes(passed, "held back")
 
     def reset(self) -> None:
-        """Forget what is held back: its messages are given again, with numbers of their own."""
+        """Drop what is held back: its messages are given again, with numbers of their own."""
         self._service.reset()
         self._numbers.clear()
 
@@ -353,8 +353,8 @@ class MessageService:
                     self.findings[self._rules[target]] += count
             self._count(released.rows.num_rows, rows.num_rows - released.rows.num_rows)
             texts: list[bytes | None] = [None] * rows.num_rows
-            for row, record in zip(screened.kept[released.kept].tolist(), as_records(released.rows), strict=True):
-                texts[row] = _encode(record)
+            for row, text in zip(screened.kept[released.kept].tolist(), as_json(released.rows), strict=True):
+                texts[row] = text
             found = np.bincount(screened.findings.rows, minlength=rows.num_rows).tolist()
             return {
                 number: Outcome(text, None, violations, route.reason)

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment", "select"]
 
-#: In the order in which they run and are told: module, and the name of the experiment in it.
+#: In the order in which they run and are reported: module, and the name of the experiment in it.
 EXPERIMENTS = (
     ("whole_job", "WHOLE_JOB"),
     ("contamination", "CONTAMINATION"),
     ("detection", "DETECTION"),
     ("throughput", "THROUGHPUT"),
     ("storm", "STORM"),
+    ("kafka", "KAFKA"),
     ("load", "LATENCY"),
     ("sustained", "SUSTAINED"),
     ("bursts", "BURSTS"),

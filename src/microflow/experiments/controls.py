@@ -15,7 +15,7 @@ from microflow.engine import PIPELINES
 from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
 from microflow.lab.arrivals import Schedule
 from microflow.lab.oracle import oracle, simulate
-from microflow.lab.report import Table, comparison_cells, design, rounded, with_interval
+from microflow.lab.report import Table, comparison_cells, design, ratio_text, rounded
 from microflow.lab.statistics import MARGIN, Blocks, Comparison, Estimate, compare, ratio_of, typical
 from microflow.lab.trials import Trial
 from microflow.settings import MICROFLOW_ROWS
@@ -95,17 +95,16 @@ class Remains:
         return "undecided, one block" if self.comparison is None else self.comparison.verdict.value
 
     def said(self, where: str = "") -> str:
-        """The ratio, of what, and the verdict.
+        """Where, the best control, the ratio to it as far as it is known, and the verdict.
 
         >>> Remains("natural", 2.0, 1.0, Estimate(2.0, 1.9, 2.1), None).said("at 9 records/s")
-        '2× [1.9, 2.1] that of natural batching at 9 records/s (undecided, one block)'
+        'at 9 records/s natural batching: 2× [1.9, 2.1] (undecided, one block)'
         """
-        ratio = with_interval(self.ratio.value, self.ratio.low, self.ratio.high, "×")
-        return " ".join(filter(None, (ratio, "that of", called(self.best), where, f"({self.verdict})")))
+        return f"{where} {called(self.best)}: {ratio_text(self.ratio)} ({self.verdict})".lstrip()
 
     def cells(self) -> list[str]:
         """A row of a table: see `_COLUMNS`."""
-        beside = [with_interval(self.ratio.value, self.ratio.low, self.ratio.high, "×"), "", "", self.verdict]
+        beside = [ratio_text(self.ratio), "", "", self.verdict]
         if self.comparison is not None:
             beside = comparison_cells(self.comparison)
         return [rounded(self.value), called(self.best), rounded(self.of_best), *beside]
@@ -145,17 +144,17 @@ def credited(measure: str, found: Mapping[str, Remains]) -> str:
     """What the adaptive router is credited with, as a sentence."""
     if not found:
         return "The hybrid and another router never both served everything, so that there is nothing to compare."
-    said = "; ".join(one.said(where) for where, one in found.items())
-    return f"Beside the best of all others, controls included, the hybrid's {measure} is {said}; margin ±{MARGIN:.0%}."
+    said = "; ".join(remain.said(where) for where, remain in found.items())
+    return f"The hybrid's {measure} beside the best of all others, controls included (margin ±{MARGIN:.0%}): {said}."
 
 
 def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) -> Table:
     """What remains of the adaptive router, a row a condition; ``measure`` says of what."""
     habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
-    others = ", ".join(called(one) for one in habits if one not in {ADAPTIVE, ORACLE})
+    others = ", ".join(called(habit) for habit in habits if habit not in {ADAPTIVE, ORACLE})
     return Table(
         ["", *_COLUMNS],
-        [[where, *one.cells()] for where, one in found.items()],
+        [[where, *remain.cells()] for where, remain in found.items()],
         f"The adaptive router (hybrid) beside the best of all others, by {measure} in ms: {others}, "
         "where they served everything. "
         f"All others are one family (Holm); equivalent: within ±{MARGIN:.0%} by two one-sided tests. "

@@ -105,7 +105,7 @@ def quarantine_text(refused: Iterable[Refusal], *, keep_raw: bool, file: str | N
 
 
 def private(path: Path | str) -> IO[bytes]:
-    """A new file that nobody else may read, whatever the umask: it may hold personal values."""
+    """A new file that no other user may read, whatever the umask: it may hold personal values."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 

@@ -41,8 +41,12 @@ _EXACT: dict[Dtype, set[type]] = {
     Dtype.TIMESTAMP: {str},
 }
 
-#: A colon that stands apart from its key, and escapes of a NUL or of half a surrogate pair.
-_NOT_PLAIN = (b" :", b"\t:", b"\r:", b"\n:", b"\\u0000", b"\\ud", b"\\uD")
+#: A colon that stands apart from its key, and escapes of a NUL or of half a surrogate pair; before each its beginning,
+#: which is found, or most often is not, much faster.
+_NOT_PLAIN = (
+    *((space, space + b":") for space in (b" ", b"\t", b"\r", b"\n")),
+    *((b"\\u", sign) for sign in (b"\\u0000", b"\\ud", b"\\uD")),
+)
 #: What some writers put where JSON has no number.
 _CONSTANTS = frozenset({"NaN", "Infinity", "-Infinity"})
 Line = tuple[int, bytes]
@@ -192,8 +196,8 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
     try:
         parse = _quick(schema.source.missing)
         found = [parse(raw) for raw in raws]
-        whole = b"\n".join(raws)
-        if any(sign in whole for sign in _NOT_PLAIN) or not all(map(_is_plain, raws, found)):
+        whole = b" ".join(raws)
+        if any(begin in whole and sign in whole for begin, sign in _NOT_PLAIN) or not _are_plain(whole, found):
             return None
         if schema.others == "refuse" and not all(map(names.issuperset, found)):
             return None
@@ -213,9 +217,12 @@ def _columns(found: list[dict[str, Any]], names: Sequence[str]) -> Iterable[Sequ
     return ([record.get(name) for record in found] for name in names)
 
 
-def _is_plain(raw: bytes, found: object) -> bool:
-    """Whether no key is named twice: as many colons behind a quotation mark as keys."""
-    return isinstance(found, dict) and raw.count(b'":') == len(found)
+def _are_plain(whole: bytes, found: list[Any]) -> bool:
+    """Whether all are objects that name no key twice: as many colons behind a quotation mark as keys.
+
+    Where no colon stands apart, no object has fewer of them than keys. So it is enough that the sums agree.
+    """
+    return set(map(type, found)) <= {dict} and whole.count(b'":') == sum(map(len, found))
 
 
 def _exact(values: Sequence[Any], column: Column, source: SourceFormat) -> pa.Array:

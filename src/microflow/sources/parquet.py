@@ -129,7 +129,7 @@ def parquet_names(path: str, *, lists: bool = False) -> tuple[str, ...]:
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
-    """The column and the whole name of every value with structs laid flat: ``a.b`` is field ``b`` of column ``a``."""
+    """The column and the whole name of every value with structs flattened: ``a.b`` is field ``b`` of column ``a``."""
     for field in schema:
         yield from ((field.name, name) for name, _ in _names(field, field.name))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-__all__ = ["DeadLetters", "Kept", "Position", "Received", "Result", "Sink", "Source", "letter"]
+__all__ = ["DeadLetters", "Kept", "OverlappingSink", "Position", "Received", "Result", "Sink", "Source", "letter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Position:
     ahead: frozenset[int] = frozenset()
 
 
-#: Asked for partitions, whoever keeps the positions says where they go on; one it has never seen is left out.
+#: Looks up where partitions go on; one that is not known is left out.
 Kept = Callable[[Sequence[int]], Mapping[int, Position]]
 
 
@@ -88,6 +89,15 @@ class Sink(Protocol):
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
         """Results and positions, all or none; whether they are committed. If not, the source is to be rewound."""
+        ...
+
+
+@runtime_checkable
+class OverlappingSink(Sink, Protocol):
+    """A sink that commits in a thread of its own, while the next results are computed."""
+
+    def start(self, results: Sequence[Result], positions: Mapping[int, Position]) -> Future[bool]:
+        """Begin a commit; what the source does from now on does not change it. The one before must have ended."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Topic to topic, exactly once: results and the positions behind them in one Kafka transaction.
 
 The consumers of a group share the partitions. A commit carries the group's generation (KIP-447), so a process that the
-group has given up cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
+group has expelled cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
 committed with the partitions it is given. A transactional id belongs to one process only.
 """
 
@@ -12,6 +12,7 @@ import time
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -67,7 +68,7 @@ class GroupSource:
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
 
     def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
-        """Up to ``most`` messages, as soon as there is one; none when the partitions have just been shared anew.
+        """Up to ``most`` messages, as soon as there is one; none when the partitions have just been reassigned.
 
         Raises:
             StoreError: the topic does not exist, or may not be read.
@@ -182,6 +183,7 @@ class KafkaSink:
         client: Mapping[str, str] | None = None,
     ) -> None:
         self._topic, self._dead, self._source = topic, dead, source
+        self._thread = ThreadPoolExecutor(1, "commit")
         preset = {"transaction.timeout.ms": _TRANSACTION_MS, "linger.ms": 5, "compression.type": "lz4"}
         self._settings = {**preset, **client_settings(address, client)}
         try:
@@ -194,23 +196,29 @@ class KafkaSink:
                 raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """One transaction; false where it was given up.
+        """One transaction; false where it was aborted.
 
         Raises:
             StoreError: the broker was away too long.
         """
+        return self.start(results, positions).result()
+
+    def start(self, results: Sequence[Result], positions: Mapping[int, Position]) -> Future[bool]:
+        """The same in a thread: most of a transaction is waiting for the broker.
+
+        It carries the generation in which the results were read. Where the group shares its partitions anew before the
+        broker has the positions, it refuses them, and the transaction is aborted.
+        """
+        member = None if self._source is None else self._source.member()
+        return self._thread.submit(self._commit, results, positions, member)
+
+    def _commit(self, results: Sequence[Result], positions: Mapping[int, Position], member: object) -> bool:
         try:
             self._producer.begin_transaction()
-            for result in results:
-                if result.text is not None:
-                    self._produce(self._topic, result.key, result.text)
-                elif result.reason is not None and self._dead is not None:
-                    self._produce(self._dead, None, letter(result))
-            if self._source is not None:
-                there = places(self._source.topic, positions)
-                if not self._add_positions(there, self._source.member()):
-                    self._producer = self._new_producer()
-                    return False
+            self._produce(results)
+            if self._source is not None and not self._add_positions(places(self._source.topic, positions), member):
+                self._producer = self._new_producer()
+                return False
             _until_done(self._producer.commit_transaction)
         except KafkaException as error:
             self._give_up(error)
@@ -218,14 +226,22 @@ class KafkaSink:
         else:
             return True
 
-    def _produce(self, topic: str, key: bytes | None, value: bytes) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key)
-            except BufferError:
-                self._producer.poll(0.1)
+    def _produce(self, results: Sequence[Result]) -> None:
+        produce, topic, dead = self._producer.produce, self._topic, self._dead
+        for result in results:
+            if result.text is not None:
+                message = topic, result.text, result.key
+            elif result.reason is not None and dead is not None:
+                message = dead, letter(result), None
             else:
-                return
+                continue
+            while True:
+                try:
+                    produce(*message)
+                except BufferError:
+                    self._producer.poll(0.1)
+                else:
+                    break
 
     def _new_producer(self) -> Producer:
         producer = Producer({**self._settings, "transactional.id": f"microflow-{uuid.uuid4().hex}"})
@@ -233,7 +249,7 @@ class KafkaSink:
         return producer
 
     def _give_up(self, failed: KafkaException) -> None:
-        """Abort. A producer whose transaction the broker has given up itself, by its timeout, is made anew.
+        """Abort. A producer whose transaction timed out at the broker is replaced.
 
         What became of its last transaction the positions say: the broker tells them when it is decided, and not before.
         """

@@ -7,10 +7,11 @@ nor reorders. The *reader* sees committed records only, and takes part in no gro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -30,7 +31,7 @@ __all__ = [
     "create_topic",
 ]
 
-#: How long a lost broker is waited for, in seconds, before the caller is told.
+#: How long a lost broker is waited for, in seconds, before it is an error.
 PATIENCE_S = 60
 
 
@@ -197,9 +198,17 @@ class GroupLag:
         self._consumer.close()
 
 
-def client_settings(address: str, client: Mapping[str, str] | None = None) -> dict[str, str | int | float | bool]:
+def client_settings(address: str, client: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Reconnect quickly and keep librdkafka's own log quiet: what matters is raised."""
-    return {"log_level": 0, "reconnect.backoff.max.ms": 1_000, **(client or {}), "bootstrap.servers": address}
+    logger = logging.getLogger("librdkafka")
+    logger.setLevel(logging.CRITICAL + 1)
+    return {
+        "log_level": 0,
+        "logger": logger,  # else a fenced producer writes a line to the screen, whatever the level
+        "reconnect.backoff.max.ms": 1_000,
+        **(client or {}),
+        "bootstrap.servers": address,
+    }
 
 
 def consumed(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:
