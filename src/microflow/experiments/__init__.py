@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from microflow.lab.experiment import Experiment
 
-__all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment", "select"]
+__all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment_named", "select"]
 
 #: In the order in which they run and are reported: module, and the name of the experiment in it.
 EXPERIMENTS = (
