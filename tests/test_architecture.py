@@ -1,4 +1,4 @@
-"""The house's rules, held by a machine: which way imports run, how large a room may be, what nobody writes."""
+"""The project's rules: which way imports run, how large a module may be, what code and prose may not contain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).resolve().parent.parent / "src" / "microflow"
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src" / "microflow"
 MODULES = sorted(SRC.rglob("*.py"))
+PAGES = [SRC / "ARCHITECTURE.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FOUNDATION = {
     "errors",
@@ -40,10 +42,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["lab"] = {"timing", "store", "engine", "sinks"}
 MAY_IMPORT["advise"] = {*MAY_IMPORT} - FOUNDATION
 MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
-#: The top floor reads the whole house, and nothing below reads it.
+#: These may import every room, and no room imports them.
 TOP = {"bench", "figures", "explore", "cli", "spark", "__main__"}
 MAY_IMPORT |= {room: {*MAY_IMPORT, "experiments", *TOP} for room in TOP}
 
+#: A variable is called what it is: a column, a trial, a row.
+NAMELESS = {"one", "told", "all_", "other_one"}
 IO_MODULES = {"socket", "subprocess", "requests", "sqlalchemy", "psycopg2", "shutil", "tempfile", "urllib"}
 
 
@@ -97,14 +101,17 @@ def test_the_pure_rooms_do_no_io(room: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_nobody_writes_what_the_bar_forbids(module: Path) -> None:
-    """No eval, no unsafe YAML, no wall clock for durations, no broad except, no room too large to read."""
+def test_no_forbidden_construct_is_used(module: Path) -> None:
+    """No eval, no unsafe YAML, no wall clock for durations, no broad except, no module too large to read."""
     text = module.read_text("utf-8")
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    nodes = list(ast.walk(ast.parse(text)))
+    calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
     assert not calls & {"eval", "exec", "yaml.load", "time.time", "print"}
-    handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+    handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler)]
     assert all(node.type is not None for node in handlers), "a bare except"
     assert len(text.splitlines()) <= 400, "a module of more than 400 lines wants to be two"
+    names = {node.id for node in nodes if isinstance(node, ast.Name)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    assert not names & NAMELESS, "a variable is called what it is"
 
 
 #: Classes of one name that still mean two things; the list may only get shorter.
@@ -132,12 +139,27 @@ def test_a_public_name_means_one_thing() -> None:
     assert {name for name, count in functions.items() if count > 1} - BY_CONTRACT - {"format_of", "text_of"} == set()
 
 
-@pytest.mark.parametrize("walk", ["A record of a file", "A trial"])
-def test_a_newcomer_can_walk_through(walk: str) -> None:
+#: Words that a reader who learned English as a second language has to look up, or that mean nothing in the field.
+OBSCURE = re.compile(
+    r"(?i)\bhouse\b(?! number)|house-rules|\bnobody\b|\bstrangers?\b|\bcalm hour|\bwhoever\b|\bit were\b|\bgiven up\b"
+    r"|\blaid\b|\bbystanders?\b|\bby lot\b|\bwalks?\b|\bshreds?\b|\bparcels\b|\btold apart\b|\blest\b"
+    r"|\bthereof\b|\bis told\b|\bare told\b|\bwas told\b|what decides is that"
+)
+
+
+@pytest.mark.parametrize("file", [*MODULES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_plain(file: Path) -> None:
+    """No whimsical or obscure word; lists of words that the tool looks for in data are no prose."""
+    lines = file.read_text("utf-8").splitlines()
+    assert [line for line in lines if OBSCURE.search(line) and "Walk-in" not in line] == []
+
+
+@pytest.mark.parametrize("path_title", ["A record of a file", "A trial"])
+def test_a_newcomer_can_follow_the_code(path_title: str) -> None:
     """At most twelve files; each is imported by an earlier one, or names an arm's target that a process loads."""
     page = (SRC / "ARCHITECTURE.md").read_text("utf-8")
     steps = re.findall(
-        r"^\d+\. `([\w/]+\.py)`", page.split(f"**{walk}")[1].split("\n**")[0].split("\n## ")[0], re.MULTILINE
+        r"^\d+\. `([\w/]+\.py)`", page.split(f"**{path_title}")[1].split("\n**")[0].split("\n## ")[0], re.MULTILINE
     )
     assert 8 <= len(steps) <= 12
     #: The notebooks stand between the command and the lab, and a trial's process between the lab and its target.
@@ -145,6 +167,6 @@ def test_a_newcomer_can_walk_through(walk: str) -> None:
     passed: set[str] = set()
     for step in steps:
         module = "microflow." + step.removesuffix(".py").replace("/", ".")
-        names = {name for one in passed for name in imported(SRC / one)}
+        names = {name for earlier in passed for name in imported(SRC / earlier)}
         assert step in entered or any(name == module or name.startswith(f"{module}.") for name in names), step
         passed.add(step)

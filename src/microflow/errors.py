@@ -1,6 +1,6 @@
 """Every error a user can cause: one base, one line, one hint, one exit status.
 
-The command line prints ``error: <message>`` and ``hint: <hint>`` and leaves with ``exit_status``; nobody sees a
+The command line prints ``error: <message>`` and ``hint: <hint>`` and leaves with ``exit_status``; no user sees a
 traceback for a mistake of their own. A message names the place (file, line, column, rule) and never a personal value.
 """
 
@@ -41,7 +41,7 @@ class MicroflowError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Spark carries exceptions between processes by pickle, which would forget the keyword.
+        # Spark carries exceptions between processes by pickle, which would lose the keyword.
         return _rebuild, (type(self), self.message, self.hint, self.__dict__)
 
 

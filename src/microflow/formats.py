@@ -199,7 +199,7 @@ class CountedTime(Format):
 _COUNT = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,15})?", re.ASCII)
 _DAY = 86_400 * 10**9
 _UNIX = date(1970, 1, 1)
-#: The day from which is counted; the nanoseconds of a unit, and those that are told apart: a day of a spreadsheet has
+#: The first day; the nanoseconds of a unit, and the finest step in nanoseconds that is kept: a day of a spreadsheet has
 #: too few decimals for more than milliseconds.
 _COUNTED = {
     "unix": (_UNIX, 10**9, 1),

@@ -5,7 +5,7 @@ microflow.jvm`` is the set-up's step: it finds or installs Java, or ends with on
 
 A set of jars is a pair of files in ``poms``: ``NAME.xml`` (what, in which version) and ``NAME.sha256`` (what must have
 arrived). Maven fetches a set from Maven Central on first use. ``python -m microflow.jvm NAME`` writes the checksums
-anew after a version was changed on purpose.
+again after a version was changed on purpose.
 """
 
 from __future__ import annotations

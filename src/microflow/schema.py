@@ -81,7 +81,7 @@ class Role(StrEnum):
     ATTRIBUTE = "attribute"
     """Anything else: passes through unless a rule names its kind."""
     UNDECIDED = "undecided"
-    """Nobody has said yet what it is: a job refuses to start until a person has."""
+    """Not decided yet: a job refuses to start until a person has given the role."""
 
 
 #: Roles of columns that pass whatever the method is; rules of a policy may touch them.
@@ -116,7 +116,7 @@ _ARROW = {
     Dtype.TIME: pa.string(),
     Dtype.TIMESTAMP: pa.string(),
 }
-#: What happens to columns of a file that nobody has described.
+#: What happens to columns of a file that have no description.
 Others = Literal["refuse", "drop", "pass"]
 #: What happens to columns with the role attribute.
 Unlisted = Literal["pass", "drop", "treat"]
@@ -278,7 +278,7 @@ class DatasetSchema:
         return tuple(column for column in self.columns if column.kind in kinds)
 
     def require_decided(self) -> None:
-        """Refuse to work on columns whose role nobody has decided.
+        """Refuse to work on columns whose role is undecided.
 
         Raises:
             SchemaError: some column is undecided; all of them are named.

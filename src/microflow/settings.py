@@ -24,7 +24,7 @@ MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
 
 
 #: What a child process may know of our environment, by name or by the beginning of a name. Everything else, above all
-#: token keys and passwords, stays with us: an environment can be read by whoever can make the child run a command.
+#: token keys and passwords, is not passed on: a user who can make the child run a command can read its environment.
 _INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "SYSTEMROOT"),

@@ -103,7 +103,7 @@ def test_sets_of_quasi_identifiers_are_ranked(described):
 
 
 ABSTAIN = [
-    ("day\n01/02/2020\n03/04/2020\n", "day", "cannot be told apart"),
+    ("day\n01/02/2020\n03/04/2020\n", "day", "cannot be distinguished"),
     ("x\n1,234\n", "x", None),
     ("dob\n2020-01-01\nyesterday\n", "dob", "written in other ways"),
     ("consent\nJ\nN\n", "consent", "mean yes"),

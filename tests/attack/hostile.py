@@ -131,9 +131,11 @@ def hostile_file(folder: Path, case: str, name: str, content: bytes, method: str
 
 
 def _repeated(text: str | None, rows: int) -> bytes:
-    """A few kilobytes of Parquet, of which each row names one and the same text: a dictionary of one entry."""
+    """A few kilobytes of Parquet, of which each row names one and the same text, or none."""
     out = io.BytesIO()
-    names = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text], pa.string()))
+    names = pa.nulls(rows, pa.string())
+    if text is not None:
+        names = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text], pa.string()))
     nothing = {name: pa.nulls(rows, kind) for name, kind in (("id", pa.int64()), ("age", pa.int64()))}
     table = pa.table({**nothing, "name": names, "notes": pa.nulls(rows, pa.string())})
     pq.write_table(table, out, store_schema=False, compression="zstd")
@@ -169,8 +171,8 @@ _PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
         ),
         "tokenization",
     ),
-    "parquet: a bomb of one text": ("bomb.parquet", lambda: _repeated("x" * 1_000_000, 1_000), "tokenization"),
-    "parquet: a bomb of nothing": ("nothing.parquet", lambda: _repeated(None, 5_000_000), "tokenization"),
+    "parquet: a bomb of one text": ("bomb.parquet", lambda: _repeated("x" * 1_000_000, 300), "tokenization"),
+    "parquet: a bomb of nothing": ("nothing.parquet", lambda: _repeated(None, 1_000_000), "tokenization"),
     "parquet: not parquet": ("not.parquet", lambda: b"PAR1" + b"\0" * 100 + b"PAR1", "tokenization"),
 }
 

@@ -69,6 +69,7 @@ def test_what_is_advised_can_be_released(records: Path, tmp_path: Path, limits: 
         (("--k", "2", "--max-risk", "0.01"), "linkage risk"),
         (("--k", "10", "--max-risk", "1", "--min-utility", "0.999"), "information is left"),
         (("--k", "10", "--max-risk", "1", "--min-released", "1"), "rows can be released"),
+        (("--k", "10", "--max-risk", "1", "--max-average-risk", "0.01"), "the average risk 0."),
     ],
 )
 def test_a_release_that_fails_leaves_nothing(

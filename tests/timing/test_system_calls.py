@@ -1,4 +1,4 @@
-"""Every call of another thread is put to the thread that made it; the span answers for helpers, not for bystanders."""
+"""Every call of another thread is put to the thread that made it; the span answers for its helpers alone."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_a_library_s_thread_reads_is_the_span_s(zero: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["polars-ooc-clea", "rdk:main", "ZMQbg/IO/0"])
-def test_chores_of_a_library_are_a_bystander_s(name: str, zero: int) -> None:
+def test_chores_of_a_library_are_unrelated(name: str, zero: int) -> None:
     """Threads that libraries keep for themselves are known by name."""
     evidence = seen_in_a_span(Native(lambda: os.read(zero, 1), name).go)
     assert (evidence.helper_calls, evidence.elsewhere_calls) == (0, 1)
@@ -119,7 +119,7 @@ def test_chores_of_a_library_are_a_bystander_s(name: str, zero: int) -> None:
     assert evidence.is_pure
 
 
-def test_helpers_and_bystanders_of_one_span_are_told_apart(zero: int) -> None:
+def test_helpers_and_unrelated_threads_of_one_span_are_separated(zero: int) -> None:
     """Both called while the clock ran: each call is put to the thread that made it."""
     native = Native(lambda: [os.read(zero, 1) for _ in range(2)], name="pool-0")
     outsider = Outsider(lambda: [os.read(zero, 1) for _ in range(5)])
@@ -129,7 +129,7 @@ def test_helpers_and_bystanders_of_one_span_are_told_apart(zero: int) -> None:
     assert evidence.by_thread == {"pool-0": 2, "outsider": 5}
 
 
-def test_a_bystander_that_ends_inside_takes_its_calls_along(zero: int) -> None:
+def test_an_unrelated_thread_that_ends_inside_takes_its_calls_along(zero: int) -> None:
     """The kernel no longer lists a thread that ended; that it is gone, and whose it was, is known all the same."""
     outsider = Outsider(lambda: os.read(zero, 1))
     evidence = seen_in_a_span(lambda: (outsider.go(), outsider.leave()))

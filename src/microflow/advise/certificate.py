@@ -3,7 +3,7 @@
 The certificate is canonical JSON (sorted keys, fixed indentation) with a SHA-256 digest over everything else in it: a
 file that differs from its own canonical form by one byte is refused, and so is a release whose hash, number of rows,
 k, l or t differ from what is stated. It proves that certificate and release belong together and were not changed by
-accident or by somebody who changes one of them; it is no signature, so whoever can replace both can forge both. Keep
+accident or by somebody who changes one of them; it is no signature: a person who can replace both can forge both. Keep
 or sign it where the release cannot be written.
 """
 

@@ -241,7 +241,7 @@ def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]
 
 
 def _outward(low: float, high: float) -> tuple[float, float]:
-    """Bounds rounded outward to two digits of their distance, so that they are nobody's value.
+    """Bounds rounded outward to two digits of their distance, so that they are no person's value.
 
     >>> _outward(17, 88), _outward(0, 98765)
     ((10.0, 90.0), (0.0, 99000.0))

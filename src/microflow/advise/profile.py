@@ -31,7 +31,7 @@ __all__ = ["ColumnProfile", "FileProfile", "looks_dated", "profile_file", "text_
 
 #: Microflows looked at together: a look costs something before its first row.
 _TOGETHER = 20
-#: Rows whose values are remembered (as hashes) to count distinct ones and those singled out.
+#: Rows whose values are kept (as hashes) to count distinct ones and those singled out.
 MOST_ROWS = 5_000_000
 _EXAMPLES = 1_000
 #: Spellings of nothing, and those that are nothing only in a column of numbers or dates.

@@ -87,11 +87,15 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What a release must meet: linkage risk at its interval's upper end, information left, rows released."""
+    """What a release must meet: linkage risk at its interval's upper end, information left, rows released.
+
+    ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
+    """
 
     max_risk: float
     min_utility: float
     min_released: float
+    max_average_risk: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,9 @@ class Made:
             found.append(f"{self.utility:.1%} of the information is left, not {thresholds.min_utility:.1%}")
         if share < thresholds.min_released:
             found.append(f"{share:.1%} of the rows can be released, not {thresholds.min_released:.1%}")
+        average = self.assessment.reidentification.prosecutor_average
+        if average > thresholds.max_average_risk:
+            found.append(f"the average risk {average:.3g} is not within {thresholds.max_average_risk:g}")
         asked = self.settings.k if self.settings.method is Method.K_ANONYMITY else 1
         if self.guarantee["k"] < asked:
             found.append(f"the smallest class has {self.guarantee['k']} {self.guarantee['unit']}s, not k = {asked}")

@@ -23,7 +23,7 @@ _BY_NAME, _BY_VALUES, _BY_BOTH, _BY_DEFAULT = 0.7, 0.8, 0.95, 0.5
 _MOSTLY = 0.9
 #: Rows from which it says something that no value occurs twice.
 _MANY = 50
-#: Distinct values of a yes or no, which names nobody.
+#: Distinct values of a yes or no, which identifies no person.
 _TWO = 2
 
 
@@ -147,7 +147,7 @@ def _judged(profile: ColumnProfile) -> Judgement:
     words = words_of(profile.name)
     if profile.is_ambiguous:
         what = "day and month" if profile.dtype in _DATED else "the decimal sign"
-        return Judgement(Role.UNDECIDED, None, f"{what} cannot be told apart: give the format", 0.0)
+        return Judgement(Role.UNDECIDED, None, f"{what} cannot be distinguished: give the format", 0.0)
     return (
         _by_values(profile, words)
         or _as_key(profile, words)

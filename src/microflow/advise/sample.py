@@ -135,7 +135,7 @@ def _smallest(
 
 
 def _by_person(persons: pa.Array, keys: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """One key for all rows of a person, who is drawn with all of them; rows of nobody keep their own."""
+    """One key for all rows of a person, who is drawn with all of them; rows without a person keep their own."""
     hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
     return np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
 
@@ -215,7 +215,7 @@ class Trials:
 
     Check and remedy are the same for every setting: they are compiled once, and run once for each prefix. Noise is
     seeded: advice is the same each time it is asked for, and the release that follows draws its own. Tokens get a key
-    that nobody keeps.
+    that is not kept.
 
     Args:
         sample: Rows of the file.

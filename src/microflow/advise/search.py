@@ -156,8 +156,8 @@ class Candidate:
     def needs(self) -> float:
         """The least limit of risk that it is allowed with.
 
-        A release is attacked anew, and judged by the upper end of its own interval: the half-width of that one comes on
-        top of the upper end that is predicted.
+        A release is attacked again, and judged by its own interval's upper end: the half-width of that one comes on top
+        of the upper end that is predicted.
         """
         high = self.risk.high
         return min(high + Z_95 * math.sqrt(high * (1 - high) / ATTEMPTS), 1.0)
@@ -172,7 +172,7 @@ class Candidate:
 
 
 def _promise(candidate: Candidate) -> tuple[bool, float]:
-    """Ascending: who promises more comes first."""
+    """Sort key, ascending: the stronger guarantee comes first."""
     settings = candidate.settings
     noise = settings.epsilon if settings.method is Method.DIFFERENTIAL_PRIVACY else -float(settings.k)
     return settings.method is Method.TOKENIZATION, noise
@@ -196,9 +196,9 @@ class Search:
 
     @property
     def feasible(self) -> list[Candidate]:
-        """Those that meet the constraints, most utility first; where that is alike, least risk, then the most promised.
+        """Those that meet the constraints: by most utility, then by least risk, then by strongest guarantee.
 
-        Tokens promise nothing against linkage; of two releases that keep as much, the one of larger classes is better.
+        Tokens guarantee nothing against linkage; of two releases that keep as much the one of larger classes is better.
         """
         found = [candidate for candidate in self.candidates if candidate.meets(self.constraints)]
         return sorted(

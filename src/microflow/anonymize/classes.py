@@ -40,7 +40,7 @@ class Classes:
 
     def columns(self, classes: Codes) -> list[pa.Array]:
         """The label of each row in each quasi-identifier, for rows of these classes."""
-        places = classes.astype(np.intp)  # what NumPy would make of them for each column anew
+        places = classes.astype(np.intp)  # what NumPy would make of them for each column again
         return [labels.take(pa.array(of.take(places))) for labels, of in zip(self.labels, self.label_of, strict=True)]
 
 

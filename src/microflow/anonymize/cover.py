@@ -10,7 +10,7 @@ Saberi (STOC 2002): what the cell costs by each waiting row that it takes, with 
 that are open already. It may borrow single tuples that their class can spare, or a whole class. The price decides when
 to stop waiting for a better company, and tuples with k rows of their own are released as they are, at price 0.
 
-Afterwards `refine` takes some neighbouring classes apart again and again, and clusters their tuples anew (k-member,
+Afterwards `refine` takes some neighbouring classes apart again and again, and clusters their tuples again (k-member,
 Byun et al., DASFAA 2007); what loses less is kept. All of it works on distinct tuples, counts no clock and draws
 nothing at random but from a fixed seed, so that equal counts give equal classes.
 """

@@ -231,8 +231,8 @@ def _mechanism(domain: Domain, epsilon: float) -> Mechanism:
 class LocalDifferentialPrivacy:
     """Perturbs quasi-identifiers and sensitive values, and removes identifiers.
 
-    With ``settings.seed`` the noise is repeatable (see `microflow.anonymize.mechanisms`) and protects nobody who knows
-    the seed; without, it comes from the operating system. An instance belongs to one thread.
+    With ``settings.seed`` the noise is repeatable (see `microflow.anonymize.mechanisms`) and protects no person from
+    an attacker who knows the seed; without, it comes from the operating system. An instance belongs to one thread.
     """
 
     scope = Scope.RECORD

@@ -298,7 +298,7 @@ class Packing:
 
 
 class Cube:
-    """Counts tuples. Columns may grow between calls: what was counted is then packed anew, each time a bit is added."""
+    """Counts tuples. Columns may grow between calls: what was counted is packed again each time a bit is added."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._start(sizes)

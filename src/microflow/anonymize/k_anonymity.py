@@ -118,7 +118,7 @@ def unit_of(schema: DatasetSchema) -> str:
 
 
 def guarantee(schema: DatasetSchema, k: int, among: str) -> str:
-    """What k-anonymity promises, and for whom.
+    """The guarantee of k-anonymity, and the persons it covers.
 
     >>> guarantee(DatasetSchema("visits", (), "hipaa"), 5, "of the data set")
     'each released row shares its quasi-identifiers with at least 4 other rows of the data set'
@@ -295,7 +295,7 @@ class MicroflowKAnonymity:
         columns = self._columns
         known = [*columns.quasi, *(coder for coder, _ in columns.sensitive)]
         codes = [coder.learn(rows.column(name)) for coder, name in zip(known, columns.names, strict=False)]
-        # Numbered anew each time: a coder that learned every person would grow without bound.
+        # Numbered again each time: a coder that learned every person would grow without bound.
         persons = [rows.column(name).dictionary_encode("encode") for name in columns.names[len(known) :]]
         codes += [np.asarray(person.indices.to_numpy(), np.int32) for person in persons]
         packing = Packing([*(coder.size for coder in known), *(len(person.dictionary) for person in persons)])

@@ -188,7 +188,7 @@ class TruncatedGeometric:
     otherwise a missing value is released as noise around the middle of the grid. No code is farther from the middle
     than half the grid, so that its noise is at most e^{ε/2} times as likely as the middle's; with
     r = 1 / (1 + e^{ε/2} + e^ε), telling anything is e^{ε/2} times as likely for a present value, too. So every ratio
-    is at most e^ε, and no part of the budget is set aside for what is missing.
+    is at most e^ε, and no part of the budget is reserved for missing values.
     """
 
     def __init__(self, size: int, epsilon: float) -> None:

@@ -315,7 +315,7 @@ def _extremes(segments: Segments, axis: Axis, column: int, other: int, last_left
         before = ranks.take(starts).take(owner), ranks.take(last_left)
         behind = ranks.take(first), ranks.take(ends).take(owner)
         return (*before, before[0]), (*behind, behind[0])
-    # Segment s is lifted by s · size, so that a running maximum starts anew in each.
+    # Segment s is lifted by s · size, so that a running maximum starts again in each.
     ranks = segments.tuples.ranks[other].take(segments.orders[column])
     lift = segments.owner * axis.size
     above, below = lift + ranks, lift - ranks

@@ -4,7 +4,7 @@ Where every column has a hierarchy, and lattice and tuples are few enough, tuple
 (`microflow.anonymize.cover`), and effort is rounds of refinement. Otherwise Mondrian partitions them; effort is then
 the number of sizes from which on cuts are weighed, of which the one that loses least is kept.
 
-A budget of suppression is spent on tuples that widen their class most: rows are given up only where the others gain
+A budget of suppression is spent on tuples that widen their class most: rows are suppressed only where the others gain
 more than these rows lose, which is everything.
 """
 
@@ -142,7 +142,7 @@ def _losses(task: Recoding, members: Members) -> Floats:
     losses = np.zeros(len(owner))
     for axis, ranks in zip(task.axes, task.ranks, strict=True):
         own = ranks[members.order].astype(np.int64)
-        # Lifted by class, so that extremes that run from the end begin anew in each.
+        # Lifted by class, so that extremes that run from the end start again in each.
         up, down = owner * axis.size, (len(members.starts) - owner) * axis.size
         low = np.minimum.accumulate((own + up)[::-1])[::-1] - up
         high = np.maximum.accumulate((own + down)[::-1])[::-1] - down

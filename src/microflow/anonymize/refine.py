@@ -1,4 +1,4 @@
-"""Refinement of equivalence classes in a lattice: neighbours are taken apart and clustered anew (k-member).
+"""Refinement of equivalence classes in a lattice: neighbours are taken apart and clustered again (k-member).
 
 Byun et al., "Efficient k-Anonymization Using Clustering Techniques", DASFAA 2007, applied class by class to the nearest
 classes only; what loses less is kept. A *hull* is the smallest cell that holds a class: one node of each column's tree.
@@ -143,7 +143,7 @@ def attach(tuples, weights, class_of, first, last, parent, loss, leaf, leaf_at):
 
 @_compiled
 def refine(tuples, weights, class_of, first, last, parent, loss, leaf, leaf_at, k, trials, wanted, seed):  # fmt: skip
-    """One round: every class and its nearest ones are taken apart and clustered anew, where that loses less."""
+    """One round: every class and its nearest ones are taken apart and clustered again, where that loses less."""
     np.random.seed(seed)
     n, columns = tuples.shape
     classes = class_of.max() + 1

@@ -11,7 +11,7 @@ names. The key id (eight hexadecimal digits) names the key, so that keys can rot
 Version 1 was made with the token key itself and the column's name alone; its reversible tokens can still be turned
 back.
 
-Quasi-identifiers are left as they are, so whoever knows them finds the record again: `microflow.assess` measures it.
+Quasi-identifiers are left as they are, so who knows them finds the record again: `microflow.assess` measures it.
 """
 
 from __future__ import annotations
@@ -206,13 +206,13 @@ class Tokenizer:
             "reversible": reversible,
             "tokenized": [name for _, name, _ in self._identifiers],
             "privacy_unit": "value of one identifier",
-            "guarantee": "pseudonymisation (GDPR Art. 4(5)): nobody without the key can tell a value from its token; "
+            "guarantee": "pseudonymisation (GDPR Art. 4(5)): without the key no one can tell a value from its token; "
             "quasi-identifiers are unchanged and records remain linkable",
         }
 
 
 class Detokenizer:
-    """Turns reversible tokens back, for whoever holds the key.
+    """Turns reversible tokens back, for the holder of the key.
 
     Raises:
         KeyMaterialError: as `Tokenizer`.

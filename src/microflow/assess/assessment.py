@@ -159,7 +159,7 @@ def _identifiers(pair: Pair) -> list[str]:
     if tokens:
         found.append(
             f"{', '.join(tokens)}: pseudonymised by tokens. Pseudonymised data remain personal data (GDPR Art. 4(5), "
-            "recital 26): whoever holds the key can single persons out, and equal tokens link records to each other."
+            "recital 26): a holder of the key can single persons out, and equal tokens link records to each other."
         )
     if reversible:
         found.append(f"{', '.join(reversible)}: the key holder can turn these tokens back into the values.")
@@ -174,8 +174,8 @@ def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]
     found = []
     if untouched and linkage_risk > _HIGH:
         found.append(
-            f"{', '.join(untouched)}: released as precisely as they came, so that whoever knows them finds the record "
-            f"again. This is where the linkage risk of {linkage_risk:.0%} comes from."
+            f"{', '.join(untouched)}: released as precisely as they came, so that an attacker who knows them finds the "
+            f"record again. This is where the linkage risk of {linkage_risk:.0%} comes from."
         )
     if perturbed:
         found.append(

@@ -1,7 +1,7 @@
 """What somebody who knows quasi-identifiers of persons exactly finds out: by attack, and from the sizes of classes.
 
 *Linkage*: the attacker looks for the released row nearest to a target and wins when it is a row of the target's. Rows
-that cover what is known come before others, narrow labels before wide ones, ties are broken by lot. The control is an
+that cover what is known come first, narrow labels before wide ones, ties are broken at random. The control is an
 attacker who knows the quasi-identifiers of another target. A target whose row was suppressed is a failed attempt.
 
 *Singling out*: a predicate made from a released row ("all that its labels cover") wins when it isolates exactly one
@@ -228,7 +228,7 @@ def reidentification(pair: Pair, rng: np.random.Generator) -> Reidentification:
     risk = 1 / pair.members
     sample = rng.choice(rows, affordable(_MOST_ROWS, rows, pair.original.num_rows), replace=False)
     population = matches(pair, sample, np.ones((int(pair.persons.max()) + 1, 1)))[:, 0]
-    # A row that stands for nobody, because it was perturbed, leads to nobody.
+    # A row that matches no person, because it was perturbed, leads to none.
     found = np.divide(1, population, out=np.zeros_like(population), where=population > 0)
     return Reidentification(
         prosecutor_highest=float(risk.max()),

@@ -7,14 +7,14 @@ what a population teaches about anybody is no fault of the release (Giomi et al.
 *Linkage by what passes*: the attacker knows the target's values in the columns that no method touches (attributes,
 consent, retention), and names a released row with equal ones. The control knows another target's values.
 
-*Membership*: the attacker wants to know whether a person's row is in the release. Whoever lies nearer to a released row
+*Membership*: the attacker wants to know whether a person's row is in the release. A person nearer to a released row
 than a threshold is called a member (Chen et al., GAN-Leaks, CCS 2020); half of the targets choose the threshold, the
 other half measures it. The control are persons of the same population who are *not* in the release: how often they are
 called members, too. What the population holds besides says how many persons a row may stand for (*k-map*, Sweeney
 2002), and how likely one who fits a row is in the release (*δ-presence*, Nergiz, Atzori and Clifton, SIGMOD 2007).
 
 *An audit of local differential privacy* bounds ε from below by what was released, whatever the code claims.
-ε-local differential privacy promises that no output is more than e^ε times as likely for one true value as for another.
+ε-local differential privacy guarantees that no output is over e^ε times as likely for one true value as for another.
 So a pair of true values and an output that occur with clearly unlike frequencies refute every smaller ε (Jagielski,
 Ullman and Oprea, NeurIPS 2020; for local mechanisms Arcolezi and Gambs, *Revealing the true cost of LDP*, 2023).
 Guessing records cannot do this: among n records an ε of 2 allows a success of e²/n, which no sample resolves.
@@ -92,7 +92,7 @@ def _votes_without(pair: Pair, own: int, far: Floats, votes: Floats, released: I
 
 
 def _most(votes: Floats, rng: np.random.Generator) -> int:
-    """The value with most votes, one by lot among equals; -1 where nobody voted."""
+    """The value with most votes, a random one among equals; -1 without votes."""
     if not votes.any():
         return -1
     return int(rng.choice(np.flatnonzero(votes == votes.max())))
@@ -247,7 +247,7 @@ def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: floa
 
 def _of_column(truth: Index, released: Index, error: float) -> float:
     """The bound of one column; each of its two intervals fails with a probability of ``error``."""
-    # By lot, with a seed of its own: rows may stand in an order that has to do with their values.
+    # At random, with a seed of its own: rows may stand in an order that has to do with their values.
     halves = np.array_split(np.random.default_rng(0).permutation(len(truth)), 2)
     shape = _shape(truth, released)
     seen, held = (_counts(truth[half], released[half], shape) for half in halves)

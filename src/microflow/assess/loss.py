@@ -72,7 +72,7 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
 
 
 def _at_most(rows: int, most: int, rng: np.random.Generator) -> Index:
-    """All rows, or so many of them by lot."""
+    """All rows, or a random sample of so many."""
     return np.arange(rows) if rows <= most else rng.choice(rows, most, replace=False)
 
 

@@ -152,7 +152,7 @@ def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Inde
     if name is None:
         if original.num_rows != released.num_rows:
             raise InputError(
-                f"{released.num_rows} released rows cannot be told apart among {original.num_rows} original ones",
+                f"{released.num_rows} released rows cannot be matched to one each of {original.num_rows} original ones",
                 hint="without a column of role record_id, files of equal length are compared row by row",
             )
         return np.arange(original.num_rows)

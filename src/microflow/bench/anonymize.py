@@ -35,7 +35,7 @@ from microflow.settings import MICROFLOW_ROWS
 
 __all__ = ["run"]
 
-#: No secret: a benchmark protects nobody.
+#: No secret: a benchmark holds no personal data.
 _KEY = bytes(range(64))
 _MOST_ROWS = 50_000
 #: What the loops are given that handle one value at a time.
@@ -191,11 +191,11 @@ def _peer_laplace() -> Callable[[float], float]:
 
 
 def _check_noise(ages: pa.Array, mechanism: TruncatedGeometric) -> None:
-    """Before anything is timed: released shares of both ends are those that the mechanism promises."""
+    """Before anything is timed: released shares of both ends are those of the mechanism's definition."""
     codes: npt.NDArray[np.int64] = ages.to_numpy()
     released = mechanism.perturb(codes, Uniforms(1, seed=1).many(len(codes))[0])
     for end in (0, mechanism.size - 1, mechanism.size):
         by_code = np.array([float(mechanism.probability(end, code)) for code in range(mechanism.size)])
         promised, seen = float(by_code[codes].mean()), float((released == end).mean())
         if abs(seen - promised) > 6 * np.sqrt(promised / len(codes)):
-            raise MicroflowError("the noise is not what the mechanism promises")
+            raise MicroflowError("the noise is not what the mechanism defines")

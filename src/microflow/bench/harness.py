@@ -109,7 +109,7 @@ def in_one_thread(module: str, rows: int) -> list[Line]:
 
 
 def hand_over(lines: Sequence[Line]) -> None:
-    """The other end of `in_one_thread`: the lines as JSON, to whoever started this process."""
+    """The other end of `in_one_thread`: the lines as JSON, to the parent process."""
     sys.stdout.write(json.dumps([asdict(line) for line in lines]))
 
 

@@ -186,7 +186,7 @@ def adult() -> tuple[DatasetSchema, pa.RecordBatch] | None:
 
 
 def information_loss(original: pa.RecordBatch, released: pa.RecordBatch, schema: DatasetSchema) -> float:
-    """The GCP of a release of all rows, whoever made it."""
+    """The GCP of a release of all rows, by either program."""
     names = [column.name for column in schema.quasi_identifiers]
     only = DatasetSchema(schema.name, schema.quasi_identifiers, schema.policy)
     before, after = (pa.Table.from_batches([rows.select(names)]) for rows in (original, released))

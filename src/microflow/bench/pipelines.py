@@ -137,14 +137,14 @@ def _service_times(flows: Sequence[Microflow]) -> list[Line]:
 
 
 def _by_load(service: Service, costs: Costs) -> list[Line]:
-    """p99 from intended arrival to result, at loads from calm to saturated."""
+    """p99 from intended arrival to result, at loads from light to saturated."""
     stream, batch = 1e9 / costs.single, MORSEL_ROWS * 1e9 / costs.together(MORSEL_ROWS)
     calm = {f"{share:.0%} of stream's capacity": share * stream for share in _BELOW}
     busy = {f"{share:.0%} of the way to batch's": stream * (batch / stream) ** share for share in _BETWEEN}
     lines, make = [], _arms(costs)
     for name, load in (calm | busy).items():
-        # At a calm load a microflow that must fill first is no contest, and the arms lie closer to each other than the
-        # wake-ups of a load generator on a shared machine vary: nobody waits, and there are more rounds.
+        # At a light load the wait for a microflow to fill dominates, and the arms lie closer to each other than the
+        # wake-ups of a load generator on a shared machine vary: there are more rounds.
         static, rounds = (["stream"], 31) if name in calm else (list(_STATIC), 3)
         # All arms are offered the same arrivals.
         schedule = poisson(load, max(_SECONDS, 4 * MICROFLOW_ROWS / load), seed=1)

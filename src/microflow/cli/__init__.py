@@ -133,7 +133,7 @@ def main() -> None:
     except MicroflowError as error:
         _say(error)
         raise SystemExit(error.exit_status) from None
-    except BrokenPipeError:  # whoever read our output has gone; so goes what Python still wants to say there
+    except BrokenPipeError:  # the reader of our output has gone; Python's own message about it is suppressed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:

@@ -172,6 +172,8 @@ def _text(found: Recommendation) -> str:
               help="Greatest success of a linkage attack above its control, at its interval's upper end.")  # fmt: skip
 @click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
               help="Least part of the information that must be left.")  # fmt: skip
+@click.option("--max-average-risk", type=FiniteRange(0, 1), default=1.0, show_default=True,
+              help="Greatest average of 1 over the size of one's class.")  # fmt: skip
 @click.option("--min-released", type=FiniteRange(0, 1), default=0.5, show_default=True,
               help="Least part of the rows that must be released.")  # fmt: skip
 @click.option("--certificate", type=OUTPUT, help="By default OUTPUT.certificate.json.")
@@ -180,7 +182,8 @@ def _text(found: Recommendation) -> str:
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the certificate if they are there.")
 def release(
     *, file: Path, output: Path, schema: str, policy: str | None, max_risk: float, min_utility: float,
-    min_released: float, certificate: Path | None, html: Path | None, as_json: bool, overwrite: bool, **options: Any,
+    max_average_risk: float, min_released: float, certificate: Path | None, html: Path | None, as_json: bool,
+    overwrite: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Release FILE as OUTPUT only if it meets the thresholds: run, verify, attack, then one verdict.
 
@@ -206,7 +209,7 @@ def release(
     from microflow.advise.search import Constraints
     from microflow.pipeline import JobSpec
 
-    thresholds = Thresholds(max_risk, min_utility, min_released)
+    thresholds = Thresholds(max_risk, min_utility, min_released, max_average_risk)
     limits = Constraints(max_risk, min_utility)
     settings = _settings(file, schema, policy, limits, options, as_json=as_json)
     try:

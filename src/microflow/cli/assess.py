@@ -41,7 +41,7 @@ def assess(
 ) -> None:
     """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
 
-    Rows are told apart by their record id; without one, files of equal length are compared row by row.
+    Rows are matched by their record id; without one, files of equal length are compared row by row.
 
     \b
     Examples:
@@ -126,6 +126,8 @@ def _required(metrics: Path | None, asked: Mapping[str, Any]) -> MethodSettings:
     if metrics is not None:
         try:
             settings = stated(json.loads(metrics.read_bytes()), metrics)
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError("cannot be read as JSON", path=metrics) from error
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path=metrics) from error
+        except (ValueError, RecursionError) as error:
+            raise InputError("not JSON", path=metrics) from error
     return replace(settings, **{name: value for name, value in asked.items() if value not in (None, False)})

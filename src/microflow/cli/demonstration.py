@@ -1,4 +1,4 @@
-"""What ``kafka run`` and ``storm run`` share: generated records, and what must come of them: the in-process rows."""
+"""What ``kafka run`` and ``storm run`` share: generated records, and the expected result: the in-process rows."""
 
 from __future__ import annotations
 

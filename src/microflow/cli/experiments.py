@@ -342,7 +342,7 @@ def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
         InputError: there is no such notebook, or it does not declare one of the parameters.
         MicroflowError: a cell failed; the executed copy shows which.
     """
-    # Papermill itself only logs a parameter that nobody reads, and the run would be another than the one asked for.
+    # Papermill itself only logs an unknown parameter, and the run would be another than the one asked for.
     if unknown := parameters.keys() - parameters_of(notebook).keys():
         raise InputError(f"parameter {min(unknown)!r} does not reach its notebook", path=notebook)
     from papermill import PapermillExecutionError, execute_notebook

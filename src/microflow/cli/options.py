@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
-from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import MicroflowError
 from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import JobProgress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = [
     "FILE",
@@ -155,7 +157,7 @@ _PARAMETERS = (
     click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1), default=1.0, show_default=True,
                  help="k-anonymity: how far a class's sensitive values may be from everybody's."),
     click.option("--suppress", type=SHARE, default=0.0, show_default="0%",
-                 help="k-anonymity: rows that may be given up, such as 1%, where the others gain by more."),
+                 help="k-anonymity: rows that may be suppressed, such as 1%, where the others gain by more."),
     click.option("--effort", type=click.IntRange(0), default=1, show_default=True,
                  help="k-anonymity: search longer for classes that lose less."),
     click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
@@ -169,7 +171,7 @@ _PARAMETERS = (
     click.option(
         "--insecure-seed",
         is_flag=True,
-        help="Allow --seed with differential privacy in a recorded run: whoever knows it computes every value back.",
+        help="Allow --seed with differential privacy in a recorded run: who knows it computes every value back.",
     ),
 )
 # fmt: on
@@ -208,6 +210,8 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
 
 def progress_bar(total: int | None, what: str) -> tqdm[Any]:
     """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
+    from tqdm import tqdm  # most commands draw no bar
+
     return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
 
 
@@ -235,6 +239,9 @@ def busy(what: str) -> Iterator[None]:
 @contextmanager
 def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
     """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     with progress_bar(None, "processing") as bar:
 
         def follow(progress: JobProgress) -> None:

@@ -50,7 +50,7 @@ def show(name: str, *, as_json: bool) -> None:
     \b
     Examples:
       microflow policy show hipaa
-      microflow policy show house-rules.yaml
+      microflow policy show company-rules.yaml
     """
     loaded = load_policy(name)
     if as_json:
@@ -76,8 +76,8 @@ def check(file: str, schema_name: str | None, *, as_json: bool) -> None:
 
     \b
     Examples:
-      microflow policy check house-rules.yaml
-      microflow policy check house-rules.yaml --schema healthcare
+      microflow policy check company-rules.yaml
+      microflow policy check company-rules.yaml --schema healthcare
     """
     loaded = load_policy(file)
     if as_json:

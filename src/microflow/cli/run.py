@@ -71,7 +71,7 @@ def run(
     """Check INPUT against a policy, anonymize it, and write OUTPUT with an audit trail.
 
     INPUT is a file, a folder, a pattern such as 'visits/*.csv', an address (s3://... or
-    postgresql://host/name?table=visits), or - for standard input. CSV, Parquet, JSON and spreadsheets are told apart by
+    postgresql://host/name?table=visits), or - for standard input. CSV, Parquet, JSON and spreadsheets are recognised by
     their suffix, text may be compressed (.gz, .zst); standard input and output are CSV. OUTPUT appears whole or not at
     all; where it ends with a slash it is a folder of parts, one for each split of the input, in the format of the
     folder's name (safe.parquet/) or of the input (safe/).

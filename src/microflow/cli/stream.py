@@ -28,7 +28,7 @@ from microflow.pipeline.stream_job import Progress, Stream
 __all__ = ["LiveView", "stream"]
 
 
-#: The live view is written anew this often, in seconds.
+#: Seconds between two updates of the live view.
 _EVERY_S = 0.5
 
 

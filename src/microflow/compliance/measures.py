@@ -85,7 +85,7 @@ _EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:\((?:x|ext|extn|extension)|x|ext|extn|extension|#)[.:=]?[ ]?[#]?[0-9]{1,7}(?![0-9])\)?",
     re.IGNORECASE,
 )
-#: The time of day behind a date: with it the date is told to the minute.
+#: The time of day behind a date: a date that has one is exact to the minute.
 _TIME = re.compile(
     r"(?:T[0-2][0-9][0-5][0-9](?:[0-5][0-9])?"
     r"|(?:T|:|,?[ ](?:at[ ])?)(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?)(?![0-9])"

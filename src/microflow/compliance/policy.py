@@ -5,7 +5,7 @@ Four policies ship with the package (``hipaa``, ``gdpr``, ``pci_dss``, ``combine
     name: clinic
     reference_date: 2026-01-01             # what 'expired' is asked of; never the wall clock
     recogniser: spacy:en_core_web_sm       # optional: a language model that finds names in prose, too
-    include: [hipaa, ./house-rules.yaml]   # shipped names, or files relative to this one
+    include: [hipaa, ./company-rules.yaml]   # shipped names, or files relative to this one
     patterns:                              # optional: what else 'contains' may find; see `forms`
       - {name: badge, form: "B-?[0-9]{6}", checksum: luhn}
     rules:

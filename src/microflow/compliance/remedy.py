@@ -96,7 +96,7 @@ class _Remedies:
     def remedied(self, field: str, value: Any, findings: Sequence[Finding], own: Mapping[str, Value]) -> Value:
         """One field's value after all its findings; ``own`` are the values of the record's `own_columns`.
 
-        What is left beside a mask may happen to read as another identifier, hence the second look. A text in which even
+        What is left beside a mask may happen to read as another identifier: it is scanned again. A text in which even
         the last of several looks finds something is blanked: so it takes time linear in its length.
         """
         for _ in range(_LOOKS):
@@ -159,7 +159,7 @@ def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
 
 
 class _Remedy(Compiled):
-    """``spared`` columns keep their values: whoever comes next needs them, and removes them."""
+    """``spared`` columns keep their values: the next step needs them, and removes them."""
 
     def __init__(self, policy: Policy, schema: DatasetSchema, spared: frozenset[str] = frozenset()) -> None:
         super().__init__(policy, schema)

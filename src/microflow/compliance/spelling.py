@@ -3,7 +3,7 @@
 Digits of all scripts become ASCII, dashes a hyphen, blanks a space, HTML character references what they stand for, and
 so do ``[at]`` and ``(dot)``; characters without a width are left out, and so are the blanks of digits that are written
 one by one (``4 1 1 1 …``).
-Every character remembers where it stood, so that a span can be told in code points of the original.
+Every character keeps its original position, so that a span can be reported in code points of the original.
 
 How `microflow.compliance.own` finds a record's own values, and why some are not looked for, stands there.
 """
@@ -244,7 +244,7 @@ def _together(spelled: Spelled) -> Spelled:
 _PHONES, _DIGITS_ONLY = frozenset({"phone", "fax"}), frozenset({"ssn", "mrn", "pan"})
 #: Kinds of which only values with a digit are looked for.
 WITH_DIGITS = _PHONES | _DIGITS_ONLY | {"code"}
-#: Parts of a name that are nobody's.
+#: Words in a column's name that do not name a person.
 TITLES = frozenset("mr mrs ms miss dr prof sir mme herr frau sr sra jr md phd ii iii iv".split())  # noqa: SIM905
 
 _PARTICLES = frozenset(

@@ -133,7 +133,7 @@ def write_dataset(
 ) -> None:
     """Generate a file (CSV, Parquet or JSON Lines, by its suffix), and its truth where a path is given for it.
 
-    ``progress`` is told the number of rows of every block that was written. Both files appear whole or not at all.
+    ``progress`` is called with the number of rows of every block written. Both files appear whole or not at all.
 
     Raises:
         InputError: an argument is out of range, a suffix unknown, a folder not writable, or both paths are one.

@@ -1,6 +1,6 @@
-"""Identifiers that look real and belong to nobody, and the words that generated records are made of.
+"""Identifiers that look real and belong to no person, and the words that generated records are made of.
 
-Numbers are drawn from ranges set aside for examples where there are any: 555-01xx telephone numbers, RFC 5737 and RFC
+Numbers are drawn from ranges reserved for examples where there are any: 555-01xx telephone numbers, RFC 5737 and RFC
 3849 addresses, RFC 2606 domains. Card numbers and IBANs have right check digits (ISO/IEC 7812-1, ISO 13616).
 """
 

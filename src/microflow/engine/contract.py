@@ -175,7 +175,7 @@ def with_scope(spec: ProcessingSpec, scope: Scope) -> ProcessingSpec:
 def default_spec(schema: str = "healthcare", method: str = "tokenization") -> ProcessingSpec:
     """A data type under its own policy, by one method with its default parameters.
 
-    Tokens are made with the key of the environment. Without one a random key is drawn that nobody keeps: such tokens
+    Tokens are made with the key of the environment. Without one a random key is drawn and not kept: such tokens
     are consistent within this specification and can be linked with nothing else.
 
     >>> default_spec("iot", "k_anonymity").policy.name

@@ -88,7 +88,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what is held back: whoever gave it gives it again."""
+        """Drop what is held back: the caller gives it again."""
         spec = with_scope(self._spec, Scope.STREAM)
         self._holding: StreamKAnonymity | None = None
         if spec.method.method is Method.K_ANONYMITY:
@@ -294,7 +294,7 @@ class MessageService:
         return self._outcomes(passed, "held back")
 
     def reset(self) -> None:
-        """Forget what is held back: its messages are given again, with numbers of their own."""
+        """Drop what is held back: its messages are given again, with numbers of their own."""
         self._service.reset()
         self._numbers.clear()
 

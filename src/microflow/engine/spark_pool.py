@@ -134,7 +134,7 @@ _SETTINGS = {
 }
 #: Where Spark finds itself and a cluster.
 _SPARKS_OWN = ("SPARK_", "HADOOP_", "YARN_", "KRB5", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS")
-#: With workers on this machine only, nobody else needs to reach the driver.
+#: With workers on this machine only, no other machine needs to reach the driver.
 _ON_THIS_MACHINE = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",

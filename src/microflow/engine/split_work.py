@@ -1,7 +1,7 @@
-"""The work on one split, whoever schedules it: read, cut microflows, check, remedy, anonymize, write a part.
+"""The work on one split, under any scheduler: read, cut microflows, check, remedy, anonymize, write a part.
 
 A method that works row by row takes one pass (`SplitWorker.release`). k-anonymity of the whole data set takes two:
-`SplitWorker.screen` lays screened rows aside in a spool file and counts them; when the counts of all splits are merged
+`SplitWorker.screen` writes screened rows to a spool file and counts them; when the counts of all splits are merged
 and the classes decided, `SplitWorker.release_screened` goes through the spools. Everything here is plain Python on
 Arrow and may be pickled; the clock and the purity guard run where the work is done, and their evidence is returned.
 """
@@ -212,7 +212,7 @@ class SplitWorker:
         take_refused: Callable[[], tuple[int, Text]] = lambda: (0, b""),
         originals: IO[bytes] | None = None,
     ) -> pa.RecordBatch:
-        """Screen, observe and lay aside; returns the counts of the observed tuples."""
+        """Screen, observe and spool; returns the counts of the observed tuples."""
         clock, spec = self._clock, self._work.spec
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         with ExitStack() as opened:

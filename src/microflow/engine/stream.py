@@ -272,7 +272,7 @@ class StormStreamProcessor(Engine):
                 findings=self._findings.build(len(flow), violations),
                 pure_ns=pure_ns,
             )
-            # A thousand records take their time to be freed: left to the end of the function, it were nobody's time.
+            # Freeing a thousand records takes time: at the end of the function no phase would count it.
             records.clear()
             released.clear()
         return result

@@ -61,7 +61,7 @@ def _rule(entry: object, number: int, path: Path) -> UrgencyRule:
 
 
 class Urgency:
-    """Urgency rules laid over a data set; says the same of a record and of a row of a batch.
+    """Urgency rules compiled for a data set; they decide alike on a record and on a row of a batch.
 
     Args:
         schema: The data set.
@@ -81,8 +81,8 @@ class Urgency:
         self, schema: DatasetSchema, rules: Sequence[UrgencyRule] | None = None, reference: date | None = None
     ) -> None:
         rules = schema.urgent if rules is None else rules
-        laid = [(column, rule) for rule in rules for column in rule.columns(schema)]
-        self._tests = [(column.name, *_compiled(column, rule, reference)) for column, rule in laid]
+        compiled = [(column, rule) for rule in rules for column in rule.columns(schema)]
+        self._tests = [(column.name, *_compiled(column, rule, reference)) for column, rule in compiled]
 
     def of_record(self, record: Record) -> bool:
         """Whether one record is urgent."""

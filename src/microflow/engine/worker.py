@@ -153,7 +153,7 @@ def main() -> None:
 def without_pandas() -> None:
     """Keep Arrow from importing pandas, half a second, to ask whether the first list it gets is a Series.
 
-    Whoever asks Arrow for pandas afterwards gets it.
+    Code that asks Arrow for pandas afterwards gets it.
     """
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _NoPandas())

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from microflow.lab.experiment import Experiment
 
-__all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment", "select"]
+__all__ = ["EXPERIMENTS", "NOTEBOOKS", "all_experiments", "experiment_named", "select"]
 
-#: In the order in which they run and are told: module, and the name of the experiment in it.
+#: In the order in which they run and are reported: module, and the name of the experiment in it.
 EXPERIMENTS = (
     ("whole_job", "WHOLE_JOB"),
     ("contamination", "CONTAMINATION"),

@@ -1,6 +1,6 @@
 """Advice: does the setting that `microflow recommend` advises from a sample hold when it is run on the whole file?
 
-For each file and each pair of constraints the advised setting is released in full, attacked anew, and judged as
+For each file and each pair of constraints the advised setting is released in full, attacked again, and judged as
 `microflow release` judges: by the upper end of the risk's interval. Beside it stands exhaustive search, which runs
 every candidate in full. *Regret* is the part of the utility of its best setting that is not had by the advised one.
 """
@@ -51,7 +51,7 @@ __all__ = [
 CONSTRAINTS = ((0.05, 0.0), (0.09, 0.0), (0.2, 0.0), (0.09, 0.5), (0.2, 0.8), (0.33, 0.9))
 _ADULT, _TIME = "adult", "time"
 #: Offset of the seed with which a full release is made and attacked: nothing of the advice is used again.
-_ANEW = 1_000
+_AGAIN = 1_000
 
 Draw = Callable[[np.random.Generator, int], Sequence[Any] | np.ndarray[Any, Any]]
 
@@ -142,8 +142,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
 def _pairs(schema: DatasetSchema, batches: list[pa.RecordBatch], sampled: int, seed: int) -> Iterator[dict[str, Any]]:
     policy, whole = load_policy(schema.policy), pa.concat_batches(batches)
     advisor = Trials(sample_rows(batches, schema, most=sampled, seed=seed), policy)
-    anew = Trials(FileSample(schema, whole, whole.num_rows), policy, seed=seed + _ANEW)
-    full = {setting: anew.attempt(setting, whole.num_rows) for setting in SETTINGS if not anew.refusal(setting)}
+    fresh = Trials(FileSample(schema, whole, whole.num_rows), policy, seed=seed + _AGAIN)
+    full = {setting: fresh.attempt(setting, whole.num_rows) for setting in SETTINGS if not fresh.refusal(setting)}
     for max_risk, min_utility in CONSTRAINTS:
         passing = {s: 1 - t.loss for s, t in full.items() if t.risk[2] <= max_risk and 1 - t.loss >= min_utility}
         best = max(passing, key=lambda setting: passing[setting], default=None)

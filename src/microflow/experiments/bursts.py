@@ -127,8 +127,8 @@ def _seconds(config: Mapping[str, Any]) -> float:
 
 def _in_real_time(results: Results) -> list[Trial]:
     """In the order of the habits."""
-    trials = [one for one in results.trials if one.planned.arm.config["pipeline"] != ORACLE]
-    return sorted(trials, key=lambda one: HABITS.index(one.planned.arm.config["pipeline"]))
+    trials = [trial for trial in results.trials if trial.planned.arm.config["pipeline"] != ORACLE]
+    return sorted(trials, key=lambda trial: HABITS.index(trial.planned.arm.config["pipeline"]))
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -149,10 +149,11 @@ def frame(results: Results) -> pd.DataFrame:
 def _samples(results: Results) -> dict[str, dict[str, list[list[float]]]]:
     """p99 (ms) of the median and of the worst slice, by habit and block; of those that left nothing over."""
     every = by_habit(_in_real_time(results))
-    found = {habit: own for habit, own in every.items() if not any(one["left_over"] for one in own)}
+    found = {habit: own for habit, own in every.items() if not any(result["left_over"] for result in own)}
     return {
         f"{name} 50 ms": {
-            habit: [[float(np.quantile(one["p99_ns"], part)) / 1e6] for one in own] for habit, own in found.items()
+            habit: [[float(np.quantile(result["p99_ns"], part)) / 1e6] for result in own]
+            for habit, own in found.items()
         }
         for name, part in (("median", 0.5), ("worst", 1.0))
     }
@@ -160,8 +161,8 @@ def _samples(results: Results) -> dict[str, dict[str, list[list[float]]]]:
 
 def _means(results: Results) -> dict[str, list[list[float]]]:
     """Mean latency (ms) in simulated time, by router and block."""
-    own = by_habit([one for one in results.trials if one.planned.arm.config["pipeline"] == ORACLE])[ORACLE]
-    return {name: [[one["mean_ns"][name] / 1e6] for one in own] for name in (*HABITS, ORACLE)}
+    own = by_habit([trial for trial in results.trials if trial.planned.arm.config["pipeline"] == ORACLE])[ORACLE]
+    return {name: [[result["mean_ns"][name] / 1e6] for result in own] for name in (*HABITS, ORACLE)}
 
 
 def remaining(results: Results) -> dict[str, Remains]:
@@ -197,11 +198,11 @@ def answer(results: Results) -> Answer:
     """The slices' p99 by habit: the median slice, and the worst; what remains of adapting, and what might be had."""
     samples = _samples(results)
     calm, worst = (
-        {name: float(np.median(np.ravel(blocks))) for name, blocks in one.items()} for one in samples.values()
+        {name: float(np.median(np.ravel(blocks))) for name, blocks in means.items()} for means in samples.values()
     )
     numbers = {f"rq1 burst {name} worst ms": rounded(value) for name, value in worst.items()}
     beside = remaining(results)
-    numbers |= {f"rq1 burst remains {kind}": one.said() for kind, one in beside.items()}
+    numbers |= {f"rq1 burst remains {kind}": remain.said() for kind, remain in beside.items()}
     said = "; ".join(f"{called(name)} {rounded(calm[name])} and {rounded(worst[name])} ms" for name in calm)
     lost = "".join(f"; {called(name)} left records over" for name in HABITS if name not in worst)
     credit = credited("p99", {f"in the {kind}": beside[kind] for kind in samples if kind in beside})

@@ -4,7 +4,7 @@ The same pure work is timed clean and with one kind of intrusion inside the cloc
 connection, sees the same data and must release the same rows; only what happens between start and stop differs. The
 work comes in two speeds, as microflows and record by record: the faster the work, the more an intrusion hides. An
 INSERT of documents needs them as dictionaries and JSON first: that conversion is an arm of its own, so that the
-database's own time can be told from it.
+database's own time can be separated from it.
 """
 
 from __future__ import annotations

@@ -144,17 +144,17 @@ def credited(measure: str, found: Mapping[str, Remains]) -> str:
     """What the adaptive router is credited with, as a sentence."""
     if not found:
         return "The hybrid and another router never both served everything, so that there is nothing to compare."
-    said = "; ".join(one.said(where) for where, one in found.items())
+    said = "; ".join(remain.said(where) for where, remain in found.items())
     return f"The hybrid's {measure} beside the best of all others, controls included (margin ±{MARGIN:.0%}): {said}."
 
 
 def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) -> Table:
     """What remains of the adaptive router, a row a condition; ``measure`` says of what."""
     habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
-    others = ", ".join(called(one) for one in habits if one not in {ADAPTIVE, ORACLE})
+    others = ", ".join(called(habit) for habit in habits if habit not in {ADAPTIVE, ORACLE})
     return Table(
         ["", *_COLUMNS],
-        [[where, *one.cells()] for where, one in found.items()],
+        [[where, *remain.cells()] for where, remain in found.items()],
         f"The adaptive router (hybrid) beside the best of all others, by {measure} in ms: {others}, "
         "where they served everything. "
         f"All others are one family (Holm); equivalent: within ±{MARGIN:.0%} by two one-sided tests. "

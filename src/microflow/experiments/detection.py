@@ -2,7 +2,7 @@
 
 On generated records a finding is right when row, rule, field and, in free text, the span agree with the truth to the
 code point. That is *conformance*: it says how well the rules cover what our generator writes, near misses included, and
-promises nothing about other prose. Beside it stands prose that others wrote and labelled (Microsoft's
+says nothing about other prose. Beside it stands prose that others wrote and labelled (Microsoft's
 presidio-research, ``data/synth_dataset_v2.json``, MIT): its numbers are lower, and are the ones to expect. That file
 has a JSON object a line: ``text``, and ``spans`` with ``kind``, ``start`` and ``end`` (code points).
 """

@@ -101,9 +101,9 @@ class _Offered:
         digest = hashlib.sha256()
         for ordinal in sorted(texts):
             digest.update(b"%d %s\n" % (ordinal, texts[ordinal]))
-        counted = [one for one in sorted(texts) if self.schedule[one] >= _WARM_UP_S * 1e9]
+        counted = [ordinal for ordinal in sorted(texts) if self.schedule[ordinal] >= _WARM_UP_S * 1e9]
         return {
-            "latency_ns": [int(done_ns[one] - self.schedule[one]) for one in counted],
+            "latency_ns": [int(done_ns[ordinal] - self.schedule[ordinal]) for ordinal in counted],
             "released": len(texts),
             "output_checksum": digest.hexdigest(),
             "data_checksum": self.checksum,
@@ -122,8 +122,10 @@ def in_process(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def serve(due: range) -> Sequence[int]:
         done: list[int] = []
-        for part in service.serve([offered.messages[one] for one in due]):
-            texts.update({one: outcome.released for one, outcome in part.items() if outcome.released is not None})
+        for part in service.serve([offered.messages[ordinal] for ordinal in due]):
+            texts.update(
+                {ordinal: outcome.released for ordinal, outcome in part.items() if outcome.released is not None}
+            )
             done += part
         return done
 
@@ -176,7 +178,7 @@ def _warm_up(address: str, messages: Sequence[bytes], reader: Any) -> None:
 
     for number in range(_WARM_UPS):
         with KafkaWriter(address, "in") as writer:
-            writer.send((_FIRST, one) for one in messages[: _WARM_UP_ROWS if number else 1])
+            writer.send((_FIRST, text) for text in messages[: _WARM_UP_ROWS if number else 1])
         if not reader.poll(_WARM_UP_ROWS, _IDLE_S if number else _START_S):
             raise SetupError("the stream's process did not start", hint="run the experiment again")
     while reader.poll(_WARM_UP_ROWS, _WARM_UP_S):
@@ -192,11 +194,11 @@ def _paced(address: str, offered: _Offered, reader: Any) -> tuple[dict[int, int]
     texts: dict[int, bytes] = {}
     while (got := reader.poll(10_000, _IDLE_S)) or feeder.is_alive():
         now = time.perf_counter_ns() - start
-        for one in got:
-            ordinal = int(one.key)
+        for received in got:
+            ordinal = int(received.key)
             if ordinal in done:
                 raise MicroflowError("a record came twice through Kafka", hint="exactly once is broken: report it")
-            done[ordinal], texts[ordinal] = now, one.value
+            done[ordinal], texts[ordinal] = now, received.value
     feeder.join()
     return done, texts
 
@@ -210,7 +212,7 @@ def _feed(address: str, offered: _Offered, start: int) -> None:
         while sent < total:
             time.sleep(max(int(offered.schedule[sent]) - (time.perf_counter_ns() - start), 0) / 1e9)
             due = int(np.searchsorted(offered.schedule, time.perf_counter_ns() - start, "right"))
-            writer.send((b"%d" % one, offered.messages[one]) for one in range(sent, due))
+            writer.send((b"%d" % ordinal, offered.messages[ordinal]) for ordinal in range(sent, due))
             sent = max(due, sent)
 
 
@@ -220,7 +222,7 @@ def _seconds(config: Mapping[str, Any]) -> float:
 
 def _milliseconds(results: Results, arm: Arm, part: float) -> list[float]:
     """A quantile of each block."""
-    return [float(np.quantile(one["latency_ns"], part)) / 1e6 for one in results.of(arm)]
+    return [float(np.quantile(result["latency_ns"], part)) / 1e6 for result in results.of(arm)]
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -233,7 +235,7 @@ def frame(results: Results) -> pd.DataFrame:
 
     from microflow.lab.statistics import mean_of
 
-    here, kafka = ([one.get("output_checksum") for one in results.of(arm)] for arm in results.matrix.arms)
+    here, kafka = ([result.get("output_checksum") for result in results.of(arm)] for arm in results.matrix.arms)
     if here != kafka:
         raise MicroflowError("what came out of Kafka is not what the service released in process")
     rows = [
@@ -250,8 +252,8 @@ def _added(results: Results, part: float) -> Estimate:
     return mean_of(np.subtract(kafka, here))
 
 
-def _text(one: Estimate) -> str:
-    return with_interval(one.value, one.low, one.high)
+def _text(estimate: Estimate) -> str:
+    return with_interval(estimate.value, estimate.low, estimate.high)
 
 
 def table(results: Results) -> Table:

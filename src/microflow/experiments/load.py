@@ -82,7 +82,7 @@ class _Scale:
 _SCALES = {
     "smoke": _Scale((4_000, 16_000), 0.4, 1),
     "quick": _Scale((2_000, 16_000, 128_000), 0.6, 1),
-    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.5, 5),
+    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.0, 5),
 }
 _TYPES = ("healthcare",)
 #: A coin is no contest but in a burst, where luck may do.
@@ -200,8 +200,8 @@ def answer(results: Results) -> Answer:
     numbers = {f"rq1 {data_type} {arm} low load latency ms": rounded(value) for arm, value in late.items()}
     numbers |= {"rq1 low load": load, "rq1 fill ms": fill}
     waits = " and ".join(f"{rounded(late[arm])} ms as {arm}" for arm in PIPELINES if arm in late and arm != "batch")
-    beside = {_at(load): one for load, one in remaining(results).items()}
-    numbers |= {f"rq1 {data_type} remains {where}": one.said() for where, one in beside.items()}
+    beside = {_at(load): remain for load, remain in remaining(results).items()}
+    numbers |= {f"rq1 {data_type} remains {where}": remain.said() for where, remain in beside.items()}
     batch = f"the batch's {rounded(late['batch'])} ms are" if "batch" in late else "a batch's latency is"
     sentence = (
         f"At {load} records/s 99 of 100 records are done within {waits}; {batch} a fill time, since a microflow of "
@@ -223,8 +223,8 @@ def _served_whole(results: Results) -> list[tuple[float, dict[str, list[list[flo
     """By load, and by those habits that served everything in every block: p99 in ms."""
     by_arm, found = by_habit(results.trials), []
     for place, load in enumerate(by_arm[ADAPTIVE][0]["load"]):
-        whole = {habit: own for habit, own in by_arm.items() if not any(_failed(one, place) for one in own)}
-        samples = {habit: [[one["p99_ns"][place] / 1e6] for one in own] for habit, own in whole.items()}
+        whole = {habit: own for habit, own in by_arm.items() if not any(_failed(result, place) for result in own)}
+        samples = {habit: [[result["p99_ns"][place] / 1e6] for result in own] for habit, own in whole.items()}
         found.append((float(load), samples))
     return found
 
@@ -251,7 +251,7 @@ def _at(load: float) -> str:
 
 def table(results: Results) -> Table:
     """What remains of the adaptive router at each load."""
-    return remains_table(results, "p99", {_at(load): one for load, one in remaining(results).items()})
+    return remains_table(results, "p99", {_at(load): remain for load, remain in remaining(results).items()})
 
 
 def _waits(results: Results) -> Mapping[str, Estimate]:

@@ -148,9 +148,9 @@ def _risk(found: Attack | None) -> dict[str, float] | None:
 
 
 def bound(method: Mapping[str, Any], rows: int) -> float:
-    """What theory allows the success of a linkage attack to be: 1 where a method makes no promise.
+    """What theory allows the success of a linkage attack to be: 1 where a method has no guarantee.
 
-    k-anonymity: 1/k. Local differential privacy: whoever guesses among n equally likely records is right with a
+    k-anonymity: 1/k. Local differential privacy: an attacker who guesses among n equally likely records is right with a
     probability of at most e^ε / (n - 1 + e^ε).
 
     >>> bound({"method": "k_anonymity", "k": 5}, 1_000), bound({"method": "tokenization"}, 1_000)

@@ -56,7 +56,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """Run one job with its purity guard and its database; a target for a fresh process.
 
     Args:
-        config: ``pipeline``, ``engine``, ``data_type``, ``rows``, ``seed``. Tokens get a key that nobody keeps.
+        config: ``pipeline``, ``engine``, ``data_type``, ``rows``, ``seed``. Tokens get a key that is not kept.
 
     Returns:
         ``samples`` (seconds from the file read to the file written, one value), ``phases`` (seconds by name, of wall

@@ -104,7 +104,7 @@ def throughput(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``samples``: pure nanoseconds per record, one value a pass; on several workers, of the busiest one.
         ``pure``: whether every pass is shown to have touched memory only; ``evidence``: what the guard saw in each,
-        of bystanders' threads too, which ``pure`` leaves out. ``violations``, and checksums: of the output only where
+        of unrelated threads too, which ``pure`` leaves out. ``violations``, and checksums: of the output only where
         ``released_alike`` says that all arms must release the same rows.
     """
     spec, flows = spec_of(config), list(source(config, config["rows"]))

@@ -54,7 +54,7 @@ class Sample:
         schema: What its columns mean.
         rows: The rows.
         schema_name: The descriptor as a command line names it.
-        description: Why each column is what it is, where nobody gave a descriptor.
+        description: Why each column is what it is, where no descriptor was given.
         latencies: Those simulated so far, by policy and method.
     """
 
@@ -79,7 +79,7 @@ class Sample:
         return f"{self.name}.csv" if self.name in DATA_TYPES else self.name
 
     def trials(self, policy: str | Path | None = None) -> Trials:
-        """What tries settings on these rows; what was tried under a policy is remembered."""
+        """What tries settings on these rows; results of earlier trials under a policy are kept."""
         name = str(policy or self.schema.policy)
         if name not in self._trials:
             whole = FileSample(self.schema, self.rows, self.size)
@@ -216,7 +216,7 @@ class Trialled:
 
 
 def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | None = None) -> Trialled:
-    """Check, remedy and anonymize the sample as the batch engine does; tokens get a key that nobody keeps."""
+    """Check, remedy and anonymize the sample as the batch engine does; tokens get a key that is not kept."""
     release = sample.trials(policy).release(settings, sample.size)
     findings, targets = release.screened.findings, Targets(release.spec.policy, sample.schema).all
     counts = np.bincount(findings.targets, minlength=len(targets)).tolist()

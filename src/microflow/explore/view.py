@@ -115,7 +115,7 @@ class Explorer:
         )
 
     def view(self) -> widgets.VBox:
-        """Everything, laid out."""
+        """The whole view as widgets."""
         chosen = [
             self.data, self.policy, self.method, self.k, self.epsilon, self.key_bits, self.max_risk, self.advice,
             self.save, self.status,

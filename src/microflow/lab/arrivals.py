@@ -121,7 +121,7 @@ class LiveFeed:
     def lags(self) -> npt.NDArray[np.int64]:
         """How late each announcement was, in nanoseconds: what the generator itself adds to latencies.
 
-        Empty when the run was given up before the last arrival.
+        Empty when the run was stopped before the last arrival.
         """
         if self._arrived < len(self._schedule):
             return np.empty(0, np.int64)

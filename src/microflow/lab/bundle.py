@@ -123,7 +123,7 @@ def import_bundle(store: ExperimentStore, path: Path) -> int:
                 (Path(name).stem, trial) for name in files for trial in _read_trials(archive, name, path)
             )
     except (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        # Besides damage: an encrypted member (RuntimeError) and a compression that nobody uses (NotImplementedError).
+        # Besides damage: an encrypted member (RuntimeError) and an unusual compression (NotImplementedError).
         raise InputError(f"not a results bundle: {_reason(error)}", path=path, hint=_HINT) from error
 
 

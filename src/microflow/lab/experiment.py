@@ -40,8 +40,8 @@ PREVIEWS = ("smoke", "quick")
 class Precision:
     """How narrow the interval of every arm's log-ratio to ``reference`` should be: ± ``half_width``, 0.05 is ±5 %.
 
-    ``most`` is as many blocks as there may be, so that it is a wish and no promise: what was reached is said with the
-    results. Arms named ``group: arm`` are compared within their group.
+    ``most`` is as many blocks as there may be, so the precision is a target that may be missed: what was reached is
+    stated with the results. Arms named ``group: arm`` are compared within their group.
     """
 
     half_width: float
@@ -71,13 +71,13 @@ class Matrix:
 
     @property
     def repetitions(self) -> str:
-        """How often each arm runs, and what decides it, as a sentence says it."""
+        """How often each arm runs, and what decides it, as a sentence."""
         if self.precision is None:
             return f"{self.blocks} block{'s' * (self.blocks != 1)}"
-        wish = self.precision
+        target = self.precision
         return (
-            f"{self.blocks} blocks as a pilot, and as many more, {wish.most} in all at most, as their noise asks for "
-            f"so that every ratio's interval is within ±{wish.half_width:.0%}"
+            f"{self.blocks} blocks as a pilot, and as many more, {target.most} in all at most, as their noise asks for "
+            f"so that every ratio's interval is within ±{target.half_width:.0%}"
         )
 
 
@@ -86,7 +86,7 @@ def settled(matrix: Matrix, pilot: Sequence[Trial]) -> Matrix:
 
     Stein's two-stage procedure for every arm: the pilot's blocks stay in the sample, and the arm that needs most
     decides for all, because a block is complete or it is nothing. The number is worked out from the stored trials, so
-    that whoever reads them finds the same one.
+    that every reader finds the same one.
 
     Args:
         matrix: Its ``blocks`` are the pilot's.

@@ -6,7 +6,7 @@
 
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
-Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides anew each
+Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides each
 time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a rate
 that is only survived for a moment, with a growing backlog, is not a throughput.
 """
@@ -107,7 +107,7 @@ def stream() -> Portions:
 class OpenLoopRun:
     """The raw samples of one run, by record (int64 nanoseconds after its start).
 
-    ``completed_ns`` is -1 for a record that was not served before the run was given up. ``generator_lag_ns`` is how
+    ``completed_ns`` is -1 for a record that was not served before the run was stopped. ``generator_lag_ns`` is how
     late arrivals were announced: latencies include it, so it is published; empty in simulated time.
     """
 
@@ -189,7 +189,7 @@ class OpenLoop:
             return OpenLoopRun(self._schedule, completed, feed.lags())
 
     def hurry(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
-        """Real services and decisions, but nobody waits for an arrival: a calm hour takes the seconds it is busy for.
+        """Real services and decisions in simulated time: idle time between arrivals is skipped.
 
         Nothing comes from another process, so that its wake-ups are not in the latencies.
         """

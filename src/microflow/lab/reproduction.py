@@ -209,7 +209,7 @@ def answers_of(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, o
 
 def _leaves(name: str, value: Any) -> dict[str, object]:
     if isinstance(value, list):
-        # A list of rules is told apart by their names, which say more than a place in a list.
+        # Rules in a list are identified by name, which says more than an index.
         value = {item.get("rule", at) if isinstance(item, Mapping) else at: item for at, item in enumerate(value)}
     if not isinstance(value, Mapping):
         return {name: value}

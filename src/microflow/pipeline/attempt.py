@@ -155,7 +155,7 @@ class Attempt:
         claim = {} if engine is None else engine.describe()
         spec = self.work
         found = verdict(document, spec.schema, spec.policy, spec.method, claim=claim)
-        # The seed would let whoever reads this document compute seeded noise away.
+        # The seed would let a reader of this document compute seeded noise away.
         document["method"] = {name: value for name, value in document["method"].items() if name != "seed"}
         document["method"]["scope"] = claim.get("scope")  # the one that was used, where none was asked for
         return document | {"claim": claim, "verdict": found.to_dict()}
@@ -300,7 +300,7 @@ def _work_of(job: JobSpec) -> ProcessingSpec:
 
 
 def _forgets(method: MethodSettings) -> bool:
-    """Whether what is committed need not be done again, because the rest owes nothing to it.
+    """Whether what is committed need not be done again, because the rest does not depend on it.
 
     Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
     """

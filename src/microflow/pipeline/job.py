@@ -1,7 +1,7 @@
 """A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again.
 
 A stored job carries a seal: HMAC-SHA-256 (RFC 2104) over its document, paths included, under a key that stays in the
-user's state folder, mode 0600. So whoever can write to the database cannot make another user's ``resume`` write
+user's state folder, mode 0600. So a user who can write to the database cannot make another user's ``resume`` write
 elsewhere: `microflow resume` refuses a document that this user has not sealed.
 """
 

@@ -1,7 +1,7 @@
 """Where a job's progress is kept: nowhere but in memory, or in PostgreSQL with what is written down of each piece.
 
 A row's fate (released or suppressed) may be known later than its violations: a stream method holds rows back. The
-database's journal remembers flagged rows until then, and nothing about the others.
+database's journal keeps flagged rows until then, and nothing about the others.
 """
 
 from __future__ import annotations

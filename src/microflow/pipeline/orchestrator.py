@@ -166,7 +166,7 @@ class PipelineOrchestrator:
                         journal, settled = self._journal(attempt, jobs)
                 return self._work(attempt, journal, jobs, fence or 0, settled)
         except (StoreError, JobConflictError):
-            raise  # nobody can be told, or it is no longer ours; without its lock the job shows as interrupted
+            raise  # it cannot be recorded, or the job is no longer ours; without its lock the job shows as interrupted
         except JobCancelledError as error:
             journal.fail(JobStatus.CANCELLED, error.message)
             raise

@@ -1,7 +1,7 @@
 """Where a job's rows go: a file, a folder of parts, an address or standard output, with the quarantine beside it.
 
 Plain CSV and JSON Lines are continued as they are; compressed text and Parquet are put together from what was settled
-at the end. Where nobody can resume the job, they are written at once, while workers are busy with the next splits. A
+at the end. Where the job cannot be resumed, they are written at once, while workers are busy with the next splits. A
 folder has one part a split, named by its number: workers write whole parts, which only change their place here.
 """
 

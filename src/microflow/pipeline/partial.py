@@ -1,6 +1,6 @@
 """A file of a job that may die at any instant: continued where it was proven right, and whole at the end.
 
-It waits under a name of the job and the attempt, so that no other job and no attempt that was given up writes into it.
+It waits under a name of the job and the attempt, so that no other job and no abandoned attempt writes into it.
 `PartialFile.settle` says how long it is and what its bytes hash to; a later attempt copies so much into a partial file
 of its own, and only if the hash is still that.
 """
@@ -38,8 +38,8 @@ class PartialFile:
     Args:
         path: The target.
         job: Names the partial file, with ``attempt``.
-        start: What an earlier attempt settled; nothing begins anew.
-        durable: Whether `settle` waits for the disk and hashes; without, nobody can continue the file.
+        start: The end of what an earlier attempt settled; without one the file starts empty.
+        durable: Whether `settle` waits for the disk and hashes; without it the file cannot be continued.
         retries: How long to wait for room on a full disk.
 
     Raises:

@@ -81,7 +81,7 @@ def _refuse_place(path: Path, *, may_be_there: bool = False) -> None:
 
 
 def refuse_overwriting(job: JobSpec) -> None:
-    """See that nothing a person owns is overwritten unless the job was told to.
+    """Refuse to overwrite a file, unless the job says so.
 
     Raises:
         InputError: OUTPUT is there, or a quarantine or metrics file that we did not write.
@@ -157,7 +157,7 @@ def _hold(path: Path, output: Path, job_id: str, *, resumed: bool) -> int:
                 ) from None
             path.unlink(missing_ok=True)
             continue
-        if _names(path, descriptor):  # else whoever held it before has just removed it
+        if _names(path, descriptor):  # else its earlier owner has just removed it
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, job_id.encode(), 0)
             return descriptor

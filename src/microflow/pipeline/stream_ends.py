@@ -123,7 +123,7 @@ def _to_file(stack: ExitStack, stream: StreamSpec, topic: _Topic | None) -> Ends
     letters = None if foreign else Path(stream.dead or f"{stream.sink}.dead")
     sink = FileSink(path, stream.source, letters)
     stack.callback(sink.close)
-    # A group of its own: nobody else may be given any of its partitions.
+    # A group of its own: no other consumer may be assigned its partitions.
     group = f"microflow-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
     return Ends(_source(stack, stream, topic, group, sink.kept), sink, _dead(stack, stream) if foreign else None)
 

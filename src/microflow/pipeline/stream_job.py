@@ -5,7 +5,7 @@ writing and committing are post-processing. Memory is bounded by the service's l
 back, and by the source's own bound.
 
 Where the sink can, a commit goes on while the next messages are read and computed; there is never more than one under
-way, and what was computed meanwhile is dropped and read again where it was given up.
+way, and what was computed meanwhile is dropped and read again where it was aborted.
 
 A message whose record is held back stays uncommitted: the position waits for it, and what has left meanwhile is kept
 beside the position. So a restart, or another process that is given the partition, reads exactly what had not left.
@@ -35,10 +35,10 @@ _COLLECT_AT = 100_000
 
 @dataclass(slots=True)
 class Progress:
-    """How far a stream has come; given to whoever observes it after each commit and while nothing comes.
+    """How far a stream has come; passed to the observer after each commit and while no message comes.
 
     ``latencies`` are the last commit's: how many records, by the router's reason, took how many seconds from their
-    arrival in this process to the commit. ``given_again`` counts messages whose commit was given up.
+    arrival in this process to the commit. ``given_again`` counts messages whose commit was aborted.
     """
 
     committed: int = 0
@@ -127,12 +127,12 @@ class Stream:
                 self._partitions[message.partition].ahead.update(self._source.ahead(message.partition))
             self._partitions[message.partition].receive(message.offset)
         is_committed = True
-        # The service always serves all, also when the commit of an early part was given up.
+        # The service always serves all, also when the commit of an early part was aborted.
         for part in self._service.serve([message.value for message in received], [message.key for message in received]):
             is_committed = is_committed and self._commit(part)
 
     def _commit(self, outcomes: Mapping[int, Outcome]) -> bool:
-        """Commit what leaves, and the positions with it; false if this or the commit before was given up."""
+        """Commit what leaves, and the positions with it; false if this or the commit before was aborted."""
         if not outcomes:
             return True
         if not self._settle():
@@ -160,7 +160,7 @@ class Stream:
         return done
 
     def _settle(self) -> bool:
-        """Wait for the commit under way; if it was given up, everything that has not been committed is read again."""
+        """Wait for the commit under way; if it was aborted, everything that has not been committed is read again."""
         commit, self._under_way = self._under_way, None
         if commit is None:
             return True

@@ -54,7 +54,7 @@ class StreamMetrics(Collector):
             findings.add_metric([rule], count)
         committed = CounterMetricFamily("microflow_committed", "Messages committed.", value=self._progress.committed)
         again = CounterMetricFamily(
-            "microflow_given_again", "Messages whose commit was given up.", value=self._progress.given_again
+            "microflow_given_again", "Messages whose commit was aborted.", value=self._progress.given_again
         )
         lag = GaugeMetricFamily("microflow_lag", "Messages that wait.", value=self._progress.lag)
         held = GaugeMetricFamily("microflow_held", "Records that are held back for others.", value=self._progress.held)

@@ -47,7 +47,7 @@ class JobVerdict:
         suppressed: Rows that may not leave.
         quarantined: Rows that cannot be used.
         reasons: The most frequent reasons of the quarantine, with their rows.
-        guarantee: What the method promises, and for whom.
+        guarantee: The method's guarantee, and the persons it covers.
         achieved: What k-anonymity was found to have achieved: ``scope``, ``unit``, ``achieved_k``, ``classes``, and
             where they were asked for ``achieved_l``, ``achieved_t`` and ``achieved_c`` by sensitive column.
         passed_unprotected: Columns that neither a remedy of the method nor noise nor classes touch.
@@ -89,7 +89,7 @@ class JobVerdict:
         if self.achieved.get("achieved_k") is not None:
             yield f"achieved: {_achieved(self.achieved)}"
         if self.passed_unprotected:
-            yield f"pass untouched, whoever knows them may find a person by them: {_names(self.passed_unprotected)}"
+            yield f"pass untouched, who knows them may find a person by them: {_names(self.passed_unprotected)}"
         if self.blanked:
             yield f"blanked, because no public bounds or categories are described: {_names(self.blanked)}"
         if self.unnamed_kinds:
@@ -220,7 +220,7 @@ def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:
         elif schema.person is None:
             yield "k counts rows: where a person may have several, describe their column with role: person"
     if settings.method is Method.DIFFERENTIAL_PRIVACY and settings.seed is not None:
-        yield "the noise is seeded: whoever knows the seed can take it away again"
+        yield "the noise is seeded: who knows the seed can take it away again"
     if prose := schema.with_role(Role.FREE_TEXT):
         yield (
             f"prose in {_names([column.name for column in prose])}: identifiers that the policy's patterns know are "

@@ -50,7 +50,7 @@ class WholeFile:
 
     Args:
         path: The place; links are followed.
-        private: Whether nobody else may read it, whatever the umask: it may hold personal values.
+        private: Whether no other user may read it, whatever the umask: it may hold personal values.
 
     Raises:
         MicroflowError: the system refuses; says why.

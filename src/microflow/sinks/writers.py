@@ -18,7 +18,6 @@ from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from microflow.schema import SourceFormat
 from microflow.sinks.whole_file import WholeFile, refused_as, unwritable
@@ -106,7 +105,7 @@ def quarantine_text(refused: Iterable[Refusal], *, keep_raw: bool, file: str | N
 
 
 def private(path: Path | str) -> IO[bytes]:
-    """A new file that nobody else may read, whatever the umask: it may hold personal values."""
+    """A new file that no other user may read, whatever the umask: it may hold personal values."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
 
 
@@ -183,6 +182,8 @@ class _Parquet:
     """Batches are gathered into row groups of `GROUP_ROWS`, however they were cut: the same rows, the same bytes."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq  # heavy, and most files are text
+
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0

@@ -87,7 +87,7 @@ def require_columns(
         header: Whether the names stand in the first line of delimited text.
 
     Raises:
-        InputError: columns are missing, or there are some that nobody has described; all of them are named. A name
+        InputError: columns are missing, or there are some without a description; all of them are named. A name
             from a file may be a person's value: it is shown only where all that is described is there.
     """
     names = known_as(numbered(found), schema.names)

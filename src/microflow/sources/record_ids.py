@@ -31,7 +31,7 @@ def digest(ids: pa.Array) -> Digest:
 
 
 class SeenIds:
-    """Remembers numbers that follow each other as ranges, in no memory to speak of, and all other ids by a hash.
+    """Keeps numbers that follow each other as ranges, in little memory, and all other ids as a hash.
 
     Hashes have 64 bits: 8 bytes an id, and two different ones share a hash with a probability of n²/2⁶⁵, 3·10⁻⁶ for
     ten million.

@@ -139,7 +139,7 @@ class Source:
                 raise InputError(
                     "the input was changed while it was read",
                     path=file,
-                    hint="run again on a copy that nobody writes to",
+                    hint="run again on a copy that no program writes to",
                 )
 
     def _of_file(self, file: str, number: int) -> Iterator[Split]:

@@ -38,7 +38,7 @@ def is_worth_retrying(error: psycopg2.Error) -> bool:
 
 
 def store_error(error: psycopg2.Error, doing: str) -> StoreError:
-    """A `StoreError` without personal data: messages about values quote the value, so only their kind is told."""
+    """A `StoreError` without personal data: messages about values quote the value, so only their kind is given."""
     if error.pgcode is None and is_worth_retrying(error):
         reason = (str(error).strip().splitlines() or ["the connection was lost"])[0]
         hint = "see that the server runs (microflow db start), then resume the job"
@@ -98,7 +98,7 @@ class PostgreSQLConnector:
     def transaction(self, work: Work[T], *, doing: str = "working", done: Work[bool] | None = None) -> T | None:
         """Run ``work(cursor)`` in one transaction: everything it does, or nothing.
 
-        A lost connection is made again and the work repeated. If it was lost while committing, nobody knows whether
+        A lost connection is made again and the work repeated. If it was lost while committing, it is unknown whether
         the server had finished; ``done(cursor)`` then says so, and the work is not repeated (the result is ``None``).
         """
         repeated = False

@@ -86,7 +86,7 @@ def create_database(url: str, name: str) -> str:
 
 
 def drop_database(url: str, name: str) -> None:
-    """Drop a database and disconnect whoever uses it; one that does not exist is no error."""
+    """Drop a database and disconnect its users; one that does not exist is no error."""
     _administer(url, f"DROP DATABASE IF EXISTS {_identifier(name)} WITH (FORCE)")
 
 

@@ -179,7 +179,7 @@ class ExperimentStore:
     @staticmethod
     def _experiment_id(session: Session, name: str) -> int:
         session.execute(insert(ExperimentRow).values(name=name).on_conflict_do_nothing())
-        # The lock makes two processes that record the same trial take turns instead of failing; whoever inserts a
+        # The lock makes two processes that record the same trial take turns instead of failing; the one that inserts a
         # trial in any other way holds a share of it by the foreign key, and is waited for too.
         found = select(ExperimentRow.id).where(ExperimentRow.name == name).with_for_update()
         return session.execute(found).scalar_one()

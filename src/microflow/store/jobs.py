@@ -140,8 +140,8 @@ class JobStore:
     def lock(self, job_id: str) -> int:
         """Take the job for this process; returns its fence, the number of this attempt.
 
-        A connection that was lost and made again takes the lock again only while nobody else has had the job: the fence
-        is checked then, in every commit, and before the output is put in place.
+        A connection that was lost and made again takes the lock again only while no other process has had the job: the
+        fence is checked then, in every commit, and before the output is put in place.
 
         Raises:
             JobConflictError: another process is working on it, or has taken it since.
@@ -285,7 +285,7 @@ class JobStore:
         self._set(job_id, "status = %s, error = %s, finished_at = now()", status, error)
 
     def request_cancel(self, job_id: str) -> JobView:
-        """Ask whoever runs the job to stop after the microflows it is working on; without effect if nobody does.
+        """Ask the process that runs the job to stop after its current microflows; without effect if none runs it.
 
         Raises:
             StoreError: there is no such job.

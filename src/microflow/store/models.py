@@ -104,7 +104,7 @@ class SampleRow(Base):
 class Job(Base):
     """One run from input to output, and how far it has come. Counts are of rows unless they say otherwise.
 
-    Whoever works on a job holds the advisory lock ``lock_key``; a running job without it has been interrupted.
+    The process that works on a job holds the advisory lock ``lock_key``; a running job without it has been interrupted.
     """
 
     __tablename__ = "jobs"
@@ -130,7 +130,7 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
-    #: The number of the attempt that may write: whoever takes the job raises it, and every commit checks it.
+    #: The number of the attempt that may write: taking the job raises it, and every commit checks it.
     fence: Mapped[int] = mapped_column(server_default="0")
     #: Lengths and SHA-256 of the job's files at its last commit, and the split it had come to.
     settled: Mapped[dict[str, Any] | None]
@@ -177,7 +177,7 @@ class DataRecord(Base):
 
 
 class OriginalRecord(Base):
-    """The row as it was read, kept only where a job was told to; the writer's role may add to it but not read it."""
+    """The row as it was read, kept only where a job asked for it; the writer's role may add to it but not read it."""
 
     __tablename__ = "original_records"
     __table_args__ = (Index("original_records_job", "job_id", "ordinal", postgresql_using="brin"),)

@@ -8,11 +8,11 @@ closed to others. No permission is ever widened.
 Every process of an embedded server therefore holds a shared file, ``running``, locked (``flock``; inherited from the
 process that started it), and the kernel frees the lock when the last of them has ended.
 
-One server belongs to one data folder; whoever calls `ensure_server` first makes it, everybody else finds it. It listens
+One server belongs to one data folder; the first call of `ensure_server` makes it, later ones find it. It listens
 on a socket inside its folder only (mode 0700), so that no password is needed. It outlives its clients, killed ones
 included; `stop_server` (``make db-stop``) ends it.
 
-So no second server ever runs on a folder, whoever sees it. On a network file system, where a lock of a machine that has
+So no second server ever runs on a folder. On a network file system, where a lock of a machine that has
 gone may have gone with it, nothing is decided: a person is asked.
 """
 
@@ -55,7 +55,7 @@ _POLL_SECONDS = 0.05
 #: Room for the unfinished COPY of a large job, and for every test worker; the rest is PostgreSQL's own default.
 OPTIONS = {"listen_addresses": "''", "max_connections": "64", "shared_buffers": "256MB", "max_wal_size": "4GB"}
 #: No value of a row gets into the server's log: neither statements nor the context of a COPY that was cut, nor errors,
-#: which quote what could not be converted; the client is told of those, and keeps the values to itself.
+#: which quote what could not be converted; the client gets those messages, and does not pass the values on.
 OPTIONS |= {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_statement": "none"}
 OPTIONS |= {"log_min_messages": "fatal"}
 DATABASE = "microflow"

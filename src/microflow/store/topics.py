@@ -1,7 +1,7 @@
 """Results and positions of a topic in one transaction: exactly once, whatever dies.
 
 A commit moves each partition from the position that this process knows to the next one, and fails where another process
-has moved it meanwhile: whoever was given up by its consumer group cannot commit what another one works on now.
+has moved it meanwhile: a consumer that its group has expelled cannot commit what another one works on now.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from microflow.storm.shell import read_results
 
 __all__ = ["TOPOLOGIES", "StormRun", "StormTrial", "Topology", "flux", "prepare", "run_local", "storm_trial"]
 
-#: Starts of the JVM before a job is given up.
+#: Starts of the JVM before a job fails.
 MOST_STARTS = 5
 _POLL_S = 0.05
 _ACKS_S = 2.0
@@ -225,7 +225,7 @@ class _Machine:
             self.starts += 1
             port = _free_port()
             with (self._yaml_file.parent / _LOG).open("ab") as log:
-                # A new one each time: the old one remembers the topology that died.
+                # A new one each time: the old one still holds the topology that failed.
                 self._zookeeper = _start_zookeeper(self._yaml_file.with_name(f"zookeeper-{self.starts}"), port, log)
                 self._process, self._moved = _start(self._yaml_file, port, log), now
 

@@ -12,7 +12,7 @@ acks or fails each tuple and answers heartbeats with ``sync``. Source: Apache St
 
 Delivery is at least once: a tuple is acked after its results were emitted, anchored to it, so that Storm replays what a
 killed process had not finished. The sink lets every ordinal through once, also after it was killed: what it has written
-is what it remembers. Nothing but class names of errors and record ids is written to Storm's log: a tuple may hold
+is its memory. Nothing but class names of errors and record ids is written to Storm's log: a tuple may hold
 personal data.
 """
 
@@ -87,7 +87,7 @@ class Channel:
         """The next message.
 
         Raises:
-            EOFError: the worker closed the pipe; there is nobody left to work for.
+            EOFError: the worker closed the pipe: there is no more work.
         """
         lines = []
         while (line := self._inward.readline()) != "end\n":
@@ -190,7 +190,7 @@ class FileSpout:
         return str(ordinal), [ordinal, self._records[ordinal], "[]"]
 
     def ack(self, message: str) -> None:
-        """Forget it: the sink has it."""
+        """Drop it: the sink has it."""
         ordinal = int(message)
         if self._records.pop(ordinal, None) is None:
             return

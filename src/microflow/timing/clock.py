@@ -162,7 +162,7 @@ class PhaseClock:
         return self._post
 
     def pause(self) -> Span:
-        """Time that is nobody's: taken out of wall time, published as ``paused_ns``."""
+        """Time that belongs to no phase: taken out of wall time, published as ``paused_ns``."""
         return self._pause
 
     def reading(self, source: Iterable[T]) -> Iterator[T]:

@@ -7,8 +7,8 @@ Three nets, each behind the other:
 3. *Evidence by the kernel* (`microflow.timing.system_calls`): reads and writes on files already open, in any language.
 
 What another thread does meanwhile is not stopped, for it may belong to somebody else; it is counted. Where the thread
-may be at work for the span, `PurityEvidence.is_pure` is false. What bystanders do is kept apart: it is not the span's
-doing, and never the same twice (`microflow.timing.system_calls` draws the line).
+may be at work for the span, `PurityEvidence.is_pure` is false. What unrelated threads do is separate: it is not the
+span's doing, and never the same twice (`microflow.timing.system_calls` draws the line).
 
 The guard acts just outside the timed span; inside, the pure phase of every pipeline raises no audit event at all, so
 that there is nothing to pay (``microflow bench timing`` measures both).
@@ -42,7 +42,7 @@ class PurityEvidence:
     """Counters over all pure spans so far. Calls and bytes are the timed thread's, as the kernel counted them.
 
     ``helper_`` and ``elsewhere_`` are the calls and the attempts (audit events, gates) of other threads: of those that
-    may have been at work for a span, and of bystanders. ``by_thread`` has both by the thread's name, where known.
+    may have been at work for a span, and of unrelated threads. ``by_thread`` has both by the thread's name if known.
     ``kernel_counters`` is false where the kernel keeps none (not Linux): then only refusals are evidence.
     """
 
@@ -121,7 +121,7 @@ class PurityGuard:
             raise kernel_error
 
     def refused(self, error: TimingContaminationError) -> None:
-        """Remember a refusal: code that catches it does not get away with it."""
+        """Record a refusal, so that code which catches it does not hide it."""
         self.evidence.refused += 1
         self._first_error = self._first_error or error
 

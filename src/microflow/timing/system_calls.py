@@ -1,17 +1,17 @@
 """What the kernel saw of a span: calls that read or wrote, and context switches; and whose calls they were.
 
-Linux counts every ``read`` and ``write`` family call, whoever made it (Python, Arrow's C++, Polars' Rust), in
+Linux counts every ``read`` and ``write`` family call, by any library (Python, Arrow's C++, Polars' Rust), in
 ``/proc/<pid>/io``; see proc_pid_io(5). Sockets used through ``send``/``recv`` are not in it. Elsewhere than on Linux
 there is nothing to read, and evidence says so.
 
 A span answers for its *helpers*, the threads that it may have set to work: what libraries run outside of Python (the
-pools of Arrow and Polars), and threads of Python's in which this package's code runs. *Bystanders* go about their own
-business: other threads of Python's (a notebook's, a progress bar's), and `_KEEPERS`, with chores of a library's own.
+pools of Arrow and Polars), and threads of Python's in which this package's code runs. *Unrelated threads* do other
+work: other threads of Python's (a notebook's, a progress bar's), and `_KEEPERS`, with chores of a library's own.
 
-A thread just born is nobody's helper yet, but calls all the same, and at a moment of its own: before its first work
+A thread that has just started is no helper yet, but makes calls, at a time of its own: before its first work
 the allocator asks the kernel how many processors there are (glibc reads ``/sys/devices/system/cpu/online``). A pool
 that a checksum between two spans had started was thus seen reading in the second. So newborn threads come to rest
-before the clock starts; one that is born inside is a helper.
+before the clock starts; one that starts inside is a helper.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TASKS = Path("/proc/self/task")
 #: How the names of threads begin that only ever do chores: Polars removes what dead processes spilled to disk,
 #: librdkafka talks to its brokers, ZeroMQ to a notebook.
 _KEEPERS = ("polars-ooc-", "rdk:", "ZMQbg/")
-#: Between two looks at newborn threads, and until one is given up that does not come to rest.
+#: Seconds between two looks at new threads, and until the wait for one to come to rest ends.
 _LOOK_S, _PATIENCE_NS = 0.001, 500_000_000
 # Taken before its gate is closed: the guard's own wait is no event to the clocks of other threads.
 _sleep = time.sleep
@@ -157,7 +157,7 @@ class OtherThreads:
     def __init__(self) -> None:
         self._mark: tuple[int, int] | None = None
         self._calls: dict[int, int] = {}
-        self._bystanders: dict[int, str] = {}
+        self._unrelated: dict[int, str] = {}
 
     def settle(self, reading: KernelReading) -> bool:
         """Wait for newborn threads, if threads came or called since the last time; tells whether so.
@@ -170,23 +170,23 @@ class OtherThreads:
         self._mark = mark
         now = self._rested()
         self._calls = {tid: look.calls for tid, look in now.items()}
-        self._bystanders = {tid: thread.name for tid, thread in _of_python().items() if _is_bystander(thread)}
+        self._unrelated = {tid: thread.name for tid, thread in _of_python().items() if _is_unrelated(thread)}
         return True
 
     def shares(self, calls: int, acted: Mapping[int, str]) -> list[Share]:
-        """Who made these ``calls`` of a span that is over; ``acted`` names the bystanders that events told of inside.
+        """Who made these ``calls`` of a span that is over; ``acted`` names unrelated threads that events reported.
 
         Helpers come first, and never with more than ``calls`` in all: some may have called since.
         """
-        # Python forgets a thread that ends before the kernel does: what it was is remembered, not looked up.
-        bystanders, python, now = {**self._bystanders, **acted}, _of_python(), _looks()
+        # Python drops a thread that ends before the kernel does: what it was is stored, not looked up.
+        unrelated, python, now = {**self._unrelated, **acted}, _of_python(), _looks()
         found = []
         for tid, look in now.items():
             if (made := look.calls - self._calls.get(tid, 0)) > 0:
-                name, helper = _who(look, python.get(tid), bystanders.get(tid))
+                name, helper = _who(look, python.get(tid), unrelated.get(tid))
                 found.append(Share(name, helper, made))
         if (ended := calls - sum(share.calls for share in found)) > 0:
-            found.append(Share("", bystanders.keys() <= now.keys(), ended))
+            found.append(Share("", unrelated.keys() <= now.keys(), ended))
         return list(_at_most(calls, sorted(found, key=lambda share: not share.helper)))
 
     def _rested(self) -> dict[int, _Look]:
@@ -236,16 +236,16 @@ def _of_python() -> dict[int, threading.Thread]:
     }
 
 
-def _is_bystander(thread: threading.Thread) -> bool:
+def _is_unrelated(thread: threading.Thread) -> bool:
     return thread.ident is None or not runs_ours(sys._current_frames().get(thread.ident))  # noqa: SLF001
 
 
-def _who(look: _Look, thread: threading.Thread | None, bystander: str | None) -> tuple[str, bool]:
+def _who(look: _Look, thread: threading.Thread | None, unrelated: str | None) -> tuple[str, bool]:
     """Its name, and whether it is a helper."""
     if thread is not None:
-        return thread.name, not _is_bystander(thread)
-    if bystander is not None:
-        return bystander, False
+        return thread.name, not _is_unrelated(thread)
+    if unrelated is not None:
+        return unrelated, False
     return look.name, not look.name.startswith(_KEEPERS)
 
 

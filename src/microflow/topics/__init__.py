@@ -35,7 +35,7 @@ class Position:
     ahead: frozenset[int] = frozenset()
 
 
-#: Asked for partitions, whoever keeps the positions says where they go on; one it has never seen is left out.
+#: Looks up where partitions go on; one that is not known is left out.
 Kept = Callable[[Sequence[int]], Mapping[int, Position]]
 
 

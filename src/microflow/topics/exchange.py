@@ -1,7 +1,7 @@
 """Topic to topic, exactly once: results and the positions behind them in one Kafka transaction.
 
 The consumers of a group share the partitions. A commit carries the group's generation (KIP-447), so a process that the
-group has given up cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
+group has expelled cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
 committed with the partitions it is given. A transactional id belongs to one process only.
 """
 
@@ -68,7 +68,7 @@ class GroupSource:
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)
 
     def poll(self, most: int, timeout_s: float = 1.0) -> list[Received]:
-        """Up to ``most`` messages, as soon as there is one; none when the partitions have just been shared anew.
+        """Up to ``most`` messages, as soon as there is one; none when the partitions have just been reassigned.
 
         Raises:
             StoreError: the topic does not exist, or may not be read.
@@ -196,7 +196,7 @@ class KafkaSink:
                 raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """One transaction; false where it was given up.
+        """One transaction; false where it was aborted.
 
         Raises:
             StoreError: the broker was away too long.
@@ -207,7 +207,7 @@ class KafkaSink:
         """The same in a thread: most of a transaction is waiting for the broker.
 
         It carries the generation in which the results were read. Where the group shares its partitions anew before the
-        broker has the positions, it refuses them, and the transaction is given up.
+        broker has the positions, it refuses them, and the transaction is aborted.
         """
         member = None if self._source is None else self._source.member()
         return self._thread.submit(self._commit, results, positions, member)
@@ -249,7 +249,7 @@ class KafkaSink:
         return producer
 
     def _give_up(self, failed: KafkaException) -> None:
-        """Abort. A producer whose transaction the broker has given up itself, by its timeout, is made anew.
+        """Abort. A producer whose transaction timed out at the broker is replaced.
 
         What became of its last transaction the positions say: the broker tells them when it is decided, and not before.
         """

@@ -31,7 +31,7 @@ __all__ = [
     "create_topic",
 ]
 
-#: How long a lost broker is waited for, in seconds, before the caller is told.
+#: How long a lost broker is waited for, in seconds, before it is an error.
 PATIENCE_S = 60
 
 

@@ -1,6 +1,6 @@
 """What a job is may not be changed once it is entered, and the writer can read the report that its run advertises.
 
-Whoever has stolen the writer's password can no longer redirect a job that somebody else will resume.
+A thief of the writer's password can no longer redirect a job that another user will resume.
 """
 
 from __future__ import annotations
