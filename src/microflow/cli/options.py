@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
-from tqdm import tqdm
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.errors import MicroflowError
 from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import JobProgress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = [
     "FILE",
@@ -208,6 +210,8 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
 
 def progress_bar(total: int | None, what: str) -> tqdm[Any]:
     """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
+    from tqdm import tqdm  # most commands draw no bar
+
     return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
 
 
@@ -235,6 +239,9 @@ def busy(what: str) -> Iterator[None]:
 @contextmanager
 def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
     """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
     with progress_bar(None, "processing") as bar:
 
         def follow(progress: JobProgress) -> None:

@@ -7,11 +7,10 @@ field's value.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import lru_cache, reduce
-from itertools import chain
-from operator import or_
+from functools import lru_cache
+from itertools import chain, count
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +53,8 @@ class BatchChecker(Compiled):
         self.targets: tuple[Target, ...] = compiled.all
         self._plain = np.array([target.index for target in compiled.plain], np.int32)
         self._texts = compiled.texts
-        own = (name for field in compiled.texts for name in field.own.columns)
-        self._fields = list(dict.fromkeys([*compiled.fields, *own]))
+        named = (name for field in compiled.texts for name in field.own.named)
+        self._fields = list(dict.fromkeys([*compiled.fields, *named]))
         shared = _asked_often(compiled)
         self._shared = [
             condition.expression(pl.col(field), Dtype.STRING, policy.reference_date).alias(name)
@@ -63,12 +62,7 @@ class BatchChecker(Compiled):
         ]
         self._expressions = [
             *plain_expressions(compiled, shared),
-            *(
-                field.scanner.bears_clue(pl.col(field.name), any_digit=bool(field.own.columns))
-                .fill_null(value=False)
-                .alias(field.name)
-                for field in compiled.texts
-            ),
+            *chain.from_iterable(_looks(field) for field in compiled.texts),
         ]
 
     def check(self, rows: pa.RecordBatch) -> Findings:
@@ -87,7 +81,8 @@ class BatchChecker(Compiled):
         which, at = np.divmod(np.flatnonzero(answers.to_numpy().T), rows.num_rows)
         plain = which < len(self._plain)
         spans = [
-            _spans(frame, field, at[which == number]) for number, field in enumerate(self._texts, len(self._plain))
+            _spans(rows, frame[field.name], field, at[which == number], at[which == number + 1])
+            for number, field in zip(count(len(self._plain), 2), self._texts, strict=False)
         ]
         return _findings(rows.num_rows, at[plain], self._plain[which[plain]], spans)
 
@@ -139,32 +134,32 @@ def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str,
     return broken.alias(str(target.index))
 
 
-def _spans(frame: pl.DataFrame, field: TextField, clues: Rows) -> Spans:
+def _looks(field: TextField) -> tuple[pl.Expr, pl.Expr]:
+    """Which texts bear a clue; and in which a name of the record may stand, or all, for a language model."""
+    text = pl.col(field.name)
+    clue = field.scanner.bears_clue(text, any_digit=bool(field.own.columns)).fill_null(value=False)
+    named = field.own.may_be_named(text) if field.recogniser is None else text.is_not_null()
+    return clue.alias(f"\0clue {field.name}"), named.alias(f"\0named {field.name}")
+
+
+def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows, named: Rows) -> Spans:
     """Row, target, start and end of every identifier in a text column.
 
-    The scalar check decides. It sees only rows whose text holds a clue or may hold a name of the record.
+    The scalar check decides. It sees only rows whose text holds a clue or may hold a name of the record; only of those
+    are the record's own columns read.
     """
-    texts, own = frame[field.name], frame.select(field.own.columns)
-    has_clue = np.zeros(frame.height, np.bool_)
-    has_clue[clues] = True
-    if field.recogniser is None and all(column.null_count() == frame.height for column in own):
-        found, at = field.findings_in(texts.gather(clues).to_list()) if len(clues) else [], clues
+    own = rows.select(field.own.columns)
+    has_clue, looked_at = np.zeros((2, rows.num_rows), np.bool_)
+    has_clue[clues] = looked_at[clues] = looked_at[named] = True
+    at = np.flatnonzero(looked_at)
+    if not len(at):
+        found: Iterable[tuple[int, int, int, int]] = ()
+    elif field.recogniser is None and all(column.null_count == rows.num_rows for column in own.columns):
+        found = field.findings_in(texts.gather(at).to_list())
     else:
-        at = np.flatnonzero(has_clue | _with_names(frame, field))
-        found = field.findings_of_records(frame[[field.name, *field.own.columns]][at], has_clue[at])
+        found = field.findings_of_records(pl.DataFrame(own).with_columns(texts)[at], has_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
-
-
-def _with_names(frame: pl.DataFrame, field: TextField) -> npt.NDArray[np.bool_]:
-    """The rows of a text in which own identifiers without a digit are looked for; or all, for a language model."""
-    named = [frame[name].is_not_null() for name in field.own.named if frame[name].null_count() < frame.height]
-    if field.recogniser is None and not named:
-        return np.zeros(frame.height, np.bool_)
-    there = frame[field.name].is_not_null()
-    if field.recogniser is None:
-        there &= reduce(or_, named)
-    return there.to_numpy()
 
 
 def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -> Findings:

@@ -56,7 +56,8 @@ _BEGINNING, _HEAD = 6, 4
 _MARKS = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)  # noqa: PLR2004
 _LETTERS = bytes(range(97, 123))
 #: A value made of mask characters hides what it stands for, as `microflow.compliance.conditions.Present` has it.
-_is_readable = re.compile("[^*Xx#•._ \t\r\n-]").search
+_READABLE = "[^*Xx#•._ \t\r\n-]"
+_is_readable = re.compile(_READABLE).search
 #: Between two characters of an identifier there may stand so many others, none a letter or a digit.
 _GAP = 4
 #: What may stand between two parts of one name: blanks, a comma, initials.
@@ -93,6 +94,11 @@ class OwnIdentifiers:
         self._columns = [columns[name] for name in self.columns]
         self._codes = [name for name in self.columns if columns[name][0] == "code"]
 
+    def may_be_named(self, text: pl.Expr) -> pl.Expr:
+        """Of which records something may stand in a text that holds no digit."""
+        readable = (pl.col(name).cast(pl.String).str.contains(_READABLE) for name in self.named)
+        return text.is_not_null() & pl.any_horizontal(pl.lit(value=False), *readable).fill_null(value=False)
+
     def worth_a_look(self, rows: pl.DataFrame, text: str, clues: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
         """Which of many records hold a value that a first look at their texts cannot rule out.
 
@@ -112,7 +118,9 @@ class OwnIdentifiers:
                 continue
             texts = texts or rows[text].to_list()
             for index, value in enumerate(rows[name].to_list()):
-                if value is not None and not worth[index] and (clues[index] or kind not in WITH_DIGITS):
+                if value is None or worth[index] or not (clues[index] or kind not in WITH_DIGITS):
+                    continue
+                if _is_readable(str(value)):
                     look = looks.get(index) or looks.setdefault(index, _Look(texts[index]))
                     worth[index] = look.may_hold(kind, str(value))
         return np.flatnonzero(worth)

@@ -137,7 +137,7 @@ _DAY_OF = r"(?>[0-9]?(?:\.?[\u00ba\u00b0\u00aa]|er|[.])?(?: de| di)? ?)"
 _DAY_MONTH = rf"(?>[0-9]?{_ORDINAL}?(?: day)?(?: of)?(?: ?[./`-] ?| {{1,3}})?){_MONTH}"
 
 # Hints: so many digits in any grouping; numbers joined by marks; a number beside the name of a month.
-_TWELVE, _NINE, _SEVEN, _SIX = (rf"[0-9](?:[ \t()./_-]{{0,3}}[0-9]){{{more}}}" for more in (11, 8, 6, 5))
+_SEVEN, _SIX = (rf"[0-9](?:[ \t()./_-]{{0,3}}[0-9]){{{more}}}" for more in (6, 5))
 _AREA = r"[0-9]{3}[)\]}][ .-]{0,3}[0-9]{3}"
 _JOINED = r"[0-9] ?[./_-] ?[0-9]{1,3} ?[./_-] ?'?[0-9]"
 _COLONS = "::|(?:[0-9A-Fa-f]{1,4}:){5}"
@@ -194,11 +194,11 @@ PATTERNS = (
         rf"{_END}",
         measures.card,
         digits=(1, *range(3, 9), *range(12, 20)),
-        hint=_TWELVE,
+        hint=_SEVEN,
     ),
-    Pattern("ssn", "0-9", _SSN_REST, digits=(3,), hint=_NINE),
+    Pattern("ssn", "0-9", _SSN_REST, digits=(3,), hint=_SEVEN),
     Pattern(
-        "ssn", "0-9", rf"{_SSN_LABEL}(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, digits=range(1, 10), hint=_NINE
+        "ssn", "0-9", rf"{_SSN_LABEL}(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, digits=range(1, 10), hint=_SEVEN
     ),
     Pattern(
         "ssn",
@@ -206,7 +206,7 @@ PATTERNS = (
         rf"{_SSN_LABEL}[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}",
         measures.ssn_by_cue,
         digits=(3,),
-        hint=_NINE,
+        hint=_SEVEN,
     ),
     Pattern(
         "mrn",

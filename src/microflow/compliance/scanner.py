@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby
 from typing import Any, Protocol
@@ -42,10 +42,10 @@ _BETWEEN = "\n\x00\n"
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A pattern, ready to be matched at one place."""
+    """A pattern, ready to be measured where the union has found it."""
 
     name: str
-    match: Search
+    expression: str
     measure: Callable[[re.Match[str]], int]
     before: Search | None
     behind: Callable[[str], re.Match[str] | None] | None
@@ -54,10 +54,11 @@ class _Compiled:
 
     @classmethod
     def of(cls, pattern: Pattern) -> _Compiled:
-        match = re.compile(pattern.expression, re.ASCII).match
         before = re.compile(f"{pattern.before}+").match if pattern.before else None
         behind = re.compile(rf"(?:{pattern.behind})\Z", re.ASCII).search if pattern.behind else None
-        return cls(pattern.name, match, pattern.measure, before, behind, bool(before or behind), pattern.digits)
+        return cls(
+            pattern.name, pattern.expression, pattern.measure, before, behind, bool(before or behind), pattern.digits
+        )
 
 
 class TextScanner:
@@ -72,11 +73,17 @@ class TextScanner:
         wanted = set(names)
         patterns = [*added, *(pattern for pattern in PATTERNS if pattern.name in wanted)]
         self._search, self._proposed = _union(patterns)
-        self._hints = "|".join(dict.fromkeys(pattern.hint for pattern in patterns)) or "[^\\s\\S]"
+        hints = dict.fromkeys(pattern.hint for pattern in patterns)
+        # Words take longer to look for than numbers, so they are looked for where no number is a hint.
+        self._of_numbers, self._of_words = (
+            "|".join(hint for hint in hints if ("(?i:" in hint) is words) or "[^\\s\\S]" for words in (False, True)
+        )
 
     def bears_clue(self, text: pl.Expr, *, any_digit: bool = True) -> pl.Expr:
         """True of every text in which there is something to find, and of few others; or of every text with a digit."""
-        return text.str.contains(f"{_CLUE}|{SUSPICIOUS}" if any_digit else f"{self._hints}|{SUSPICIOUS}|{RESPELLED}")
+        return text.str.contains(
+            f"{_CLUE}|{SUSPICIOUS}" if any_digit else f"{self._of_numbers}|{self._of_words}|{SUSPICIOUS}|{RESPELLED}"
+        )
 
     def spans(self, text: str) -> list[Span]:
         """Pattern name, start and end (code points) of every finding, by start."""
@@ -92,7 +99,10 @@ class TextScanner:
         written = pl.Series(texts, dtype=pl.String)
         odd = written.str.contains(RESPELLED)
         spelled = {index: plain(texts[index]) for index in odd.arg_true().to_list()}
-        at = (odd | written.str.contains(self._hints)).arg_true().to_list()
+        hinted = odd | written.str.contains(self._of_numbers)
+        others = (~hinted).arg_true()
+        hinted[others] = written.gather(others).str.contains(self._of_words)
+        at = hinted.arg_true().to_list()
         searched = [spelled[index].text if index in spelled else texts[index] for index in at]
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in searched))
         for name, start, end in self._spans(with_marks(_BETWEEN.join(searched)), 0):
@@ -112,7 +122,7 @@ class TextScanner:
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
-            span = _span(pattern, match, length, found) or _another(others, text, start, found)
+            span = _span(pattern, match, length, found) or others.span(text, start, found)
             position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
@@ -121,17 +131,38 @@ class TextScanner:
         return found
 
 
-def _another(patterns: Sequence[_Compiled], text: str, start: int, found: list[Span]) -> Span | None:
+class _Others:
     """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
-    run = _run_of_digits(text, start, start + _MANY)
-    length = run.end() - start if run else 0
-    for pattern in patterns:
-        if pattern.digits and length and length not in pattern.digits:
-            continue
-        match = pattern.match(text, start)
-        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
-            return span
-    return None
+
+    __slots__ = ("_by_length", "_patterns")
+
+    def __init__(self, patterns: Sequence[_Compiled]) -> None:
+        self._patterns = patterns
+        self._by_length: dict[int, list[tuple[_Compiled, Search]]] = {}
+
+    def span(self, text: str, start: int, found: list[Span]) -> Span | None:
+        """What begins at this place, if something does."""
+        if not self._patterns:
+            return None
+        run = _run_of_digits(text, start, start + _MANY)
+        length = run.end() - start if run else 0
+        if (possible := self._by_length.get(length)) is None:
+            possible = self._by_length[length] = [
+                (pattern, _matcher(pattern.expression))
+                for pattern in self._patterns
+                if not length or length in (pattern.digits or (length,))
+            ]
+        for pattern, matches in possible:
+            match = matches(text, start)
+            if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
+                return span
+        return None
+
+
+@cache
+def _matcher(expression: str) -> Search:
+    """Matches a pattern at one place; compiled when a number first calls for it, since most jobs need few."""
+    return re.compile(expression, re.ASCII).match
 
 
 def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
@@ -160,7 +191,7 @@ def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) ->
     return begin
 
 
-def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, list[_Compiled]]]]:
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
     """The search for the first of several patterns, and for each group of it which it is and which come behind.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
@@ -169,10 +200,13 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, l
     """
     if not patterns:
         return re.compile("(?!)").search, []
-    proposed: list[tuple[_Compiled, list[_Compiled]]] = []
+    proposed: list[tuple[_Compiled, _Others]] = []
     compiled = list(map(_Compiled.of, patterns))
     ready = [
-        (expression, [compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts])
+        (
+            expression,
+            _Others([compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts]),
+        )
         for place, (expression, pattern) in enumerate(zip(compiled, patterns, strict=True))
     ]
 

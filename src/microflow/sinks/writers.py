@@ -18,7 +18,6 @@ from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from microflow.schema import SourceFormat
 from microflow.sinks.whole_file import WholeFile, refused_as, unwritable
@@ -183,6 +182,8 @@ class _Parquet:
     """Batches are gathered into row groups of `GROUP_ROWS`, however they were cut: the same rows, the same bytes."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq  # heavy, and most files are text
+
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0

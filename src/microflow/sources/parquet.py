@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
 from microflow.sources.columns import BLOCK_ROWS, Block, cleaned, require_columns
 from microflow.sources.files import is_url, opened
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 __all__ = ["group_rows", "parquet_names", "read_parquet", "typed_array"]
 
@@ -93,6 +96,8 @@ def _bounded(rows: int, columns: Sequence[pa.Array]) -> Iterator[tuple[int, int]
 @contextmanager
 def _parquet(path: str) -> Iterator[pq.ParquetFile]:
     """A file whose texts stay in their dictionaries where it has them there; see `_bounded`."""
+    import pyarrow.parquet as pq  # heavy, and most files are text
+
     with ExitStack() as files:
         file = files.enter_context(opened(path)) if is_url(path) else path
         # Without reading ahead, of which Arrow keeps all until the file is closed.

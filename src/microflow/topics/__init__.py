@@ -10,13 +10,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 __all__ = ["DeadLetters", "Kept", "OverlappingSink", "Position", "Received", "Result", "Sink", "Source", "letter"]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """One message with its place."""
 
     partition: int
@@ -40,8 +39,7 @@ class Position:
 Kept = Callable[[Sequence[int]], Mapping[int, Position]]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What became of one message: released as the JSON ``text``, unreadable for a ``reason``, or suppressed (neither).
 
     ``violations`` were found in it before.
