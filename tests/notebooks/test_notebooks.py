@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -32,6 +33,14 @@ def test_a_notebook_holds_no_logic(notebook: Path) -> None:
     """No function, class, loop or branch: what is worth testing lives in the package."""
     forbidden = (ast.FunctionDef, ast.Lambda, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try)
     assert not [node for node in ast.walk(code_of(notebook)) if isinstance(node, forbidden)]
+
+
+@pytest.mark.parametrize("notebook", ALL, ids=lambda path: path.stem)
+def test_what_a_notebook_imports_is_there(notebook: Path) -> None:
+    """A name that is renamed in the package is renamed in the notebooks."""
+    imports = [node for node in ast.walk(code_of(notebook)) if isinstance(node, ast.ImportFrom)]
+    names = [(str(node.module), alias.name) for node in imports for alias in node.names]
+    assert [name for name in names if not hasattr(import_module(name[0]), name[1])] == []
 
 
 @pytest.mark.parametrize("notebook", ALL, ids=lambda path: path.stem)

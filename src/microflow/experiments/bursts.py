@@ -202,7 +202,7 @@ def answer(results: Results) -> Answer:
     )
     numbers = {f"rq1 burst {name} worst ms": rounded(value) for name, value in worst.items()}
     beside = remaining(results)
-    numbers |= {f"rq1 burst remains {kind}": remain.said() for kind, remain in beside.items()}
+    numbers |= {f"rq1 burst remains {kind.split(',')[0]}": remain.said() for kind, remain in beside.items()}
     said = "; ".join(f"{called(name)} {rounded(calm[name])} and {rounded(worst[name])} ms" for name in calm)
     lost = "".join(f"; {called(name)} left records over" for name in HABITS if name not in worst)
     credit = credited("p99", {f"in the {kind}": beside[kind] for kind in samples if kind in beside})

@@ -201,7 +201,7 @@ def answer(results: Results) -> Answer:
     numbers |= {"rq1 low load": load, "rq1 fill ms": fill}
     waits = " and ".join(f"{rounded(late[arm])} ms as {arm}" for arm in PIPELINES if arm in late and arm != "batch")
     beside = {_at(load): remain for load, remain in remaining(results).items()}
-    numbers |= {f"rq1 {data_type} remains {where}": remain.said() for where, remain in beside.items()}
+    numbers |= {f"rq1 {data_type} remains at {load:.0f}": remain.said() for load, remain in remaining(results).items()}
     batch = f"the batch's {rounded(late['batch'])} ms are" if "batch" in late else "a batch's latency is"
     sentence = (
         f"At {load} records/s 99 of 100 records are done within {waits}; {batch} a fill time, since a microflow of "
