@@ -146,7 +146,7 @@ def scaling_answer(results: Results) -> Answer:
     growth = {}
     for arm, own in found.groupby("arm", sort=False):
         peaks = own.groupby("rows")["mib"].median()
-        growth[arm] = f"{100 * (peaks.iloc[-1] / peaks.iloc[0] - 1):.0f} % to {peaks.iloc[-1]:.0f} MiB"
+        growth[arm] = f"{round(100 * (peaks.iloc[-1] / peaks.iloc[0] - 1))} % to {peaks.iloc[-1]:.0f} MiB"
         numbers[f"scaling {arm} memory"] = growth[arm]
     few, many = rounded(float(found["rows"].min())), rounded(float(found["rows"].max()))
     exponents = ", ".join(f"{arm} {_exponent(fit.exponent)}" for arm, fit in fits.items())
