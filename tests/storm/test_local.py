@@ -20,7 +20,7 @@ from microflow.errors import SetupError
 from microflow.storm import local
 from microflow.storm.local import storm_trial
 
-ROWS = 1_500
+ROWS = 6_000
 #: What stands for a JVM: one that hangs, one that dies at once, and one that does its work.
 HANGS, DIES = ["sleep", "60"], ["false"]
 WORKS = ["sh", "-c", "printf '1\\n2\\n3\\n' > results.jsonl; sleep 60"]
@@ -31,7 +31,7 @@ def kill_a_bolt_once(look: Callable[[], None]) -> Callable[[int], None]:
 
     def meanwhile(done: int) -> None:
         look()
-        if done < ROWS // 5 or killed:
+        if not done or killed:
             return
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # another child may end, or be a zombie, while we look

@@ -117,6 +117,7 @@ def open_sqlite(path: Path) -> Callable[[], object]:
 
 def open_log(path: Path) -> Callable[[], object]:
     logger = logging.getLogger("cheat")
+    logger.setLevel(logging.WARNING)
     logger.addHandler(logging.FileHandler(path))
     return lambda: logger.warning("x")
 
