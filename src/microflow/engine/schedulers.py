@@ -8,7 +8,7 @@ is processes of this machine (`microflow.engine.worker`) or the tasks of Spark (
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -58,6 +58,16 @@ class Done:
 class Scheduler(Protocol):
     """Yields the pieces of all splits in order, each with the number of its split; ordinals are those of the job."""
 
+    @property
+    def output_schema(self) -> pa.Schema:
+        """Of the rows that are released."""
+        ...
+
+    @property
+    def efforts(self) -> Sequence[Effort] | None:
+        """What each worker's clock and guard saw; ``None`` where the job's own process does the work."""
+        ...
+
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         """The pieces behind what is ``done``."""
         ...
@@ -66,9 +76,15 @@ class Scheduler(Protocol):
         """What the method guarantees, as it was carried out."""
         ...
 
+    def close(self) -> None:
+        """Stop, also in the middle of the work."""
+        ...
+
 
 class InProcess:
     """Works in this process, on one core, with nothing kept but the current morsel."""
+
+    efforts = None
 
     def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock
@@ -78,6 +94,9 @@ class InProcess:
 
     def describe(self) -> dict[str, object]:
         return self._claim or self._worker.anonymizer.describe()
+
+    def close(self) -> None:
+        """There is no worker to end."""
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         splits = self._clock.reading(splits)

@@ -19,7 +19,7 @@ from microflow.descriptors import load_schema
 from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor
 from microflow.engine.contract import scoped
 from microflow.engine.reading import Ids, SplitReader, SplitWork
-from microflow.engine.schedulers import Done, InProcess, Workers
+from microflow.engine.schedulers import Done, InProcess, Scheduler, Workers
 from microflow.engine.split_work import Piece, needs_order, only_refused, piece_of
 from microflow.engine.worker import ProcessPool
 from microflow.errors import InputError, JobCancelledError, MicroflowError
@@ -77,7 +77,7 @@ class Attempt:
         self._meter = ResourceMeter()
         self._batch_rows: list[int] = []
         self._resumed_at = 0
-        self._scheduler: InProcess | Workers | None = None
+        self._scheduler: Scheduler | None = None
         self._processor: Processor | None = None
         with self.clock.pre():
             _refuse_engine(job)
@@ -134,7 +134,7 @@ class Attempt:
     def metrics(self, journal: MemoryJournal, reconnections: int) -> dict[str, Any]:
         """The metrics document of this attempt."""
         assert self.job.job_id is not None
-        efforts = self._scheduler.efforts if isinstance(self._scheduler, Workers) else None
+        efforts = None if self._scheduler is None else self._scheduler.efforts
         kind = "batch_microflow_spark" if self.job.engine == "spark" else "batch_microflow"
         if self._processor is not None:
             kind = self._processor.pipeline_type
@@ -162,7 +162,7 @@ class Attempt:
 
     def close(self) -> None:
         """End the workers and remove what they left."""
-        if isinstance(self._scheduler, Workers):
+        if self._scheduler is not None:
             self._scheduler.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -183,7 +183,7 @@ class Attempt:
         text, folder = text_of(self._part or job.output), str(self.folder)
         return SplitWork(self.work, text, folder, self._part, job.quarantine_raw, self.source.is_several)
 
-    def _schedule(self) -> InProcess | Workers:
+    def _schedule(self) -> Scheduler:
         job = self.job
         work = replace(
             self._split_work(),
