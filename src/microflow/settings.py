@@ -1,7 +1,7 @@
 """What the environment decides, read once per call and frozen.
 
 Nothing here is read at import: a test, a notebook or a worker can change the environment and ask again.
-Keys are not settings: `microflow.anonymize.keys` reads them at the moment they are used and keeps no copy.
+Keys are not settings: `microflow.anonymize.tokenization` reads them at the moment they are used and keeps no copy.
 """
 
 from __future__ import annotations

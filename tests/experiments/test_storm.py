@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import MicroflowError, SetupError

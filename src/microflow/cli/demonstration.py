@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.cli.options import together
 from microflow.compliance import load_policy
 from microflow.datasets import DATA_TYPES, generate

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.descriptors import load_schema
 from microflow.engine import PIPELINES
 from microflow.experiments.work import DataChecksum, source

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
