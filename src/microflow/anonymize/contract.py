@@ -28,17 +28,9 @@ import pyarrow as pa
 from microflow.schema import DatasetSchema, Record
 
 __all__ = [
-    "Anonymizer",
-    "BatchAnonymizer",
-    "DatasetAnonymizer",
-    "Identity",
-    "Method",
-    "MethodSettings",
-    "RecordAnonymizer",
-    "Released",
-    "Scope",
-    "StreamAnonymizer",
-]
+    "Anonymizer", "BatchAnonymizer", "DatasetAnonymizer", "Identity", "Method", "MethodSettings", "RecordAnonymizer",
+    "Released", "Scope", "StreamAnonymizer",
+]  # fmt: skip
 
 
 class Method(StrEnum):
