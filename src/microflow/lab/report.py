@@ -56,13 +56,14 @@ class Answer:
 class Table:
     """Cells as text, columns named; the first column is the row's name. ``caption`` says what is counted, and how.
 
-    Cells are numbers, and stand to the right, unless they are ``prose``.
+    Cells are numbers, and stand to the right, unless they are ``prose``. The row named ``marked`` stands out on a page.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    caption: str
+    caption: str = ""
     prose: bool = False
+    marked: str = ""
 
     def of(self, profile: str) -> Table:
         """The same, marked where the profile's results are a preview."""
@@ -70,8 +71,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
-        caption = f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>"
+        marks = (" class=marked" if self.marked and row[0] == self.marked else "" for row in self.rows)
+        body = "".join(f"<tr{mark}>{self._cells(row)}</tr>" for mark, row in zip(marks, self.rows, strict=True))
+        caption = f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>" if self.caption else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _cells(self, row: Sequence[str]) -> str:
