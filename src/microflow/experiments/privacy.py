@@ -312,11 +312,13 @@ def answer(results: Results) -> Answer:
 
 
 def _headline(found: pd.DataFrame) -> str:
-    """Risk of the first setting of each method, with its interval."""
+    """Risk of the first setting of each method for files, with its interval."""
     said = []
-    for row in found.groupby("method", sort=False).head(1).to_dict("records"):
-        what = ", ".join(filter(None, (method_name(str(row["method"])), str(row["setting"]))))
+    files = found[found["method"].isin([IDENTITY, *Method])]
+    for row in files.groupby("method", sort=False).head(1).to_dict("records"):
         risk, low, high = (per_cent(float(row[name])) for name in ("risk", "risk_low", "risk_high"))
+        setting = f", {row['setting']}" if row["setting"] else ""
+        what = "nothing was done" if row["method"] == IDENTITY else f"{method_name(str(row['method']))}{setting}"
         said.append(f"{risk} [{low}, {high}] ({what})")
     return f"An attacker who knows the quasi-identifiers links, above chance, {_listed(said)} of the records."
 
