@@ -39,17 +39,27 @@ _COLUMN_LETTERS, _GAP = 56, 3
 
 @dataclass(frozen=True)
 class Answer:
-    """``sentence`` is plain text; ``numbers`` maps a name (words and digits) to the value as printed in it."""
+    """Answer to an experiment's question, in plain text.
+
+    Attributes:
+        sentence: The whole answer.
+        numbers: By name (words and digits), the values as printed in it.
+        headline: The same in one short sentence with its interval, where it stands among the first things to be read.
+    """
 
     sentence: str
     numbers: Mapping[str, str] = field(default_factory=dict)
+    headline: str = ""
 
     def _repr_markdown_(self) -> str:
         return f"**{self.sentence}**"
 
     def of(self, profile: str) -> Answer:
         """The same, marked where the profile's results are a preview."""
-        return replace(self, sentence=f"Preview ({profile}): {self.sentence}") if profile in PREVIEWS else self
+        if profile not in PREVIEWS:
+            return self
+        mark = f"Preview ({profile}): "
+        return replace(self, sentence=mark + self.sentence, headline=self.headline and mark + self.headline)
 
 
 @dataclass(frozen=True)
