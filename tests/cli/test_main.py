@@ -186,7 +186,7 @@ def test_jobs_are_completed(database_url, monkeypatch):
 
 
 def test_debug_shows_where_an_error_arose():
-    """A user's mistake ends in a line; whoever asks for more gets the traceback, too."""
+    """A user's mistake ends with a line; with --log-level debug the traceback is printed, too."""
     words = ("verify", "nowhere.csv", "--schema", "adult")
     plain, more = microflow(*words), microflow("--log-level", "debug", *words)
     assert (plain.returncode, more.returncode) == (2, 2)
