@@ -80,7 +80,7 @@ def run(profile: str, force: bool, only: tuple[str, ...], chosen: tuple[str, ...
         started = time.perf_counter_ns()
         copy = execute(notebook, parameters, FOLDER / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
-    _say_answers(profile, only or NOTEBOOKS, chosen)
+    _print_answers(profile, only or NOTEBOOKS, chosen)
     if "figures" in (only or NOTEBOOKS) and not chosen:
         click.echo(f"\nFigures, tables and numbers: {Path(FIGURES).resolve()}")
     seconds = (time.perf_counter_ns() - began) / 1e9
@@ -101,7 +101,7 @@ def _measure(profile: str, chosen: Sequence[str], *, force: bool) -> None:
             click.echo(f"\r{done}" if sys.stderr.isatty() else str(done))
 
 
-def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
+def _print_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
     """Print the answers of these notebooks or experiments that the database contains."""
     from microflow.figures.catalogue import answers
     from microflow.store.experiments import ExperimentStore
