@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -73,6 +73,21 @@ def test_an_own_file(tmp_path: Path) -> None:
     released = (tmp_path / "safe.csv").read_text("utf-8")
     assert len(released.splitlines()) == 1_201
     assert not re.search("Lee|Roe|Poe", released)
+
+
+def test_the_python_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first example runs as it is written, and its release is 5-anonymous."""
+    from microflow.datasets import write_dataset
+
+    write_dataset("healthcare", tmp_path / "patients.csv", 2_000, 1)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert names["metrics"]["method"]["method"] == "k_anonymity"
+    assert names["metrics"]["verdict"]["achieved"]["achieved_k"] >= 5
+    documented = re.findall(r"`(\w+)`", page.rpartition("has the keys")[2])
+    assert {"job_id", "verdict"} <= set(documented) - {"null"} <= {*names["metrics"]}
 
 
 @pytest.mark.parametrize("line", [line for line in [*commands(README), *mentioned(README)] if line.startswith("make")])
