@@ -96,7 +96,7 @@ def _may_be(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _written(default: Any) -> str:
-    if default in (None, [], {}):
+    if default in (None, "", [], {}):
         return "–"
     return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
 
