@@ -254,7 +254,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
 
     \b
     Examples:
-      microflow experiments audit --profile quick --bundle data/preview.zip
+      microflow experiments audit --profile paper --bundle data/paper.zip
       microflow experiments audit --into audit.md
 
     Exit status: 0 every claim has evidence, 1 a claim has none, 2 error in the settings.

@@ -18,7 +18,7 @@ __all__ = ["bench", "figures"]
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True,
               help="Folder to write to.")  # fmt: skip
 @click.option("--readme", is_flag=True, help="Print the results as Markdown instead of drawing.")
-@click.option("--into", type=EXISTING, help="With --readme: write the results between the marks of this file.")
+@click.option("--into", type=EXISTING, help="With --readme: write results, or headlines, between the marks of this file.")
 def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
     """Draw figures and tables from the results database.
 
@@ -33,18 +33,17 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
 
     Exit status: 0 done, 1 trials are missing, 2 error in the settings.
     """
-    from microflow.figures.catalogue import draw_all, results_block, with_block, write_tables
+    from microflow.figures.catalogue import draw_all, results_block, with_blocks, write_tables
     from microflow.store.experiments import ExperimentStore
 
     if into is not None and not readme:
         raise click.UsageError("--into says where the results of --readme go")
     with ExperimentStore() as store:
         if readme:
-            block = results_block(profile, store)
             if into is None:
-                click.echo(block)
+                click.echo(results_block(profile, store))
             else:
-                write_whole(into, with_block(into.read_text("utf-8"), block))
+                write_whole(into, with_blocks(into.read_text("utf-8"), profile, store))
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for figure in drawn:
