@@ -18,7 +18,7 @@ __all__ = ["bench", "figures"]
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True,
               help="Folder to write to.")  # fmt: skip
 @click.option("--readme", is_flag=True, help="Print the results as Markdown instead of drawing.")
-@click.option("--into", type=EXISTING, help="With --readme: write results, or headlines, between the marks of this file.")
+@click.option("--into", type=EXISTING, help="With --readme: write results or headlines between the marks of this file.")
 def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
     """Draw figures and tables from the results database.
 
