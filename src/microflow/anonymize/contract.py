@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Record
 
 __all__ = [
@@ -86,6 +87,14 @@ class MethodSettings:
     t_closeness: float = 1.0
     delta: int = 1_000
     """CASTLE's delay bound, in records."""
+
+    def __post_init__(self) -> None:
+        # Callers may write a word; taken as it is, it would be no member, and another method would do the work.
+        try:
+            object.__setattr__(self, "method", Method(self.method))
+            object.__setattr__(self, "scope", None if self.scope is None else Scope(self.scope))
+        except ValueError as error:
+            raise MicroflowError(str(error), hint=f"methods are: {', '.join(Method)}") from error
 
 
 @dataclass(frozen=True, slots=True)
