@@ -39,8 +39,8 @@ _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk
 _CUE_ENDS = frozenset(
     (word + plural)[-2:]
     for plural in ("", "s")
-    for word in """phone telefon tel t\u00e9l fono tlf mobile mobiel mob vil cell cellular gsm handy fax desk line app sms ph
-    no nr num number is was at on or the call dial ring to under registered""".split()  # noqa: SIM905
+    for word in """phone telefon tel t\u00e9l fono tlf mobile mobiel mob vil cell cellular gsm handy fax desk line app
+    sms ph no nr num number is was at on or the call dial ring to under registered""".split()  # noqa: SIM905
 )
 _IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}(?:x|#|ext|off|fax|mob|cell|home|work|desk|pho|land)", re.IGNORECASE | re.ASCII)
 #: An individual's taxpayer number is written like one, with an area that Social Security does not give out.

@@ -32,16 +32,8 @@ from typing import Annotated, Literal, cast
 
 import msgspec
 
-from microflow.compliance.conditions import (
-    REMEDIES,
-    SEVERITIES,
-    WORDS,
-    Condition,
-    Contains,
-    FieldCondition,
-    cures,
-)
-from microflow.compliance.forms import COUNTRIES, own_forms
+from microflow.compliance.conditions import REMEDIES, SEVERITIES, Condition, Contains, FieldCondition, cures
+from microflow.compliance.forms import COUNTRIES, national_forms, own_forms
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Column, DatasetSchema, Role
@@ -313,18 +305,25 @@ class _Builder:
             yield Guard(model.kind, condition, holds=clause == "when")
 
     def _condition(self, rule: str, model: ConditionModel, *where: str | int) -> Condition:
-        given = {word: argument for word in WORDS if (argument := getattr(model, word)) is not None}
+        words = ConditionModel.__struct_fields__
+        given = {word: argument for word in words if (argument := getattr(model, word)) is not None}
         if len(given) != 1:
-            raise self._error(rule, "a condition is exactly one word", *where, allowed=WORDS)
+            raise self._error(rule, "a condition is exactly one word", *where, allowed=words)
         ((word, argument),) = given.items()
         if argument == []:
             raise self._error(rule, f"{word!r} takes a list of words", *where, word)
-        if word == "contains" and argument not in PATTERN_NAMES:
-            if argument not in self.patterns:
-                names = (*PATTERN_NAMES, *self.patterns)
-                raise self._error(rule, f"unknown pattern {argument!r}", *where, word, allowed=names)
-            return self.patterns[argument]
-        return WORDS[word](argument)
+        match argument:
+            case NationalIdModel(country=country):
+                return Contains(f"national_id_{country.lower()}", national_forms(country))
+            case str() if word == "contains":
+                patterns = {name: Contains(name) for name in PATTERN_NAMES} | self.patterns
+                if argument not in patterns:
+                    raise self._error(rule, f"unknown pattern {argument!r}", *where, word, allowed=patterns)
+                return patterns[argument]
+            case str():  # yes
+                return FieldCondition(word)
+            case _:
+                return FieldCondition(word, tuple(argument) if isinstance(argument, list) else argument)
 
     def _error(self, rule: str, message: str, *where: str | int, allowed: Iterable[str] = ()) -> PolicyError:
         return cast("PolicyError", self.document.error(f"rule {rule!r}: {message}", *where, allowed=allowed))
