@@ -9,22 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
-    "CheckpointError",
-    "InputError",
-    "JobCancelledError",
-    "JobConflictError",
-    "KeyMaterialError",
-    "MicroflowError",
-    "PolicyError",
-    "SchemaError",
-    "SetupError",
-    "StoreError",
-    "TimingContaminationError",
-]
+    "CheckpointError", "InputError", "JobCancelledError", "JobConflictError", "KeyMaterialError", "MicroflowError",
+    "PolicyError", "SchemaError", "SetupError", "StoreError", "TimingContaminationError",
+]  # fmt: skip
 
 
 class MicroflowError(Exception):
-    """What went wrong, and what to do about it.
+    """What went wrong, and what to do about it; it travels between processes by pickle.
 
     >>> str(MicroflowError("no such column 'zipp'", hint="columns are: age, zip"))
     "no such column 'zipp' (columns are: age, zip)"
@@ -39,17 +30,6 @@ class MicroflowError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Spark carries exceptions between processes by pickle, which would lose the keyword.
-        return _rebuild, (type(self), self.message, self.hint, self.__dict__)
-
-
-def _rebuild(kind: type[MicroflowError], message: str, hint: str, state: dict[str, object]) -> MicroflowError:
-    error = kind.__new__(kind)
-    MicroflowError.__init__(error, message, hint=hint)
-    error.__dict__.update(state)
-    return error
 
 
 class InputError(MicroflowError):

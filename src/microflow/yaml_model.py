@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -27,7 +28,7 @@ import yaml
 
 from microflow.errors import InputError
 
-__all__ = ["Document", "read_file", "read_text"]
+__all__ = ["Document", "read_file", "read_named", "read_text", "shipped_names"]
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -69,6 +70,27 @@ class Document(Generic[T]):
         """An error at a part of the document, to be raised; ``allowed`` are the words that would do."""
         way = _way(where)
         return _at(self, where, f"{way}: {message}" if way else message, hint or _words(allowed))
+
+
+def shipped_names(folder: Traversable) -> tuple[str, ...]:
+    """Names of the documents that ship with the package in this folder, sorted."""
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def read_named(
+    name: str, folder: Traversable, model: type[T], kind: type[InputError], words: tuple[str, str]
+) -> Document[T]:
+    """A document that ships in a folder of the package, by its name, or any by its path; see `read_text`.
+
+    Raises:
+        InputError: of ``kind``: there is none, or it is not such a document; ``words`` call it, and several of it.
+    """
+    if name in (names := shipped_names(folder)):
+        return read_text(folder.joinpath(f"{name}.yaml").read_text("utf-8"), model, f"{name}.yaml", kind)
+    if not Path(name).is_file():
+        hint = f"shipped {words[1]} are: {', '.join(names)}; or give the path of a readable YAML file"
+        raise kind(f"no {words[0]} {name!r}", hint=hint)
+    return read_file(Path(name), model, kind)
 
 
 def read_file(path: Path, model: type[T], kind: type[InputError] = InputError) -> Document[T]:

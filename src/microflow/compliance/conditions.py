@@ -22,8 +22,8 @@ from microflow.compliance.forms import Forms
 from microflow.schema import Dtype
 
 __all__ = [
-    "REMEDIES", "RESTRICTED_ZIP3", "SEVERITIES", "BothForms", "Condition", "Contains", "FieldCondition", "Predicate",
-    "cures", "explain",
+    "READABLE", "REMEDIES", "RESTRICTED_ZIP3", "SEVERITIES", "BothForms", "Condition", "Contains", "FieldCondition",
+    "Predicate", "cures", "explain",
 ]  # fmt: skip
 
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -91,15 +91,15 @@ def _missing(_: None, reference: date, dtype: Dtype) -> BothForms:
     return BothForms(lambda column: column.is_null(), lambda value: value is None)
 
 
-# What a source writes in place of a value it hides; a value made of these only is not there.
-_READABLE = "[^*Xx#•._ \t\r\n-]"
+#: All but what a source writes in place of a value it hides; a value made of these only is not there.
+READABLE = "[^*Xx#•._ \t\r\n-]"
 
 
 def _present(_: None, reference: date, dtype: Dtype) -> BothForms:
     """The field holds something that can be read: not blank, and not only mask characters (``***-**-****``)."""
-    search = re.compile(_READABLE).search
+    search = re.compile(READABLE).search
     return BothForms(
-        lambda column: (column if dtype in _AS_TEXT else column.cast(pl.String)).str.contains(_READABLE),
+        lambda column: (column if dtype in _AS_TEXT else column.cast(pl.String)).str.contains(READABLE),
         lambda value: search(value if isinstance(value, str) else str(value)) is not None,
     )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from microflow.compliance.conditions import Condition, Contains, FieldCondition
-from microflow.compliance.forms import patterns_of
+from microflow.compliance.forms import pattern_of
 from microflow.compliance.own import OwnIdentifiers, joined_spans
 from microflow.compliance.policy import Guard, Policy, Rule
 from microflow.compliance.scanner import Span, TextScanner, load_recogniser
@@ -127,10 +127,8 @@ class TextField:
         for index, condition in targets:
             self.by_pattern[condition.pattern].append(index)
         added = dict.fromkeys(condition for _, condition in targets if condition.forms)
-        self.scanner = TextScanner(
-            self.by_pattern,
-            [pattern for condition in added for pattern in patterns_of(condition.pattern, condition.forms)],
-        )
+        patterns = [pattern_of(condition.pattern, *form) for condition in added for form in condition.forms]
+        self.scanner = TextScanner(self.by_pattern, patterns)
         self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
         self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None
 

@@ -37,9 +37,11 @@ from microflow.compliance.forms import COUNTRIES, national_forms, own_forms
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Column, DatasetSchema, Role
-from microflow.yaml_model import Document, read_file, read_text
+from microflow.yaml_model import Document, read_named, shipped_names
 
 __all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_names"]
+
+_SHIPPED = resources.files(__package__) / "policies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,7 @@ def policy_names() -> tuple[str, ...]:
     >>> policy_names()
     ('combined', 'gdpr', 'hipaa', 'pci_dss')
     """
-    entries = resources.files(__package__).joinpath("policies").iterdir()
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml")))
+    return shipped_names(_SHIPPED)
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -217,14 +218,7 @@ def _read(name: str, including: tuple[str, ...]) -> Policy:
     """The policy of this name or path; ``including`` are the places it is included from."""
     if name in including:
         raise PolicyError(f"policy {name!r} includes itself", hint=" → ".join((*including, name)))
-    if name in policy_names():
-        text = resources.files(__package__).joinpath("policies", f"{name}.yaml").read_text("utf-8")
-        document = read_text(text, PolicyModel, f"{name}.yaml", PolicyError)
-    elif not Path(name).is_file():
-        hint = f"shipped are: {', '.join(policy_names())}; or give a readable YAML file"
-        raise PolicyError(f"no policy {name!r}", hint=hint)
-    else:
-        document = read_file(Path(name), PolicyModel, PolicyError)
+    document = read_named(name, _SHIPPED, PolicyModel, PolicyError, ("policy", "policies"))
     return _Builder(document, (*including, name)).policy()
 
 
