@@ -15,7 +15,7 @@ __all__ = [
 
 
 class MicroflowError(Exception):
-    """What went wrong, and what to do about it; it travels between processes by pickle.
+    """What went wrong, and what to do about it.
 
     >>> str(MicroflowError("no such column 'zipp'", hint="columns are: age, zip"))
     "no such column 'zipp' (columns are: age, zip)"
@@ -30,6 +30,10 @@ class MicroflowError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Spark carries exceptions between processes by pickle, which would call the class with its message alone.
+        return type(self).__new__, (type(self), self.message), self.__dict__
 
 
 class InputError(MicroflowError):
