@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
@@ -36,7 +36,7 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.storm.acks import AckLog
 
-__all__ = ["Channel", "FileSink", "FileSpout", "Spout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]
+__all__ = ["Channel", "FileSink", "FileSpout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]
 
 Message = dict[str, Any]
 
@@ -49,22 +49,6 @@ class Tuple:
     component: str
     stream: str
     values: list[Any]
-
-
-class Spout(Protocol):
-    """A replayable source."""
-
-    def next(self) -> tuple[str, list[Any]] | None:
-        """The next message id with its tuple, or ``None`` when there is nothing to emit now."""
-        ...
-
-    def ack(self, message: str) -> None:
-        """The tuple tree of this message is complete."""
-        ...
-
-    def fail(self, message: str) -> None:
-        """The tuple tree of this message failed or timed out: emit it again."""
-        ...
 
 
 class Channel:
@@ -117,12 +101,14 @@ def run_bolt(channel: Channel, work: Callable[[Tuple], Sequence[list[Any]]]) -> 
         try:
             emitted = work(received)
         except Exception as error:  # noqa: BLE001 - Storm must hear of any failure, and replay
-            channel.send(_log(f"{type(error).__name__} in a bolt"), {"command": "fail", "id": received.id})
+            log = {"command": "log", "msg": f"{type(error).__name__} in a bolt", "level": 4}
+            channel.send(log, {"command": "fail", "id": received.id})
             continue
-        channel.send(*(_emit(values, received.id) for values in emitted), {"command": "ack", "id": received.id})
+        emit = {"command": "emit", "anchors": [received.id], "need_task_ids": False}
+        channel.send(*(emit | {"tuple": values} for values in emitted), {"command": "ack", "id": received.id})
 
 
-def run_spout(channel: Channel, spout: Spout) -> None:
+def run_spout(channel: Channel, spout: FileSpout) -> None:
     """Answer ``next``, ``ack`` and ``fail`` until the pipe closes."""
     while True:
         try:
@@ -142,21 +128,6 @@ def run_spout(channel: Channel, spout: Spout) -> None:
         elif command == "fail":
             spout.fail(message["id"])
         channel.send({"command": "sync"})
-
-
-def standard_channel() -> Channel:
-    """The channel of a process that Storm started; a stray ``print`` would break the protocol, so it goes to stderr."""
-    channel = Channel(sys.stdin, sys.stdout)
-    sys.stdout = sys.stderr
-    return channel
-
-
-def _emit(values: list[Any], anchor: str) -> Message:
-    return {"command": "emit", "tuple": values, "anchors": [anchor], "need_task_ids": False}
-
-
-def _log(text: str) -> Message:
-    return {"command": "log", "msg": text, "level": 4}
 
 
 Work = Callable[[Tuple], Sequence[list[Any]]]
@@ -242,13 +213,35 @@ def work_of(component: str, job: dict[str, Any]) -> Work:
     Raises:
         KeyError: the topology has no such component.
     """
-    makers: dict[str, Callable[[], Work]] = {
-        "compliance": lambda: _first(ComplianceBolt.of(_spec(job))),
-        "anonymize": lambda: _second(AnonymizeBolt.of(_spec(job))),
-        "work": lambda: _both(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
-        "results": lambda: _last(FileSink(Path(job["results"]))),
-    }
-    return makers[component]()
+    if component == "results":
+        return _appended(FileSink(Path(job["results"])))
+    if component not in {"compliance", "anonymize", "work"}:
+        raise KeyError(component)
+    settings = MethodSettings(**{**job["method"], "method": Method(job["method"]["method"])})
+    key = read_key(settings.key_bits, os.environ) if settings.method is Method.TOKENIZATION else None
+    spec = ProcessingSpec(load_schema(job["schema"]), load_policy(job["policy"]), settings, key=key)
+    check = None if component == "anonymize" else ComplianceBolt.of(spec)
+    anonymize = None if component == "compliance" else AnonymizeBolt.of(spec)
+
+    def work(received: Tuple) -> list[list[Any]]:
+        ordinal, text, found = received.values
+        passing = Passing(ordinal, text and json.loads(text), [Violation(*fields) for fields in json.loads(found)])
+        if check is not None and passing.record is not None:
+            passing = check(ordinal, passing.record)
+        if anonymize is not None:
+            passing = anonymize(passing)
+        record = None if passing.record is None else json.dumps(passing.record)
+        return [[ordinal, record, json.dumps(passing.violations)]]
+
+    return work
+
+
+def _appended(sink: FileSink) -> Work:
+    def work(received: Tuple) -> list[list[Any]]:
+        sink(*received.values)
+        return []
+
+    return work
 
 
 def read_results(path: Path) -> dict[int, dict[str, Any]]:
@@ -258,46 +251,11 @@ def read_results(path: Path) -> dict[int, dict[str, Any]]:
     return {result["ordinal"]: result for result in found}
 
 
-def _first(check: ComplianceBolt) -> Work:
-    return lambda received: [_packed(check(received.values[0], json.loads(received.values[1])))]
-
-
-def _second(anonymize: AnonymizeBolt) -> Work:
-    return lambda received: [_packed(anonymize(_unpacked(received.values)))]
-
-
-def _both(check: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
-    return lambda received: [_packed(anonymize(check(received.values[0], json.loads(received.values[1]))))]
-
-
-def _last(sink: FileSink) -> Work:
-    def work(received: Tuple) -> list[list[Any]]:
-        sink(*received.values)
-        return []
-
-    return work
-
-
-def _packed(passing: Passing) -> list[Any]:
-    record = None if passing.record is None else json.dumps(passing.record)
-    return [passing.ordinal, record, json.dumps(passing.violations)]
-
-
-def _unpacked(values: list[Any]) -> Passing:
-    ordinal, record, violations = values
-    return Passing(ordinal, record and json.loads(record), [Violation(*fields) for fields in json.loads(violations)])
-
-
-def _spec(job: dict[str, Any]) -> ProcessingSpec:
-    settings = MethodSettings(**{**job["method"], "method": Method(job["method"]["method"])})
-    key = read_key(settings.key_bits, os.environ) if settings.method is Method.TOKENIZATION else None
-    return ProcessingSpec(load_schema(job["schema"]), load_policy(job["policy"]), settings, key=key)
-
-
 def main(component: str, job_file: str) -> None:
     """Serve Storm until the pipe closes."""
     job = json.loads(Path(job_file).read_text("utf-8"))
-    channel = standard_channel()
+    channel = Channel(sys.stdin, sys.stdout)
+    sys.stdout = sys.stderr  # a stray line would break the protocol
     channel.handshake()
     if component == "records":
         acks = AckLog(Path(job["acks"])) if "acks" in job else None
