@@ -34,8 +34,7 @@ from microflow.errors import SetupError
 from microflow.jvm import free_ports, jars, start_java
 from microflow.schema import Record
 from microflow.sinks.writers import private
-from microflow.storm.acks import Acks
-from microflow.storm.shell import read_results
+from microflow.storm.shell import Acks, read_results
 
 __all__ = ["TOPOLOGIES", "StormTrial", "Topology", "flux", "prepare", "run_local", "storm_trial"]
 

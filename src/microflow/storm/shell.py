@@ -2,7 +2,7 @@
 
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
 ``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
-where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
+where the transport is measured, ``acks`` (which the spout appends to; see `AckLog`). The token key is not
 in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
 A component speaks Storm's multilang protocol over stdin and stdout. Every message is JSON followed by a line ``end``.
@@ -23,10 +23,13 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.keys import read_key
@@ -34,21 +37,13 @@ from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.storm.acks import AckLog
+from microflow.errors import MicroflowError
 
-__all__ = ["Channel", "FileSink", "FileSpout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]
+__all__ = ["AckLog", "Acks", "Channel", "FileSink", "FileSpout", "read_results", "run_bolt", "run_spout", "work_of"]
 
 Message = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuple:
-    """One tuple as it arrived: ``id`` for acking, the component it came from, and its values."""
-
-    id: str
-    component: str
-    stream: str
-    values: list[Any]
+#: What a component does with the values of a tuple: the values of those that it emits.
+Work = Callable[[list[Any]], Sequence[list[Any]]]
 
 
 class Channel:
@@ -60,26 +55,22 @@ class Channel:
 
     def handshake(self) -> Message:
         """Read the configuration, leave the PID file, answer with the PID; returns the configuration."""
-        setup = self.read()
+        setup = next(self.messages())
         pid = os.getpid()
         Path(setup["pidDir"], str(pid)).touch()
         self.send({"pid": pid})
         configuration: Message = setup["conf"]
         return configuration
 
-    def read(self) -> Message:
-        """The next message.
-
-        Raises:
-            EOFError: the worker closed the pipe: there is no more work.
-        """
-        lines = []
-        while (line := self._inward.readline()) != "end\n":
-            if not line:
-                raise EOFError
-            lines.append(line)
-        message: Message = json.loads("".join(lines))
-        return message
+    def messages(self) -> Iterator[Message]:
+        """Messages until the worker closes the pipe: then there is no more work."""
+        lines: list[str] = []
+        for line in iter(self._inward.readline, ""):
+            if line == "end\n":
+                yield json.loads("".join(lines))
+                lines = []
+            else:
+                lines.append(line)
 
     def send(self, *messages: Message) -> None:
         """Write messages and flush once: several a flush is what makes the pipe fast."""
@@ -87,34 +78,26 @@ class Channel:
         self._outward.flush()
 
 
-def run_bolt(channel: Channel, work: Callable[[Tuple], Sequence[list[Any]]]) -> None:
+def run_bolt(channel: Channel, work: Work) -> None:
     """Serve tuples until the pipe closes: emit what ``work`` returns, anchored, and ack; on an error fail the tuple."""
-    while True:
-        try:
-            message = channel.read()
-        except EOFError:
-            return
+    for message in channel.messages():
         if message["stream"] == "__heartbeat":
             channel.send({"command": "sync"})
             continue
-        received = Tuple(message["id"], message["comp"], message["stream"], message["tuple"])
+        anchor = message["id"]
         try:
-            emitted = work(received)
+            emitted = work(message["tuple"])
         except Exception as error:  # noqa: BLE001 - Storm must hear of any failure, and replay
             log = {"command": "log", "msg": f"{type(error).__name__} in a bolt", "level": 4}
-            channel.send(log, {"command": "fail", "id": received.id})
+            channel.send(log, {"command": "fail", "id": anchor})
             continue
-        emit = {"command": "emit", "anchors": [received.id], "need_task_ids": False}
-        channel.send(*(emit | {"tuple": values} for values in emitted), {"command": "ack", "id": received.id})
+        emit = {"command": "emit", "anchors": [anchor], "need_task_ids": False}
+        channel.send(*(emit | {"tuple": values} for values in emitted), {"command": "ack", "id": anchor})
 
 
 def run_spout(channel: Channel, spout: FileSpout) -> None:
     """Answer ``next``, ``ack`` and ``fail`` until the pipe closes."""
-    while True:
-        try:
-            message = channel.read()
-        except EOFError:
-            return
+    for message in channel.messages():
         command = message["command"]
         if command == "next":
             emitted = spout.next()
@@ -130,7 +113,78 @@ def run_spout(channel: Channel, spout: FileSpout) -> None:
         channel.send({"command": "sync"})
 
 
-Work = Callable[[Tuple], Sequence[list[Any]]]
+_COLUMNS = 4
+_FEWEST = 2
+
+
+class AckLog:
+    """Appends one line an acknowledgement: ordinal, due, acknowledged (nanoseconds), 1 if it was paced.
+
+    An acknowledgement comes when the sink has written the record and the news has travelled back to the spout: what is
+    measured is what Storm calls complete latency, and never less than the time to the result.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="ascii")
+
+    def write(self, ordinal: int, due_ns: int, acked_ns: int, *, paced: bool) -> None:
+        """Add one, so that it is there when the process is killed right after."""
+        self._file.write(f"{ordinal} {due_ns} {acked_ns} {paced:d}\n")
+        self._file.flush()
+
+
+@dataclass(frozen=True)
+class Acks:
+    """Instants in nanoseconds, int64, in the order of acknowledgement: what the spout saw of the transport.
+
+    ``burst_ns``: of records that were all there at once, as fast as back-pressure let them through. ``due_ns`` and
+    ``acked_ns``: of those that came on a schedule. The clocks of two processes are compared after a restart only: on
+    Linux ``time.perf_counter_ns`` is CLOCK_MONOTONIC, one for the machine.
+    """
+
+    burst_ns: npt.NDArray[np.int64]
+    due_ns: npt.NDArray[np.int64]
+    acked_ns: npt.NDArray[np.int64]
+
+    @classmethod
+    def read(cls, path: Path) -> Acks:
+        """What the spout has written; a line that a kill cut short does not count."""
+        text = path.read_text("ascii") if path.exists() else ""
+        numbers = [int(word) for line in text.splitlines(keepends=True) if line.endswith("\n") for word in line.split()]
+        table = np.array(numbers, np.int64).reshape(-1, _COLUMNS)
+        paced = table[:, 3] == 1
+        return cls(table[~paced, 2], table[paced, 1], table[paced, 2])
+
+    def __len__(self) -> int:
+        return len(self.burst_ns) + len(self.due_ns)
+
+    @property
+    def latency_ns(self) -> npt.NDArray[np.int64]:
+        """Of every paced record, from when it was due to its acknowledgement."""
+        return self.acked_ns - self.due_ns
+
+    @property
+    def tuples_per_second(self) -> float:
+        """Of the burst, from the first acknowledgement to the last; 0 for fewer than two."""
+        if len(self.burst_ns) < _FEWEST:
+            return 0.0
+        return (len(self.burst_ns) - 1) * 1e9 / float(self.burst_ns[-1] - self.burst_ns[0])
+
+    def ns_per_record(self, slices: int) -> list[float]:
+        """The burst in ``slices`` equal parts, in order: nanoseconds a record in each. The first hold the warm-up.
+
+        Raises:
+            MicroflowError: there are fewer records than that.
+
+        >>> at = np.arange(0, 90, 10)
+        >>> Acks(at, at[:0], at[:0]).ns_per_record(4)
+        [10.0, 10.0, 10.0, 10.0]
+        """
+        each = (len(self.burst_ns) - 1) // slices
+        if each < 1:
+            raise MicroflowError(f"{len(self.burst_ns)} records cannot be cut into {slices} slices", hint="send more")
+        edges = self.burst_ns[: each * slices + 1 : each]
+        return [float(ns) / each for ns in np.diff(edges)]
 
 
 class FileSpout:
@@ -223,8 +277,8 @@ def work_of(component: str, job: dict[str, Any]) -> Work:
     check = None if component == "anonymize" else ComplianceBolt.of(spec)
     anonymize = None if component == "compliance" else AnonymizeBolt.of(spec)
 
-    def work(received: Tuple) -> list[list[Any]]:
-        ordinal, text, found = received.values
+    def work(values: list[Any]) -> list[list[Any]]:
+        ordinal, text, found = values
         passing = Passing(ordinal, text and json.loads(text), [Violation(*fields) for fields in json.loads(found)])
         if check is not None and passing.record is not None:
             passing = check(ordinal, passing.record)
@@ -237,8 +291,8 @@ def work_of(component: str, job: dict[str, Any]) -> Work:
 
 
 def _appended(sink: FileSink) -> Work:
-    def work(received: Tuple) -> list[list[Any]]:
-        sink(*received.values)
+    def work(values: list[Any]) -> list[list[Any]]:
+        sink(*values)
         return []
 
     return work
