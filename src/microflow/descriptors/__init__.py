@@ -28,6 +28,8 @@ from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
+import msgspec
+
 from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
 from microflow.errors import SchemaError
 from microflow.formats import format_of
@@ -132,27 +134,17 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
 
 
 def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, decimal: str) -> Column:
-    here = ("columns", name)
-    column = Column(
-        name=name,
-        role=model.role,
-        dtype=model.dtype,
-        kind=model.kind,
-        low=model.low,
-        high=model.high,
-        categories=tuple(model.categories),
-        ordered=model.ordered,
-        hierarchy=_hierarchy(document, name, model.hierarchy),
-        required=model.required,
-        share=model.share,
-        format=model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
-        token_domain=model.token_domain,
-    )
+    made = {
+        "categories": tuple(model.categories),
+        "hierarchy": _hierarchy(document, name, model.hierarchy),
+        "format": model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
+    }
+    column = Column(name, **{**msgspec.structs.asdict(model), **made})
     _check_bounds(document, column)
     try:
         format_of(column)
     except ValueError as error:
-        raise document.error(str(error), *here, "format") from error
+        raise document.error(str(error), "columns", name, "format") from error
     _check_categories(document, column)
     return column
 

@@ -92,11 +92,9 @@ class GroupSource:
         return received
 
     def ahead(self, partition: int) -> frozenset[int]:
-        """Offsets that were committed ahead of their turn before this process read the partition."""
         return self._ahead.get(partition, frozenset())
 
     def rewind(self) -> None:
-        """Go on from what is committed."""
         self.rewinds += 1
         mine = [assigned.partition for assigned in self._consumer.assignment()]
         kept = self._kept(mine) if mine else {}
