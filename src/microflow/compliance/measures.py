@@ -213,7 +213,7 @@ def international(match: re.Match[str]) -> int:
 
 def north_american(match: re.Match[str]) -> int:
     """All of a telephone number whose expression says everything, and its extension."""
-    return _extended(match, match.end() - match.start())
+    return _with(_EXTENSION, match, match.end() - match.start())
 
 
 def national(match: re.Match[str]) -> int:
@@ -241,7 +241,7 @@ def _number(match: re.Match[str], digits: range) -> int:
     """
     total, ends = len(match[0].translate(_NO_MARKS).lstrip("+")), []
     if total in digits and not _FOLLOWED.match(match.string, match.end()):
-        return _extended(match, whole(match))
+        return _with(_EXTENSION, match, whole(match))
     total = 0
     for group in _DIGITS.finditer(match[0]):
         total += len(group[0])
@@ -250,12 +250,13 @@ def _number(match: re.Match[str], digits: range) -> int:
     if not ends:
         return 0
     clear = (end for end in reversed(ends) if not _FOLLOWED.match(match.string, match.start() + end))
-    return _extended(match, next(clear, ends[-1]))
+    return _with(_EXTENSION, match, next(clear, ends[-1]))
 
 
-def _extended(match: re.Match[str], length: int) -> int:
-    extension = _EXTENSION.match(match.string, match.start() + length)
-    return extension.end() - match.start() if extension else length
+def _with(behind: re.Pattern[str], match: re.Match[str], length: int) -> int:
+    """So much of a match, and what stands behind that."""
+    found = behind.match(match.string, match.start() + length)
+    return found.end() - match.start() if found else length
 
 
 def _is_called(text: str, start: int) -> bool:
@@ -278,23 +279,18 @@ def iso_date(match: re.Match[str]) -> int:
         date(int(year), int(month), int(day))
     except ValueError:
         return 0
-    return _timed(match, len(written))
-
-
-def _timed(match: re.Match[str], length: int) -> int:
-    time = _TIME.match(match.string, match.start() + length)
-    return time.end() - match.start() if time else length
+    return _with(_TIME, match, len(written))
 
 
 def year_first(match: re.Match[str]) -> int:
     """A year, the name of a month and a day that a month can have."""
-    return _timed(match, whole(match)) if int(_DIGITS.findall(match[0])[-1]) in _DAYS else 0
+    return _with(_TIME, match, whole(match)) if int(_DIGITS.findall(match[0])[-1]) in _DAYS else 0
 
 
 def named_month(match: re.Match[str]) -> int:
     """A day that a month can have, or no day at all."""
     day = int(re.match("[0-9]+", match[0])[0])  # type: ignore[index]  # it begins with a digit
-    return _timed(match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
+    return _with(_TIME, match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
 
 
 def month_of_any_language(match: re.Match[str]) -> int:
@@ -336,10 +332,10 @@ def numeric_date(match: re.Match[str]) -> int:
     is_long = year[:2] in {"19", "20"} and len(year) == 4  # noqa: PLR2004
     sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(number, other) > 12))  # noqa: PLR2004
     if sure or (len(first) + len(second) == 3 and "-" in text):  # noqa: PLR2004
-        return _timed(match, whole(match))
+        return _with(_TIME, match, whole(match))
     before = _before(match, _NEAR)
     called = _NAMES_DATE.search(before) or _BEFORE_DAY.search(before)
-    return _timed(match, whole(match)) if called else 0
+    return _with(_TIME, match, whole(match)) if called else 0
 
 
 def _is_word(text: str, position: int) -> bool:

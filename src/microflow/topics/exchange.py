@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from microflow.errors import SetupError, StoreError
 from microflow.topics import Kept, Position, Received, Result, letter
-from microflow.topics.kafka import PATIENCE_S, client_settings, consumed
+from microflow.topics.kafka import PATIENCE_S, client_settings, consumed, enqueue
 
 __all__ = ["GroupSource", "KafkaSink"]
 
@@ -92,9 +92,11 @@ class GroupSource:
         return received
 
     def ahead(self, partition: int) -> frozenset[int]:
+        """Offsets that were committed ahead of their turn before this process read the partition."""
         return self._ahead.get(partition, frozenset())
 
     def rewind(self) -> None:
+        """Go on from what is committed."""
         self.rewinds += 1
         mine = [assigned.partition for assigned in self._consumer.assignment()]
         kept = self._kept(mine) if mine else {}
@@ -225,21 +227,11 @@ class KafkaSink:
             return True
 
     def _produce(self, results: Sequence[Result]) -> None:
-        produce, topic, dead = self._producer.produce, self._topic, self._dead
         for result in results:
             if result.text is not None:
-                message = topic, result.text, result.key
-            elif result.reason is not None and dead is not None:
-                message = dead, letter(result), None
-            else:
-                continue
-            while True:
-                try:
-                    produce(*message)
-                except BufferError:
-                    self._producer.poll(0.1)
-                else:
-                    break
+                enqueue(self._producer, self._topic, result.text, result.key)
+            elif result.reason is not None and self._dead is not None:
+                enqueue(self._producer, self._dead, letter(result))
 
     def _new_producer(self) -> Producer:
         producer = Producer({**self._settings, "transactional.id": f"microflow-{uuid.uuid4().hex}"})

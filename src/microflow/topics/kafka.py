@@ -18,7 +18,9 @@ from confluent_kafka.cimpl import NewTopic
 from microflow.errors import SetupError, StoreError
 from microflow.topics import Received, Result, letter
 
-__all__ = ["GroupLag", "KafkaReader", "KafkaWriter", "LetterTopic", "client_settings", "consumed", "create_topic"]
+__all__ = [
+    "GroupLag", "KafkaReader", "KafkaWriter", "LetterTopic", "client_settings", "consumed", "create_topic", "enqueue",
+]  # fmt: skip
 
 #: How long a lost broker is waited for, in seconds, before it is an error.
 PATIENCE_S = 60
@@ -65,12 +67,7 @@ class KafkaWriter:
     def send(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         """Queue (key, value) pairs, waiting while the local queue is full: back-pressure, not loss."""
         for key, value in records:
-            while True:
-                try:
-                    self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
+            enqueue(self._producer, self._topic, value, key, on_delivery=self._delivered)
         self._producer.poll(0)
 
     def flush(self) -> None:
@@ -181,6 +178,17 @@ def client_settings(address: str, client: Mapping[str, str] | None = None) -> di
         **(client or {}),
         "bootstrap.servers": address,
     }
+
+
+def enqueue(producer: Producer, *message: Any, **settings: Any) -> None:
+    """Give a producer a message; while its queue is full, wait."""
+    while True:
+        try:
+            producer.produce(*message, **settings)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
 
 
 def consumed(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:
