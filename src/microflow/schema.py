@@ -294,14 +294,12 @@ class DatasetSchema:
     @property
     def person(self) -> str | None:
         """The column that says which rows are one person's; without one every row is taken for a person."""
-        found = self.with_role(Role.PERSON)
-        return found[0].name if found else None
+        return next((column.name for column in self.with_role(Role.PERSON)), None)
 
     @property
     def record_id(self) -> str | None:
         """The column that names a record; without one a record is named by its ordinal in the input."""
-        found = self.with_role(Role.RECORD_ID)
-        return found[0].name if found else None
+        return next((column.name for column in self.with_role(Role.RECORD_ID)), None)
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:

@@ -6,7 +6,7 @@ Both checkers and both remedies are compiled from `Targets`. A finding names a r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -146,7 +146,9 @@ class TextField:
         for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
             by_text[bearing[number]].append(span)
         chosen = np.arange(len(texts)) if self.recogniser else self.own.worth_a_look(rows, self.name, clues)
-        values = rows[chosen].select(self.own.columns).iter_rows() if self.own.columns else repeat(())
+        values: Iterable[tuple[Value, ...]] = repeat(())
+        if self.own.columns:
+            values = rows[chosen].select(self.own.columns).iter_rows()
         for text, own in zip(chosen.tolist(), values, strict=False):
             by_text[text] = self._with_own(texts[text], by_text[text], own)
         return [

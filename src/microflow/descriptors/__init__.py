@@ -27,6 +27,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -134,7 +135,7 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
 
 
 def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, decimal: str) -> Column:
-    made = {
+    made: dict[str, Any] = {
         "categories": tuple(model.categories),
         "hierarchy": _hierarchy(document, name, model.hierarchy),
         "format": model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
