@@ -58,7 +58,7 @@ class Broker:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # where the broker runs, too
         self._port, self._controller = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
 
