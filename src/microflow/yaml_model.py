@@ -241,7 +241,8 @@ def _build(document: Document[Any], node: yaml.Node, annotation: Any, where: Pla
             below, *_ = get_args(member) or (Any,)
             items = enumerate([] if is_null else node.value)
             return origin(_build(document, item, below, (*where, place)) for place, item in items)
-        if (origin is dict or _is_struct(origin)) and (is_null or isinstance(node, yaml.MappingNode)):
+        is_struct = isinstance(origin, type) and issubclass(origin, msgspec.Struct)
+        if (origin is dict or is_struct) and (is_null or isinstance(node, yaml.MappingNode)):
             entries = _entries(document, node, where)
             if origin is dict:
                 _, below = get_args(member) or (str, Any)
@@ -321,10 +322,6 @@ def _unknown(document: Document[Any], where: Place, what: str, word: str, allowe
     return _at(
         document, where, f"{way}: unknown {what} {_shown(word)}" if way else f"unknown {what} {_shown(word)}", hint
     )
-
-
-def _is_struct(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
 def _base(member: Any) -> Any:

@@ -293,13 +293,13 @@ def _until_done(step: Callable[[float], object]) -> None:
 
 def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition]:
     """Positions as Kafka keeps them: what is done ahead of its turn is the metadata."""
-    return [TopicPartition(topic, partition, at.offset, _as_metadata(at)) for partition, at in positions.items()]
-
-
-def _as_metadata(at: Position) -> str:
-    """One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets."""
-    bits = sum(1 << (offset - at.offset) for offset in at.ahead)
-    return b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+    found = []
+    for partition, at in positions.items():
+        # One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets.
+        bits = sum(1 << (offset - at.offset) for offset in at.ahead)
+        metadata = b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+        found.append(TopicPartition(topic, partition, at.offset, metadata))
+    return found
 
 
 def _ahead_of(offset: int, metadata: str | None) -> frozenset[int]:
