@@ -162,8 +162,8 @@ def _composed(text: str, place: str, kind: type[InputError]) -> yaml.Node:
         root = yaml.compose(text, Loader=_LOADER) or yaml.ScalarNode("", "")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-        message = f"not readable as YAML: {problem}" if problem else "not readable as YAML"
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None)
+        message = f"not readable as YAML: {reason}" if reason else "not readable as YAML"
         raise kind(message, path=place, line=mark.line + 1 if mark else None) from error
     extent(root)
     return root
@@ -230,7 +230,8 @@ def _build(document: Document[Any], node: yaml.Node, annotation: Any, where: Pla
     if get_origin(annotation) is Annotated and get_args(annotation)[0] not in _WRITTEN:
         annotation = get_args(annotation)[0]  # what describes it to an editor
     if annotation is Any:
-        annotation = {yaml.MappingNode: dict[str, Any], yaml.SequenceNode: list[Any]}.get(type(node), str | None)
+        is_mapping, is_list = isinstance(node, yaml.MappingNode), isinstance(node, yaml.SequenceNode)
+        annotation = dict[str, Any] if is_mapping else list[Any] if is_list else str | None
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
     is_null = isinstance(node, yaml.ScalarNode) and node.value in _NULLS and not _is_quoted(node)
     if is_null and type(None) in members:

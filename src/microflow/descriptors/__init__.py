@@ -167,8 +167,14 @@ def _check_categories(document: Document[DescriptorModel], column: Column) -> No
 
 
 def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
-    here = ("columns", column.name)
-    for word, bound in (("low", column.low), ("high", column.high)):
+    here, low, high = ("columns", column.name), column.low, column.high
+    if low is not None and high is not None:
+        if low > high:
+            raise document.error("low is above high", *here, "low")
+        if 0 < high - low < _LEAST_RANGE:
+            reason = f"the bounds of a number are equal, or at least {_LEAST_RANGE:g} apart"
+            raise document.error(reason, *here, "high")
+    for word, bound in (("low", low), ("high", high)):
         if bound is None:
             continue
         if (largest := _LARGEST.get(column.dtype)) is None:
@@ -177,13 +183,6 @@ def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
         if not -largest <= bound <= largest:
             reason = f"a bound of type {column.dtype} lies between -{largest} and {largest}"
             raise document.error(reason, *here, word, hint="leave the bounds out where the values have none")
-    if column.bounds is not None:
-        low, high = column.bounds
-        if low > high:
-            raise document.error("low is above high", *here, "low")
-        if 0 < high - low < _LEAST_RANGE:
-            reason = f"the bounds of a number are equal, or at least {_LEAST_RANGE:g} apart"
-            raise document.error(reason, *here, "high")
 
 
 def _hierarchy(document: Document[DescriptorModel], name: str, model: HierarchyModel | None) -> Hierarchy | None:
