@@ -143,13 +143,15 @@ def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows
     The scalar check decides. It sees only rows whose text holds a clue or may hold a name of the record; only of those
     are the record's own columns read.
     """
+    own = rows.select(field.own.columns)
     has_clue, looked_at = np.zeros((2, rows.num_rows), np.bool_)
     has_clue[clues] = looked_at[clues] = looked_at[named] = True
     at = np.flatnonzero(looked_at)
     found: Iterable[tuple[int, int, int, int]] = ()
-    if len(at):
-        records = pl.DataFrame(rows.select(field.own.columns)).with_columns(texts)[at]
-        found = field.findings_of_records(records, has_clue[at])
+    if len(at) and field.recogniser is None and all(column.null_count == rows.num_rows for column in own.columns):
+        found = field.findings_in(texts.gather(at).to_list())
+    elif len(at):
+        found = field.findings_of_records(pl.DataFrame(own).with_columns(texts)[at], has_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
 

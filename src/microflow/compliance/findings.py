@@ -138,6 +138,11 @@ class TextField:
         spans = self._with_own(text, self.scanner.spans(text), own)
         return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
 
+    def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
+        """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""
+        found = self.scanner.spans_in(texts)
+        return [(text, index, start, end) for text, (name, start, end) in found for index in self.by_pattern[name]]
+
     def findings_of_records(self, rows: pl.DataFrame, clues: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
         """Index of the record, and `findings`, of many whose text is not null; ``clues`` tells which texts bear one."""
         texts = rows[self.name].to_list()
