@@ -30,7 +30,7 @@ __all__ = ["Achieved", "ColumnHeld", "achieved", "column_held"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeld:
-    """What every class holds of one sensitive column.
+    """Measures of the classes in one sensitive column.
 
     Attributes:
         l_distinct: The fewest different values.
