@@ -50,7 +50,7 @@ class BothForms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldCondition:
-    """When a field as a whole breaks a rule: a word of the vocabulary, and its argument where it takes one.
+    """Condition on a field as a whole: a word of the vocabulary, and its argument where it takes one.
 
     >>> before_2026 = FieldCondition("expired").forms(date(2026, 1, 1)).predicate
     >>> before_2026("2025-12-31"), before_2026("2026")

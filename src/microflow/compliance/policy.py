@@ -46,7 +46,7 @@ _SHIPPED = resources.files(__package__) / "policies"
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What must hold (``when``) or must not (``unless``, ``holds=False``) in another field of the same record.
+    """Condition on another field of the same record: must hold (``when``) or not (``unless``, ``holds=False``).
 
     The field is the first of its kind in the data set; a kind the data set lacks counts as a missing value.
     """

@@ -43,7 +43,7 @@ _BETWEEN = "\n\x00\n"
 
 
 class TextScanner:
-    """Finds the spans of several patterns in texts, from left to right, none overlapping another.
+    """Scanner for the spans of several patterns in texts, from left to right, without overlap.
 
     A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
     shortly before its first digit or mark (``@``, ``://``, ``www.``, ``.org/``); one without either is not searched.
@@ -76,7 +76,7 @@ class TextScanner:
         return [(name, *spelled.original(start, end)) for name, start, end in found] if spelled.starts else found
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
-        """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
+        """Findings in many texts at once, which is faster: index of the text and the span; in no order."""
         written = pl.Series(texts, dtype=pl.String)
         odd = written.str.contains(RESPELLED)
         spelled = {index: plain(texts[index]) for index in odd.arg_true().to_list()}
