@@ -103,6 +103,10 @@ class Screened:
     kept: npt.NDArray[np.int64]
     findings: Findings
 
+    def placed(self, released: Released) -> Released:
+        """What the method releases of these rows, by positions among the rows before the remedy."""
+        return Released(released.rows, self.kept[released.kept], self.findings.checked)
+
 
 class Screening:
     """Check and remedy: the half of the work that is the same for every method."""
@@ -129,12 +133,12 @@ class BatchKernel:
         self._screening = screening or Screening(spec)
         self.anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
 
-    def run(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
-        """What may leave of one microflow, and what was found in it."""
+    def run(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """What may leave of one microflow, and what was found in it; both by positions in it."""
         screened = self._screening.screen(rows)
-        return self.anonymizer.anonymize(screened.rows), screened
+        return screened.placed(self.anonymizer.anonymize(screened.rows)), screened.findings
 
-    def run_morsel(self, morsel: Morsel) -> tuple[Released, Screened]:
+    def run_morsel(self, morsel: Morsel) -> tuple[Released, Findings]:
         """The same of several microflows: as if each had been run, one after the other."""
         if len(morsel.ends) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
             return self.run(morsel.rows)
@@ -142,8 +146,8 @@ class BatchKernel:
         bounds = [0, *np.searchsorted(screened.kept, morsel.ends).tolist()]
         parts = [self.anonymizer.anonymize(screened.rows.slice(first, end - first)) for first, end in pairwise(bounds)]
         kept = [first + part.kept for first, part in zip(bounds, parts, strict=False)]
-        rows = pa.concat_batches([part.rows for part in parts])
-        return Released(rows, np.concatenate(kept), screened.rows.num_rows), screened
+        released = Released(pa.concat_batches([part.rows for part in parts]), np.concatenate(kept), bounds[-1])
+        return screened.placed(released), screened.findings
 
 
 def tally(
@@ -166,13 +170,12 @@ def absent(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]
     return np.flatnonzero(is_absent)
 
 
-def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Iterator[Processed]:
+def results_of(morsel: Morsel, released: Released, findings: Findings, pure_ns: int) -> Iterator[Processed]:
     """A morsel's results, cut into those of its microflows; rows and findings share the morsel's memory."""
-    positions = screened.kept[released.kept]
-    counts = tally(morsel.ends, positions, screened.findings, pure_ns)
+    counts = tally(morsel.ends, released.kept, findings, pure_ns)
     ends = [[0] * counts.shape[1], *counts.cumsum(axis=0).tolist()]
     for number, ((row, kept, _, found, before), (end, kept_end, _, found_end, after)) in enumerate(pairwise(ends)):
-        mine = positions[kept:kept_end] - row
+        mine = released.kept[kept:kept_end] - row
         first_row = morsel.first_row + row
         yield Processed(
             number=morsel.number + number,
@@ -181,7 +184,7 @@ def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: 
             released=released.rows.slice(kept, kept_end - kept),
             ordinals=first_row + mine,
             suppressed=first_row + absent(mine, end - row),
-            findings=screened.findings.cut(found, found_end, row, end - row),
+            findings=findings.cut(found, found_end, row, end - row),
             pure_ns=after - before,
         )
 

@@ -22,7 +22,7 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.kernel import Morsel, Screened
 from microflow.settings import MORSEL
 from microflow.sinks.writers import quarantine_text
-from microflow.sources.columns import Refusal
+from microflow.sources.columns import Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.record_ids import Digest, SeenIds, digest
 from microflow.sources.splits import Split
@@ -119,15 +119,14 @@ class SplitReader:
         self._spilled: str | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        schema, ids = self._work.spec.schema, self._ids
+        schema, ids, refusals = self._work.spec.schema, self._ids, Refusals(self._work.keep_raw)
         for split in self._splits:
-            for rows in read_split(split, schema, keep_raw=self._work.keep_raw, seen=ids.seen, doubled=ids.doubled):
-                self._refuse(split.file, rows.refused[self._skip :])
-                self._skip = max(self._skip - len(rows.refused), 0)
+            for rows in read_split(split, schema, refusals, seen=ids.seen, doubled=ids.doubled):
+                self._refuse(split.file, refusals)
                 if schema.record_id is not None and ids.seen is None and ids.doubled is None:
-                    ids.note(rows.batch.column(schema.record_id))
-                ids.accepted += rows.batch.num_rows
-                yield rows.batch
+                    ids.note(rows.column(schema.record_id))
+                ids.accepted += rows.num_rows
+                yield rows
 
     def take_refused(self) -> tuple[int, Text]:
         """How many rows were refused since the last call, and the text that says so, in a file where it is long."""
@@ -139,7 +138,10 @@ class SplitReader:
         path, self._spilled = self._spilled, None
         return count, Part(path, 0, Path(path).stat().st_size, last=True)
 
-    def _refuse(self, file: str, refused: list[Refusal]) -> None:
+    def _refuse(self, file: str, refusals: Refusals) -> None:
+        found = refusals.take()
+        refused = found[self._skip :]
+        self._skip = max(self._skip - len(found), 0)
         if not refused:
             return
         self._refused += len(refused)
