@@ -64,8 +64,8 @@ class Scheduler(Protocol):
         ...
 
     @property
-    def efforts(self) -> Sequence[Effort] | None:
-        """What each worker's clock and guard saw; ``None`` where the job's own process does the work."""
+    def efforts(self) -> Sequence[Effort]:
+        """What each worker's clock and guard saw; none where the job's own process does the work."""
         ...
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
@@ -84,7 +84,7 @@ class Scheduler(Protocol):
 class InProcess:
     """Works in this process, on one core, with nothing kept but the current morsel."""
 
-    efforts = None
+    efforts: Sequence[Effort] = ()
 
     def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock

@@ -72,6 +72,12 @@ class JobSpec:
     is_stored: bool = False
     """Whether the results database knows of it, so that it can be resumed."""
 
+    @property
+    def name(self) -> str:
+        """The ``job_id`` of a job that runs: it has one."""
+        assert self.job_id is not None
+        return self.job_id
+
     def absolute(self) -> JobSpec:
         """The same job whatever the working directory is when it is resumed."""
 

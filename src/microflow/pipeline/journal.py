@@ -7,7 +7,7 @@ database's journal keeps flagged rows until then, and nothing about the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from microflow.errors import CheckpointError
 from microflow.store.progress import JobProgress, JobStatus, array_literal, json_document
 
 if TYPE_CHECKING:
-    from microflow.store.jobs import JobStore
+    from microflow.store.jobs import JobStore, JobView
 
 __all__ = ["DatabaseJournal", "MemoryJournal"]
 
@@ -34,13 +34,17 @@ class MemoryJournal:
     """Counts only: a job that stops early cannot be resumed. Also the contract of every journal."""
 
     is_resumable = False
-    #: Nanoseconds of each commit, and of the pure processing that it commits; ``None``: there is no database.
-    costs: list[tuple[int, int]] | None = None
+    #: The number of this attempt at the job.
+    attempt = 0
     #: What the whole output hashes to, where an earlier attempt had written all of it.
     finished: str | None = None
 
-    def __init__(self, progress: JobProgress | None = None) -> None:
-        self.progress = progress or JobProgress()
+    def __init__(self) -> None:
+        self.progress = JobProgress()
+        #: Where the job's files and its splits stood at the last commit of an earlier attempt.
+        self.settled: dict[str, Any] = {}
+        #: Nanoseconds of each commit, and of the pure processing that it commits.
+        self.costs: list[tuple[int, int]] = []
 
     def repeated(self, piece: Piece) -> None:
         """A piece that an earlier attempt committed has been processed again, to get back to where it was."""
@@ -57,6 +61,10 @@ class MemoryJournal:
     def finishing(self, output_sha256: str) -> None:
         """Every row is committed; next the output, which hashes to this, is put in place."""
 
+    def put_in_place(self, put: Callable[[], None]) -> None:
+        """Put the files in their places while the job is this attempt's."""
+        put()
+
     def complete(self, metrics: dict[str, Any]) -> None:
         """The output is in place."""
 
@@ -69,22 +77,19 @@ class DatabaseJournal(MemoryJournal):
 
     Args:
         jobs: The store; the job is locked by this process.
-        job_id: The job.
+        view: The job as it stands.
         targets: What `Findings.targets` index.
         anonymized: Whether the method changes rows at all.
-        progress: What had been committed before.
-        finished: What the whole output hashes to, where all of it had been written.
     """
 
     is_resumable = True
 
-    def __init__(
-        self, jobs: JobStore, job_id: str, targets: Sequence[Target], *, anonymized: bool, progress: JobProgress,
-        finished: str | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(progress)
-        self.finished = finished
-        self._jobs, self._job_id, self._anonymized = jobs, job_id, anonymized
+    def __init__(self, jobs: JobStore, view: JobView, targets: Sequence[Target], *, anonymized: bool) -> None:
+        super().__init__()
+        self.progress, self.settled = jobs.progress(view.id)
+        self.attempt = jobs.fence
+        self.finished = view.output_sha256 if view.total_rows is not None else None
+        self._jobs, self._job_id, self._anonymized = jobs, view.id, anonymized
         self._rules = [target.rule.id for target in targets]
         violations = [target.violation() for target in targets]
         self._described = {
@@ -93,10 +98,8 @@ class DatabaseJournal(MemoryJournal):
         self._flagged: dict[int, tuple[int, str]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
         self._pure_ns = 0
-        self._expected = progress
+        self._expected = self.progress
         self._repeated = JobProgress()
-        self._costs: list[tuple[int, int]] = []
-        self.costs = self._costs
 
     def repeated(self, piece: Piece) -> None:
         """Check that it went as before.
@@ -129,12 +132,15 @@ class DatabaseJournal(MemoryJournal):
         tables = {name: pa.concat_tables(tables) for name, tables in self._tables.items()}
         started = time.perf_counter_ns()
         cancelled = self._jobs.commit(self._job_id, tables, self.progress, settled)
-        self._costs.append((time.perf_counter_ns() - started, self._pure_ns))
+        self.costs.append((time.perf_counter_ns() - started, self._pure_ns))
         self._tables, self._pure_ns, self._expected = {}, 0, self.progress
         return cancelled
 
     def finishing(self, output_sha256: str) -> None:
         self._jobs.finishing(self._job_id, rows_quarantined=self.progress.rows_quarantined, sha256=output_sha256)
+
+    def put_in_place(self, put: Callable[[], None]) -> None:
+        self._jobs.put_in_place(self._job_id, put)
 
     def complete(self, metrics: dict[str, Any]) -> None:
         self._jobs.complete(self._job_id, metrics)

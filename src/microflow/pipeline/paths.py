@@ -130,7 +130,7 @@ def held_output(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
         return
     target = Path(job.output)
     path = target.resolve().with_name(f".{target.name}.lock")
-    descriptor = _hold(path, target, str(job.job_id), resumed=resumed)
+    descriptor = _hold(path, target, job.name, resumed=resumed)
     try:
         yield
     finally:

@@ -93,7 +93,8 @@ class JobStore:
 
     def __init__(self, connector: PostgreSQLConnector) -> None:
         self._connector = connector
-        self._fence: int | None = None
+        #: The number of this process's attempt at the job that it holds; 0: it holds none.
+        self.fence = 0
 
     def create(
         self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str, input_sha256: str
@@ -137,8 +138,8 @@ class JobStore:
         """The newest jobs, newest first."""
         return job_views(self._connector, "ORDER BY created_at DESC LIMIT %s", limit)
 
-    def lock(self, job_id: str) -> int:
-        """Take the job for this process; returns its fence, the number of this attempt.
+    def lock(self, job_id: str) -> None:
+        """Take the job for this process, as one attempt more: `fence` is its number.
 
         A connection that was lost and made again takes the lock again only while no other process has had the job: the
         fence is checked then, in every commit, and before the output is put in place.
@@ -159,22 +160,21 @@ class JobStore:
                         f"another process is working on job {job_id}", hint=f"see microflow job {job_id}"
                     )
                 time.sleep(LOCK_POLL_SECONDS)
-            if self._fence is not None:
+            if self.fence:
                 self._check_fence(cursor, job_id)
 
-        self._fence = None
+        self.fence = 0
         self._connector.transaction(acquire, doing="locking a job")
         raised = self._connector.query("UPDATE jobs SET fence = fence + 1 WHERE id = %s RETURNING fence", (job_id,))
         if not raised:
             raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
-        self._fence = int(raised[0][0])
+        self.fence = int(raised[0][0])
         self._connector.on_connect = acquire
-        return self._fence
 
     def _check_fence(self, cursor: Cursor, job_id: str) -> None:
         """Hold the job's row until the transaction ends, and see that the job is still ours (`lock`)."""
         cursor.execute("SELECT fence FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
-        if cursor.fetchone() != (self._fence,):
+        if cursor.fetchone() != (self.fence,):
             raise JobConflictError(
                 f"another process has taken job {job_id} since", hint="what this one did since then is dropped"
             )
@@ -295,7 +295,7 @@ class JobStore:
 
     def _set(self, job_id: str, assignments: str, *values: object) -> None:
         def update(cursor: Cursor) -> None:
-            if self._fence is not None:
+            if self.fence:
                 self._check_fence(cursor, job_id)
             statement = f"UPDATE jobs SET {assignments}, updated_at = now() WHERE id = %s"  # noqa: S608 - ours
             cursor.execute(statement, (*values, job_id))
