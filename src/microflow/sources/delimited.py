@@ -14,16 +14,15 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from microflow.schema import DatasetSchema, SourceFormat
-from microflow.sources.columns import Block, Refusals, require_columns
+from microflow.sources.columns import Block, Refusals, cleaned, require_columns
 from microflow.sources.formulas import unescaped, unescaped_column
 from microflow.sources.lines import Feed, LineReader, RowReader
 from microflow.sources.tables import is_database, is_table
 
-__all__ = ["header_names", "header_of", "parse_plain", "read_delimited"]
+__all__ = ["are_regular", "header_names", "header_of", "parse_plain", "read_delimited"]
 
 _NEWLINE, _RETURN = b"\n"[0], b"\r"[0]
 _Positions = npt.NDArray[np.int64]
@@ -119,7 +118,8 @@ def parse_plain(
     Returns:
         The rows, in the order of ``names`` and with lines counted from 0; the bytes and the lines that they took.
     """
-    if b"\0" in chunk or _has_lone_return(chunk) or not (source.delimiter + source.quote).isascii():
+    has_lone_return = b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")
+    if b"\0" in chunk or has_lone_return or not (source.delimiter + source.quote).isascii():
         return None
     if source.trim and not chunk.isascii():
         return None  # what counts as a blank is only certain in ASCII
@@ -129,7 +129,7 @@ def parse_plain(
     if size < len(chunk) and np.searchsorted(quotes, size) % 2:  # the last line end stands inside quotes
         ends = _row_ends(text, quotes)
         size = int(ends[-1]) + 1 if len(ends) else 0
-    if not size or not _are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
+    if not size or not are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
         return None
     columns = _parse(chunk[:size], names, source)
     if columns is None:
@@ -154,11 +154,7 @@ def _row_ends(text: npt.NDArray[np.uint8], quotes: _Positions) -> _Positions:
     return outside
 
 
-def _has_lone_return(chunk: bytes) -> bool:
-    return b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")
-
-
-def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
+def are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
     """Whether every quote opens a field, closes one, or is half of a doubled one.
 
     Quotes alternate: one that opens may follow the delimiter, a line end, or the quote that has just closed.
@@ -170,7 +166,7 @@ def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int
     opening, closing = quotes[::2], quotes[1::2]
     quote = text[quotes[0]]
     before, after = text[np.maximum(opening - 1, 0)], text[np.minimum(closing + 1, len(text) - 1)]
-    opens = (before == delimiter) | (before == _NEWLINE) | (before == quote)
+    opens = (before == delimiter) | (before == _NEWLINE) | (before == _RETURN) | (before == quote)
     closes = (after == delimiter) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
     return bool((opens & closes).all())
 
@@ -183,7 +179,6 @@ def _is_blank(text: npt.NDArray[np.uint8], starts: _Positions, size: int) -> npt
 
 
 def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Array] | None:
-    missing = ["", *source.missing]
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(chunk),
@@ -193,7 +188,7 @@ def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Arra
             ),
             pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
-                null_values=missing,
+                null_values=["", *source.missing],
                 strings_can_be_null=not source.trim,
                 quoted_strings_can_be_null=True,
             ),
@@ -201,9 +196,4 @@ def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Arra
     except pa.ArrowInvalid:
         return None
     columns = [column.combine_chunks() for column in table.columns]
-    return [_trimmed(column, missing) for column in columns] if source.trim else columns
-
-
-def _trimmed(column: pa.Array, missing: list[str]) -> pa.Array:
-    bare = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.is_in(bare, pa.array(missing)), pa.scalar(None, pa.string()), bare)
+    return [cleaned(column, source) for column in columns] if source.trim else columns

@@ -78,33 +78,33 @@ class Feed:
 
         Of a line longer than `LONGEST_LINE` the first part is returned, which is longer too, and the rest is skipped.
         """
-        size, looked = 1, 0
-        while True:
-            end = _line_end(self._kept, self._at, self._at + looked)
-            # A CR that ends what was read may be the first half of a CRLF.
-            if 0 < end < len(self._kept) or self._kept[end - 1 : end] == b"\n" or self._ended:
-                line = self._kept[self._at : end or len(self._kept)]
-                self.skip(len(line))
-                return line
+        looked = 0
+        while not (end := self._line_end(self._at + looked)) and not self._ended:
             looked = max(len(self._kept) - self._at - 1, 0)
             if looked > LONGEST_LINE:
                 return self._overlong(looked)
-            size = looked + 1 + CHUNK_BYTES
-            self._fill(size)
+            self._fill(looked + 1 + CHUNK_BYTES)
+        line = self._kept[self._at : end or len(self._kept)]
+        self.skip(len(line))
+        return line
 
     def _overlong(self, looked: int) -> bytes:
         """The first part of a line without an end so far; what follows is dropped up to where it ends."""
         first = self._kept[self._at : self._at + looked]
         self.skip(looked)
-        while not self._ended:
-            end = _line_end(self._kept, self._at, self._at)
-            if 0 < end < len(self._kept) or self._kept[end - 1 : end] == b"\n":
-                break
+        while not (end := self._line_end(self._at)) and not self._ended:
             self.skip(max(len(self._kept) - self._at - 1, 0))
             self._fill(1 + CHUNK_BYTES)
-        end = _line_end(self._kept, self._at, self._at)
         self.skip((end or len(self._kept)) - self._at)
         return first
+
+    def _line_end(self, look: int) -> int:
+        """Where the line at hand ends, its end included; 0 if that is not known yet. Nothing ends before ``look``."""
+        feed = self._kept.find(b"\n", look)
+        carriage = self._kept.find(b"\r", look, len(self._kept) if feed < 0 else feed)
+        end = feed + 1 if carriage < 0 else carriage + (2 if feed == carriage + 1 else 1)
+        # A CR that ends what was read may be the first half of a CRLF.
+        return end if self._ended or end < len(self._kept) or end == feed + 1 else 0
 
     def _start(self) -> None:
         self._fill(len(codecs.BOM_UTF32_LE))
@@ -140,16 +140,6 @@ class Feed:
         except UnicodeDecodeError:
             self._decoder.reset()
             return _INVALID
-
-
-def _line_end(buffer: bytes, start: int, look: int) -> int:
-    """Where the first line ends, its end included; 0 if it has none. Nothing ends before ``look``."""
-    look = max(start, look)
-    feed = buffer.find(b"\n", look)
-    carriage = buffer.find(b"\r", look, len(buffer) if feed < 0 else feed)
-    if carriage < 0:
-        return feed + 1
-    return carriage + 2 if feed == carriage + 1 else carriage + 1
 
 
 class _Seen(NamedTuple):

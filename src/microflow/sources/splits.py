@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
-from microflow.sources.delimited import header_of
+from microflow.sources.delimited import are_regular, header_of
 from microflow.sources.files import (
     STANDARD,
     Identity,
@@ -31,7 +31,7 @@ from microflow.sources.files import (
     opened,
     packed,
     readable,
-)
+)  # fmt: skip
 from microflow.sources.lines import LONGEST_LINE, MOST_LINES, Feed
 from microflow.sources.parquet import group_rows
 from microflow.sources.tables import is_database, is_table
@@ -174,14 +174,13 @@ class Source:
         if whole.kind == "csv":
             feed = Feed(file, self._schema.source.encoding)
             source = self._schema.source.of(whole.file)
-            if feed.is_converted or source.quote != '"':
+            if feed.is_converted or source.quote != '"' or not source.delimiter.isascii():
                 yield whole
                 return
             header, lines = header_of(feed, whole.file, self._schema)
             start, line = feed.mark + feed.taken, 1 + lines
             file.seek(start)
-            delimiter = ord(source.delimiter) if source.delimiter.isascii() else None
-            scan = _row_ends(delimiter, len(header)) if delimiter is not None else _nowhere
+            scan = _row_ends(ord(source.delimiter), len(header))
         elif _is_array(file):
             yield whole
             return
@@ -231,10 +230,6 @@ def _cuts(file: IO[bytes], start: int, split_bytes: int, scan: _Scan) -> Iterato
         kept, base = kept[last:], base + last
 
 
-def _nowhere(text: bytes) -> None:  # noqa: ARG001 - the contract of a scan
-    return None
-
-
 def _end_of_line(text: bytes) -> tuple[_Positions, _Positions]:
     """JSON Lines: a record ends with LF, and with nothing else."""
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF) + 1
@@ -257,7 +252,7 @@ def _row_ends(delimiter: int, width: int) -> _Scan:
         is_inside = np.searchsorted(quotes, line_ends) % 2 == 1  # an odd number of quotes stands before
         outside = line_ends[~is_inside]
         ends = outside if feeds is line_ends else outside[signs[outside - 1] == _LF]
-        if len(ends) and not _are_regular(signs, quotes[quotes < ends[-1]], delimiter):
+        if len(ends) and not are_regular(signs, quotes[quotes < ends[-1]], delimiter):
             return None
         inside = line_ends[is_inside]
         inside = inside[inside <= ends[-1]] if len(ends) else inside[:0]
@@ -268,16 +263,6 @@ def _row_ends(delimiter: int, width: int) -> _Scan:
         return ends, line_ends
 
     return scan
-
-
-def _are_regular(signs: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
-    """Whether every quote opens a field, closes one, or is half of a doubled one; a line end follows the last."""
-    opening, closing = quotes[::2], quotes[1::2]
-    before = np.where(opening > 0, signs[np.maximum(opening - 1, 0)], _LF)
-    after = signs[closing + 1]
-    opens = (before == delimiter) | (before == _LF) | (before == _CR) | (before == _QUOTE)
-    closes = (after == delimiter) | (after == _LF) | (after == _CR) | (after == _QUOTE)
-    return bool(opens.all() and closes.all())
 
 
 def _have_width(
