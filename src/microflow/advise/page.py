@@ -236,7 +236,7 @@ def _flat(method: Mapping[str, Any]) -> dict[str, object]:
 def _verdict(found: JobVerdict) -> str:
     """What became of the rows, why some were quarantined, and what a person must know."""
     rows = [[name, f"{getattr(found, name):,}"] for name in ("read", "released", "suppressed", "quarantined")]
-    reasons = [[reason, f"{count:,}"] for reason, count in found.reasons]
+    reasons = [[reason, f"{count:,}"] for reason, count in found.quarantine_reasons.items()]
     quarantine = _table(("reason of the quarantine", "rows"), reasons) if reasons else ""
     # Rows and reasons stand in the tables already.
     said = [line for line in list(found.lines())[1:] if not line.startswith("  ")]

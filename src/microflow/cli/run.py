@@ -121,7 +121,7 @@ def judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
     """The verdict of a finished job, with the reasons that its quarantine gives."""
     found = JobVerdict.from_dict(metrics["verdict"])
     most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
-    return replace(found, reasons=tuple(most))
+    return replace(found, quarantine_reasons=dict(most))
 
 
 def beside(output: Path | str, suffix: str) -> Path | None:
