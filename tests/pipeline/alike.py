@@ -7,7 +7,7 @@ from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 METHODS = {
     "tokenization": MethodSettings(Method.TOKENIZATION),

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from microflow.errors import StoreError
-from microflow.store import ExperimentStore, PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
+from microflow.store.experiments import ExperimentStore
 
 
 @pytest.fixture

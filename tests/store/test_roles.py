@@ -9,8 +9,9 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from microflow.store import ExperimentStore, PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import driver_dsn
+from microflow.store.experiments import ExperimentStore
 from microflow.store.jobs import JobStore
 
 

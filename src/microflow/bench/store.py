@@ -21,8 +21,8 @@ from psycopg2.extras import execute_values
 
 from microflow.bench.harness import Case, Line, measure
 from microflow.settings import Settings
-from microflow.store import PostgreSQLConnector
 from microflow.store.bulk import RECORDS, columns_of, copy_table
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import create_database, driver_dsn, drop_database
 from microflow.store.server import ensure_server
 

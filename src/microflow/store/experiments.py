@@ -46,7 +46,7 @@ class ExperimentStore:
     def __init__(self, url: str | None = None) -> None:
         self.url = url or Settings.read().database_url or ensure_server()
         ensure_schema(self.url)
-        # A server may default to repeatable read, where the snapshot is older than the lock of `_experiment_id`: the
+        # A server may default to repeatable read, where the snapshot is older than the lock of `_record`: the
         # trial that another process has just recorded would not be superseded but collide.
         self._engine: Engine = create_engine(
             engine_url(self.url), pool_pre_ping=True, json_serializer=json_document, isolation_level="READ COMMITTED"
@@ -115,7 +115,11 @@ class ExperimentStore:
         return recorded
 
     def _record(self, session: Session, experiment: str, given: Mapping[str, Any]) -> int:
-        experiment_id = self._experiment_id(session, experiment)
+        session.execute(insert(ExperimentRow).values(name=experiment).on_conflict_do_nothing())
+        # The lock makes two processes that record the same trial take turns instead of failing; the one that inserts a
+        # trial in any other way holds a share of it by the foreign key, and is waited for too.
+        found = select(ExperimentRow.id).where(ExperimentRow.name == experiment).with_for_update()
+        experiment_id = session.execute(found).scalar_one()
         current = (TrialRow.experiment_id == experiment_id, TrialRow.config_hash == given["config_hash"], _IS_CURRENT)
         session.execute(update(TrialRow).where(*current).values(superseded_at=func.now()))
         plain = {name: given[name] for name in ("config_hash", "git", "seed")}
@@ -174,23 +178,14 @@ class ExperimentStore:
             return pd.read_sql(query, session.connection())
 
     @staticmethod
-    def _experiment_id(session: Session, name: str) -> int:
-        session.execute(insert(ExperimentRow).values(name=name).on_conflict_do_nothing())
-        # The lock makes two processes that record the same trial take turns instead of failing; the one that inserts a
-        # trial in any other way holds a share of it by the foreign key, and is waited for too.
-        found = select(ExperimentRow.id).where(ExperimentRow.name == name).with_for_update()
-        return session.execute(found).scalar_one()
-
-    @staticmethod
     def _copy_samples(session: Session, trial_id: int, samples: Samples) -> None:
         cursor = cast("Cursor", session.connection().connection.cursor())
         for name, values in samples.items():
             if len(values) == 0:
                 continue
-            column = pa.array(np.asarray(values, np.float64))
-            same = [pa.repeat(pa.scalar(value), len(column)) for value in (trial_id, name)]
-            ordinals = pa.array(np.arange(len(column), dtype=np.int32))
-            columns = dict(zip(("trial_id", "name", "ordinal", "value"), (*same, ordinals, column), strict=True))
+            trial, series = (pa.repeat(pa.scalar(value), len(values)) for value in (trial_id, name))
+            ordinals, measured = np.arange(len(values), dtype=np.int32), np.asarray(values, np.float64)
+            columns = {"trial_id": trial, "name": series, "ordinal": ordinals, "value": measured}
             copy_table(cursor, "samples", pa.table(columns))
 
 

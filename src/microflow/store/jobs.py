@@ -18,8 +18,7 @@ from microflow.store.bulk import copy_table, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.progress import JobProgress, JobStatus, json_document
 
-__all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
-
+__all__ = ["INTERRUPTED", "JobStore", "JobView"]
 
 #: What `JobView.status` says besides the words of `JobStatus`.
 INTERRUPTED = "interrupted"
@@ -74,17 +73,9 @@ WITH locks AS (
 SELECT {_COLUMNS} FROM seen
 """  # noqa: S608 - names of ours
 
-
-def job_views(connector: PostgreSQLConnector, which: str, *values: object) -> list[JobView]:
-    """The jobs of a condition or an order in SQL, such as ``WHERE id = %s``, with the values it asks for."""
-    return [JobView(*row) for row in connector.query(f"{_VIEW} {which}", values)]
-
-
 #: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
 LOCK_SECONDS = 5.0
-
 LOCK_POLL_SECONDS = 0.05
-
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -109,17 +100,9 @@ class JobStore:
         created = self._connector.query(
             "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
-            (
-                job_id,
-                lock_key(job_id),
-                pipeline,
-                engine,
-                JobStatus.PENDING,
-                json_document(spec),
-                spec_hash,
-                input_sha256,
-            ),
-        )
+            (job_id, _lock_key(job_id), pipeline, engine, JobStatus.PENDING, json_document(spec), spec_hash,
+             input_sha256),
+        )  # fmt: skip
         if not created:
             raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
 
@@ -129,14 +112,16 @@ class JobStore:
         Raises:
             StoreError: there is no such job.
         """
-        found = job_views(self._connector, "WHERE id = %s", job_id)
-        if not found:
-            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+        if not (found := self._views("WHERE id = %s", job_id)):
+            raise _unknown(job_id)
         return found[0]
 
     def newest(self, limit: int = 20) -> list[JobView]:
         """The newest jobs, newest first."""
-        return job_views(self._connector, "ORDER BY created_at DESC LIMIT %s", limit)
+        return self._views("ORDER BY created_at DESC LIMIT %s", limit)
+
+    def _views(self, which: str, *values: object) -> list[JobView]:
+        return [JobView(*row) for row in self._connector.query(f"{_VIEW} {which}", values)]
 
     def lock(self, job_id: str) -> None:
         """Take the job for this process, as one attempt more: `fence` is its number.
@@ -147,7 +132,7 @@ class JobStore:
         Raises:
             JobConflictError: another process is working on it, or has taken it since.
         """
-        key = lock_key(job_id)
+        key = _lock_key(job_id)
 
         def acquire(cursor: Cursor) -> None:
             deadline = time.monotonic() + LOCK_SECONDS
@@ -167,7 +152,7 @@ class JobStore:
         self._connector.transaction(acquire, doing="locking a job")
         raised = self._connector.query("UPDATE jobs SET fence = fence + 1 WHERE id = %s RETURNING fence", (job_id,))
         if not raised:
-            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+            raise _unknown(job_id)
         self.fence = int(raised[0][0])
         self._connector.on_connect = acquire
 
@@ -182,7 +167,7 @@ class JobStore:
     def unlock(self, job_id: str) -> None:
         """Give the job back while the connection stays open."""
         self._connector.on_connect = None
-        self._connector.query("SELECT pg_advisory_unlock(%s)", (lock_key(job_id),))
+        self._connector.query("SELECT pg_advisory_unlock(%s)", (_lock_key(job_id),))
 
     def progress(self, job_id: str) -> tuple[JobProgress, dict[str, Any]]:
         """What has been committed, and where the job's files were then; call it while holding the lock.
@@ -303,6 +288,10 @@ class JobStore:
         self._connector.transaction(update, doing="updating a job")
 
 
-def lock_key(job_id: str) -> int:
+def _unknown(job_id: str) -> StoreError:
+    return StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+
+
+def _lock_key(job_id: str) -> int:
     """The number of a job's advisory lock: 63 bits of SHA-256, so that two jobs never share one by chance."""
     return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""Alembic migrations, oldest first and forwards only; `microflow.store.migrate` runs them."""
+"""Alembic migrations, oldest first and forwards only; `microflow.store.database.migrate` runs them."""
 
 from __future__ import annotations
 
