@@ -27,6 +27,8 @@ __all__ = ["DatabaseJournal", "MemoryJournal"]
 
 #: The span and the names of a violation, as columns, one entry a target.
 _DESCRIBED = ("rule", "field", "severity", "regulation", "article")
+#: The columns of `Piece.microflows`.
+_COUNTED = ("rows_in", "released", "suppressed", "violations", "pure_ns")
 _SMALLINT_MAX = 2**15 - 1
 
 
@@ -121,7 +123,9 @@ class DatabaseJournal(MemoryJournal):
             self._put("data_records", self._fates(piece))
             self._put("violations", self._violations(piece))
             if piece.original is not None:
-                self._put("original_records", self._originals(piece.first_row, piece.original))
+                ordinals = np.arange(piece.first_row, piece.first_row + piece.original.num_rows)
+                documents = pa.array(_documents(piece.original), pa.string())
+                self._put("original_records", pa.table({"ordinal": ordinals, "original_data": documents}))
             self._put("checkpoints", self._checkpoints(piece))
             self._pure_ns += int(piece.microflows[:, 4].sum())
         super().add(piece)
@@ -153,15 +157,10 @@ class DatabaseJournal(MemoryJournal):
         self._tables.setdefault(name, []).append(signed)
 
     def _checkpoints(self, piece: Piece) -> pa.Table:
-        rows_in, released, suppressed, violations, pure_ns = piece.microflows.T
-        first = self.progress.microflows
-        numbers = {
-            "microflow": np.arange(first, first + len(rows_in)),
-            "first_row": piece.first_row + np.cumsum(rows_in) - rows_in,
-        }
-        counts = {"rows_in": rows_in, "released": released, "suppressed": suppressed, "violations": violations}
-        columns = {**numbers, **counts, "pure_ns": pure_ns}
-        return pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+        counts = dict(zip(_COUNTED, map(np.ascontiguousarray, piece.microflows.T), strict=True))
+        first, rows_in = self.progress.microflows, counts["rows_in"]
+        numbers = np.arange(first, first + len(rows_in))
+        return pa.table({"microflow": numbers, "first_row": piece.first_row + np.cumsum(rows_in) - rows_in, **counts})
 
     def _flag(self, piece: Piece) -> None:
         """Remember the violations of each flagged row: how many, and which rules as an array of PostgreSQL's."""
@@ -181,17 +180,18 @@ class DatabaseJournal(MemoryJournal):
         order = np.argsort(ordinals, kind="stable")
         ordinals, released = ordinals[order], order < len(piece.ordinals)
         counts, types = self._known(ordinals)
-        columns: dict[str, pa.Array] = {
-            "ordinal": pa.array(ordinals),
-            "released": pa.array(released),
-            "compliance_status": pa.array(counts == 0),
-            "violation_count": pa.array(counts),
+        columns: dict[str, Any] = {
+            "ordinal": ordinals,
+            "released": released,
+            "compliance_status": counts == 0,
+            "violation_count": counts,
             "violation_types": types,
-            "anonymization_applied": pa.array(released & self._anonymized),
+            "anonymization_applied": released & self._anonymized,
             "processing_time": _same(datetime.now(UTC), len(ordinals)),
         }
         if piece.released is not None:
-            columns["processed_data"] = pa.array(_documents(piece.released, order), pa.string())
+            written = [*_documents(piece.released), *[None] * len(piece.suppressed)]
+            columns["processed_data"] = pa.array([written[place] for place in order.tolist()], pa.string())
         return pa.table(columns)
 
     def _known(self, ordinals: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int16], pa.Array]:
@@ -211,21 +211,13 @@ class DatabaseJournal(MemoryJournal):
     def _violations(self, piece: Piece) -> pa.Table:
         found = piece.findings
         columns = {name: values.take(pa.array(found.targets)) for name, values in self._described.items()}
-        ordinals = pa.array(found.rows.astype(np.int64) + piece.first_row)
-        spans = {"span_start": pa.array(found.starts), "span_end": pa.array(found.ends)}
-        return pa.table({"ordinal": ordinals, **columns, **spans})
-
-    def _originals(self, first_row: int, rows: pa.RecordBatch) -> pa.Table:
-        ordinals = np.arange(first_row, first_row + rows.num_rows)
-        documents = [json_document(row) for row in rows.to_pylist()]
-        return pa.table({"ordinal": ordinals, "original_data": pa.array(documents, pa.string())})
+        ordinals = found.rows.astype(np.int64) + piece.first_row
+        return pa.table({"ordinal": ordinals, **columns, "span_start": found.starts, "span_end": found.ends})
 
 
 def _same(value: object, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), count)
 
 
-def _documents(released: pa.RecordBatch, order: npt.NDArray[np.int64]) -> list[str | None]:
-    """Released rows as JSON. ``order`` sorts released rows followed by suppressed ones, of which nothing is kept."""
-    written = [json_document(row) for row in released.to_pylist()]
-    return [written[place] if place < len(written) else None for place in order.tolist()]
+def _documents(rows: pa.RecordBatch) -> list[str | None]:
+    return [json_document(row) for row in rows.to_pylist()]
