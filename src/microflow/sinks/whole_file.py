@@ -115,9 +115,5 @@ def refuse_unwritable(path: Path) -> None:
     Raises:
         MicroflowError: the system refuses; says why.
     """
-    if is_device(path):
-        return
-    partial = path.resolve().with_name(f".{path.name}.{os.getpid()}.partial")
-    with refused_as(path):
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        partial.unlink()
+    if not is_device(path):
+        WholeFile(path, private=True).discard()
