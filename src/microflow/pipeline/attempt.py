@@ -92,7 +92,11 @@ class Attempt:
 
     def open(self, journal: MemoryJournal, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
-        schema = self._output_schema()
+        if self._processor is not None:
+            schema = self._processor.output_schema
+        else:
+            self._scheduler = self._schedule()
+            schema = self._scheduler.output_schema
         with self.clock.pre():
             return Files(self.job, schema, journal, part=self._part, several=self.source.is_several, retries=retries)
 
@@ -132,7 +136,12 @@ class Attempt:
         with clock.post():
             self._settle(journal, files, done)
             self.source.refuse_changes()
-        _refuse_loss(journal.progress)
+        counted = journal.progress
+        if counted.rows_read != counted.rows_released + counted.rows_suppressed:
+            raise MicroflowError(
+                f"{counted.rows_read} rows were read, {counted.rows_released} released and"
+                f" {counted.rows_suppressed} suppressed", hint="this is an error in Microflow: please report it",
+            )  # fmt: skip
 
     def metrics(self, journal: MemoryJournal, reconnections: int) -> dict[str, Any]:
         """The metrics document of this attempt."""
@@ -171,13 +180,6 @@ class Attempt:
         settled = {**files.settle(), "place": [done.split, done.rows, done.microflows, done.refused]}
         if journal.commit(settled):
             raise JobCancelledError("the job was cancelled", hint="microflow resume goes on where it stopped")
-
-    def _output_schema(self) -> Any:
-        if self._processor is not None:
-            return self._processor.output_schema
-        if self._scheduler is None:
-            self._scheduler = self._schedule()
-        return self._scheduler.output_schema
 
     def _split_work(self) -> SplitWork:
         job = self.job
@@ -281,12 +283,3 @@ def _forgets(method: MethodSettings) -> bool:
     Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
     """
     return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None
-
-
-def _refuse_loss(progress: JobProgress) -> None:
-    if progress.rows_read != progress.rows_released + progress.rows_suppressed:
-        raise MicroflowError(
-            f"{progress.rows_read} rows were read, {progress.rows_released} released and"
-            f" {progress.rows_suppressed} suppressed",
-            hint="this is an error in Microflow: please report it",
-        )

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
@@ -243,9 +242,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with refused_as(self.path), self._whole if kind is None else suppress(OSError):
             self._sink.finish()  # the first error is the one to tell
         if kind is not None:

@@ -245,18 +245,12 @@ def _exact(values: Sequence[Any], column: Column, source: SourceFormat) -> pa.Ar
 
 def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
     """The lines one by one, those at fault refused."""
-    names, parse = frozenset(schema.names), _decoder(schema.source.missing)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
-        column, reason = "", "not a JSON object"
         try:
-            accepted.append((number, _record(parse(raw.decode().strip()), names, schema)))
-            continue
+            accepted.append((number, read_message(raw, schema)))
         except UnreadableError as fault:
-            column, reason = fault.column, fault.reason
-        except (ValueError, RecursionError):
-            pass  # not JSON at all
-        refusals.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+            refusals.add(number, fault.column, fault.reason, raw.decode(errors="replace").rstrip("\r\n"))
     columns = {
         column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
         for column in schema.columns

@@ -21,7 +21,6 @@ from microflow.errors import InputError
 from microflow.schema import DatasetSchema
 from microflow.sources.delimited import are_regular, header_of
 from microflow.sources.files import (
-    STANDARD,
     Identity,
     compression_of,
     files_of,
@@ -146,7 +145,7 @@ class Source:
         kind = self._kinds[file]
         whole = Split(number, file, kind)
         identity = self._identities[file]
-        if file == STANDARD or (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
+        if (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
             yield whole
         elif kind == "parquet":
             yield from self._of_groups(whole)

@@ -132,9 +132,9 @@ class ExperimentStore:
 
     def completed(self, experiment: str, config_hash: str) -> bool:
         """Whether a current trial of this configuration exists."""
-        wanted = select(TrialRow.id).join(ExperimentRow).where(ExperimentRow.name == experiment, _IS_CURRENT)
+        wanted = _current(select(TrialRow.id), experiment).where(TrialRow.config_hash == config_hash)
         with self._session() as session:
-            return session.scalar(wanted.where(TrialRow.config_hash == config_hash)) is not None
+            return session.scalar(wanted) is not None
 
     def experiments(self) -> list[str]:
         """Names of all experiments, sorted."""
