@@ -106,15 +106,12 @@ class JobSpec:
             CheckpointError: written by a version of this package that knew other fields.
         """
         try:
-            values = dict(document)
-            method = dict(values.pop("method"))
-            scope = method.pop("scope")
-            settings = MethodSettings(
-                **{**method, "method": Method(method["method"]), "scope": None if scope is None else Scope(scope)}
-            )
-            paths = {key: values[key] and _path(values[key]) for key in ("input", "output", "quarantine", "metrics")}
-            stored = StoreRecords(values["store_records"])
-            return cls(**{**values, **paths, "store_records": stored, "method": settings})
+            method = dict(document["method"])
+            method |= {"method": Method(method["method"]), "scope": method["scope"] and Scope(method["scope"])}
+            places = ("input", "output", "quarantine", "metrics")
+            paths = {name: document[name] and _path(document[name]) for name in places}
+            stored = StoreRecords(document["store_records"])
+            return cls(**{**document, **paths, "store_records": stored, "method": MethodSettings(**method)})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("the job was stored by another version of Microflow") from error
 

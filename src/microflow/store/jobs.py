@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -218,9 +218,8 @@ class JobStore:
                 "UPDATE jobs SET microflows = %s, rows_read = %s, rows_released = %s, rows_suppressed = %s,"
                 " violations = %s, rows_quarantined = %s, settled = %s, updated_at = now() WHERE id = %s"
                 " RETURNING cancel_requested",
-                (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
-                 progress.violations, progress.rows_quarantined, json_document(settled), job_id),
-            )  # fmt: skip
+                (*astuple(progress), json_document(settled), job_id),
+            )
             return cursor.fetchone() == (True,)
 
         def stored(cursor: Cursor) -> bool:
