@@ -103,7 +103,8 @@ def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list
     from microflow.settings import Settings
 
     try:
-        from microflow.store.connector import PostgreSQLConnector, Retries
+        from microflow.settings import Retries
+        from microflow.store.connector import PostgreSQLConnector
         from microflow.store.jobs import JobStore
         from microflow.store.server import ServerPlace, is_running
 

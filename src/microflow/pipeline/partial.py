@@ -20,7 +20,7 @@ from typing import IO, Any
 from microflow.engine.reading import Part, Text
 from microflow.errors import CheckpointError
 from microflow.settings import Retries
-from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.whole_file import FULL, is_device, refused_as
 from microflow.sinks.writers import private
 
 __all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "partials", "pieces_of", "sync_folder"]
@@ -85,22 +85,14 @@ class PartialFile:
         Raises:
             MicroflowError: the disk stays full, or refuses otherwise.
         """
-        for pause in (*self._retries.pauses, None):
-            try:
-                checksum = self._write()
-            except OSError as error:
-                if pause is None or error.errno not in FULL:
-                    raise unwritable(self.path, error) from error
-                self._retries.sleep(pause)
-            else:
-                self._hash = checksum
-                self._length = self.file.tell()
-                for body in self._waiting:
-                    if isinstance(body, Part) and body.last:
-                        Path(body.path).unlink(missing_ok=True)
-                self._waiting.clear()
-                return self._length, self._hash.hexdigest()
-        raise AssertionError("the last attempt returns or raises")
+        with refused_as(self.path):
+            self._hash = self._retries.persist(self._write, OSError, lambda error: error.errno in FULL)
+        self._length = self.file.tell()
+        for body in self._waiting:
+            if isinstance(body, Part) and body.last:
+                Path(body.path).unlink(missing_ok=True)
+        self._waiting.clear()
+        return self._length, self._hash.hexdigest()
 
     def finish(self) -> None:
         """Put the file, which is settled, in its place at once."""

@@ -18,7 +18,7 @@ from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
 from microflow.timing.refusal import refuse_if_pure
 
-__all__ = ["PostgreSQLConnector", "Retries", "is_worth_retrying", "store_error"]
+__all__ = ["PostgreSQLConnector", "is_worth_retrying", "store_error"]
 
 
 def is_worth_retrying(error: psycopg2.Error) -> bool:
@@ -187,13 +187,14 @@ class PostgreSQLConnector:
             self._connection = None
 
     def _persist(self, attempt: Callable[[], T], doing: str) -> T:
-        for pause in (*self._retries.pauses, None):
-            try:
-                return attempt()
-            except psycopg2.Error as error:
-                if pause is None or not is_worth_retrying(error):
-                    raise store_error(error, doing) from error
-            self._disconnect()
-            self.reconnections += 1
-            self._retries.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        def is_lost(error: psycopg2.Error) -> bool:
+            if is_worth_retrying(error):
+                self._disconnect()
+                self.reconnections += 1
+                return True
+            return False
+
+        try:
+            return self._retries.persist(attempt, psycopg2.Error, is_lost)
+        except psycopg2.Error as error:
+            raise store_error(error, doing) from error
