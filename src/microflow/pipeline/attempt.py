@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
@@ -110,7 +110,10 @@ class Attempt:
         """
         clock = self.clock
         self._resumed_at = journal.progress.microflows
-        again = 0 if _forgets(self.work.method) and self._processor is None else self._resumed_at
+        method = self.work.method
+        # Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
+        is_seeded = method.method is Method.DIFFERENTIAL_PRIVACY and method.seed is not None
+        again = self._resumed_at if is_seeded or self._processor is not None else 0
         done = Done() if again else Done(*journal.settled.get("place", ()))
         repeated = waiting = 0
         began = time.monotonic()
@@ -275,11 +278,3 @@ def _work_of(job: JobSpec) -> ProcessingSpec:
     schema = with_others(load_schema(job.schema), job.input)
     key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
     return ProcessingSpec(schema, load_policy(job.policy or schema.policy), job.method, job.microflow_rows, key)
-
-
-def _forgets(method: MethodSettings) -> bool:
-    """Whether what is committed need not be done again, because the rest does not depend on it.
-
-    Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
-    """
-    return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None

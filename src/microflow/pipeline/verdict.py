@@ -125,6 +125,9 @@ def verdict(
     """
     counted = metrics["processing_metrics"]
     parts = {name: int(counted[name]) for name in ("released", "suppressed", "quarantined")}
+    is_noise = settings.method is Method.DIFFERENTIAL_PRIVACY
+    noisy = schema.with_role(Role.QUASI_IDENTIFIER, Role.SENSITIVE) if is_noise else ()
+    kinds = {kind for rule in policy.rules for kind in rule.kinds} - {column.kind for column in schema.columns}
     return JobVerdict(
         read=sum(parts.values()),
         **parts,
@@ -132,8 +135,8 @@ def verdict(
         guarantee=str(claim.get("guarantee", "none")),
         achieved={name: claim[name] for name in _ACHIEVED if name in claim} if "achieved_k" in claim else {},
         passed_unprotected=_passed_unprotected(schema, settings.method),
-        blanked=_blanked(schema, settings.method),
-        unnamed_kinds=_unnamed_kinds(schema, policy),
+        blanked=tuple(column.name for column in noisy if public_domain(column) is None),
+        unnamed_kinds=tuple(sorted(kinds)),
         warnings=tuple(_warnings(schema, settings)),
     )
 
@@ -175,19 +178,6 @@ def _passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...
     if method in (Method.TOKENIZATION, Method.IDENTITY):
         roles |= {Role.QUASI_IDENTIFIER, Role.SENSITIVE}
     return tuple(column.name for column in schema.columns if column.role in roles)
-
-
-def _blanked(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
-    """The columns that differential privacy removes for want of a public domain."""
-    if method is not Method.DIFFERENTIAL_PRIVACY:
-        return ()
-    perturbed = schema.with_role(Role.QUASI_IDENTIFIER, Role.SENSITIVE)
-    return tuple(column.name for column in perturbed if public_domain(column) is None)
-
-
-def _unnamed_kinds(schema: DatasetSchema, policy: Policy) -> tuple[str, ...]:
-    named = {column.kind for column in schema.columns}
-    return tuple(sorted({kind for rule in policy.rules for kind in rule.kinds} - named))
 
 
 def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:

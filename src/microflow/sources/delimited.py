@@ -84,7 +84,7 @@ def read_delimited(
     if header is None:
         header, lines = header_of(feed, place, schema)
         first_line += lines
-    order = {name: at for at, name in enumerate(header)}
+    order, missing = {name: at for at, name in enumerate(header)}, source.missing | {""}
     rows = RowReader(LineReader(feed, source), len(header), source, refusals, first_line)
     while (chunk := feed.peek()) or rows.holds_lines:
         plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
@@ -93,21 +93,15 @@ def read_delimited(
             feed.skip(size)
             columns, numbers = list(block.columns.values()), rows.pass_over(line_count) + block.lines
         else:
-            columns, numbers = _text_columns(rows.until(feed.taken + len(chunk)), len(header), source)
+            read = rows.until(feed.taken + len(chunk))
+            numbers = np.array([line for line, _ in read], np.int64)
+            fields = list(zip(*(row for _, row in read), strict=True)) or [()] * len(header)
+            columns = [pa.array([None if text in missing else text for text in field], pa.string()) for field in fields]
         picked = {name: columns[order[name]] for name in names}
         # Apostrophes against formulas stand in files of text alone.
         if not is_table(place) and (plain is None or b"'" in chunk):
             picked = {name: unescaped_column(column) for name, column in picked.items()}
         yield Block(numbers, picked)
-
-
-def _text_columns(
-    rows: list[tuple[int, list[str]]], width: int, source: SourceFormat
-) -> tuple[list[pa.Array], _Positions]:
-    missing = source.missing | {""}
-    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * width
-    columns = [pa.array([None if value in missing else value for value in field], pa.string()) for field in fields]
-    return columns, np.array([line for line, _ in rows], np.int64)
 
 
 def parse_plain(
@@ -140,7 +134,8 @@ def parse_plain(
     else:
         ends = _row_ends(text, quotes)
         starts = np.concatenate([[0], ends[ends < size - 1] + 1])
-        starts = starts[~_is_blank(text, starts, size)]
+        first, second = text[np.minimum(starts, size - 1)], text[np.minimum(starts + 1, size - 1)]
+        starts = starts[~((first == _NEWLINE) | ((first == _RETURN) & (second == _NEWLINE)))]
         if len(columns[0]) != len(starts):
             return None
         lines = np.searchsorted(np.flatnonzero(text[:size] == _NEWLINE), starts)
@@ -169,13 +164,6 @@ def are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int)
     opens = (before == delimiter) | (before == _NEWLINE) | (before == _RETURN) | (before == quote)
     closes = (after == delimiter) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
     return bool((opens & closes).all())
-
-
-def _is_blank(text: npt.NDArray[np.uint8], starts: _Positions, size: int) -> npt.NDArray[np.bool_]:
-    first = text[np.minimum(starts, size - 1)]
-    second = text[np.minimum(starts + 1, size - 1)]
-    blank: npt.NDArray[np.bool_] = (first == _NEWLINE) | ((first == _RETURN) & (second == _NEWLINE))
-    return blank
 
 
 def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Array] | None:

@@ -50,8 +50,11 @@ def read_parquet(
         leaves = [(root, name) for (root, _), name in zip(found, known, strict=True)]
         wanted = {root for root, name in leaves if name in schema.names}
         positions = {name: place for place, name in enumerate(name for root, name in leaves if root in wanted)}
-        first = first_line
-        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=_selection(file.schema_arrow, wanted)):
+        first, columns = first_line, file.schema_arrow.names
+        # All columns where a name could mean two things to the Parquet reader.
+        is_plain = len(set(columns)) == len(columns) and not any("." in name for name in columns)
+        selected = [name for name in columns if name in wanted] if is_plain else None
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=selected):
             read = zip(batch.schema.names, batch.columns, strict=True)
             arrays = [array for name, column in read if name in wanted for array in _flat(column)]
             picked = [(column, arrays[positions[column.name]]) for column in schema.columns]
@@ -121,12 +124,6 @@ def _names(field: pa.Field, name: str) -> Iterator[tuple[str, pa.DataType]]:
         return
     for below in field.type:
         yield from _names(below, f"{name}.{below.name}")
-
-
-def _selection(schema: pa.Schema, wanted: set[str]) -> list[str] | None:
-    """The columns to read, or all where a name could mean two things to the Parquet reader."""
-    is_plain = len(set(schema.names)) == len(schema.names) and not any("." in name for name in schema.names)
-    return [name for name in schema.names if name in wanted] if is_plain else None
 
 
 def _flat(array: pa.Array) -> Iterator[pa.Array]:

@@ -180,21 +180,17 @@ class Source:
             start, line = feed.mark + feed.taken, 1 + lines
             file.seek(start)
             scan = _row_ends(ord(source.delimiter), len(header))
-        elif _is_array(file):
-            yield whole
-            return
+        else:
+            head = file.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+            file.seek(0)
+            if head.lstrip().startswith(b"["):  # an array of records, whose elements no line end separates
+                yield whole
+                return
         number = whole.number
         for cut, lines in _cuts(file, start, self._split_bytes, scan):
             yield Split(number, whole.file, whole.kind, start, cut, line, header)
             number, start, line = number + 1, cut, line + lines
         yield Split(number, whole.file, whole.kind, start, None, line, header)
-
-
-def _is_array(file: IO[bytes]) -> bool:
-    """Whether JSON is one array of records, whose elements no line end separates."""
-    head = file.read(_HEAD_BYTES)
-    file.seek(0)
-    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 #: Of whole lines, whose first begins a record: positions behind the records' last bytes, and behind the line ends (both

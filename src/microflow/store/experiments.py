@@ -80,7 +80,7 @@ class ExperimentStore:
         Args:
             experiment: Its name; made when it is new.
             config: The cell of the matrix, JSON-ready.
-            config_hash: Names the configuration; see `completed`.
+            config_hash: Names the configuration.
             samples: Raw values by series, in the order they were measured (put the unit into the name).
             metrics: Results derived from the samples, JSON-ready.
             machine: What it ran on.
@@ -129,12 +129,6 @@ class ExperimentStore:
         session.flush()
         self._copy_samples(session, trial.id, given["samples"])
         return trial.id
-
-    def completed(self, experiment: str, config_hash: str) -> bool:
-        """Whether a current trial of this configuration exists."""
-        wanted = _current(select(TrialRow.id), experiment).where(TrialRow.config_hash == config_hash)
-        with self._session() as session:
-            return session.scalar(wanted) is not None
 
     def experiments(self) -> list[str]:
         """Names of all experiments, sorted."""

@@ -300,10 +300,6 @@ def _start(place: ServerPlace) -> None:
                 hint=f"a server of another container or machine may hold {place.folder}; its log is {log}",
             )
         time.sleep(_POLL_SECONDS)
-    _create_own_database(place)
-
-
-def _create_own_database(place: ServerPlace) -> None:
     server = place.url("postgres")
     with closing(psycopg2.connect(driver_dsn(server))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
