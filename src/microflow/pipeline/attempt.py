@@ -81,7 +81,10 @@ class Attempt:
         self._processor: Processor | None = None
         with self.clock.pre():
             _refuse_engine(job)
-            self.work = _work_of(job)
+            schema = with_others(load_schema(job.schema), job.input)
+            policy = load_policy(job.policy or schema.policy)
+            key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
+            self.work = ProcessingSpec(schema, policy, job.method, job.microflow_rows, key)
             self.source = _source(job, self.work.schema)
             self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
@@ -272,9 +275,3 @@ def _new_folder(job: JobSpec) -> Path:
     except OSError as error:
         reason = f"cannot be written: {error.strerror}"
         raise InputError(reason, path=job.output, hint="choose another folder") from error
-
-
-def _work_of(job: JobSpec) -> ProcessingSpec:
-    schema = with_others(load_schema(job.schema), job.input)
-    key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
-    return ProcessingSpec(schema, load_policy(job.policy or schema.policy), job.method, job.microflow_rows, key)
