@@ -99,7 +99,8 @@ class JobVerdict:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> JobVerdict:
         """What `to_dict` gave."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in document.items()})
+        values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; names of columns and counts, no value."""

@@ -135,7 +135,7 @@ class TopicStore:
              result.reason)
             for result in results
         ]  # fmt: skip
-        columns = zip(*rows, strict=True) if rows else [()] * len(_RESULTS)
+        columns = list(zip(*rows, strict=True)) or [()] * len(_RESULTS)
         return pa.Table.from_pydict(dict(zip(_RESULTS.names, columns, strict=True)), _RESULTS)
 
 
