@@ -7,7 +7,6 @@ too little: resuming copies as much as was recorded, sees that it hashes to the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -24,6 +23,7 @@ from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
 from microflow.pipeline.job import JobSpec, check_seal, sealed, work_hash
 from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
 from microflow.pipeline.output import drop_quarantine
+from microflow.pipeline.partial import sha256_of
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.settings import MICROFLOW_ROWS, Retries
 from microflow.sinks.whole_file import write_whole
@@ -277,8 +277,7 @@ def _is_in_place(job: JobSpec, sha256: str | None) -> bool:
     """Whether a job that had committed every row got as far as putting its output in place, as it was."""
     if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not Path(job.output).exists():
         return False
-    with Path(job.output).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return sha256_of(Path(job.output)) == sha256
 
 
 def _refuse_changes(view: JobView, attempt: Attempt) -> None:

@@ -7,7 +7,6 @@ folder has one part a split, named by its number: workers write whole parts, whi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -15,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -23,7 +22,7 @@ from microflow.engine.reading import Part, Text
 from microflow.engine.split_work import Piece
 from microflow.pipeline.job import JobSpec
 from microflow.pipeline.journal import MemoryJournal
-from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sync_folder
+from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sha256_of, sync_folder
 from microflow.settings import Retries
 from microflow.sinks.whole_file import is_device, refused_as
 from microflow.sinks.writers import RowSink, head_of, private, quarantine_head, remove, row_sink, text_of, written_to
@@ -171,8 +170,7 @@ class Output:
         if not self._converted:
             return checksum
         self._convert(Part(str(self._file.partial), 0, length))
-        with self._file.bodies() as file:
-            return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
+        return sha256_of(self._file.partial)
 
     def finish(self) -> None:
         """Put the whole file, which is prepared, in its place."""

@@ -249,32 +249,18 @@ def _row_ends(delimiter: int, width: int) -> _Scan:
         ends = outside if feeds is line_ends else outside[signs[outside - 1] == _LF]
         if len(ends) and not are_regular(signs, quotes[quotes < ends[-1]], delimiter):
             return None
-        inside = line_ends[is_inside]
-        inside = inside[inside <= ends[-1]] if len(ends) else inside[:0]
-        if len(inside) and not _have_width(
-            signs[: ends[-1]], quotes, outside, inside, delimiter=delimiter, width=width
-        ):
-            return None
+        last = int(ends[-1]) if len(ends) else 0
+        inside = line_ends[is_inside & (line_ends <= last)]
+        if len(inside):
+            # Rows that go over a line end inside of quotes must have the right number of fields, and not be overlong.
+            delimiters = np.flatnonzero(signs[:last] == delimiter)
+            delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
+            rows = outside[outside <= last]
+            begins = np.concatenate([[0], rows[:-1]])
+            several = np.unique(np.searchsorted(rows, inside))
+            counts = np.searchsorted(delimiters, rows[several]) - np.searchsorted(delimiters, begins[several])
+            if (counts != width - 1).any() or (rows[several] - begins[several] > MOST_LINES).any():
+                return None
         return ends, line_ends
 
     return scan
-
-
-def _have_width(
-    signs: npt.NDArray[np.uint8],
-    quotes: _Positions,
-    row_ends: _Positions,
-    inside: _Positions,
-    *,
-    delimiter: int,
-    width: int,
-) -> bool:
-    """Whether each row that goes over a line end ``inside`` of quotes has ``width`` fields, and is not overlong."""
-    delimiters = np.flatnonzero(signs == delimiter)
-    delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
-    rows = row_ends[row_ends <= len(signs)]
-    begins = np.concatenate([[0], rows[:-1]])
-    several = np.unique(np.searchsorted(rows, inside))
-    counts = np.searchsorted(delimiters, rows[several]) - np.searchsorted(delimiters, begins[several])
-    sizes = rows[several] - begins[several]
-    return bool((counts == width - 1).all() and (sizes <= MOST_LINES).all())
