@@ -30,7 +30,7 @@ from microflow.sources.files import (
     opened,
     packed,
     readable,
-)  # fmt: skip
+)
 from microflow.sources.lines import LONGEST_LINE, MOST_LINES, Feed
 from microflow.sources.parquet import group_rows
 from microflow.sources.tables import is_database, is_table
