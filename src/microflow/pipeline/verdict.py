@@ -14,7 +14,7 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.differential_privacy import public_domain
 from microflow.compliance.policy import Policy
 from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
-from microflow.sources.formulas import unescaped
+from microflow.sources.delimited import unescaped
 from microflow.sources.reader import REPEATED_ID
 
 __all__ = ["JobVerdict", "quarantine_reasons", "verdict"]
