@@ -30,7 +30,7 @@ from microflow.settings import MICROFLOW_BYTES, MORSEL
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "BatchKernel", "FindingsBuilder", "Morsel", "Screened", "Screening", "absent", "merge_findings", "morsels",
+    "BatchKernel", "FindingsBuilder", "Morsel", "Screening", "absent", "merge_findings", "morsels", "placed",
     "portions", "results_of", "tally", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed",
 ]  # fmt: skip
 
@@ -95,19 +95,6 @@ def _portion(flows: Iterator[Microflow], size: int) -> list[Microflow]:
     return portion
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
-    """Rows after check and remedy: those that may go on, the positions they had, and what was found before."""
-
-    rows: pa.RecordBatch
-    kept: npt.NDArray[np.int64]
-    findings: Findings
-
-    def placed(self, released: Released) -> Released:
-        """What the method releases of these rows, by positions among the rows before the remedy."""
-        return Released(released.rows, self.kept[released.kept], self.findings.checked)
-
-
 class Screening:
     """Check and remedy: the half of the work that is the same for every method."""
 
@@ -119,11 +106,16 @@ class Screening:
         self._checker = BatchChecker(spec.policy, spec.schema)
         self._remedy = BatchRemedy(spec.policy, spec.schema, spec.counted)
 
-    def screen(self, rows: pa.RecordBatch) -> Screened:
-        """Count the violations, then act on them."""
+    def screen(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """Count the violations, then act on them: the rows that may go on, and what was found before."""
         findings = self._checker.check(rows)
         remedied, kept = self._remedy.apply(rows, findings)
-        return Screened(remedied, kept, findings)
+        return Released(remedied, kept, rows.num_rows), findings
+
+
+def placed(released: Released, screened: Released) -> Released:
+    """What a method releases of screened rows, by the positions that they had before the remedy."""
+    return Released(released.rows, screened.kept[released.kept], screened.seen)
 
 
 class BatchKernel:
@@ -135,19 +127,19 @@ class BatchKernel:
 
     def run(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
         """What may leave of one microflow, and what was found in it; both by positions in it."""
-        screened = self._screening.screen(rows)
-        return screened.placed(self.anonymizer.anonymize(screened.rows)), screened.findings
+        screened, findings = self._screening.screen(rows)
+        return placed(self.anonymizer.anonymize(screened.rows), screened), findings
 
     def run_morsel(self, morsel: Morsel) -> tuple[Released, Findings]:
         """The same of several microflows: as if each had been run, one after the other."""
         if len(morsel.ends) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
             return self.run(morsel.rows)
-        screened = self._screening.screen(morsel.rows)
+        screened, findings = self._screening.screen(morsel.rows)
         bounds = [0, *np.searchsorted(screened.kept, morsel.ends).tolist()]
         parts = [self.anonymizer.anonymize(screened.rows.slice(first, end - first)) for first, end in pairwise(bounds)]
         kept = [first + part.kept for first, part in zip(bounds, parts, strict=False)]
         released = Released(pa.concat_batches([part.rows for part in parts]), np.concatenate(kept), bounds[-1])
-        return screened.placed(released), screened.findings
+        return placed(released, screened), findings
 
 
 def tally(
@@ -208,7 +200,7 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | N
 def warm_up_counting(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening) -> None:
     """The same for who counts for data-set k-anonymity, and decides nothing."""
     anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
-    anonymizer.observe(screening.screen(rows).rows)
+    anonymizer.observe(screening.screen(rows)[0].rows)
     _ = anonymizer.counts
 
 

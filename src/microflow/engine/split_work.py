@@ -26,10 +26,10 @@ from microflow.engine.contract import Engine, Processed, ProcessingSpec, scoped
 from microflow.engine.kernel import (
     BatchKernel,
     Morsel,
-    Screened,
     Screening,
     absent,
     morsels,
+    placed,
     results_of,
     tally,
     warm_up,
@@ -220,19 +220,19 @@ class SplitWorker:
             originally = originals and opened.enter_context(pa.ipc.new_stream(originals, spec.schema.arrow))
             for morsel in self.morsels(flows):
                 with clock.pure():
-                    screened = self._screening.screen(morsel.rows)
+                    screened, findings = self._screening.screen(morsel.rows)
                     anonymizer.observe(screened.rows)
                 with clock.post():
-                    lay(writer, Spooled(morsel, screened, clock.pure_spans[-1], *take_refused()))
+                    lay(writer, Spooled(morsel, screened, findings, clock.pure_spans[-1], *take_refused()))
                     if originally:
                         originally.write_batch(morsel.rows)
-                    del screened
+                    del screened, findings
             with clock.post():
                 refused, text = take_refused()
                 if refused:
-                    none = np.empty(0, np.int64)
-                    nothing = Screened(self._nothing, none, Findings.none(0))
-                    lay(writer, Spooled(Morsel(0, 0, none, self._nothing), nothing, 0, refused, text))
+                    nothing = Released.whole(self._nothing)
+                    morsel = Morsel(0, 0, nothing.kept, self._nothing)
+                    lay(writer, Spooled(morsel, nothing, Findings.none(0), 0, refused, text))
         with clock.pure():
             return anonymizer.counts
 
@@ -257,18 +257,18 @@ class SplitWorker:
                 released = self.look_up(anonymizer, spooled.screened)
                 with self._clock.post():
                     spent = spooled.pure_ns + self._clock.pure_spans[-1]
-                    piece = self._piece(spooled.morsel, released, spooled.screened.findings, spent)
+                    piece = self._piece(spooled.morsel, released, spooled.findings, spent)
                     piece.refused, piece.quarantine, piece.original = spooled.refused, spooled.text, original
                 yield piece
 
-    def look_up(self, anonymizer: DatasetAnonymizer, screened: Screened) -> Released:
+    def look_up(self, anonymizer: DatasetAnonymizer, screened: Released) -> Released:
         """What may leave of one morsel, now that the classes are decided."""
         if not self._looked_up:
             with self._clock.pre():
                 anonymizer.anonymize(screened.rows)
             self._looked_up = True
         with self._clock.pure():
-            return screened.placed(anonymizer.anonymize(screened.rows))
+            return placed(anonymizer.anonymize(screened.rows), screened)
 
     # Shared
 
@@ -348,4 +348,4 @@ def _looked_up(
     released = worker.look_up(anonymizer, spooled.screened)
     with clock.post():
         spent = spooled.pure_ns + clock.pure_spans[-1]
-        return list(results_of(spooled.morsel, released, spooled.screened.findings, spent))
+        return list(results_of(spooled.morsel, released, spooled.findings, spent))
