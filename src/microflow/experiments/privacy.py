@@ -308,7 +308,23 @@ def answer(results: Results) -> Answer:
         f"Among {rows:,} records, an attacker who knows the quasi-identifiers links so many above chance: {plain} "
         f"where nothing is done to them; {'; '.join(said)} (0 nothing lost, 1 all)."
     )
-    return Answer(sentence, numbers)
+    return Answer(sentence, numbers, _headline(found))
+
+
+def _headline(found: pd.DataFrame) -> str:
+    """Risk of the first setting of each method for files, with its interval."""
+    said = []
+    files = found[found["method"].isin([IDENTITY, *Method])]
+    for row in files.groupby("method", sort=False).head(1).to_dict("records"):
+        risk, low, high = (per_cent(float(row[name])) for name in ("risk", "risk_low", "risk_high"))
+        setting = f", {row['setting']}" if row["setting"] else ""
+        what = "nothing was done" if row["method"] == IDENTITY else f"{method_name(str(row['method']))}{setting}"
+        said.append(f"{risk} [{low}, {high}] ({what})")
+    return f"An attacker who knows the quasi-identifiers links, above chance, {_listed(said)} of the records."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _range(low: float, high: float, say: Any) -> str:
