@@ -13,6 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from microflow.schema import DatasetSchema, Record
+    from microflow.topics.broker import Broker
 
 # A slow machine is not a failing test, and a failure seen once must be seen again.
 settings.register_profile("microflow", deadline=None, derandomize=True, print_blob=True)
@@ -57,6 +58,16 @@ def needs_jars() -> Callable[[str], None]:
             pytest.skip(str(missing))
 
     return check
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, needs_jars: Callable[[str], None]) -> Iterator[Broker]:
+    """A Kafka broker for all tests of a session: each creates topics of its own."""
+    from microflow.topics.broker import Broker
+
+    needs_jars("kafka")
+    with Broker(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

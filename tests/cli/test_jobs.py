@@ -1,4 +1,4 @@
-"""One page says what a job did, and holds no value of any record."""
+"""The report of a job is complete, and contains no value of a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sample of a file, and settings tried on it: released, attacked, and measured for what is lost."""
+"""Sample of a file, and trials of settings on it: released, attacked, and measured for loss."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FileSample:
         return self.rows.slice(0, rows)
 
     def rungs(self, smallest: int = 2_000, factor: int = 4) -> list[int]:
-        """Sample sizes to try settings on, ascending; the last is everything there is.
+        """Sample sizes for trials, ascending; the last is the whole sample.
 
         >>> FileSample(DatasetSchema("d", (), "gdpr"), pa.record_batch({"n": list(range(40))}), 40).rungs(4)
         [4, 16, 40]
@@ -151,7 +151,7 @@ SETTINGS: tuple[MethodSettings, ...] = (
 
 @dataclass(frozen=True)
 class Release:
-    """A released sample.
+    """Release of a sample.
 
     Attributes:
         spec: What was done.
@@ -215,7 +215,7 @@ class Trials:
         return scoped(ProcessingSpec(self.sample.schema, self._policy, settings, key=key), "batch")
 
     def refusal(self, settings: MethodSettings) -> str:
-        """Why a method cannot be used on such a file; nothing where it can."""
+        """Reason why a method cannot be used on the file; empty if it can."""
         spec = self._spec(settings)
         try:
             build_anonymizer(spec.method, spec.schema, spec.key)
@@ -259,7 +259,7 @@ class Trials:
 
 
 def setting_name(settings: MethodSettings) -> str:
-    """A setting as a person says it.
+    """Name of a setting for readers.
 
     >>> setting_name(MethodSettings(Method.K_ANONYMITY, k=10))
     'k-anonymity, k=10'

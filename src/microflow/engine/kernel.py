@@ -1,4 +1,4 @@
-"""The pure phase: check, remedy, anonymize. The only place where it is written; every engine calls it.
+"""Kernel of the pure phase: check, remedy, anonymize. Every engine calls it.
 
 A vectorised operation costs something before its first row; on a microflow of 1,000 rows that is as much as the rows
 themselves. Engines that read ahead therefore hand the kernel a *morsel* (Leis et al., Morsel-Driven Parallelism, SIGMOD
@@ -126,12 +126,12 @@ class BatchKernel:
         self.anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
 
     def run(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
-        """What may leave of one microflow, and what was found in it; both by positions in it."""
+        """Release of one microflow, and the findings in it; both name rows by their positions in the microflow."""
         screened, findings = self._screening.screen(rows)
         return placed(self.anonymizer.anonymize(screened.rows), screened), findings
 
     def run_morsel(self, morsel: Morsel) -> tuple[Released, Findings]:
-        """The same of several microflows: as if each had been run, one after the other."""
+        """Release of several microflows, as if each had been run, one after the other."""
         if len(morsel.ends) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
             return self.run(morsel.rows)
         screened, findings = self._screening.screen(morsel.rows)
@@ -198,14 +198,14 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | N
 
 
 def warm_up_counting(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening) -> None:
-    """The same for who counts for data-set k-anonymity, and decides nothing."""
+    """Warm up a process that counts for data-set k-anonymity but decides no classes."""
     anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
     anonymizer.observe(screening.screen(rows)[0].rows)
     _ = anonymizer.counts
 
 
 def warm_up_deciding(spec: ProcessingSpec) -> None:
-    """The same for who merges counts and decides, and sees no row."""
+    """Warm up a process that merges counts and decides classes but sees no row."""
     from microflow.anonymize.classes import warm
 
     warm(spec.schema)
@@ -216,7 +216,7 @@ def warm_up_deciding(spec: ProcessingSpec) -> None:
 
 
 def warmed(source: Iterable[Flow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]) -> Iterator[Flow]:
-    """What the source holds, read in pre-processing; the first one's rows are given to ``warm`` beforehand."""
+    """Microflows of a source, read in pre-processing; ``warm`` gets the rows of the first one beforehand."""
     flows = clock.reading(source)
     for first in flows:
         with clock.pre():
@@ -236,7 +236,7 @@ def merge_findings(first: Findings, second: Findings, rows_of_second: npt.NDArra
 
 
 class FindingsBuilder:
-    """Turns violations of single records into the columns that `BatchChecker` gives."""
+    """Builder of the columns that `BatchChecker` gives, from violations of single records."""
 
     def __init__(self, spec: ProcessingSpec) -> None:
         targets = Targets(spec.policy, spec.schema).all

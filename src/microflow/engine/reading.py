@@ -1,4 +1,4 @@
-"""What a worker reads: splits of the source with what was refused beside them, and the spools of a first pass.
+"""Input of a worker: splits of the source with their refused rows, and the spools of a first pass.
 
 A spool is an Arrow stream on disk in which a batch is a screened morsel that waits until the equivalence classes are
 decided; what belongs to it beside its rows travels as the batch's metadata.
@@ -56,7 +56,7 @@ Text = bytes | Part
 
 @dataclass(frozen=True)
 class SplitWork:
-    """What is to be done with every split.
+    """Specification of the work on every split.
 
     Args:
         spec: Schema, policy, method and key.
@@ -83,7 +83,7 @@ class SplitWork:
 
 @dataclass(slots=True)
 class Ids:
-    """How record ids are kept unique: by what this process has ``seen``, or by what a coordinator said is ``doubled``.
+    """Check of record ids for duplicates: those that this process has ``seen``, or that are known to be ``doubled``.
 
     Without ``seen``, digests are collected in ``digests`` for the coordinator to compare.
     """
@@ -130,7 +130,7 @@ class SplitReader:
                 yield rows
 
     def take_refused(self) -> tuple[int, Text]:
-        """How many rows were refused since the last call, and the text that says so, in a file where it is long."""
+        """Number of rows refused since the last call, and their text, in a file if it is long."""
         count, self._refused = self._refused, 0
         if self._spilled is None:
             text, self._text = b"".join(self._text), []
@@ -205,7 +205,7 @@ def lay(writer: pa.ipc.RecordBatchStreamWriter, spooled: Spooled) -> None:
 
 
 def pick_up(file: IO[bytes]) -> Iterator[Spooled]:
-    """What `lay` appended, in order."""
+    """Batches that `lay` appended, in order."""
     for rows, metadata in batches_of(file):
         number, first_row, pure_ns, refused = np.frombuffer(metadata[b"numbers"], np.int64).tolist()
         ends, kept = (np.frombuffer(metadata[name], np.int64) for name in (b"microflow_ends", b"kept"))

@@ -54,7 +54,7 @@ _ORIGINAL = ".original"
 
 @dataclass(slots=True)
 class Piece:
-    """Microflows that were worked on together, ready to be written and committed.
+    """Microflows that were processed together, ready to be written and committed.
 
     ``microflows`` (int64, n × 5) counts each: see `tally`. ``ordinals`` and ``suppressed`` (int64) name released and
     suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them the job's.
@@ -74,7 +74,7 @@ class Piece:
     original: pa.RecordBatch | None = None
 
     def moved(self, rows: int) -> Piece:
-        """The same, so many rows further on."""
+        """Piece with its ordinals shifted by a number of rows."""
         return replace(
             self, first_row=self.first_row + rows, ordinals=self.ordinals + rows, suppressed=self.suppressed + rows
         )
@@ -97,7 +97,7 @@ def piece_of(done: Processed, encode: Encoder) -> Piece:
 
 @dataclass(slots=True)
 class Effort:
-    """What work took where it was done: nanoseconds before and after the pure phase, and each pure span; evidence."""
+    """Cost of work in the process that did it: pre- and post-processing in ns, each pure span, evidence."""
 
     worker: str = ""
     pre_ns: int = 0
@@ -108,7 +108,7 @@ class Effort:
 
 @dataclass(slots=True)
 class SplitResult:
-    """A split that is done, or screened: its accepted rows, and the digests of their record ids.
+    """Result of a split that is done, or screened: its accepted rows, and the digests of their record ids.
 
     Done, it has its pieces, whose bodies lie in a part file. Screened, it has a spool with its rows, and their counts.
     """
@@ -123,7 +123,7 @@ class SplitResult:
 
 
 def needs_order(spec: ProcessingSpec) -> bool:
-    """Whether the answer depends on the order in which microflows are worked on, so that one process must do it all.
+    """True if the result depends on the order of the microflows, so that one process must do all the work.
 
     Equivalence classes inside microflows depend on where the source is cut; seeded noise without whole-number record
     ids is drawn in the order of the rows. Everything else looks at one row, or at all of them.
@@ -138,7 +138,7 @@ def needs_order(spec: ProcessingSpec) -> bool:
 
 
 class SplitWorker:
-    """Does the work on splits, one after the other; one object belongs to one process and thread.
+    """Worker on splits, one after the other; one object belongs to one process and thread.
 
     Args:
         work: What to do.
@@ -164,7 +164,7 @@ class SplitWorker:
     # One pass
 
     def note_ids(self, splits: Sequence[Split], ids: Ids) -> None:
-        """Only read, for the record ids."""
+        """Read splits only for their record ids."""
         if self._work.spec.schema.record_id is not None:
             with self._clock.pre():
                 for _ in SplitReader(self._work, splits, ids):
@@ -262,7 +262,7 @@ class SplitWorker:
                 yield piece
 
     def look_up(self, anonymizer: DatasetAnonymizer, screened: Released) -> Released:
-        """What may leave of one morsel, now that the classes are decided."""
+        """Released rows of one morsel, after the classes are decided."""
         if not self._looked_up:
             with self._clock.pre():
                 anonymizer.anonymize(screened.rows)
@@ -300,7 +300,7 @@ class SplitWorker:
 
 
 class LocalBatchProcessor(Engine):
-    """The same work on microflows in memory, in this process: for experiments, and samples that are tried out.
+    """Batch engine on microflows in memory, in this process: for experiments, and for trials on samples.
 
     A method of scope data set reads its source once: screened morsels wait in a temporary file without a name.
     """
