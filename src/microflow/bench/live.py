@@ -122,9 +122,9 @@ def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
     for at in range(0, len(messages), MICROFLOW_ROWS):
         rows = read_messages(messages[at : at + MICROFLOW_ROWS], spec.schema)
         assert rows is not None
-        released, screened = kernel.run(rows)
+        released, findings = kernel.run(rows)
         as_json(released.rows)
-        done += screened.findings.checked
+        done += findings.checked
     return float(done)
 
 

@@ -30,7 +30,7 @@ from microflow.settings import MICROFLOW_BYTES, MORSEL
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "BatchKernel", "FindingsBuilder", "Morsel", "Screened", "Screening", "absent", "merge_findings", "morsels",
+    "BatchKernel", "FindingsBuilder", "Morsel", "Screening", "absent", "merge_findings", "morsels", "placed",
     "portions", "results_of", "tally", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed",
 ]  # fmt: skip
 
@@ -95,15 +95,6 @@ def _portion(flows: Iterator[Microflow], size: int) -> list[Microflow]:
     return portion
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
-    """Rows after check and remedy: those that may go on, the positions they had, and what was found before."""
-
-    rows: pa.RecordBatch
-    kept: npt.NDArray[np.int64]
-    findings: Findings
-
-
 class Screening:
     """Check and remedy: the half of the work that is the same for every method."""
 
@@ -115,11 +106,16 @@ class Screening:
         self._checker = BatchChecker(spec.policy, spec.schema)
         self._remedy = BatchRemedy(spec.policy, spec.schema, spec.counted)
 
-    def screen(self, rows: pa.RecordBatch) -> Screened:
-        """Count the violations, then act on them."""
+    def screen(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """Count the violations, then act on them: the rows that may go on, and what was found before."""
         findings = self._checker.check(rows)
         remedied, kept = self._remedy.apply(rows, findings)
-        return Screened(remedied, kept, findings)
+        return Released(remedied, kept, rows.num_rows), findings
+
+
+def placed(released: Released, screened: Released) -> Released:
+    """What a method releases of screened rows, by the positions that they had before the remedy."""
+    return Released(released.rows, screened.kept[released.kept], screened.seen)
 
 
 class BatchKernel:
@@ -129,21 +125,21 @@ class BatchKernel:
         self._screening = screening or Screening(spec)
         self.anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
 
-    def run(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
-        """Release of one microflow, and the findings in it."""
-        screened = self._screening.screen(rows)
-        return self.anonymizer.anonymize(screened.rows), screened
+    def run(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """Release of one microflow, and the findings in it; both name rows by their positions in the microflow."""
+        screened, findings = self._screening.screen(rows)
+        return placed(self.anonymizer.anonymize(screened.rows), screened), findings
 
-    def run_morsel(self, morsel: Morsel) -> tuple[Released, Screened]:
+    def run_morsel(self, morsel: Morsel) -> tuple[Released, Findings]:
         """Release of several microflows, as if each had been run, one after the other."""
         if len(morsel.ends) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
             return self.run(morsel.rows)
-        screened = self._screening.screen(morsel.rows)
+        screened, findings = self._screening.screen(morsel.rows)
         bounds = [0, *np.searchsorted(screened.kept, morsel.ends).tolist()]
         parts = [self.anonymizer.anonymize(screened.rows.slice(first, end - first)) for first, end in pairwise(bounds)]
         kept = [first + part.kept for first, part in zip(bounds, parts, strict=False)]
-        rows = pa.concat_batches([part.rows for part in parts])
-        return Released(rows, np.concatenate(kept), screened.rows.num_rows), screened
+        released = Released(pa.concat_batches([part.rows for part in parts]), np.concatenate(kept), bounds[-1])
+        return placed(released, screened), findings
 
 
 def tally(
@@ -166,13 +162,12 @@ def absent(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]
     return np.flatnonzero(is_absent)
 
 
-def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Iterator[Processed]:
+def results_of(morsel: Morsel, released: Released, findings: Findings, pure_ns: int) -> Iterator[Processed]:
     """A morsel's results, cut into those of its microflows; rows and findings share the morsel's memory."""
-    positions = screened.kept[released.kept]
-    counts = tally(morsel.ends, positions, screened.findings, pure_ns)
+    counts = tally(morsel.ends, released.kept, findings, pure_ns)
     ends = [[0] * counts.shape[1], *counts.cumsum(axis=0).tolist()]
     for number, ((row, kept, _, found, before), (end, kept_end, _, found_end, after)) in enumerate(pairwise(ends)):
-        mine = positions[kept:kept_end] - row
+        mine = released.kept[kept:kept_end] - row
         first_row = morsel.first_row + row
         yield Processed(
             number=morsel.number + number,
@@ -181,7 +176,7 @@ def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: 
             released=released.rows.slice(kept, kept_end - kept),
             ordinals=first_row + mine,
             suppressed=first_row + absent(mine, end - row),
-            findings=screened.findings.cut(found, found_end, row, end - row),
+            findings=findings.cut(found, found_end, row, end - row),
             pure_ns=after - before,
         )
 
@@ -205,7 +200,7 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | N
 def warm_up_counting(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening) -> None:
     """Warm up a process that counts for data-set k-anonymity but decides no classes."""
     anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
-    anonymizer.observe(screening.screen(rows).rows)
+    anonymizer.observe(screening.screen(rows)[0].rows)
     _ = anonymizer.counts
 
 

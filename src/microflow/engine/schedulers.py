@@ -64,8 +64,8 @@ class Scheduler(Protocol):
         ...
 
     @property
-    def efforts(self) -> Sequence[Effort] | None:
-        """Evidence of each worker's clock and guard; ``None`` if the job's own process does the work."""
+    def efforts(self) -> Sequence[Effort]:
+        """Evidence of each worker's clock and guard; none if the job's own process does the work."""
         ...
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
@@ -84,7 +84,7 @@ class Scheduler(Protocol):
 class InProcess:
     """Scheduler in this process, on one core, which keeps only the current morsel in memory."""
 
-    efforts = None
+    efforts: Sequence[Effort] = ()
 
     def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock

@@ -23,9 +23,9 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Scope
-from microflow.compliance.findings import Targets
+from microflow.compliance.findings import Findings, Targets
 from microflow.engine.contract import ProcessingSpec, with_scope
-from microflow.engine.kernel import BatchKernel, Screened
+from microflow.engine.kernel import BatchKernel
 from microflow.engine.messages import Messages, as_json
 from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
 from microflow.engine.stream import ComplianceBolt, Passing
@@ -134,7 +134,7 @@ class Service:
         self._held[ordinal] = passing
         return self._leaving(self._holding.push(ordinal, passing.record))
 
-    def together(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
+    def together(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
         """Serve a microflow."""
         assert self._kernel is not None
         return self._kernel.run(rows)
@@ -346,16 +346,16 @@ class MessageService:
         with self.clock.pre():
             rows = self._arrived.rows([ordinal - self._first for ordinal in route.records])
         with self.clock.pure():
-            released, screened = self._service.together(rows)
+            released, findings = self._service.together(rows)
         with self.clock.post():
-            for target, count in enumerate(np.bincount(screened.findings.targets).tolist()):
+            for target, count in enumerate(np.bincount(findings.targets).tolist()):
                 if count:
                     self.findings[self._rules[target]] += count
             self._count(released.rows.num_rows, rows.num_rows - released.rows.num_rows)
             texts: list[bytes | None] = [None] * rows.num_rows
-            for row, text in zip(screened.kept[released.kept].tolist(), as_json(released.rows), strict=True):
+            for row, text in zip(released.kept.tolist(), as_json(released.rows), strict=True):
                 texts[row] = text
-            found = np.bincount(screened.findings.rows, minlength=rows.num_rows).tolist()
+            found = np.bincount(findings.rows, minlength=rows.num_rows).tolist()
             return {
                 number: Outcome(text, None, violations, route.reason)
                 for number, text, violations in zip(self._numbered(route), texts, found, strict=True)
