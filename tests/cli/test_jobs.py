@@ -13,7 +13,7 @@ from microflow.cli import cli
 from microflow.datasets import generate
 from microflow.errors import StoreError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 pytestmark = pytest.mark.database
 

@@ -23,8 +23,8 @@ from microflow.lab.machine import Machine
 from microflow.lab.results import Progress, Results, Skipped, run_experiment
 from microflow.lab.trials import Planned, Trial
 from microflow.schema import Record
-from microflow.storm.acks import Acks
 from microflow.storm.local import StormTrial
+from microflow.storm.shell import Acks
 from microflow.timing.resources import ResourceUsage
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}

@@ -1,4 +1,4 @@
-"""One contract for every method: what an anonymizer sees, what it may keep, what it must count.
+"""Contract of every method: what an anonymizer sees, what it may keep, what it must count.
 
 A method's `Scope` says how much of the data it must see before the first row may leave:
 
@@ -52,7 +52,7 @@ class Method(StrEnum):
 
 
 class Scope(StrEnum):
-    """How much of the data an anonymizer must see before a row may leave."""
+    """Extent of the data that an anonymizer must see before a row may be released."""
 
     RECORD = "record"
     MICROFLOW = "microflow"
@@ -62,7 +62,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MethodSettings:
-    """Which method, with which parameters. A key is never part of it; ``seed=None`` asks for secure randomness."""
+    """Method and its parameters. A key is never part of it; ``seed=None`` asks for secure randomness."""
 
     method: Method
     k: int = 5
@@ -99,7 +99,7 @@ class MethodSettings:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What leaves: ``rows``, and ``kept``, the positions (int64, ascending) of the input rows they came from.
+    """Released rows: ``rows``, and ``kept``, the positions (int64, ascending) of the input rows they came from.
 
     Suppressed rows are those missing from ``kept``; their number is ``seen - len(kept)``.
     """
@@ -115,11 +115,11 @@ class Released:
 
 
 class Anonymizer(Protocol):
-    """What all methods share."""
+    """Interface that all methods share."""
 
     @property
     def scope(self) -> Scope:
-        """How much must be seen before a row may leave."""
+        """Extent of the data that must be seen before a row may be released."""
         ...
 
     @property
@@ -164,7 +164,7 @@ class DatasetAnonymizer(BatchAnonymizer, Protocol):
 
     @property
     def counts(self) -> pa.RecordBatch:
-        """What has been observed, for `merge`."""
+        """Counts of the observed rows, for `merge`."""
         ...
 
     def freeze(self) -> None:
@@ -191,7 +191,7 @@ class StreamAnonymizer(Anonymizer, Protocol):
 
 
 class Identity:
-    """Passes every row as it is. It protects no one and says so."""
+    """Identity: it passes every row unchanged, protects no person, and says so."""
 
     scope = Scope.RECORD
 
@@ -208,7 +208,7 @@ class Identity:
         return {"method": Method.IDENTITY.value, "scope": self.scope.value, "guarantee": "none"}
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
-        """The same rows, all kept."""
+        """Return the rows unchanged; all are kept."""
         return Released.whole(rows)
 
     def anonymize_record(self, record: Record) -> Record:

@@ -1,4 +1,4 @@
-"""``microflow bench compliance``: the check of a microflow and of a record, each beside what it competes with.
+"""``microflow bench compliance``: the check of a microflow and of a record, each beside its competitors.
 
 Everything runs in a process of its own in which Polars has one thread. Healthcare records with hard cases are checked
 in morsels, as the engines do, and in microflows of 1,000 rows; that the forms agree is asserted before anything is
@@ -22,7 +22,7 @@ import pyarrow as pa
 from microflow.bench.harness import Case, Line, fixed, hand_over, in_one_thread, measure
 from microflow.compliance import BatchChecker, Policy, RecordChecker, Rule, Violation, load_policy
 from microflow.compliance.checkers import plain_expressions
-from microflow.compliance.conditions import Contains, Missing
+from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Targets
 from microflow.compliance.patterns import PATTERNS
 from microflow.datasets import generate
@@ -151,7 +151,7 @@ def _touch(violation: Violation, other: Violation) -> bool:
 def plain_polars(
     policy: Policy, schema: DatasetSchema, parts: Sequence[pa.Table | pa.RecordBatch]
 ) -> Callable[[], float]:
-    """What one would write by hand for the policy: a select a part, a mask a rule, no spans or check digits."""
+    """Check of a policy as written by hand in Polars: a select per part, a mask per rule, no spans or check digits."""
     targets = Targets(policy, schema)
     by_hand = [
         pl.col(field.name).str.contains(_BY_HAND[pattern]).alias(f"{field.name} {pattern}")
@@ -200,7 +200,7 @@ def _places_of(rule: Rule, policy: Policy) -> Callable[[Value], Iterator[tuple[i
                     yield from (match.span() for match in matches(value) if counts(match))
 
         return spans
-    broken, asks_for_null = condition.predicate(policy.reference_date), isinstance(condition, Missing)
+    broken, asks_for_null = condition.forms(policy.reference_date).predicate, condition.word == "missing"
 
     def whole(value: Value) -> Iterator[tuple[int, int]]:
         if asks_for_null if value is None else broken(value):

@@ -1,4 +1,4 @@
-"""Records that arrive: JSON in and out in this process, and exactly once through a real broker beside a bare loop.
+"""``microflow bench live``: JSON in and out in this process, and exactly once through a broker beside a bare loop.
 
 The bare loop is what any program must do that reads a topic and writes another one in transactions: it copies the
 values and does nothing else. Where there is no Java, the lines of the broker are left out.
@@ -38,7 +38,7 @@ from microflow.settings import MICROFLOW_ROWS
 from microflow.sources.json_lines import read_messages
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink
-from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, create_topic
+from microflow.topics.kafka import KafkaReader, KafkaWriter, create_topic
 
 __all__ = ["run"]
 
@@ -122,9 +122,9 @@ def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
     for at in range(0, len(messages), MICROFLOW_ROWS):
         rows = read_messages(messages[at : at + MICROFLOW_ROWS], spec.schema)
         assert rows is not None
-        released, screened = kernel.run(rows)
+        released, findings = kernel.run(rows)
         as_json(released.rows)
-        done += screened.findings.checked
+        done += findings.checked
     return float(done)
 
 
@@ -138,9 +138,9 @@ def _through_a_broker(messages: Sequence[bytes]) -> list[Line]:
 
 def _exactly_once(address: str, messages: Sequence[bytes]) -> list[Line]:
     backlog = [*messages] * _BACKLOG
-    create_topic(address, "in", TopicSettings(partitions=2))
+    create_topic(address, "in", partitions=2)
     for name in ("out", "dead"):
-        create_topic(address, name, TopicSettings(partitions=2))
+        create_topic(address, name, partitions=2)
     with KafkaWriter(address, "in") as writer:
         writer.send((b"%d" % number, message) for number, message in enumerate(backlog))
     spec, ours = spec_of(), "a topic to a topic, exactly once"
@@ -224,7 +224,7 @@ def _latency_ms(address: str, messages: Sequence[bytes], per_second: float) -> f
     A process of its own serves; a record's key says when it was appended.
     """
     for name in ("paced", "paced.safe", "paced.dead"):
-        create_topic(address, name, TopicSettings(partitions=2))
+        create_topic(address, name, partitions=2)
     place = f"kafka://{address}/paced"
     words = [place, f"{place}.safe", "--schema", "healthcare", "--method", "tokenization"]
     environment = os.environ | {"MICROFLOW_TOKEN_KEY": "07" * 32}

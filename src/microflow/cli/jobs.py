@@ -14,7 +14,7 @@ from microflow.errors import MicroflowError
 from microflow.pipeline import PipelineOrchestrator
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.sinks.whole_file import write_whole
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import INTERRUPTED, JobStore, JobView
 from microflow.store.progress import LIVE, JobStatus
 

@@ -115,8 +115,8 @@ def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list
     from microflow.settings import Settings
 
     try:
-        from microflow.store import PostgreSQLConnector
-        from microflow.store.connector import Retries
+        from microflow.settings import Retries
+        from microflow.store.connector import PostgreSQLConnector
         from microflow.store.jobs import JobStore
         from microflow.store.server import ServerPlace, is_running
 

@@ -130,7 +130,7 @@ def _judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
     """Verdict of a finished job, with the most frequent reasons in its quarantine."""
     found = JobVerdict.from_dict(metrics["verdict"])
     most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
-    return replace(found, reasons=tuple(most))
+    return replace(found, quarantine_reasons=dict(most))
 
 
 def _beside(output: Path | str, suffix: str) -> Path | None:

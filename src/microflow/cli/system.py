@@ -93,8 +93,8 @@ def _tried(name: str, attempt: Callable[[], str]) -> Finding:
 
 def _postgresql() -> str:
     # The address may hold a password: only where it comes from is shown.
-    from microflow.store import PostgreSQLConnector
-    from microflow.store.connector import Retries
+    from microflow.settings import Retries
+    from microflow.store.connector import PostgreSQLConnector
 
     place = "the server of DATABASE_URL" if Settings.read().database_url else "the embedded server"
     with PostgreSQLConnector(retries=Retries(pauses=())) as connector:

@@ -27,7 +27,7 @@ from microflow.lab.report import Answer, Table, design, per_cent, pure_or_not, r
 from microflow.lab.trials import Arm, gather
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.sinks.writers import open_writer
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 if TYPE_CHECKING:
     import pandas as pd
