@@ -15,8 +15,8 @@ MAKEFLAGS += --no-builtin-rules
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 PYTHON ?= python3
-# A reproduction is of the paper's trials unless a profile is named.
-REPRODUCED := $(if $(filter undefined,$(origin PROFILE)),paper,$(PROFILE))
+# What is printed and what is reproduced are the paper's trials unless a profile is named.
+PRINTED := $(if $(filter undefined,$(origin PROFILE)),paper,$(PROFILE))
 PROFILE ?= quick
 ROWS ?= 100000
 VENV := $(ROOT)/.venv
@@ -62,8 +62,10 @@ figures: $(READY) ## Draw the figures and tables again, from the database only
 	@$(MICROFLOW) figures --profile $(PROFILE)
 
 .PHONY: readme
-readme: figures ## Write RESULTS.md and the README's figure again, from the database only
-	@$(MICROFLOW) figures --profile $(PROFILE) --readme --into RESULTS.md
+readme: $(READY) ## Write the results in RESULTS.md and README from the database only (PROFILE=paper unless named)
+	@$(MICROFLOW) figures --profile $(PRINTED)
+	@$(MICROFLOW) figures --profile $(PRINTED) --readme --into RESULTS.md
+	@$(MICROFLOW) figures --profile $(PRINTED) --readme --into README.md
 	@cd $(ROOT) && cp figures/privacy-utility.png figures/readme.png
 
 .PHONY: peers
@@ -72,7 +74,7 @@ peers: $(READY) ## Measure beside other tools and write the table of docs/peers.
 
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
-	@$(MICROFLOW) experiments reproduce --profile $(REPRODUCED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
+	@$(MICROFLOW) experiments reproduce --profile $(PRINTED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
 
 .PHONY: lab
 lab: $(READY) ## Open JupyterLab on the notebooks (ARGS='--no-browser --port 8889' for its own options)
@@ -139,4 +141,4 @@ lock: $(READY) ## Resolve pyproject.toml again into requirements.lock and enviro
 .PHONY: clean
 clean: ## Remove what the targets made, but neither the environment nor the database
 	@rm -rf $(ROOT)/notebooks/executed $(ROOT)/build $(ROOT)/spark-warehouse $(ROOT)/.pytest_cache $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache
-	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name preview.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete
+	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name paper.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete

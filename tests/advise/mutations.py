@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from microflow.advise.certificate import issue
-from microflow.advise.release import Thresholds, certified, make_release
-from microflow.advise.verification import class_sizes
+from microflow.advise.release import Thresholds, certified, issue, make_release
+from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
@@ -41,9 +40,8 @@ def is_accepted(output: Path, certificate: Path) -> bool:
     """Whether `microflow verify --certificate` would say that they belong together."""
     schema = load_schema(SCHEMA)
     try:
-        sizes, _ = class_sizes(output, schema)
-        counted = {"rows": int(sizes["rows"].sum()), "k": int(sizes["members"].min() or 0)}
-        certified(certificate, output, schema, counted)
+        counted = verified(output, schema, MethodSettings(Method.K_ANONYMITY))
+        certified(certificate, output, schema, {"rows": counted.rows, "k": counted.k})
     except MicroflowError:
         return False
     return True

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from fuzz.inputs import SENTINEL, mutated, soup
 from fuzz.rows import DESCRIPTOR, JSON_PIECES, described
-from microflow.advise.certificate import CertificateError, fingerprint, issue, mismatches, read_certificate
+from microflow.advise.release import CertificateError, fingerprint, issue, mismatches, read_certificate
 from microflow.cli import cli
 from microflow.cli.config import defaults_for
 from microflow.compliance import BatchChecker, RecordChecker, RecordRemedy, load_policy

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import cast
 
@@ -40,20 +41,12 @@ MOST_ROWS = 200_000
 class FileSample:
     """Rows drawn without replacement, or persons with all of their rows; every prefix is a random sample of the file.
 
-    Attributes:
-        schema: What the columns mean.
-        rows: The sampled rows, in the schema's types.
-        rows_in_file: How many usable rows the file holds.
+    ``rows`` are in the schema's types, ``rows_in_file`` is how many usable rows the file holds.
     """
 
     schema: DatasetSchema
     rows: pa.RecordBatch
     rows_in_file: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every usable row of the file is in the sample."""
-        return bool(self.rows.num_rows == self.rows_in_file)
 
     def first(self, rows: int) -> pa.RecordBatch:
         """A sample of this many rows (all of them where there are fewer)."""
@@ -65,11 +58,7 @@ class FileSample:
         >>> FileSample(DatasetSchema("d", (), "gdpr"), pa.record_batch({"n": list(range(40))}), 40).rungs(4)
         [4, 16, 40]
         """
-        sizes = []
-        size = smallest
-        while size * 2 <= self.rows.num_rows:
-            sizes.append(size)
-            size *= factor
+        sizes = takewhile(lambda size: size * 2 <= self.rows.num_rows, (smallest * factor**step for step in count()))
         return [*sizes, self.rows.num_rows]
 
 
@@ -81,26 +70,26 @@ def sample_rows(
     Raises:
         InputError: there is no row to sample.
     """
-    rng = np.random.default_rng(seed)
-    person = schema.person
+    rng, person = np.random.default_rng(seed), schema.person
     kept: list[tuple[np.ndarray, pa.RecordBatch]] = []
     seen, threshold, held = 0, 1.0, 0
     for batch in batches:
         keys = rng.random(batch.num_rows)
         if person is not None:
-            keys = _by_person(batch.column(person), keys, seed)
+            # A person is drawn with all rows of theirs, by one key; rows without a person keep their own.
+            persons = batch.column(person)
+            hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
+            keys = np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
         seen += batch.num_rows
         chosen = np.flatnonzero(keys < threshold)
-        if not len(chosen):
-            continue
-        kept.append((keys[chosen], batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))))
+        kept.append((keys[chosen], batch.take(pa.array(chosen))))
         held += len(chosen)
         if held > 2 * most:
-            kept, threshold = _smallest(kept, most)
-            held = most
+            kept, held = [_smallest(kept, most)], most
+            threshold = float(kept[0][0].max())
     if not seen:
         raise InputError("there is no usable row to learn from", hint="`microflow run` says why rows are refused")
-    ((keys, rows),) = _smallest(kept, most)[0]
+    keys, rows = _smallest(kept, most)
     return FileSample(schema, rows.take(pa.array(_stratified(rows, keys, schema))), seen)
 
 
@@ -122,22 +111,14 @@ def read_sample(file: Path, schema_name: str) -> FileSample:
     return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
 
 
-def _smallest(
-    kept: list[tuple[np.ndarray, pa.RecordBatch]], most: int
-) -> tuple[list[tuple[np.ndarray, pa.RecordBatch]], float]:
-    """The rows with the smallest keys as one batch, and the largest key among them."""
+def _smallest(kept: list[tuple[np.ndarray, pa.RecordBatch]], most: int) -> tuple[np.ndarray, pa.RecordBatch]:
+    """The rows with the smallest keys, and these."""
     keys = np.concatenate([part for part, _ in kept])
     rows = pa.concat_batches([part for _, part in kept])
     if len(keys) <= most:
-        return [(keys, rows)], 1.0
+        return keys, rows
     places = np.sort(np.argpartition(keys, most)[:most])
-    return [(keys[places], rows.take(pa.array(places)))], float(keys[places].max())
-
-
-def _by_person(persons: pa.Array, keys: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """One key for all rows of a person, who is drawn with all of them; rows without a person keep their own."""
-    hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
-    return np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
+    return keys[places], rows.take(pa.array(places))
 
 
 def _stratified(rows: pa.RecordBatch, keys: np.ndarray, schema: DatasetSchema) -> np.ndarray:
@@ -190,16 +171,11 @@ class Release:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one setting did to a sample.
+    """What a setting did to a sample of ``rows`` rows, of which ``released`` left.
 
-    Attributes:
-        settings: The method and its parameters.
-        rows: Rows of the sample.
-        risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
-            interval ``(value, low, high)``.
-        loss: Information loss from 0 to 1 (`Loss.information`).
-        released: Rows that left.
-        pure_ns: Time of check, remedy and method.
+    ``risk`` is the success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a
+    95 % interval: ``(value, low, high)``; ``loss`` the information loss from 0 to 1 (`Loss.information`); ``pure_ns``
+    the time of check, remedy and method.
     """
 
     settings: MethodSettings
@@ -248,9 +224,8 @@ class Trials:
 
     def release(self, settings: MethodSettings, rows: int) -> Release:
         """Check, remedy and anonymize the first ``rows`` rows of the sample, as the batch engine does."""
-        spec = self._spec(settings)
+        spec, whole = self._spec(settings), self.sample.first(rows)
         self._screening = self._screening or Screening(spec)
-        whole = self.sample.first(rows)
         if self._screened is None or self._screened[0] != whole.num_rows:
             started = time.perf_counter_ns()
             self._screened = whole.num_rows, self._screening.screen(whole), time.perf_counter_ns() - started
@@ -272,14 +247,14 @@ class Trials:
         return self._done[settings, rows]
 
     def _attacked(self, settings: MethodSettings, made: Release) -> Trial:
-        count, left = made.rows.num_rows, made.released.num_rows
+        whole, left = made.rows.num_rows, made.released.num_rows
         if left == 0:
-            return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, made.pure_ns)
+            return Trial(settings, whole, (0.0, 0.0, 0.0), 1.0, 0, made.pure_ns)
         pair = Pair.of(self.sample.schema, pa.Table.from_batches([made.rows]), made.released, made.ordinals)
         rng = np.random.default_rng(self._seed)
         attack = linkage(pair, len(pair.quasi), ATTEMPTS, rng)
         loss = measure_loss(pair, rng).information([quasi.column.name for quasi in pair.quasi])
-        return Trial(settings, count, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
+        return Trial(settings, whole, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
 
 
 def setting_name(settings: MethodSettings) -> str:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+
+import numpy as np
 
 from microflow.advise.sample import ATTEMPTS, SETTINGS, Trial, Trials
 from microflow.anonymize.contract import Method, MethodSettings
@@ -72,7 +73,7 @@ def extrapolate(
     if rows <= sizes[-1]:
         return Estimate(value, low, high, is_extrapolated=False)
     distance = math.log(rows / sizes[-1])
-    slope, error = _exponent(sizes, values, _relative_error(value, low, high))
+    slope, error = _exponent(sizes, values, (high - low) / (2 * Z_95 * value) if value > 0 else math.inf)
     slope = min(max(slope, exponents[0]), exponents[1])
     factor, spread = math.exp(slope * distance), Z_95 * error * distance
     # The interval holds what both ends of the measured interval and of the exponent allow.
@@ -81,24 +82,18 @@ def extrapolate(
     return Estimate(value * factor, low * steepest, min(high * flattest, 1.0), is_extrapolated=True)
 
 
-def _relative_error(value: float, low: float, high: float) -> float:
-    """The standard error of a share's logarithm."""
-    return (high - low) / (2 * Z_95 * value) if value > 0 else math.inf
-
-
 def _exponent(sizes: Sequence[int], values: Sequence[float], error: float) -> tuple[float, float]:
     """The slope of log value over log size between the two largest sizes, and its standard error.
 
-    ``error`` is the relative standard error of the last value; that of the one before is taken for the same. Where
+    ``error`` is the standard error of the last value's logarithm; that of the one before is taken for the same. Where
     there are three sizes, half of what the slope changed between them is added: it may change again.
     """
-    usable = [(math.log(size), math.log(value)) for size, value in zip(sizes, values, strict=True) if value > _FLOOR]
+    usable = np.array([(size, value) for size, value in zip(sizes, values, strict=True) if value > _FLOOR])[-3:]
     if len(usable) < 2:  # noqa: PLR2004 - two points make a line
         return 0.0, math.inf
-    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairwise(usable[-3:])]
-    step = usable[-1][0] - usable[-2][0]
-    bend = abs(slopes[-1] - slopes[0]) / 2
-    return slopes[-1], math.sqrt((math.sqrt(2) * error / step) ** 2 + bend**2 + _LEAST_ERROR**2)
+    steps, changes = np.diff(np.log(usable), axis=0).T
+    slopes = changes / steps
+    return float(slopes[-1]), math.hypot(math.sqrt(2) * error / steps[-1], (slopes[-1] - slopes[0]) / 2, _LEAST_ERROR)
 
 
 #: Classes that are formed from data get narrower with more rows, along each of several dimensions; noise and tokens do
@@ -112,12 +107,7 @@ DEFAULT_MAX_RISK = 0.09
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a release must meet.
-
-    Attributes:
-        max_risk: The greatest success of a linkage attack, above its control.
-        min_utility: The least part of the information that must be left (1 − loss).
-    """
+    """A release's greatest linkage risk above its control, and the least part of the information left (1 − loss)."""
 
     max_risk: float = DEFAULT_MAX_RISK
     min_utility: float = 0.0
@@ -171,13 +161,6 @@ class Candidate:
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
 
 
-def _promise(candidate: Candidate) -> tuple[bool, float]:
-    """Sort key, ascending: the stronger guarantee comes first."""
-    settings = candidate.settings
-    noise = settings.epsilon if settings.method is Method.DIFFERENTIAL_PRIVACY else -float(settings.k)
-    return settings.method is Method.TOKENIZATION, noise
-
-
 @dataclass(frozen=True)
 class Search:
     """All candidates, the best first, and which of them is advised.
@@ -200,21 +183,19 @@ class Search:
 
         Tokens guarantee nothing against linkage; of two releases that keep as much the one of larger classes is better.
         """
-        found = [candidate for candidate in self.candidates if candidate.meets(self.constraints)]
-        return sorted(
-            found,
-            key=lambda candidate: (
-                -round(candidate.utility, _ALIKE),
-                round(candidate.risk.value, _ALIKE),
-                *_promise(candidate),
-            ),
-        )
+
+        def order(candidate: Candidate) -> tuple[float, float, bool, float]:
+            settings, is_noise = candidate.settings, candidate.settings.method is Method.DIFFERENTIAL_PRIVACY
+            promise = settings.epsilon if is_noise else -float(settings.k)
+            kept, risk = round(candidate.utility, _ALIKE), round(candidate.risk.value, _ALIKE)
+            return -kept, risk, settings.method is Method.TOKENIZATION, promise
+
+        return sorted((found for found in self.candidates if found.meets(self.constraints)), key=order)
 
     @property
     def advised(self) -> Candidate | None:
         """The setting that keeps most and meets the constraints, or ``None``."""
-        feasible = self.feasible
-        return feasible[0] if feasible else None
+        return next(iter(self.feasible), None)
 
     @property
     def frontier(self) -> list[Candidate]:

@@ -227,7 +227,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
 
     \b
     Examples:
-      microflow experiments audit --profile quick --bundle data/preview.zip
+      microflow experiments audit --profile paper --bundle data/paper.zip
       microflow experiments audit --into audit.md
     """
     from microflow.figures.audit import audited, documents, page
@@ -258,7 +258,7 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
 @click.option(
     "--into",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="With --readme: write it between the marks of this file.",
+    help="With --readme: write results, or headlines, between the marks of this file.",
 )
 def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
     """Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
@@ -270,18 +270,17 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
       microflow figures --readme                  Markdown, on the screen
       microflow figures --readme --into RESULTS.md
     """
-    from microflow.figures.catalogue import draw_all, results_block, with_block, write_tables
+    from microflow.figures.catalogue import draw_all, results_block, with_blocks, write_tables
     from microflow.store.experiments import ExperimentStore
 
     if into is not None and not readme:
         raise click.UsageError("--into says where the results of --readme go")
     with ExperimentStore() as store:
         if readme:
-            block = results_block(profile, store)
             if into is None:
-                click.echo(block)
+                click.echo(results_block(profile, store))
             else:
-                write_whole(into, with_block(into.read_text("utf-8"), block))
+                write_whole(into, with_blocks(into.read_text("utf-8"), profile, store))
             return
         drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
     for figure in drawn:

@@ -249,6 +249,8 @@ def answer(results: Results) -> Answer:
         f"utility is {per_cent(mean)} below the best's on average, {per_cent(worst)} at most. Advice for {rows:,} rows "
         f"takes {seconds:.0f} s ({cpu:.0f} s of CPU).",
         numbers,
+        f"The setting advised from a sample also passes on the whole file in {per_cent(rate.value)} "
+        f"[{per_cent(rate.low)}, {per_cent(rate.high)}] of {rate.attempts} cases.",
     )
 
 

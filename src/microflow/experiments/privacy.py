@@ -338,7 +338,20 @@ def answer(results: Results) -> Answer:
         f"Among {rows:,} records, an attacker who knows the quasi-identifiers links so many above chance: {plain} "
         f"where nothing is done to them; {'; '.join(said)} (0 nothing lost, 1 all).",
         numbers,
+        _headline(found),
     )
+
+
+def _headline(found: Frame) -> str:
+    """Risk of the first setting of each method for files, with its interval."""
+    said = []
+    files = found[found["method"].isin([IDENTITY, *Method])]
+    for row in files.groupby("method", sort=False).head(1).to_dict("records"):
+        risk, low, high = (per_cent(float(row[name])) for name in ("risk", "risk_low", "risk_high"))
+        what = "nothing was done" if row["method"] == IDENTITY else method_name(row["method"], row["setting"])
+        said.append(f"{risk} [{low}, {high}] ({what})")
+    listed = f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"An attacker who knows the quasi-identifiers links, above chance, {listed} of the records."
 
 
 #: Name in a result to heading; membership is not in recordings of earlier versions.

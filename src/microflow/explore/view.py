@@ -195,7 +195,7 @@ class Explorer:
             self._show_error(error)
         else:
             used = f"microflow --config {options} run {sample.file} released.csv"
-            self.status.value = f"written: {descriptor}, {options}. <code>{html.escape(used)}</code>"
+            self.status.value = f"written: {descriptor}, {options}. {_code(used)}"
 
     def _offer_roles(self, sample: Sample) -> None:
         """A choice for each column; changing one asks again."""
@@ -212,7 +212,7 @@ class Explorer:
     def _show(self, asked: _Asked, tried: Trialled) -> None:
         self.measured.value = tried.measures()._repr_html_()
         self._draw(asked, tried.sample)
-        self.command.value = f"the same for the whole file: <code>{html.escape(tried.command)}</code>"
+        self.command.value = f"the same for the whole file: {_code(tried.command)}"
         self.flagged.value, self.changed.value = tried.violations()._repr_html_(), tried.changes()._repr_html_()
         if not self._work.is_superseded:
             self.status.value = "<i>simulating latency …</i>"
@@ -242,8 +242,8 @@ class Explorer:
         whole = f"microflow recommend {source} --schema {schema} --max-risk {asked.max_risk:g}"
         self.recommendation.value = (
             f"recommended for these {sample.size:,} rows: <b>{html.escape(tried.name)}</b>, which keeps "
-            f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: <code>{html.escape(tried.command)}</code> "
-            f"For the whole file: <code>{html.escape(whole)}</code>"
+            f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: {_code(tried.command)} "
+            f"For the whole file: {_code(whole)}"
         )
 
 
@@ -293,6 +293,10 @@ def explorer(data: str = "healthcare", schema: str | None = None, *, rows: int =
 def _slider(kind: type[Any], name: str, **options: Any) -> Any:
     # One computation when the handle is let go, not one for each step on the way.
     return kind(description=name, continuous_update=False, **options)
+
+
+def _code(command: str) -> str:
+    return f"<code>{html.escape(command)}</code>"
 
 
 def _latency_table(tried: Trialled) -> Table:

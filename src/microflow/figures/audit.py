@@ -145,6 +145,10 @@ def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
         for experiment, answer in sources.answers:
             yield sources.row(answer.sentence, experiment)
             yield from (sources.row(f"table {name}", experiment) for name in experiment.tables or {})
+    if "headlines" in blocks:
+        for experiment, answer in sources.answers:
+            if answer.headline:
+                yield sources.row(answer.headline, experiment)
     if "peers" in blocks:
         yield "table beside other tools", "data/peers.json", "", "bootstrap over rounds, 95 %", "make peers"
     for sentence in sentences(text):

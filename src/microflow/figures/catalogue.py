@@ -29,8 +29,8 @@ from microflow.store.experiments import ExperimentStore
 
 __all__ = [
     "MARKED", "Drawn", "Note", "Plate", "answer", "answers", "answers_table", "caption_of", "draw_all", "drawing_of",
-    "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "readings", "results_block", "table",
-    "with_block", "write_tables",
+    "headlines_block", "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "readings", "results_block",
+    "table", "with_block", "with_blocks", "write_tables",
 ]  # fmt: skip
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -285,6 +285,35 @@ def results_block(profile: str, store: ExperimentStore) -> str:
     preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
     origin = f"*Profile {profile}, on {_machine(store)}; written by `make readme`.{preview}*"
     return marked("results", *parts, origin)
+
+
+def headlines_block(profile: str, store: ExperimentStore) -> str:
+    """The headlines of the answers, each with its rows, blocks and trials: what README begins its results with.
+
+    Raises:
+        MicroflowError: there is none.
+    """
+    lines = []
+    for experiment, found in readings(profile, store):
+        if isinstance(found, Results) and (headline := experiment.answer(found).of(profile).headline):
+            lines.append(f"- {headline} *({design(found)})*")
+    if not lines:
+        raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
+    return marked("headlines", "\n".join(lines))
+
+
+def with_blocks(text: str, profile: str, store: ExperimentStore) -> str:
+    """``text`` with what the database says in place of its blocks ``results`` and ``headlines``.
+
+    Raises:
+        MicroflowError: it has none of them, or the database cannot fill them.
+    """
+    names = [found[1] for found in MARKED.finditer(text)]
+    blocks = {"results": results_block, "headlines": headlines_block}
+    wanted = [build for name, build in blocks.items() if name in names] or [results_block]
+    for build in wanted:
+        text = with_block(text, build(profile, store))
+    return text
 
 
 def marked(name: str, *parts: str) -> str:

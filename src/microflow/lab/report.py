@@ -37,30 +37,41 @@ _COLUMN_LETTERS, _GAP = 56, 3
 
 @dataclass(frozen=True)
 class Answer:
-    """``sentence`` is plain text; ``numbers`` maps a name (words and digits) to the value as printed in it."""
+    """Answer to an experiment's question, in plain text.
+
+    Attributes:
+        sentence: The whole answer.
+        numbers: By name (words and digits), the values as printed in it.
+        headline: The same in one short sentence with its interval, where it stands among the first things to be read.
+    """
 
     sentence: str
     numbers: Mapping[str, str] = field(default_factory=dict)
+    headline: str = ""
 
     def _repr_markdown_(self) -> str:
         return f"**{self.sentence}**"
 
     def of(self, profile: str) -> Answer:
         """The same, marked where the profile's results are a preview."""
-        return replace(self, sentence=f"Preview ({profile}): {self.sentence}") if profile in PREVIEWS else self
+        if profile not in PREVIEWS:
+            return self
+        mark = f"Preview ({profile}): "
+        return replace(self, sentence=mark + self.sentence, headline=self.headline and mark + self.headline)
 
 
 @dataclass(frozen=True)
 class Table:
     """Cells as text, columns named; the first column is the row's name. ``caption`` says what is counted, and how.
 
-    Cells are numbers, and stand to the right, unless they are ``prose``.
+    Cells are numbers, and stand to the right, unless they are ``prose``. The row named ``marked`` stands out on a page.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    caption: str
+    caption: str = ""
     prose: bool = False
+    marked: str = ""
 
     def of(self, profile: str) -> Table:
         """The same, marked where the profile's results are a preview."""
@@ -68,8 +79,9 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
-        caption = f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>"
+        marks = (" class=marked" if self.marked and row[0] == self.marked else "" for row in self.rows)
+        body = "".join(f"<tr{mark}>{self._cells(row)}</tr>" for mark, row in zip(marks, self.rows, strict=True))
+        caption = f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>" if self.caption else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _cells(self, row: Sequence[str]) -> str:

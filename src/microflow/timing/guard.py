@@ -163,23 +163,18 @@ class PurityGuard:
         evidence.write_calls += traffic.write_calls
         evidence.read_bytes += traffic.read_bytes
         evidence.written_bytes += traffic.written_bytes
-        if traffic.elsewhere_calls:
-            self._share_out(traffic.elsewhere_calls)
         evidence.voluntary_switches += traffic.voluntary_switches
         evidence.involuntary_switches += traffic.involuntary_switches
-        if traffic.read_calls == traffic.write_calls == 0:
-            return None
-        calls = f"{traffic.read_calls} read and {traffic.write_calls} write calls"
-        return contamination(f"the kernel counted {calls} on open files")
-
-    def _share_out(self, calls: int) -> None:
-        evidence = self.evidence
-        for share in self._others.shares(calls, self._acted):
+        for share in self._others.shares(traffic.elsewhere_calls, self._acted) if traffic.elsewhere_calls else ():
             evidence.by_thread[share.name] = evidence.by_thread.get(share.name, 0) + share.calls
             if share.helper:
                 evidence.helper_calls += share.calls
             else:
                 evidence.elsewhere_calls += share.calls
+        if traffic.read_calls == traffic.write_calls == 0:
+            return None
+        calls = f"{traffic.read_calls} read and {traffic.write_calls} write calls"
+        return contamination(f"the kernel counted {calls} on open files")
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:

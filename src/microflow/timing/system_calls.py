@@ -21,7 +21,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -116,8 +116,7 @@ class KernelCounters:
 
 def _calls_in(counters: bytes) -> int:
     """Read and write calls together, of the text of a file of counters."""
-    fields = counters.split(None, 8)
-    return int(fields[5]) + int(fields[7])
+    return sum(map(int, counters.split(None, 8)[5:8:2]))
 
 
 def _open(path: str, opened: ExitStack) -> int:
@@ -187,7 +186,12 @@ class OtherThreads:
                 found.append(Share(name, helper, made))
         if (ended := calls - sum(share.calls for share in found)) > 0:
             found.append(Share("", unrelated.keys() <= now.keys(), ended))
-        return list(_at_most(calls, sorted(found, key=lambda share: not share.helper)))
+        shares = []
+        for share in sorted(found, key=lambda share: not share.helper):
+            if own := min(share.calls, calls):
+                shares.append(share._replace(calls=own))
+                calls -= own
+        return shares
 
     def _rested(self) -> dict[int, _Look]:
         """All threads, as soon as those that Python did not start, and that are new, were seen at rest twice."""
@@ -204,10 +208,8 @@ class OtherThreads:
 
 def _looks() -> dict[int, _Look]:
     """Every thread but this one."""
-    own = threading.get_native_id()
-    others = (int(task.name) for task in _TASKS.iterdir())
-    looks = ((tid, _look(f"{_TASKS}/{tid}")) for tid in others if tid != own)
-    return {tid: look for tid, look in looks if look is not None}
+    others = {int(task.name) for task in _TASKS.iterdir()} - {threading.get_native_id()}
+    return {tid: look for tid in others if (look := _look(f"{_TASKS}/{tid}")) is not None}
 
 
 def _look(task: str) -> _Look | None:
@@ -247,11 +249,3 @@ def _who(look: _Look, thread: threading.Thread | None, unrelated: str | None) ->
     if unrelated is not None:
         return unrelated, False
     return look.name, not look.name.startswith(_KEEPERS)
-
-
-def _at_most(calls: int, shares: Iterable[Share]) -> Iterable[Share]:
-    for share in shares:
-        own = min(share.calls, calls)
-        calls -= own
-        if own:
-            yield share._replace(calls=own)

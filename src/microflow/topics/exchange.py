@@ -184,7 +184,14 @@ class KafkaSink:
     ) -> None:
         self._topic, self._dead, self._source = topic, dead, source
         self._thread = ThreadPoolExecutor(1, "commit")
-        preset = {"transaction.timeout.ms": _TRANSACTION_MS, "linger.ms": 5, "compression.type": "lz4"}
+        preset = {
+            "transaction.timeout.ms": _TRANSACTION_MS,
+            "linger.ms": 1,
+            # The broker refuses a transaction until the last one's markers are written, which takes a few milliseconds:
+            # the client's own 100 ms between tries would be most of a record's latency. It doubles with each try.
+            "retry.backoff.ms": 10,
+            "compression.type": "lz4",
+        }
         self._settings = {**preset, **client_settings(address, client)}
         try:
             self._producer = self._new_producer()
