@@ -24,7 +24,7 @@ __all__ = [
 
 
 class MicroflowError(Exception):
-    """What went wrong, and what to do about it.
+    """Base of all errors that a user can cause: a message, and a hint about what to do.
 
     >>> str(MicroflowError("no such column 'zipp'", hint="columns are: age, zip"))
     "no such column 'zipp' (columns are: age, zip)"
@@ -85,7 +85,7 @@ class KeyMaterialError(MicroflowError):
 
 
 class SetupError(MicroflowError):
-    """Something this machine needs (Java, PostgreSQL, a broker) is missing or will not start."""
+    """A requirement of this machine (Java, PostgreSQL, a broker) is missing or will not start."""
 
 
 class StoreError(MicroflowError):
@@ -97,7 +97,7 @@ class CheckpointError(MicroflowError):
 
 
 class JobCancelledError(MicroflowError):
-    """Somebody asked for the job to stop; what it had committed stays, and it can be resumed."""
+    """The job was asked to stop; what it had committed stays, and it can be resumed."""
 
 
 class JobConflictError(MicroflowError):
@@ -105,4 +105,4 @@ class JobConflictError(MicroflowError):
 
 
 class TimingContaminationError(MicroflowError):
-    """Something other than memory was touched while the clock was running; the message names the call site."""
+    """The timed work touched more than memory while the clock ran; the message names the call site."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 __all__ = ["MICROFLOW_BYTES", "MICROFLOW_ROWS", "MORSEL", "MORSEL_ROWS", "Retries", "Settings", "child_environment"]
 
@@ -22,6 +23,8 @@ MICROFLOW_BYTES = 2**26
 MORSEL = 24
 MORSEL_ROWS = MORSEL * MICROFLOW_ROWS
 
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 #: What a child process may know of our environment, by name or by the beginning of a name. Everything else, above all
 #: token keys and passwords, is not passed on: a user who can make the child run a command can read its environment.
@@ -70,6 +73,17 @@ class Retries:
 
     pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 15)
     sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def persist(self, attempt: Callable[[], T], errors: type[E], may_pass: Callable[[E], bool]) -> T:
+        """What ``attempt`` returns, made again after each pause as long as it ends by an error that may pass."""
+        for pause in self.pauses:
+            try:
+                return attempt()
+            except errors as error:
+                if not may_pass(error):
+                    raise
+            self.sleep(pause)
+        return attempt()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from functools import partial
 from faults.attempts import Attempt, run_attempt
 from faults.stand import METHODS, Case, Outcome, Stand, must_end, must_fail
 from microflow.pipeline import JobSpec
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 
 __all__ = ["INTERFERENCE"]

@@ -40,7 +40,7 @@ def test_the_command_writes_between_the_marks_and_keeps_the_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept gives what was written; the rest of the file stays."""
-    monkeypatch.setattr("microflow.cli.experiments.measured", lambda *_: LINES)
+    monkeypatch.setattr("microflow.cli.figures.measured", lambda *_: LINES)
     readme, kept = tmp_path / "README.md", tmp_path / "peers.json"
     readme.write_text("Before.\n<!-- peers -->\n<!-- /peers -->\nAfter.\n", "utf-8")
     done = CliRunner().invoke(cli, ["bench", "peers", "--json", str(kept), "--into", str(readme)])

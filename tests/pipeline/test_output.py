@@ -23,7 +23,7 @@ from microflow.pipeline.output import Output as JobOutput
 from microflow.pipeline.partial import NOTHING
 from microflow.settings import Retries
 from microflow.sinks.writers import encoder, text_of
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from pipeline.alike import METHODS, run
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])

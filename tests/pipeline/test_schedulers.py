@@ -17,7 +17,7 @@ from microflow import descriptors
 from microflow.errors import InputError, JobConflictError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.pipeline.paths import held_output
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from pipeline.alike import METHODS, run
 
 Make = Callable[..., JobSpec]

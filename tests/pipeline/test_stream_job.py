@@ -26,6 +26,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics import Kept, Position, Received, Result
 from microflow.topics.lines import FileSink
+from pipeline.alike import topic_results
 
 SCHEMA = load_schema("healthcare")
 RECORDS = [row for block in generate("healthcare", 600, 1) for row in block.rows.to_pylist()]
@@ -160,7 +161,7 @@ def test_rows_and_positions_are_one_transaction(database_url: str, monkeypatch: 
                 Stream(Recorded(sink.kept), sink, service()).run()
             except DiedError:
                 assert dies_at < 100
-        rows = sink.results()
+        rows = topic_results(connector, "died", "topic")
     assert [(row[0], row[1]) for row in rows] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
     assert [row[3] for row in rows] == [
         None if one is None else json.loads(one) for one in [*EXPECTED[::2], *EXPECTED[1::2]]
@@ -178,7 +179,7 @@ def test_who_was_given_up_cannot_commit(database_url: str) -> None:
         assert stale.kept([0]) == {0: Position(1)}
         assert stale.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
         assert not live.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
-        assert [row[:2] for row in live.results()] == [(0, 0), (0, 1)]
+        assert [row[:2] for row in topic_results(one, "rivals", "topic")] == [(0, 0), (0, 1)]
 
 
 class Noting(TopicStore):
@@ -209,7 +210,8 @@ def test_urgent_records_are_committed_ahead_and_once(database_url: str, monkeypa
         last = Stream(source, second, service())
         last.run()
         assert last.progress.committed == len(MESSAGES) - 20
-        assert [row[:2] for row in second.results()] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
+        rows = topic_results(connector, "urgent", "topic")
+        assert [row[:2] for row in rows] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
         assert not any(at.ahead for at in second.kept([0, 1]).values())
 
 

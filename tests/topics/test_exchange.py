@@ -26,11 +26,11 @@ from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.topics import TopicStore
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, _until_done, places
 from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
+from pipeline.alike import topic_results
 
 ROWS = 10_000
 KEY = bytes(range(32))
@@ -99,7 +99,6 @@ def test_three_processes_to_postgresql_one_killed(
     create_topic(broker.address, topic, TopicSettings(partitions=3))
     source = f"kafka://{broker.address}/{topic}"
     with PostgreSQLConnector(database_url) as connector:
-        store = TopicStore(connector, f"microflow-healthcare-{topic}", topic)
 
         def count() -> int:
             ((rows,),) = connector.query("SELECT count(*) FROM topic_results WHERE topic = %s", (topic,))
@@ -112,7 +111,7 @@ def test_three_processes_to_postgresql_one_killed(
             send(broker, topic, ROWS // 2, ROWS)
             until(count, ROWS + 3)
             assert ended(running[1:]) == [0, 0]
-        found = store.results()
+        found = topic_results(connector, f"microflow-healthcare-{topic}", topic)
     if method == "tokenization":
         documents = Counter(json.dumps(row[3], sort_keys=True) for row in found if row[4] is None)
         assert documents == Counter(json.dumps(one and json.loads(one), sort_keys=True) for one in expected)

@@ -107,7 +107,7 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What a release must meet: linkage risk at its interval's upper end, information left, rows released.
+    """Thresholds of a release: linkage risk (upper end of its interval), information left, rows released.
 
     ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
     """
@@ -137,16 +137,16 @@ class Made:
 
     @property
     def verdict(self) -> JobVerdict:
-        """What became of the rows."""
+        """Verdict of the run, with the counts of its rows."""
         return JobVerdict.from_dict(self.metrics["verdict"])
 
     @property
     def utility(self) -> float:
-        """What is left of the information, from 0 to 1."""
+        """Share of the information that is left, from 0 to 1."""
         return 1 - self.assessment.information_loss
 
     def failures(self, thresholds: Thresholds) -> list[str]:
-        """The thresholds that are not met, in words."""
+        """Thresholds that are not met, as text."""
         found, attack, share = [], self.assessment.linkage[-1], self.verdict.share_released
         if attack.high > thresholds.max_risk:
             found.append(f"linkage risk {attack} is not within {thresholds.max_risk:g}")
@@ -163,7 +163,7 @@ class Made:
         return found
 
     def lines(self) -> list[str]:
-        """The verdict of the run, and what was measured."""
+        """Verdict of the run and its measurements, as text."""
         risk, rows = self.assessment.linkage[-1], self.guarantee["rows"]
         measured = f"linkage risk {risk}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
@@ -330,7 +330,7 @@ def read_certificate(path: Path) -> dict[str, Any]:
 
 
 def mismatches(document: Mapping[str, Any], output: Path, recomputed: Mapping[str, Any]) -> list[str]:
-    """What the release contradicts.
+    """Contradictions between a certificate and a release.
 
     Args:
         document: A certificate from `read_certificate`.

@@ -185,7 +185,7 @@ class NumberLabels:
         return np.where(np.isnan(unit), np.where(self.covers_missing[which], 0.0, 1.0), known)
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the bins of the range, evenly within a label; the last is "missing"."""
+        """Distribution of all rows over the bins of the range, even within a label; the last bin is "missing"."""
         rows = np.bincount(self.codes, minlength=len(self.width)).astype(np.float64)
         known = ~np.isnan(self._lows)
         low, high = (np.clip(end[known], 0, 1) for end in (self._lows, self._highs))
@@ -336,7 +336,7 @@ class TextLabels:
         return spread
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the most frequent texts, any other, and "missing"."""
+        """Distribution of all rows over the most frequent texts, any other text, and "missing"."""
         cells = min(len(self._domain.texts), _MOST_TEXTS)
         rows = np.bincount(self.codes, minlength=len(self._sizes)) / len(self.codes)
         owner, members = self._flat(np.arange(len(self._sizes)))

@@ -1,4 +1,4 @@
-"""``microflow bench compliance``: the check of a microflow and of a record, each beside what it competes with.
+"""``microflow bench compliance``: the check of a microflow and of a record, each beside its competitors.
 
 Everything runs in a process of its own in which Polars has one thread. Healthcare records with hard cases are checked
 in morsels, as the engines do, and in microflows of 1,000 rows; that the forms agree is asserted before anything is
@@ -146,7 +146,7 @@ def _refuse_unequal(
 def plain_polars(
     policy: Policy, schema: DatasetSchema, parts: Sequence[pa.Table | pa.RecordBatch]
 ) -> Callable[[], float]:
-    """What one would write by hand for the policy: a select a part, a mask a rule, no spans or check digits."""
+    """Check of a policy as written by hand in Polars: a select per part, a mask per rule, no spans or check digits."""
     targets = Targets(policy, schema)
     by_hand = [
         pl.col(field.name).str.contains(_BY_HAND[pattern]).alias(f"{field.name} {pattern}")

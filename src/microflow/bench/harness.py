@@ -1,4 +1,4 @@
-"""How a speed is measured: beside its reference, in one process, interleaved, over several rounds.
+"""Measurement of a speed beside its reference: in one process, interleaved, over several rounds.
 
 A `Case` returns how much it processed; the harness times it. Every round runs all cases in a fresh random order
 (randomised complete blocks), so that a drift of the machine falls on all of them alike; a ratio is the median of the
@@ -38,7 +38,7 @@ _MANY = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something to time. ``work`` does it once and returns how many ``unit`` it processed.
+    """Work to time: ``work`` does it once and returns how many ``unit`` it processed.
 
     ``reference`` names another case of the same call. Where ``work`` is ``timed`` by itself, it returns the value.
     """
@@ -66,7 +66,7 @@ class Goal:
     of_ratio: bool = True
 
     def holds(self, value: float, ratio: float | None) -> bool | None:
-        """Whether it is reached; ``None`` where there is no ratio."""
+        """True if the goal is reached; ``None`` if there is no ratio."""
         reached = ratio if self.of_ratio else value
         if reached is None:
             return None
@@ -98,7 +98,7 @@ def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: i
 
 
 def in_one_thread(module: str, rows: int) -> list[Line]:
-    """What ``python -m module rows`` hands over, from a process of its own in which Polars has one thread.
+    """Lines of ``python -m module rows``, run in a new process in which Polars has one thread.
 
     Raises:
         MicroflowError: it failed.

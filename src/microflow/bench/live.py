@@ -1,4 +1,4 @@
-"""Records that arrive: JSON in and out in this process, and exactly once through a real broker beside a bare loop.
+"""``microflow bench live``: JSON in and out in this process, and exactly once through a broker beside a bare loop.
 
 The bare loop is what any program must do that reads a topic and writes another one in transactions: it copies the
 values and does nothing else. Where there is no Java, the lines of the broker are left out.
@@ -104,9 +104,9 @@ def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
     for at in range(0, len(messages), MICROFLOW_ROWS):
         rows = read_messages(messages[at : at + MICROFLOW_ROWS], spec.schema)
         assert rows is not None
-        released, screened = kernel.run(rows)
+        released, findings = kernel.run(rows)
         as_json(released.rows)
-        done += screened.findings.checked
+        done += findings.checked
     return float(done)
 
 

@@ -1,4 +1,4 @@
-"""What the engines reach: records per second at saturation, service times, and the hybrid against the static arms.
+"""Benchmark of the engines: records per second at saturation, service times, hybrid beside the static arms.
 
 Saturation is the pure phase on rows in memory, in a process of its own in which Polars has one thread, beside what
 plain Polars needs to look for the same patterns.

@@ -21,8 +21,8 @@ from psycopg2.extras import execute_values
 
 from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.settings import Settings
-from microflow.store import PostgreSQLConnector
-from microflow.store.bulk import copy_table, record_columns
+from microflow.store.bulk import RECORDS, columns_of, copy_table
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import create_database, driver_dsn, drop_database
 from microflow.store.server import ensure_server
 
@@ -140,7 +140,7 @@ def _typed_columns(records: list[dict[str, Any]]) -> pa.Table:
         {key: value for key, value in record.items() if not key.endswith("_data")} | {"ordinal": number}
         for number, record in enumerate(records)
     ]
-    return record_columns(numbered, np.arange(len(numbered))).drop_columns(["id", "processed_data", "record_id"])
+    return columns_of(RECORDS, numbered, np.arange(len(numbered))).drop_columns(["id", "processed_data", "record_id"])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the clock and its guard cost, and whether they find effects that are there.
+"""Benchmark of the clock and its guard: their cost, and the effects that they must find.
 
 A pair is one microflow processed twice, one after the other, with a guard and without, in random order: whatever else
 the machine does falls on both sides alike. CPU time of all threads is compared, not wall time, because neighbours take
@@ -49,7 +49,7 @@ _GOAL_PERCENT = 1
 
 @dataclass(frozen=True, slots=True)
 class PairedCost:
-    """What is added, in per cent, with its 95 % interval. ``base_ns`` is the median work without."""
+    """Added cost in per cent, with its 95 % interval; ``base_ns`` is the median of the work without it."""
 
     percent: float
     low: float

@@ -1,4 +1,4 @@
-"""Whole jobs beside what Polars takes to read and write the same file: commands in fresh processes, timed from outside.
+"""``microflow bench whole``: whole jobs beside the time in which Polars reads and writes the same file.
 
 Start-up, imports, workers and the last fsync are in it. Every round runs all commands in a fresh random order; a ratio
 is the median over the rounds. Answers are checked first: workers and one process must give the same bytes. Spark, where

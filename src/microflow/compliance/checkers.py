@@ -41,7 +41,7 @@ Spans = npt.NDArray[np.int32]
 
 
 class BatchChecker(Compiled):
-    """A policy compiled for a data set; give it microflows, in any number and order. Holds no state between them.
+    """Check of microflows: a policy compiled for a data set, without state between microflows.
 
     Raises:
         PolicyError: a rule asks something of a column that has no such type.
@@ -171,7 +171,7 @@ def _findings(checked: int, rows: Rows, targets: Rows, spans: Sequence[Spans]) -
 
 
 class RecordChecker(Compiled):
-    """A policy compiled for one record at a time; says the same as `BatchChecker`.
+    """Check of single records: a policy compiled for a data set; finds the same as `BatchChecker`.
 
     Records hold values of the schema's types (`microflow.records.coerce` makes them so); a field that is not in the
     record counts as null.
@@ -273,7 +273,7 @@ def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> d
 
 
 def is_compliant(record: Mapping[str, object], data_type: str) -> bool:
-    """Whether nothing is wrong with a record: stops at the first violation.
+    """True if a record has no violation; stops at the first one.
 
     >>> is_compliant({"record_id": 1, "ssn": "***-**-****"}, "healthcare")
     True

@@ -53,16 +53,16 @@ _AS_TEXT = _TEXT | _DATE | {Dtype.TIME}
 
 
 class FieldCondition(Protocol):
-    """When a field as a whole breaks a rule. ``takes`` are the types of columns that it can be asked of."""
+    """Condition on a field as a whole; ``takes`` are the types of columns that it can be asked of."""
 
     takes: ClassVar[frozenset[Dtype]]
 
     def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        """True where a column of this type breaks the rule; null or false where it is null (`Missing` excepted)."""
+        """Expression: true where a column of this type breaks the rule; null or false for null (except `Missing`)."""
         ...
 
     def predicate(self, reference: date) -> Predicate:
-        """The same for one value that is not null (`Missing` is asked about null alone)."""
+        """Condition as a function of one value that is not null (`Missing` is asked about null alone)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a check says, and what it looks at: violations, and the table of which rule looks at which field.
+"""Violations, and the table of which rule checks which field.
 
 Both checkers and both remedies are compiled from `Targets`. A finding names a rule and a place, never the value.
 """
@@ -163,7 +163,7 @@ class TextField:
         ]
 
     def findings_of_records(self, rows: pl.DataFrame, clues: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-        """The same in records whose text is not null; ``clues`` tells which texts bear one."""
+        """Findings in records whose text is not null; ``clues`` are flags of texts that may contain one."""
         texts = rows[self.name].to_list()
         bearing = np.flatnonzero(clues).tolist()
         by_text: dict[int, list[Span]] = defaultdict(list)
@@ -199,7 +199,7 @@ class TextField:
 
 
 class Targets:
-    """All (rule, field) pairs of a policy on a data set, in the order of the rules, then of the columns.
+    """Targets of a policy on a data set: all (rule, field) pairs, in the order of the rules, then of the columns.
 
     Raises:
         PolicyError: a rule asks something of a column that has no such type; never does it go unasked.
@@ -217,7 +217,7 @@ class Targets:
 
     @cached_property
     def plain(self) -> tuple[PlainTarget, ...]:
-        """Those that look at a field as a whole."""
+        """Targets that check a field as a whole."""
         return tuple(
             PlainTarget(
                 index,
@@ -232,7 +232,7 @@ class Targets:
 
     @cached_property
     def texts(self) -> tuple[TextField, ...]:
-        """Those that look inside text, a field at a time."""
+        """Targets that search inside text, grouped by field."""
         fields: dict[str, list[tuple[int, Contains]]] = defaultdict(list)
         for index, target in enumerate(self.all):
             if isinstance(target.rule.condition, Contains):

@@ -57,7 +57,7 @@ _CLASS = {"9": "[0-9]", "A": "[A-Za-z]", "X": "[A-Za-z0-9]", "*": "[A-FU-Y+-]"}
 
 
 def national_forms(country: str) -> Forms:
-    """How the numbers of persons of a country (of `COUNTRIES`) are written.
+    """Written forms of the personal numbers of a country (of `COUNTRIES`).
 
     >>> national_forms("DE")
     (('[0-9](?:[ ./-]?[0-9]){10}', 'de.idnr'),)
@@ -75,7 +75,7 @@ def national_forms(country: str) -> Forms:
 
 
 def own_forms(form: str, checksum: str) -> Forms:
-    """A form that somebody wrote, checked.
+    """Written forms that a policy states, checked.
 
     Raises:
         ValueError: the form or the checksum cannot be used; says why.

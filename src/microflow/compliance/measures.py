@@ -1,4 +1,4 @@
-"""How much of a proposed match is an identifier: check digits, ranges, and what stands around it."""
+"""Extent of an identifier in a proposed match: by check digits, ranges, and the text around it."""
 
 from __future__ import annotations
 
@@ -147,12 +147,12 @@ _MOST_DIGITS = {
 
 
 def whole(match: re.Match[str]) -> int:
-    """All of it: the expression says everything."""
+    """Length of the whole match: the expression decides everything."""
     return match.end() - match.start()
 
 
 def luhn(digits: str) -> bool:
-    """Whether the last digit checks the others (ISO/IEC 7812-1, annex B).
+    """True if the last digit is the check digit of the others (ISO/IEC 7812-1, annex B).
 
     >>> luhn("4111111111111111"), luhn("4111111111111112")
     (True, False)
@@ -247,7 +247,7 @@ def international(match: re.Match[str]) -> int:
 
 
 def north_american(match: re.Match[str]) -> int:
-    """All of a telephone number whose expression says everything, and its extension."""
+    """Length of a telephone number with its extension; the expression decides everything."""
     return _extended(match, match.end() - match.start())
 
 

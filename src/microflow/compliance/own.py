@@ -95,12 +95,12 @@ class OwnIdentifiers:
         self._codes = [name for name in self.columns if columns[name][0] == "code"]
 
     def may_be_named(self, text: pl.Expr) -> pl.Expr:
-        """Of which records something may stand in a text that holds no digit."""
+        """Expression: true for records whose identifiers may occur in a text without digits."""
         readable = (pl.col(name).cast(pl.String).str.contains(_READABLE) for name in self.named)
         return text.is_not_null() & pl.any_horizontal(pl.lit(value=False), *readable).fill_null(value=False)
 
     def worth_a_look(self, rows: pl.DataFrame, text: str, clues: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-        """Which of many records hold a value that a first look at their texts cannot rule out.
+        """Positions of the records with a value that a first look at their texts cannot rule out.
 
         Args:
             rows: Records, with `columns` and the text.

@@ -1,4 +1,4 @@
-r"""What an identifier looks like inside text, for the scanner that both compiled checks share.
+r"""Patterns of identifiers in text, for the scanner that both compiled checks share.
 
 An expression proposes; a measure decides how much of a proposal is an identifier, so that look-alikes fall away (an
 order number is no card: Luhn, ISO/IEC 7812-1; an SSN has no area 000, 666 or 9xx: SSA, 2011). Digits and boundaries are

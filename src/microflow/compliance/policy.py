@@ -52,7 +52,7 @@ __all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_name
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What must hold (``when``) or must not (``unless``, ``holds=False``) in another field of the same record.
+    """Condition on another field of the same record: must hold (``when``) or not (``unless``, ``holds=False``).
 
     The field is the first of its kind in the data set; a kind the data set lacks counts as a missing value.
     """
@@ -99,7 +99,7 @@ class Policy:
     """The language model that finds names in prose, too, as `load_recogniser` calls it; none by default."""
 
     def at(self, reference_date: date) -> Policy:
-        """The same rules as of another date.
+        """Policy with the same rules as of another date.
 
         >>> load_policy("hipaa").at(date(2027, 1, 1)).reference_date.isoformat()
         '2027-01-01'

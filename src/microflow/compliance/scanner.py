@@ -62,7 +62,7 @@ class _Compiled:
 
 
 class TextScanner:
-    """Finds the spans of several patterns in texts, from left to right, none overlapping another.
+    """Scanner for the spans of several patterns in texts, from left to right, without overlap.
 
     A text is searched as `microflow.compliance.spelling.plain` spells it, once, with the union of all patterns, from
     shortly before its first digit or mark (``@``, ``://``, ``www.``, ``.org/``); one without either is not searched.
@@ -95,7 +95,7 @@ class TextScanner:
         return [(name, *spelled.original(start, end)) for name, start, end in found] if spelled.starts else found
 
     def spans_in(self, texts: Sequence[str]) -> Iterator[tuple[int, Span]]:
-        """The same for many texts at once, which is faster: index of the text, and the finding in it; in no order."""
+        """Findings in many texts at once, which is faster: index of the text and the span; in no order."""
         written = pl.Series(texts, dtype=pl.String)
         odd = written.str.contains(RESPELLED)
         spelled = {index: plain(texts[index]) for index in odd.arg_true().to_list()}
@@ -239,7 +239,7 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
 
 
 class Recogniser(Protocol):
-    """Finds persons and places in a text."""
+    """Model that finds persons and places in a text."""
 
     def spans(self, text: str) -> list[Span]:
         """Pattern (``name`` or ``address``), start and end (code points), by start."""

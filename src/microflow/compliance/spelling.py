@@ -280,7 +280,7 @@ _ASCII_DIGITS = frozenset("0123456789")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What to look for of one value. ``words`` tell whether they need a capital; ``compact`` are letters and digits."""
+    """Search terms for one value: ``words`` with a flag for "needs a capital"; ``compact``: letters and digits."""
 
     words: tuple[tuple[str, bool], ...] = ()
     compact: tuple[str, ...] = ()
@@ -289,7 +289,7 @@ class Terms:
 
 @lru_cache(maxsize=4096)
 def terms_of(kind: str, value: str) -> Terms:
-    """What to look for of a value of a column of this kind."""
+    """Search terms for a value of a column of this kind."""
     value = value[:200].strip()
     if kind == "name":
         return _name(value)

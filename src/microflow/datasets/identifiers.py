@@ -112,7 +112,7 @@ def phones(draws: Draws) -> list[str]:
 
 
 def ssns(draws: Draws) -> list[str]:
-    """With hyphens, and with blanks; of areas that are given out (not 000, 666 or 9xx)."""
+    """Social security numbers of assigned areas (not 000, 666 or 9xx), with hyphens and with blanks."""
     areas = 100 + draws.below(500)
     groups, serials = 1 + draws.below(99), 1 + draws.below(9_999)
     parts = zip(draws.words("--- "), areas.tolist(), groups.tolist(), serials.tolist(), strict=True)
@@ -205,7 +205,7 @@ def _grouped(text: str, mark: str) -> str:
 
 
 def look_alikes(draws: Draws) -> list[str]:
-    """What a careless pattern would take for an identifier, and no policy that ships does."""
+    """Texts that a careless pattern takes for identifiers, but no shipped policy does."""
     forms = draws.words(_LOOK_ALIKES)
     cells = zip(forms, draws.digits(9), draws.digits(4), strict=True)
     return [form.format(nine=nine, four=four, wrong=_wrong_card(nine)) for form, nine, four in cells]

@@ -79,7 +79,7 @@ Leak = FieldLeak | TextLeak
 
 @dataclass(frozen=True)
 class DataType:
-    """What `microflow.datasets.generator` needs to know of a data type.
+    """Description of a data type for `microflow.datasets.generator`.
 
     ``clean`` draws all columns but the record id, without a violation; ``leaks`` breaks rules of the default policy;
     ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text.
@@ -92,7 +92,7 @@ class DataType:
 
 
 def always(value: object) -> Change:
-    """The same value for each row; ``None`` for null."""
+    """Change that puts the same value in each row; ``None`` for null."""
     return lambda _, present: [value] * len(present)
 
 

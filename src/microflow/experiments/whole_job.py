@@ -25,7 +25,7 @@ from microflow.lab.report import Answer, Table, design, per_cent, pure_or_not, r
 from microflow.lab.results import Frame, Results
 from microflow.lab.trials import Arm
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 __all__ = ["PHASES", "WHOLE_JOB", "answer", "frame", "matrix", "table", "trial"]
 

@@ -215,7 +215,7 @@ class Trialled:
 def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | None = None) -> Trialled:
     """Check, remedy and anonymize the sample as the batch engine does; tokens get a key that is not kept."""
     release = sample.trials(policy).release(settings, sample.size)
-    findings, targets = release.screened.findings, Targets(release.spec.policy, sample.schema).all
+    findings, targets = release.findings, Targets(release.spec.policy, sample.schema).all
     counts = np.bincount(findings.targets, minlength=len(targets)).tolist()
     found = Counter({(target.rule.id, target.field): n for target, n in zip(targets, counts, strict=True) if n})
     return Trialled(sample, settings, release, found, np.unique(findings.rows).astype(np.int64))

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from microflow.errors import MicroflowError
@@ -70,9 +69,7 @@ class WholeFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.finish()
         else:
@@ -115,9 +112,5 @@ def refuse_unwritable(path: Path) -> None:
     Raises:
         MicroflowError: the system refuses; says why.
     """
-    if is_device(path):
-        return
-    partial = path.resolve().with_name(f".{path.name}.{os.getpid()}.partial")
-    with refused_as(path):
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        partial.unlink()
+    if not is_device(path):
+        WholeFile(path, private=True).discard()

@@ -1,6 +1,6 @@
 """From released batches to text, and to a file that appears whole or not at all; and refused rows as text.
 
-Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.formulas`).
+Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.delimited`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
@@ -22,8 +21,8 @@ import pyarrow as pa
 from microflow.schema import SourceFormat
 from microflow.sinks.whole_file import WholeFile, refused_as, unwritable
 from microflow.sources.columns import Refusal
+from microflow.sources.delimited import harmless, harmless_column
 from microflow.sources.files import compression_of, format_of, remote
-from microflow.sources.formulas import harmless, harmless_column
 
 __all__ = [
     "Encoder", "RowSink", "Writer", "encoder", "head_of", "open_writer", "private", "quarantine_head",
@@ -243,9 +242,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with refused_as(self.path), self._whole if kind is None else suppress(OSError):
             self._sink.finish()  # the first error is the one to tell
         if kind is not None:

@@ -95,7 +95,7 @@ def require_columns(
     if absent := [name for name in schema.names if name not in names]:
         message, hint = f"lacks {_listed(absent)}", _why_absent(found, absent, schema, header=header)
     elif schema.others == "refuse" and (unknown := [at for at, name in enumerate(names) if name not in schema.names]):
-        shown = [_shown(names[at], at) for at in unknown]
+        shown = [_shown(names[at], at + 1) for at in unknown]
         message = f"has columns that the schema does not describe: {', '.join(shown[:_MOST_SHOWN])}{_more(shown)}"
         hint = "describe them, or set others: drop, or others: pass"
         if any(not found[at].strip() for at in unknown):
@@ -201,10 +201,9 @@ def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
 
 
-def _shown(name: str, position: int) -> str:
-    if not name.strip():
-        return f"the column {position + 1}, which has no name"
-    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+def _shown(name: str, number: int) -> str:
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return repr(short) if name.strip() else f"the column {number}, which has no name"
 
 
 #: Position in the batch, and the reason.

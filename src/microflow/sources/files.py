@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from microflow.errors import InputError
-from microflow.sources.tables import is_database, is_table, require_address, table_text
+from microflow.sources.tables import address_parts, is_database, is_table, table_text
 
 __all__ = [
     "FORMATS", "STANDARD", "Identity", "compression_of", "files_of", "format_of", "identity_of", "input_format",
@@ -118,7 +118,7 @@ def files_of(place: Path | str) -> list[str]:
     """
     text = str(place)
     if is_database(text):
-        require_address(text)
+        address_parts(text)  # refuses one that cannot be used before anything is recorded
     elif is_url(text):
         return _remote_files(text)
     elif text != STANDARD and Path(text).is_dir():

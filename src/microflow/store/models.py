@@ -29,18 +29,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from microflow.store.progress import ID_BLOCK
 
 __all__ = [
-    "Base",
-    "Checkpoint",
-    "DataRecord",
-    "ExperimentRow",
-    "Job",
-    "OriginalRecord",
-    "SampleRow",
-    "TopicOffset",
-    "TopicResult",
-    "TrialRow",
-    "ViolationRow",
-]
+    "Base", "Checkpoint", "DataRecord", "ExperimentRow", "Job", "OriginalRecord", "SampleRow", "TopicOffset",
+    "TopicResult", "TrialRow", "ViolationRow",
+]  # fmt: skip
 
 
 class Base(DeclarativeBase):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from functools import lru_cache
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -45,16 +46,8 @@ class JobProgress:
 
     def after(self, microflows: npt.NDArray[np.int64], refused: int) -> JobProgress:
         """The totals with some microflows more (n × 5: rows in, released, suppressed, violations, nanoseconds)."""
-        rows_in, released, suppressed, violations, _ = microflows.sum(axis=0).tolist()
-        return replace(
-            self,
-            microflows=self.microflows + len(microflows),
-            rows_read=self.rows_read + rows_in,
-            rows_released=self.rows_released + released,
-            rows_suppressed=self.rows_suppressed + suppressed,
-            violations=self.violations + violations,
-            rows_quarantined=self.rows_quarantined + refused,
-        )
+        *counts, _ = microflows.sum(axis=0).tolist()
+        return JobProgress(*map(add, astuple(self), (len(microflows), *counts, refused)))
 
 
 @lru_cache(maxsize=4096)

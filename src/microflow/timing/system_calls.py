@@ -22,7 +22,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,11 +76,14 @@ class KernelCounters:
     """
 
     def __init__(self) -> None:
-        with ExitStack() as opened:
-            self._process, self._thread, self._tasks = (
-                _open(path, opened) for path in ("/proc/self/io", "/proc/thread-self/io", "/proc/self/task")
-            )
-            self._opened = opened.pop_all()
+        self._opened: list[int] = []
+        try:
+            for path in ("/proc/self/io", "/proc/thread-self/io", "/proc/self/task"):
+                self._opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            self.close()
+            raise
+        self._process, self._thread, self._tasks = self._opened
 
     def before(self) -> KernelReading:
         """A reading to start from: the process first, the thread last."""
@@ -111,18 +113,13 @@ class KernelCounters:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._opened.close()
+        while self._opened:
+            os.close(self._opened.pop())
 
 
 def _calls_in(counters: bytes) -> int:
     """Read and write calls together, of the text of a file of counters."""
     return sum(map(int, counters.split(None, 8)[5:8:2]))
-
-
-def _open(path: str, opened: ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    opened.callback(os.close, descriptor)
-    return descriptor
 
 
 def _difference(before: bytes, after: bytes) -> tuple[int, int, int, int]:
