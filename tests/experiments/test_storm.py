@@ -22,8 +22,8 @@ from microflow.lab.experiment import PROFILES
 from microflow.lab.results import Progress, Results, Skipped, run_experiment
 from microflow.lab.trials import Planned
 from microflow.schema import Record
-from microflow.storm.acks import Acks
 from microflow.storm.local import StormTrial
+from microflow.storm.shell import Acks
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}
 STORM = WORK | {"engine": "storm", "topology": "stream", "paced": 40, "load": 200}

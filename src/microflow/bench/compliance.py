@@ -23,7 +23,7 @@ import pyarrow as pa
 from microflow.bench.harness import Case, Goal, Line, fixed, hand_over, in_one_thread, measure
 from microflow.compliance import BatchChecker, Policy, RecordChecker, Rule, Violation, load_policy
 from microflow.compliance.checkers import plain_expressions
-from microflow.compliance.conditions import Contains, Missing
+from microflow.compliance.conditions import Contains
 from microflow.compliance.findings import Targets
 from microflow.compliance.patterns import PATTERNS
 from microflow.datasets import generate
@@ -195,7 +195,7 @@ def _places_of(rule: Rule, policy: Policy) -> Callable[[Value], Iterator[tuple[i
                     yield from (match.span() for match in matches(value) if counts(match))
 
         return spans
-    broken, asks_for_null = condition.predicate(policy.reference_date), isinstance(condition, Missing)
+    broken, asks_for_null = condition.forms(policy.reference_date).predicate, condition.word == "missing"
 
     def whole(value: Value) -> Iterator[tuple[int, int]]:
         if asks_for_null if value is None else broken(value):

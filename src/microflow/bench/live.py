@@ -34,7 +34,7 @@ from microflow.settings import MICROFLOW_ROWS
 from microflow.sources.json_lines import read_messages
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink
-from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
+from microflow.topics.kafka import KafkaWriter, create_topic
 
 __all__ = ["run"]
 
@@ -125,7 +125,7 @@ def _through_a_broker(messages: Sequence[bytes]) -> list[Line]:
 def _exactly_once(address: str, messages: Sequence[bytes]) -> tuple[list[Line], float]:
     backlog = [*messages] * _BACKLOG
     for name in ("in", "out", "dead"):
-        create_topic(address, name, TopicSettings(partitions=2))
+        create_topic(address, name, partitions=2)
     with KafkaWriter(address, "in") as writer:
         writer.send((b"%d" % number, message) for number, message in enumerate(backlog))
     bare, ours = "a topic to a topic, bare loop", "a topic to a topic, exactly once"

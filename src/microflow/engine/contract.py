@@ -18,7 +18,7 @@ import pyarrow as pa
 from microflow.anonymize.contract import Anonymizer, Method, MethodSettings, Scope
 from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key
 from microflow.compliance import load_policy
-from microflow.compliance.conditions import Present
+from microflow.compliance.conditions import FieldCondition
 from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy, Rule
 from microflow.descriptors import load_schema
@@ -41,7 +41,7 @@ DROPPED = Rule(
     kinds=frozenset(),
     roles=frozenset({Role.ATTRIBUTE}),
     names=frozenset(),
-    condition=Present(),
+    condition=FieldCondition("present"),
     remedy="blank",
 )
 

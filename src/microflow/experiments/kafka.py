@@ -122,13 +122,13 @@ def through_a_broker(config: Mapping[str, Any]) -> dict[str, Any]:
         SetupError: broker or stream did not start.
     """
     from microflow.topics.broker import Broker
-    from microflow.topics.kafka import KafkaReader, TopicSettings, create_topic
+    from microflow.topics.kafka import KafkaReader, create_topic
 
     offered, spec = _Offered(config), spec_of(config)
     folder = tempfile.TemporaryDirectory(prefix="microflow-kafka-", ignore_cleanup_errors=True)
     with folder as name, Broker(Path(name)) as broker:
         for topic in ("in", "in.safe", "in.dead"):
-            create_topic(broker.address, topic, TopicSettings(partitions=2))
+            create_topic(broker.address, topic, partitions=2)
         with _stream(broker.address, spec), KafkaReader(broker.address, "in.safe") as reader:
             _warm_up(broker.address, offered.messages, reader)
             return offered.result(*_paced(broker.address, offered, reader))

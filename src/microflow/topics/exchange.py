@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from microflow.errors import SetupError, StoreError
 from microflow.topics import Kept, Position, Received, Result, letter
-from microflow.topics.kafka import PATIENCE_S, client_settings, consumed
+from microflow.topics.kafka import PATIENCE_S, client_settings, consumed, enqueue
 
 __all__ = ["GroupSource", "KafkaSink"]
 
@@ -234,21 +234,11 @@ class KafkaSink:
             return True
 
     def _produce(self, results: Sequence[Result]) -> None:
-        produce, topic, dead = self._producer.produce, self._topic, self._dead
         for result in results:
             if result.text is not None:
-                message = topic, result.text, result.key
-            elif result.reason is not None and dead is not None:
-                message = dead, letter(result), None
-            else:
-                continue
-            while True:
-                try:
-                    produce(*message)
-                except BufferError:
-                    self._producer.poll(0.1)
-                else:
-                    break
+                enqueue(self._producer, self._topic, result.text, result.key)
+            elif result.reason is not None and self._dead is not None:
+                enqueue(self._producer, self._dead, letter(result))
 
     def _new_producer(self) -> Producer:
         producer = Producer({**self._settings, "transactional.id": f"microflow-{uuid.uuid4().hex}"})
@@ -310,13 +300,13 @@ def _until_done(step: Callable[[float], object]) -> None:
 
 def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition]:
     """Positions as Kafka keeps them: what is done ahead of its turn is the metadata."""
-    return [TopicPartition(topic, partition, at.offset, _as_metadata(at)) for partition, at in positions.items()]
-
-
-def _as_metadata(at: Position) -> str:
-    """One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets."""
-    bits = sum(1 << (offset - at.offset) for offset in at.ahead)
-    return b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+    found = []
+    for partition, at in positions.items():
+        # One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets.
+        bits = sum(1 << (offset - at.offset) for offset in at.ahead)
+        metadata = b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+        found.append(TopicPartition(topic, partition, at.offset, metadata))
+    return found
 
 
 def _ahead_of(offset: int, metadata: str | None) -> frozenset[int]:
