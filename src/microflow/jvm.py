@@ -27,7 +27,9 @@ import click
 from microflow.errors import SetupError
 from microflow.settings import Settings, child_environment
 
-__all__ = ["MINIMUM_JAVA", "find_java", "free_ports", "install_java", "jars", "java_environment", "start_java"]
+__all__ = [
+    "MINIMUM_JAVA", "find_java", "free_ports", "install_java", "jars", "java_environment", "missing_java", "start_java",
+]  # fmt: skip
 
 #: The oldest Java that Spark 4 runs on; Storm 2.8 and Kafka 4 need no newer one.
 MINIMUM_JAVA = 17
@@ -58,6 +60,17 @@ def find_java() -> Path:
             too_old.append(f"{candidate} is Java {version}")
     found = f"; {too_old[0]}" if too_old else ""
     raise SetupError(f"Java {MINIMUM_JAVA} or newer was not found{found}", hint=_REMEDY)
+
+
+def missing_java(jar_set: str = "") -> str:
+    """Why Java, or a set of jars, is not to be had here; nothing where it is. Jars not in the cache are fetched."""
+    try:
+        find_java()
+        if jar_set:
+            jars(jar_set)
+    except SetupError as error:
+        return str(error)
+    return ""
 
 
 def java_environment() -> dict[str, str]:

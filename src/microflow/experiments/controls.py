@@ -7,36 +7,28 @@ stands an offline oracle, which knows all arrivals: how much any router could st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from microflow.engine import PIPELINES
 from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
 from microflow.lab.arrivals import Schedule
 from microflow.lab.oracle import oracle, simulate
 from microflow.lab.report import Table, comparison_cells, design, ratio_text, rounded
+from microflow.lab.results import Results
 from microflow.lab.statistics import MARGIN, Blocks, Comparison, Estimate, compare, ratio_of, typical
-from microflow.lab.trials import Trial
 from microflow.settings import MICROFLOW_ROWS
 
-if TYPE_CHECKING:
-    from microflow.lab.results import Results
-
 __all__ = [
-    "ADAPTIVE", "CONTROLS", "HABITS", "LEARNT", "LINGER_MS", "ORACLE", "Remains", "by_habit", "called", "credited",
-    "make_router", "mean_latencies", "remains", "remains_table",
+    "ADAPTIVE", "CONTROLS", "HABITS", "LEARNT", "LINGER_MS", "ORACLE", "Remains", "called", "credited", "make_router",
+    "mean_latencies", "remains", "remains_table",
 ]  # fmt: skip
 
 ADAPTIVE, ORACLE = "hybrid", "oracle"
 #: Longer than a full microflow is served, and what a Kafka producer waits by default (from 4.0 on).
 LINGER_MS = 5
 #: Name to what it is called in a sentence.
-CONTROLS = {
-    "linger": f"microflows that linger {LINGER_MS} ms",
-    "natural": "natural batching",
-    "coin": "a coin",
-}
+CONTROLS = {"linger": f"microflows that linger {LINGER_MS} ms", "natural": "natural batching", "coin": "a coin"}
 #: Every router there is: the pipelines' own, and controls.
 HABITS = (*PIPELINES, *CONTROLS)
 #: Habits that need the costs of serving, measured just before.
@@ -103,14 +95,11 @@ class Remains:
         return f"{where} {called(self.best)}: {ratio_text(self.ratio)} ({self.verdict})".lstrip()
 
     def cells(self) -> list[str]:
-        """A row of a table: see `_COLUMNS`."""
+        """A row of `remains_table`."""
         beside = [ratio_text(self.ratio), "", "", self.verdict]
         if self.comparison is not None:
             beside = comparison_cells(self.comparison)
         return [rounded(self.value), called(self.best), rounded(self.of_best), *beside]
-
-
-_COLUMNS = ("hybrid", "best control", "its own", "ratio", "p different", "p equivalent", "answer")
 
 
 def remains(samples: Mapping[str, Blocks]) -> Remains:
@@ -128,16 +117,8 @@ def remains(samples: Mapping[str, Blocks]) -> Remains:
     ratio, comparison = ratio_of(own, others[best]), None
     if len(own) > 1:
         found = compare({ADAPTIVE: own, **others}, ADAPTIVE)[best]
-        comparison = replace(found, arm=ADAPTIVE, reference=best, ratio=ratio)
+        comparison = replace(found, arm=ADAPTIVE, ratio=ratio)
     return Remains(best, typical(own).value, typical(others[best]).value, ratio, comparison)
-
-
-def by_habit(trials: Sequence[Trial]) -> dict[str, list[Mapping[str, Any]]]:
-    """Results by habit, in the order of blocks."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.planned.block):
-        found.setdefault(trial.planned.arm.config["pipeline"], []).append(trial.run.result)
-    return found
 
 
 def credited(measure: str, found: Mapping[str, Remains]) -> str:
@@ -153,7 +134,7 @@ def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) 
     habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
     others = ", ".join(called(habit) for habit in habits if habit not in {ADAPTIVE, ORACLE})
     return Table(
-        ["", *_COLUMNS],
+        ["", "hybrid", "best control", "its own", "ratio", "p different", "p equivalent", "answer"],
         [[where, *remain.cells()] for where, remain in found.items()],
         f"The adaptive router (hybrid) beside the best of all others, by {measure} in ms: {others}, "
         "where they served everything. "

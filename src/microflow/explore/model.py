@@ -198,12 +198,9 @@ class Trialled:
 
     def measures(self) -> Table:
         """Risk against utility, in a handful of lines."""
-        found = self.assessment
+        found, risk = self.assessment, self.risk
         rows = [
-            [
-                "linkage attack, success above control",
-                f"{self.risk.value:.1%} [{self.risk.low:.1%}, {self.risk.high:.1%}]",
-            ],
+            ["linkage attack, success above control", f"{risk.value:.1%} [{risk.low:.1%}, {risk.high:.1%}]"],
             ["smallest equivalence class (k)", f"{found.achieved.k:,}"],
             ["information loss of quasi-identifiers (GCP)", f"{found.loss.gcp:.3f}"],
             ["rows suppressed", f"{self.sample.size - self.release.released.num_rows:,}"],

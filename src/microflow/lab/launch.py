@@ -104,7 +104,7 @@ def _read(answer: dict[str, Any], watch: TreeWatch) -> Launch:
         peak_rss_bytes=max(own["peak_rss_bytes"], watch.peak_rss_bytes),
         rss_before_bytes=own["rss_before_bytes"],
     )
-    machine = Machine.from_dict(answer["machine"])
+    machine = Machine(**answer["machine"])
     return Launch(answer["result"], machine, answer["load_before"], answer["load_after"], usage)
 
 

@@ -8,16 +8,16 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from microflow.errors import MicroflowError
 
-__all__ = ["Machine", "refuse_unlike"]
+__all__ = ["Machine", "cores_here", "refuse_unlike"]
 
 #: The libraries whose version can change a measured time.
 _LIBRARIES = ("cryptography", "numpy", "pandas", "polars", "psycopg2-binary", "pyarrow", "pyspark", "sqlalchemy")
@@ -46,11 +46,6 @@ class Machine:
     def here(cls) -> Machine:
         """This machine, asked once per process."""
         return _here()
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Machine:
-        """What ``dataclasses.asdict`` stored."""
-        return cls(**stored)
 
     @property
     def likeness(self) -> dict[str, object]:
@@ -84,7 +79,7 @@ def _here() -> Machine:
     commit, dirty = _source()
     return Machine(
         cpu_model=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores_here(),
         memory_bytes=psutil.virtual_memory().total,
         governor=_governor(),
         kernel=f"{platform.system()} {platform.release()}",
@@ -93,6 +88,11 @@ def _here() -> Machine:
         commit=commit,
         dirty=dirty,
     )
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -114,10 +114,8 @@ def _governor() -> str | None:
 def _versions() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

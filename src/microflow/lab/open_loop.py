@@ -1,14 +1,14 @@
 """The open-loop driver: records come when they come, and each one's latency counts from when it was due.
 
     loop = OpenLoop(poisson(5_000, seconds=4, seed=1))
-    run = loop.run(stream(), lambda due: [processor.process_record(records[i]) for i in due] and due)
+    run = loop.run(Portions(), lambda due: [processor.process_record(records[i]) for i in due] and due)
     run.summary(warm_up_s=1).p99_ns
 
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
-Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides each
-time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a rate
-that is only survived for a moment, with a growing backlog, is not a throughput.
+Kinds of system differ in their `Dispatcher` alone: `Portions` hands over fixed numbers of records, a router decides
+each time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a
+rate that is only survived for a moment, with a growing backlog, is not a throughput.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from microflow.timing.latency import LatencyRecorder, LatencySummary
 
 __all__ = [
     "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",
-    "Sustainable", "find_sustainable", "judge", "stream",
+    "Sustainable", "find_sustainable", "judge",
 ]  # fmt: skip
 
 P = TypeVar("P")
@@ -77,7 +77,7 @@ class Lingers(Protocol):
 
 
 class Portions:
-    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival."""
+    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival; by default one."""
 
     def __init__(self, at_least: int = 1, at_most: int = 1) -> None:
         self._at_least = at_least
@@ -96,11 +96,6 @@ class Portions:
 
     def observe(self, portion: range, ns: int) -> None:
         """Learns nothing."""
-
-
-def stream() -> Portions:
-    """One record at a time."""
-    return Portions()
 
 
 @dataclass(frozen=True)
@@ -311,7 +306,7 @@ def find_sustainable(
 
     Args:
         attempt: Runs one rate (records/s), for example
-            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
+            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(Portions(), serve), rate, objective)``.
         low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
         high: No rate above it is tried: the system's own throughput, or what is more than enough.
         confirm: Runs a rate for longer. What the search found is moved by ``precision``, up or down, until it passes

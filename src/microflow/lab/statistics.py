@@ -88,11 +88,9 @@ class Comparison:
     """One arm beside the reference: ratio with interval, both p-values corrected by Holm, and what follows."""
 
     arm: str
-    reference: str
     ratio: Estimate
     p_different: float
     p_equivalent: float
-    blocks: int
     verdict: Verdict
 
 
@@ -156,7 +154,7 @@ def compare(
     different = _holm([test.p_different for test in found.values()])
     equivalent = _holm([test.p_equivalent for test in found.values()])
     compared = [
-        Comparison(arm, reference, test.ratio, p, q, test.blocks, _verdict(test.mean, p, q, floor))
+        Comparison(arm, test.ratio, p, q, _verdict(test.mean, p, q, floor))
         for (arm, test), p, q in zip(found.items(), different, equivalent, strict=True)
     ]
     return Analysis(math.expm1(floor), margin, tuple(compared))
