@@ -42,7 +42,7 @@ KINDS = frozenset(
 
 
 class Role(StrEnum):
-    """What a column is to a person's privacy (ISO/IEC 20889, section 3)."""
+    """Role of a column: its meaning for a person's privacy (ISO/IEC 20889, section 3)."""
 
     RECORD_ID = "record_id"
     """Names the record, not the person; passes through and is never released as an identifier of anybody."""
@@ -71,7 +71,7 @@ PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 
 
 class Dtype(StrEnum):
-    """How a column's values are written and held."""
+    """Type of a column's values."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -98,7 +98,7 @@ Unlisted = Literal["pass", "drop", "treat"]
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """How a value is generalised: exactly one of the two is set.
+    """Generalisation hierarchy: exactly one of the two is set.
 
     ``prefix``: lengths of text kept, finest first, e.g. ``(5, 3, 0)`` for ZIP codes.
     ``parents``: child label to parent label, up to one root that has no parent.
@@ -142,7 +142,7 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether values have a distance (integers and numbers)."""
+        """True if values have a distance (integers and numbers)."""
         return self.dtype in (Dtype.INTEGER, Dtype.NUMBER)
 
     @property
@@ -153,7 +153,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SourceFormat:
-    """How a source of this data set is written.
+    """Format of the files of a data set.
 
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
     ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
@@ -183,7 +183,7 @@ URGENCY_CONDITIONS = ("one_of", "at_least", "within_days")
 
 @dataclass(frozen=True, slots=True)
 class UrgencyRule:
-    """Which records cannot wait: a kind of column or one column's name, and exactly one condition on its value.
+    """Urgency rule: a kind of column or one column's name, and exactly one condition on its value.
 
     Raises:
         SchemaError: neither or both are given.
@@ -263,7 +263,7 @@ class DatasetSchema:
             )
 
     def released(self, *typed: Role) -> DatasetSchema:
-        """How a release of this data set is read: plain, with a header, and as text, since labels and tokens are.
+        """Schema of a release of this data set: plain, with a header, and as text, since labels and tokens are.
 
         Args:
             typed: Roles whose columns have the type they had before.
