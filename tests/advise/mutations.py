@@ -48,7 +48,7 @@ def is_accepted(output: Path, certificate: Path) -> bool:
 
 
 def accepted_mutations(folder: Path, count: int = 1_000, seed: int = 1) -> list[str]:
-    """The mutations that nobody noticed; none, it is hoped.
+    """Mutations that no test noticed.
 
     Raises:
         AssertionError: the release that was not mutated is refused.
