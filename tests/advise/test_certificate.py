@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from advise.mutations import accepted_mutations
-from microflow.advise.certificate import CertificateError, fingerprint, issue, mismatches, read_certificate
+from microflow.advise.release import CertificateError, fingerprint, issue, mismatches, read_certificate
 from microflow.errors import InputError
 
 RELEASE = b"age,zip\n30-39,021*\n30-39,021*\n"

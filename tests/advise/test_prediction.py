@@ -94,7 +94,7 @@ def test_jobs_of_one_size_are_refused() -> None:
 def test_every_prefix_of_a_sample_is_stratified() -> None:
     """A tenth of the rows is ill; so is a tenth of any prefix, to one row, and no row is drawn twice."""
     sample = sample_rows(batches(20_000), SCHEMA, most=2_000)
-    assert (sample.rows.num_rows, sample.rows_in_file, sample.is_whole) == (2_000, 20_000, False)
+    assert (sample.rows.num_rows, sample.rows_in_file) == (2_000, 20_000)
     assert len(set(sample.rows.column("n").to_pylist())) == 2_000
     ill = sample.rows.column("s").to_pylist().count("ill") / 2_000
     for size in (100, 500, 1_000):
@@ -105,7 +105,7 @@ def test_every_prefix_of_a_sample_is_stratified() -> None:
 def test_a_small_file_is_taken_whole() -> None:
     """Nothing is sampled where nothing needs to be."""
     sample = sample_rows(batches(1_500), SCHEMA)
-    assert sample.is_whole
+    assert sample.rows.num_rows == sample.rows_in_file
     assert sorted(map(int, sample.rows.column("n").to_pylist())) == list(range(1_500))
 
 

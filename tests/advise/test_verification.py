@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
-from microflow.advise.verification import ColumnHeld, Verification, stated, verified
+from microflow.advise.verification import Verification, stated, verified
 from microflow.anonymize.contract import Method, MethodSettings
+from microflow.assess.classes import ColumnHeld, achieved
+from microflow.assess.pair import Pair
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
-from microflow.schema import DatasetSchema
+from microflow.schema import DatasetSchema, Role
 
 QUASI = ["age", "sex"]
 GRADES = ["mild", "middling", "grave"]
@@ -118,6 +121,22 @@ def test_pycanon_counts_the_same(tmp_path: Path) -> None:
     assert held.t == pytest.approx(canon.t_closeness(frame, QUASI, ["illness"]))
 
 
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=st.integers(10, 120), seed=st.integers(0, 10_000))
+def test_assess_verify_and_pycanon_agree(rows: int, seed: int, tmp_path: Path) -> None:
+    """k, l and t of one release: measured row by row, counted from a file's different cells, and by pycanon."""
+    frame = people(rows, seed)
+    found = counted(frame, tmp_path, k=2, l_diversity=2, t_closeness=0.5)
+    schema = schema_of(tmp_path).released(Role.SENSITIVE)
+    table = pa.Table.from_pandas(frame, schema=schema.arrow, preserve_index=False)
+    measured, held = achieved(Pair.of(schema, table, table, np.arange(rows))), found.columns["illness"]
+    assert found.k == measured.k == canon.k_anonymity(frame, QUASI)
+    assert held.l_distinct == measured.l_diversity["illness"] == canon.l_diversity(frame, QUASI, ["illness"])
+    assert measured.t_closeness == pytest.approx({name: one.t for name, one in found.columns.items()} | {"pay": 0})
+    if len(set(frame["illness"])) > 1:
+        assert held.t == pytest.approx(canon.t_closeness(frame, QUASI, ["illness"]))
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -179,7 +198,7 @@ def test_what_does_not_fit_together_is_refused(asked: dict[str, object], tmp_pat
     ],
 )  # fmt: skip
 def test_a_document_that_states_nothing(method: object) -> None:
-    """One line, and no requirement that nobody wrote."""
+    """One line, and no requirement that was not stated."""
     with pytest.raises(InputError):
         stated({"method": method}, Path("m.json"))
     with pytest.raises(InputError):

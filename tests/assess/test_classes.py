@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity
 
-from microflow.assess import achieved_k
-from microflow.assess.classes import _ordered_distances, achieved
+from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.diversity import Diversity, Sensitive
+from microflow.assess.classes import _ordered_distances, achieved, column_held
 from microflow.assess.pair import Pair
-from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
 SCHEMA = DatasetSchema(
@@ -68,7 +68,7 @@ def test_pycanon_agrees(rows: list[dict[str, object]]) -> None:
 @pytest.mark.parametrize(("members", "expected"), [([0, 1, 2], 0.375), ([3, 5, 8], 1 / 6)])
 def test_the_salaries_of_li_et_al(members: list[int], expected: float) -> None:
     """t-closeness' own example: {3k, 4k, 5k} among 3k to 11k lies 0.375 away, {6k, 8k, 11k} only 0.167."""
-    distances = _ordered_distances(np.full(9, 1 / 9), np.array(members), np.array([0]), np.array([3]))
+    distances = _ordered_distances(np.full(9, 1 / 9), np.zeros(3, np.int64), np.array(members), np.ones(3))
     assert distances == pytest.approx([expected])
 
 
@@ -90,19 +90,37 @@ def test_discernibility_and_average_class_by_hand() -> None:
     assert (found.discernibility, found.average_class, found.suppressed) == (19, 1.25, 1)
 
 
-@given(rows=ROWS)
-@settings(max_examples=20)
-def test_achieved_k_needs_no_schema(rows: list[dict[str, object]]) -> None:
-    """Equal to pycanon on any table of labels."""
-    frame = pd.DataFrame(rows)
-    assert achieved_k(pa.Table.from_pandas(frame), ["age", "illness"]) == anonymity.k_anonymity(
-        frame, ["age", "illness"]
+CELLS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([None, "a", "b", "c"]), st.integers(0, 4), st.integers(1, 3)),
+    min_size=1, max_size=40,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+@settings(max_examples=40)
+@given(cells=CELLS, least=st.integers(2, 3), entropy=st.booleans())
+def test_the_method_counts_the_same(
+    cells: list[tuple], least: int, *, by_person: bool, ordered: bool, entropy: bool
+) -> None:
+    """What k-anonymity holds its classes to while it forms them is what is counted on a release, by code of its own."""
+    places, values, persons, rows = (list(column) for column in zip(*cells, strict=True))
+    classes, weights = np.unique(places, return_inverse=True)[1], np.array(rows)
+    whose = np.array(persons) if by_person else None
+    present = sorted(set(values), key=lambda value: (value is not None, value or ""))
+    ranks = np.array([present.index(value) for value in values], np.int32)
+    asked = MethodSettings(
+        Method.K_ANONYMITY, l_diversity=least, l_entropy=entropy, l_recursive=0.0 if entropy else 2.0
     )
-
-
-def test_achieved_k_of_nothing() -> None:
-    """An empty table has no class; a column that is not there is an error."""
-    empty = pa.table({"age": pa.array([], pa.string())})
-    assert achieved_k(empty, ["age"]) == 0
-    with pytest.raises(InputError, match="'sex'"):
-        achieved_k(empty, ["age", "sex"])
+    groups = np.arange(classes.max() + 1)
+    constraint = Diversity(classes, weights, [Sensitive(ranks, len(present), ordered)], asked, persons=whose)
+    (reached,) = constraint.reached(groups, groups, len(groups))
+    column = Column("illness", Role.SENSITIVE, categories=("a", "b", "c"), ordered=ordered)
+    held = column_held(
+        column, pa.chunked_array([pa.array(values, pa.string())]), classes, rows=weights, persons=whose, least=least
+    )
+    assert held.l_distinct == min(len({v for p, v in zip(places, values, strict=True) if p == of}) for of in places)
+    assert reached.t_closeness == pytest.approx(held.t)
+    assert reached.l_diversity == pytest.approx(held.l_entropy if entropy else held.l_distinct)
+    if not entropy:
+        assert reached.recursive_c == pytest.approx(held.recursive_c)

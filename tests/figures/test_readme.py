@@ -1,4 +1,4 @@
-"""The results page is a block that a command writes, and nothing else of the page is touched."""
+"""Results and headlines are blocks that a command writes, and nothing else of their pages is touched."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from click.testing import CliRunner
 from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments
-from microflow.figures.catalogue import MARKED, answers, results_block, table, with_block
+from microflow.figures.catalogue import answers, headlines_block, results_block, table, with_block, with_blocks
 from microflow.lab.reproduction import bundled
 from microflow.lab.results import Results
 from microflow.store.experiments import ExperimentStore
 
-README = Path(__file__).resolve().parents[2] / "RESULTS.md"
-RECORDING = README.parent / "data" / "preview.zip"
-
-
-def published() -> str:
-    """The results as they stand in the README."""
-    (block,) = (found[0] for found in MARKED.finditer(README.read_text("utf-8")) if found[1] == "results")
-    return block
+ROOT = Path(__file__).resolve().parents[2]
+RECORDING = ROOT / "data" / "paper.zip"
 
 
 @pytest.mark.database
-def test_the_readme_says_what_the_published_recording_says(database_url: str) -> None:
-    """Whoever imports the recording gets every number in the README, to the last digit, and runs nothing."""
+def test_the_pages_say_what_the_published_recording_says(database_url: str) -> None:
+    """Whoever imports the recording gets every number of both pages, to the last digit, and runs nothing."""
     with ExperimentStore(database_url) as server, bundled(server, RECORDING) as store:
-        for one in all_experiments():
-            Results.read(one.matrix("quick"), store)
-        assert results_block("quick", store) == published()
+        for experiment in all_experiments():
+            Results.read(experiment.matrix("paper"), store)
+        for page in (ROOT / "RESULTS.md", ROOT / "README.md"):
+            published = page.read_text("utf-8")
+            assert with_blocks(published, "paper", store) == published
+
+
+@pytest.mark.database
+def test_a_headline_has_its_interval_and_its_design(complete_store: ExperimentStore) -> None:
+    """Four sentences, each with its rows or cases, blocks and trials."""
+    lines = headlines_block("smoke", complete_store).splitlines()[2:-2]
+    assert len(lines) == 4
+    assert all("block" in line and "trials" in line for line in lines)
 
 
 @pytest.mark.database

@@ -160,7 +160,7 @@ def test_a_good_bundle_made_by_hand_is_taken(elsewhere: ExperimentStore, tmp_pat
 
 def test_the_published_recording_can_still_be_read(elsewhere: ExperimentStore) -> None:
     """Every trial that was published arrives, whatever its matrices are today."""
-    recording = Path(__file__).resolve().parents[2] / "data" / "preview.zip"
+    recording = Path(__file__).resolve().parents[2] / "data" / "paper.zip"
     with zipfile.ZipFile(recording) as archive:
         held = sum(archive.read(name).count(b"\n") for name in archive.namelist() if name.startswith("trials/"))
     assert import_bundle(elsewhere, recording) == held

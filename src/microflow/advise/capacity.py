@@ -1,4 +1,4 @@
-"""What a pipeline takes: a whole job's time on N cores, and latency at an offered load in batch, stream and hybrid.
+"""Capacity of a pipeline: the time of a whole job on N cores, and the latency at an offered load.
 
 A job's time is
 
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from microflow.assess.attacks import Z_95
 from microflow.engine import ProcessingSpec
@@ -38,7 +37,7 @@ _LEAST_SCATTER = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One job that was run: its rows, its workers, its seconds from start to end."""
+    """A job that was run: its rows, its workers, its seconds from start to end."""
 
     rows: int
     workers: int
@@ -47,7 +46,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Seconds with a 95 % interval, and whether more workers were asked for than any job was run with."""
+    """Predicted seconds with a 95 % interval; flagged if more workers were asked for than any job ran with."""
 
     seconds: float
     low: float
@@ -57,14 +56,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The fitted law.
+    """The fitted law: seconds before the first row, and a row's seconds that workers cannot and can share.
 
-    Attributes:
-        start: Seconds before the first row.
-        serial: Seconds a row that no worker can share.
-        parallel: Seconds a row that workers share.
-        scatter: Relative standard error of a job's time.
-        most_workers: The largest number of workers observed.
+    ``scatter`` is the relative standard error of a job's time, ``most_workers`` the largest number that was observed.
     """
 
     start: float
@@ -103,30 +97,15 @@ def fit(observed: Sequence[Observed]) -> Capacity:
     """
     if len({run.rows for run in observed}) < 2:  # noqa: PLR2004 - a start and a slope
         raise ValueError("jobs of two sizes at least are needed")
-    seconds = np.array([run.seconds for run in observed])
-    design = np.array([[1.0, run.rows, run.rows / run.workers] for run in observed]) / seconds[:, None]
-    start, serial, parallel = _non_negative(design, np.ones(len(observed)))
-    residual = 1 - design @ np.array([start, serial, parallel])
-    free = max(len(observed) - 3, 1)
-    scatter = max(math.sqrt(float((residual**2).sum()) / free), _LEAST_SCATTER)
-    return Capacity(start, serial, parallel, scatter, max(run.workers for run in observed))
+    from scipy.optimize import nnls
 
-
-def _non_negative(design: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Least squares with no negative part: of all subsets of the three columns, the best that has none."""
+    design = np.array([[1.0, run.rows, run.rows / run.workers] for run in observed])
+    design /= np.array([[run.seconds] for run in observed])
     scale = np.linalg.norm(design, axis=0)
-    best, found = math.inf, (0.0, 0.0, 0.0)
-    for mask in range(1, 8):
-        chosen = [column for column in range(3) if mask >> column & 1]
-        parts, *_ = np.linalg.lstsq(design[:, chosen] / scale[chosen], target, rcond=None)
-        if (parts < 0).any():
-            continue
-        solution = np.zeros(3)
-        solution[chosen] = parts / scale[chosen]
-        error = float(((target - design @ solution) ** 2).sum())
-        if error < best - 1e-12:
-            best, found = error, (float(solution[0]), float(solution[1]), float(solution[2]))
-    return found
+    parts, error = nnls(design / scale, np.ones(len(observed)))
+    start, serial, parallel = map(float, parts / scale)
+    scatter = max(error / math.sqrt(max(len(observed) - 3, 1)), _LEAST_SCATTER)
+    return Capacity(start, serial, parallel, scatter, max(run.workers for run in observed))
 
 
 _ARRIVALS = 20_000
@@ -136,14 +115,9 @@ _GROWTH = 0.01
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureLatency:
-    """What a pipeline does at one offered load.
+    """The latency, from a record's arrival, of ``batch``, ``stream`` or ``hybrid`` where ``rate`` records/s arrive.
 
-    Attributes:
-        pipeline: ``batch``, ``stream`` or ``hybrid``.
-        rate: Records/s that arrive.
-        p50_ms: Half of the records are done within so many milliseconds of their arrival.
-        p99_ms: 99 of 100 records are.
-        is_sustained: Whether the backlog does not grow.
+    ``is_sustained`` says whether the backlog does not grow.
     """
 
     pipeline: str
@@ -172,9 +146,8 @@ def compare_architectures(
     found = []
     for pipeline, router in routers.items():
         run = simulate(schedule, router, costs)
-        summary = run.summary()
-        sustained = run.unserved == 0 and run.backlog_slope() <= _GROWTH
-        found.append(ArchitectureLatency(pipeline, rate, summary.p50_ns / 1e6, summary.p99_ns / 1e6, sustained))
+        summary, keeps_up = run.summary(), run.unserved == 0 and run.backlog_slope() <= _GROWTH
+        found.append(ArchitectureLatency(pipeline, rate, summary.p50_ns / 1e6, summary.p99_ns / 1e6, keeps_up))
     return found
 
 

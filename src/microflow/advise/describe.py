@@ -1,4 +1,4 @@
-"""A file described: a runnable descriptor with the reason for each column, and drift against one.
+"""Description of a file: a runnable descriptor with the reason for each column, and drift against one.
 
 What is taken from the data and must not be (bounds and categories of differential privacy are public knowledge) is
 marked; what cannot be known is left undecided, and then a job does not start. No value of the file is shown unless
@@ -8,7 +8,6 @@ examples are asked for: categories are listed where each occurs in many rows, an
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -19,7 +18,7 @@ import polars as pl
 
 from microflow.advise.profile import ColumnProfile, FileProfile, profile_file, text_blocks
 from microflow.advise.roles import Judgement, judge
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Others, Role
 from microflow.sources import Quarantine
 from microflow.sources.columns import known_as, typed_column
 from microflow.sources.reader import column_names
@@ -30,7 +29,7 @@ __all__ = ["Description", "Drift", "QuasiIdentifierSet", "describe", "describe_t
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What differs; ``retyped`` maps a column to how many of its values are not of its type, and the first reason."""
+    """Differences between a file and its descriptor; ``retyped``: column to number of misfits and first reason."""
 
     new: tuple[str, ...]
     missing: tuple[str, ...]
@@ -42,20 +41,18 @@ class Drift:
         return bool(self.new or self.missing or self.retyped or self.refused)
 
     def lines(self) -> list[str]:
-        """What differs, a line each; no value is shown."""
-        return [
-            *(f"new: {name!r} is not described" for name in self.new),
-            *(f"missing: {name!r} is described and not there" for name in self.missing),
-            *(
-                f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}"
-                for name, (count, reason) in self.retyped.items()
-            ),
-            *([f"unreadable: {self.refused:,} rows cannot be read as they are described"] if self.refused else []),
-        ]
+        """Differences as text, a line each; no value is shown."""
+        lines = [f"new: {name!r} is not described" for name in self.new]
+        lines += (f"missing: {name!r} is described and not there" for name in self.missing)
+        for name, (count, reason) in self.retyped.items():
+            lines.append(f"retyped: {count:,} of {self.rows:,} values of {name!r} do not fit: {reason}")
+        if self.refused:
+            lines.append(f"unreadable: {self.refused:,} rows cannot be read as they are described")
+        return lines
 
 
 def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
-    """Read a file and say how it differs from its schema.
+    """Differences between a file and a descriptor.
 
     Raises:
         InputError: the file cannot be read.
@@ -66,23 +63,18 @@ def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
     there = [column for column in schema.columns if column.name in names]
     new = tuple(name for name in names if name not in schema.names) if schema.others == "refuse" else ()
     missing = tuple(name for name in schema.names if name not in names)
-    rows, refused, counts, reasons = 0, 0, Counter[str](), dict[str, str]()
-    if there:
-        texts = tuple(
-            replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
-        )
-        quarantine = Quarantine()
-        text = replace(schema, columns=texts, others="drop")
-        for block in text_blocks(path, text, quarantine):
-            rows += block.num_rows
-            for column in there:
-                _, failures = typed_column(block.column(column.name).combine_chunks(), column)
-                counts[column.name] += len(failures)
-                if failures:
-                    reasons.setdefault(column.name, failures[0][1])
-        refused = quarantine.total
-    retyped = {name: (count, reasons[name]) for name, count in counts.items() if count}
-    return Drift(new, missing, retyped, rows, refused)
+    texts = tuple(
+        replace(column, role=Role.ATTRIBUTE, dtype=Dtype.STRING, format=None, required=False) for column in there
+    )
+    quarantine, rows, retyped = Quarantine(), 0, dict[str, tuple[int, str]]()
+    for block in text_blocks(path, replace(schema, columns=texts, others="drop"), quarantine) if there else ():
+        rows += block.num_rows
+        for column in there:
+            _, failures = typed_column(block.column(column.name).combine_chunks(), column)
+            if failures:
+                count, reason = retyped.get(column.name, (0, failures[0][1]))
+                retyped[column.name] = count + len(failures), reason
+    return Drift(new, missing, retyped, rows, quarantine.total)
 
 
 #: A category is listed where so many rows have it: none of them is then one person's value.
@@ -93,13 +85,14 @@ _MOST_CATEGORIES = 40
 _MOST_QUASI_IDENTIFIERS, _LARGEST_SET, _MOST_SETS = 7, 3, 8
 #: The share of a key's values that another key holds, where the two join.
 _JOINED = 0.9
-_OLDEST = 120
+#: Bounds that are known without looking at the data.
+_PUBLIC_BOUNDS = {"age": (0, 120), "latitude": (-90, 90), "longitude": (-180, 180)}
 _SEXES = frozenset({"F", "M", "X", "U", "Female", "Male", "female", "male", "f", "m", "Other", "Unknown"})
 
 
 @dataclass(frozen=True, slots=True)
 class QuasiIdentifierSet:
-    """Columns, and how many rows are the only ones with their values of these columns."""
+    """Set of columns, and the number of rows whose values of these columns are unique."""
 
     columns: tuple[str, ...]
     singled_out: int
@@ -107,7 +100,7 @@ class QuasiIdentifierSet:
 
 @dataclass(frozen=True)
 class Description:
-    """A described file: the schema, and why each column is what it is."""
+    """Description of a file: the schema, and the reason for each column."""
 
     schema: DatasetSchema
     judgements: dict[str, Judgement]
@@ -118,7 +111,7 @@ class Description:
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """The columns that a person has to decide about."""
+        """Columns whose role a person must decide."""
         return tuple(column.name for column in self.schema.with_role(Role.UNDECIDED))
 
 
@@ -146,8 +139,8 @@ def describe_together(paths: Sequence[Path | str], sheet: str = "") -> list[Desc
 
 
 def _described(profile: FileProfile, domains: dict[tuple[str, str], str]) -> Description:
-    judged = {column.name: judge(column, is_named=profile.source.header) for column in profile.columns}
-    judgements = _with_dates(_with_person(profile, judged))
+    judgements = {column.name: judge(column, is_named=profile.source.header) for column in profile.columns}
+    judgements = _with_dates(_with_person(profile, judgements))
     columns, from_data = [], set[str]()
     for found in profile.columns:
         column, is_from_data = _column(found, judgements[found.name])
@@ -157,23 +150,16 @@ def _described(profile: FileProfile, domains: dict[tuple[str, str], str]) -> Des
             reason = f"{judgements[found.name].reason}; it joins these tables"
             judgements[found.name] = replace(judgements[found.name], reason=reason)
         columns.append(column)
-        if is_from_data:
-            from_data.add(found.name)
-    schema = DatasetSchema(
-        name=_name_of(profile),
-        columns=tuple(columns),
-        policy="combined",
-        source=profile.source,
-        others="drop" if profile.left_out else "refuse",
-    )
+        from_data |= {found.name} if is_from_data else set()
+    others: Others = "drop" if profile.left_out else "refuse"
+    schema = DatasetSchema(_name_of(profile), tuple(columns), "combined", source=profile.source, others=others)
     return Description(schema, judgements, profile, frozenset(from_data), _quasi_identifier_sets(profile, schema))
 
 
 def _name_of(profile: FileProfile) -> str:
     """The first part of a file's name, the last one of a table's."""
-    if is_database(profile.path):
-        return profile.name.rpartition(".")[2]
-    return profile.name.split(".")[0] or "described"
+    is_table = is_database(profile.path)
+    return profile.name.rpartition(".")[2] if is_table else profile.name.split(".")[0] or "described"
 
 
 def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict[str, Judgement]:
@@ -188,13 +174,8 @@ def _with_person(profile: FileProfile, judgements: dict[str, Judgement]) -> dict
     if not keys:
         return judgements
     person = max(keys, key=lambda column: (column.missing == 0, column.distinct))
-    rows = person.present / person.distinct
-    found = replace(
-        judgements[person.name],
-        role=Role.PERSON,
-        reason=f"its name says that it names a person, with {rows:.1f} rows each",
-    )
-    return {**judgements, person.name: found}
+    reason = f"its name says that it names a person, with {person.present / person.distinct:.1f} rows each"
+    return {**judgements, person.name: replace(judgements[person.name], role=Role.PERSON, reason=reason)}
 
 
 def _with_dates(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
@@ -227,17 +208,18 @@ def _column(profile: ColumnProfile, judgement: Judgement) -> tuple[Column, bool]
         return replace(column, hierarchy=Hierarchy(prefix=(5, 3, 2, 1, 0))), False
     if judgement.role not in {Role.QUASI_IDENTIFIER, Role.SENSITIVE}:
         return column, False
-    if judgement.kind == "age":
-        return replace(column, low=0, high=_OLDEST), False
-    if judgement.kind in {"latitude", "longitude"}:
-        largest = 90 if judgement.kind == "latitude" else 180
-        return replace(column, low=-largest, high=largest), False
+    if judgement.kind in _PUBLIC_BOUNDS:
+        low, high = _PUBLIC_BOUNDS[judgement.kind]
+        return replace(column, low=low, high=high), False
     if column.is_numeric and profile.low is not None and profile.high is not None and column.format is None:
-        low, high = _outward(profile.low, profile.high)
-        whole = column.dtype is Dtype.INTEGER
-        return replace(column, low=int(low) if whole else low, high=int(high) if whole else high), True
-    categories = _categories(profile) if dtype is Dtype.STRING and judgement.kind is None else ()
-    return replace(column, categories=categories), bool(categories)
+        number = int if column.dtype is Dtype.INTEGER else float
+        least, most = map(number, _outward(profile.low, profile.high))
+        return replace(column, low=least, high=most), True
+    counts: dict[str, int] = (profile.counts or {}) if dtype is Dtype.STRING and judgement.kind is None else {}
+    are_few = 1 < len(counts) <= _MOST_CATEGORIES
+    if not are_few or (min(counts.values()) < MIN_CATEGORY_ROWS and not set(counts) <= _SEXES):
+        return column, False
+    return replace(column, categories=tuple(sorted(counts))), True
 
 
 def _outward(low: float, high: float) -> tuple[float, float]:
@@ -250,15 +232,6 @@ def _outward(low: float, high: float) -> tuple[float, float]:
     step = 10.0 ** (math.floor(math.log10(width)) - (1 if width > 100 else 0))  # noqa: PLR2004
     first, last = math.floor(low / step) * step, math.ceil(high / step) * step
     return (first, last) if first < last else (first, first + step)
-
-
-def _categories(profile: ColumnProfile) -> tuple[str, ...]:
-    counts = profile.counts
-    if counts is None or not 1 < len(counts) <= _MOST_CATEGORIES:
-        return ()
-    if min(counts.values()) < MIN_CATEGORY_ROWS and not set(counts) <= _SEXES:
-        return ()
-    return tuple(sorted(counts))
 
 
 def _quasi_identifier_sets(profile: FileProfile, schema: DatasetSchema) -> tuple[QuasiIdentifierSet, ...]:

@@ -5,20 +5,22 @@ No value of the file is shown unless examples are asked for.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+import yaml
+
 from microflow.advise.describe import Description
-from microflow.schema import Column, DatasetSchema, Dtype, SourceFormat
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat
 
 __all__ = ["as_data", "as_yaml", "schema_as_yaml"]
 
 #: A text that YAML takes for a text without quotes, unless it is one of the words.
 _BARE = re.compile(r"[^\W\d][\w-]*", re.ASCII)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _MOST_EXAMPLES = 3
 
 
@@ -32,14 +34,18 @@ def as_yaml(description: Description, *, examples: bool = False) -> str:
     ]
     if profile.refused:
         lines.append(f"# {profile.refused:,} rows cannot be read and will be quarantined.")
-    lines += _about_sets(description)
-    if description.undecided:
-        names = ", ".join(map(_word, description.undecided))
-        lines.append(f"# Undecided, so that 'microflow run' does not start: {names}")
-    if profile.left_out:
-        names = ", ".join(map(_word, profile.left_out))
-        lines.append(f"# Lists, which are no single values, do not come along: {names}")
-    comments = {column.name: _about(description, column, examples=examples) for column in schema.columns}
+    if description.sets and profile.rows:
+        lines.append("# Rows that quasi-identifiers single out, all of them and the worst sets of up to three:")
+        lines += (
+            f"#   {found.singled_out / profile.rows:6.1%}  {' + '.join(map(_word, found.columns))}"
+            for found in description.sets
+        )
+    for names, said in (
+        (description.undecided, "Undecided, so that 'microflow run' does not start"),
+        (profile.left_out, "Lists, which are no single values, do not come along"),
+    ):
+        lines += [f"# {said}: {', '.join(map(_word, names))}"] if names else []
+    comments = {column.name: _about(description, column.name, examples=examples) for column in schema.columns}
     return "\n".join(lines) + "\n" + schema_as_yaml(schema, comments, description.from_data)
 
 
@@ -97,28 +103,16 @@ def as_data(description: Description, *, examples: bool = False) -> dict[str, An
             for column in schema.columns
         },
         "quasi_identifier_sets": [
-            {"columns": list(combination.columns), "singled_out": combination.singled_out}
-            for combination in description.sets
+            {"columns": list(found.columns), "singled_out": found.singled_out} for found in description.sets
         ],
     }
 
 
-def _about_sets(description: Description) -> list[str]:
-    if not description.sets or not description.profile.rows:
-        return []
-    lines = ["# Rows that quasi-identifiers single out, all of them and the worst sets of up to three:"]
-    for combination in description.sets:
-        share = combination.singled_out / description.profile.rows
-        lines.append(f"#   {share:6.1%}  {' + '.join(map(_word, combination.columns))}")
-    return lines
-
-
-def _about(description: Description, column: Column, *, examples: bool) -> str:
-    judgement = description.judgements[column.name]
-    found = next(profiled for profiled in description.profile.columns if profiled.name == column.name)
-    text = judgement.reason
-    text += f" (confidence {judgement.confidence:.2f})" if judgement.confidence else " (decide: what is it?)"
-    text += f"; {found.distinct:,} distinct"
+def _about(description: Description, name: str, *, examples: bool) -> str:
+    judgement = description.judgements[name]
+    found = next(profiled for profiled in description.profile.columns if profiled.name == name)
+    sure = f"confidence {judgement.confidence:.2f}" if judgement.confidence else "decide: what is it?"
+    text = f"{judgement.reason} ({sure}); {found.distinct:,} distinct"
     if found.missing:
         text += f", {found.missing:,} missing"
     if examples and found.examples:
@@ -131,17 +125,15 @@ def _settings(column: Column) -> dict[str, Any]:
     settings: dict[str, Any] = {"role": str(column.role)}
     if column.dtype is not Dtype.STRING:
         settings["type"] = str(column.dtype)
-    for word in ("kind", "format", "low", "high", "token_domain"):
-        if getattr(column, word) is not None:
-            settings[word] = getattr(column, word)
-    if column.categories:
-        settings["categories"] = list(column.categories)
-    if column.hierarchy is not None:
-        prefix, parents = column.hierarchy.prefix, column.hierarchy.parents
-        settings["hierarchy"] = {"prefix": list(prefix)} if prefix else {"tree": _below(parents, None)}
-    for word, plain in (("ordered", False), ("required", False), ("share", 1.0)):
-        if getattr(column, word) != plain:
-            settings[word] = getattr(column, word)
+    plain = Column(column.name)
+    for word in (
+        "kind", "format", "low", "high", "token_domain", "categories", "hierarchy", "ordered", "required", "share"
+    ):  # fmt: skip
+        value = getattr(column, word)
+        if isinstance(value, Hierarchy):
+            value = {"prefix": list(value.prefix)} if value.prefix else {"tree": _below(value.parents, None)}
+        if value != getattr(plain, word):
+            settings[word] = list(value) if isinstance(value, tuple) else value
     return settings
 
 
@@ -157,14 +149,9 @@ def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | li
 
 
 def _source_settings(source: SourceFormat) -> dict[str, Any]:
-    plain = SourceFormat()
-    settings: dict[str, Any] = {}
-    for word in ("delimiter", "quote", "encoding", "header", "trim", "sheet"):
-        if getattr(source, word) != getattr(plain, word):
-            settings[word] = getattr(source, word)
-    if source.missing:
-        settings["missing"] = sorted(source.missing)
-    return settings
+    words = ("delimiter", "quote", "encoding", "header", "trim", "sheet", "missing")
+    settings = {word: getattr(source, word) for word in words if getattr(source, word) != getattr(SourceFormat(), word)}
+    return settings | ({"missing": sorted(source.missing)} if source.missing else {})
 
 
 def _flow(value: object) -> str:
@@ -183,9 +170,5 @@ def _word(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A double-quoted scalar: what is no printable ASCII, a quote or a backslash is escaped."""
-    escaped = "".join(
-        sign if sign.isprintable() and sign not in '"\\' else _ESCAPES.get(sign) or f"\\U{ord(sign):08X}"
-        for sign in text
-    )
-    return f'"{escaped}"'
+    """A double-quoted scalar on one line: what is no printable letter, a quote or a backslash is escaped."""
+    return yaml.safe_dump(text, default_style='"', width=math.inf, allow_unicode=True).removesuffix("\n")

@@ -1,4 +1,4 @@
-"""One answer for one file: which setting, on which architecture, for how long, and what would change the choice."""
+"""Recommendation for a file: the setting, the architecture, the duration, and what would change the choice."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +24,6 @@ from microflow.advise.capacity import (
 from microflow.advise.sample import FileSample, Trials, command_options, read_sample, setting_name
 from microflow.advise.search import Candidate, Constraints, Search, search
 from microflow.compliance import load_policy
-from microflow.compliance.policy import Policy
 from microflow.engine import ProcessingSpec
 from microflow.errors import KeyMaterialError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
@@ -38,7 +37,7 @@ _TIMED_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """What a person asks for besides risk and utility.
+    """Requirements besides risk and utility.
 
     Attributes:
         latency_ms: 99 of 100 records must be done within so many milliseconds of their arrival.
@@ -55,17 +54,10 @@ class Goals:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The answer, with everything that it rests on.
+    """The answer, with everything that it rests on: candidates tried on ``sampled`` rows, and what else was asked for.
 
-    Attributes:
-        source: The file as it was named.
-        schema: The descriptor as it was named.
-        sampled: Rows that settings were tried on.
-        search: Risk and loss of all candidates.
-        goals: What else was asked for.
-        capacity: The law of a whole job's time, where it was measured.
-        architectures: Latency at ``goals.rate``, where one was given.
-        output: Where the advised command writes to.
+    ``source`` and ``schema`` are file and descriptor as they were named, ``output`` is where the advised command writes
+    to. ``capacity`` is known where jobs could be timed, ``architectures`` where a rate was given.
     """
 
     source: str
@@ -74,7 +66,7 @@ class Recommendation:
     search: Search
     goals: Goals
     capacity: Capacity | None = None
-    architectures: Sequence[ArchitectureLatency] = field(default_factory=tuple)
+    architectures: Sequence[ArchitectureLatency] = ()
     output: str = "released.csv"
 
     @property
@@ -97,62 +89,95 @@ class Recommendation:
     @property
     def workers_for_deadline(self) -> int | None:
         """The fewest of ``goals.workers`` with which the job is done in time by the interval's upper end."""
-        if self.goals.deadline_s is None or self.capacity is None:
-            return None
-        able = [
-            n for n in self.goals.workers if self.capacity.seconds(self.search.rows, n).high <= self.goals.deadline_s
-        ]
-        return min(able, default=None)
+        limit, times = self.goals.deadline_s, {n: self.job_time(n) for n in self.goals.workers}
+        return min((n for n, time in times.items() if limit and time and time.high <= limit), default=None)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a deadline is asked for that no number of workers meets."""
+        is_timed = self.goals.deadline_s is not None and self.capacity is not None
+        return is_timed and self.workers_for_deadline is None
 
     @property
     def is_met(self) -> bool:
-        """Whether one setting on one architecture meets everything that was asked for."""
-        in_time = self.goals.deadline_s is None or self.capacity is None or self.workers_for_deadline is not None
-        return self.advised is not None and self.pipeline is not None and in_time
+        """True if one setting on one architecture meets all requirements."""
+        return self.advised is not None and self.pipeline is not None and not self.is_late
 
     @property
     def command(self) -> str | None:
-        """The command line to paste."""
+        """Command line that runs the advised setting."""
         if self.advised is None or self.pipeline is None:
             return None
         options = command_options(self.advised.settings)
         source, schema, output = map(shlex.quote, (self.source, self.schema, self.output))
         if self.goals.rate is not None and self.pipeline != "batch":
             return f"microflow stream SOURCE SINK --schema {schema} {options} --pipeline {self.pipeline}"
-        workers = self.workers_for_deadline
-        return f"microflow run {source} {output} --schema {schema} {options}" + (
-            f" --workers {workers}" if workers else ""
-        )
+        workers = f" --workers {self.workers_for_deadline}" if self.workers_for_deadline else ""
+        return f"microflow run {source} {output} --schema {schema} {options}{workers}"
 
     def reasons(self) -> list[str]:
-        """Why this one, what nearly won, and what would change the choice; or which constraint to give up."""
-        if self.advised is None:
-            return [*self._concessions(), *self._refused()]
-        said = [self._why(self.advised)]
-        runners_up = [candidate for candidate in self.search.feasible if candidate is not self.advised]
-        if runners_up:
-            said.append(f"Nearly won: {_described(runners_up[0])}.")
-        if (milder := self._milder()) is not None:
-            allowed = _rounded_up(milder.needs)
-            said.append(
-                f"With --max-risk {allowed:g} the choice would be {setting_name(milder.settings)}, "
+        """Reasons for the advice, the second-best setting, and the limits that would change the advice."""
+        refused = {setting.method.replace("_", " "): why for setting, why in self.search.refused.items()}
+        said = list(self._concessions() if self.advised is None else self._why(self.advised))
+        return said + [f"Not tried: {method}, for {why}." for method, why in refused.items()]
+
+    def _why(self, advised: Candidate) -> Iterator[str]:
+        how = "predicted for" if advised.risk.is_extrapolated else "measured on"
+        yield (
+            f"{setting_name(advised.settings)} keeps most ({advised.utility:.1%} of the information) among the "
+            f"settings whose risk stays within {self.search.constraints.max_risk:g}: {advised.risk}, "
+            f"{how} {self.search.rows:,} rows."
+        )
+        second = next((candidate for candidate in self.search.feasible if candidate is not advised), None)
+        if second is not None:
+            yield f"Nearly won: {setting_name(second.settings)} (risk {second.risk}, keeps {second.utility:.1%})."
+        better = [candidate for candidate in self.search.frontier if candidate.utility > advised.utility]
+        if better:
+            milder = min(better, key=lambda candidate: candidate.needs)
+            yield (
+                f"With --max-risk {_rounded_up(milder.needs):g} the choice would be {setting_name(milder.settings)}, "
                 f"which keeps {milder.utility:.1%} of the information."
             )
         if self.pipeline is None:
-            said.append(self._latency_concession())
-        if self.goals.deadline_s is not None and self.workers_for_deadline is None and self.capacity is not None:
-            most = max(self.goals.workers)
-            least = self.capacity.seconds(self.search.rows, most)
-            said.append(
+            yield self._latency_concession()
+        most = max(self.goals.workers)
+        if self.is_late and (least := self.job_time(most)) is not None:
+            yield (
                 f"The deadline of {self.goals.deadline_s:,.0f} s is not met with up to {most} workers: "
                 f"allow {least.high:,.0f} s."
             )
-        return [*said, *self._refused()]
 
-    def _refused(self) -> list[str]:
-        """Methods that cannot be used on this file, and why."""
-        methods = {setting.method: why for setting, why in self.search.refused.items()}
-        return [f"Not tried: {method.replace('_', ' ')}, for {why}." for method, why in methods.items()]
+    def _concessions(self) -> Iterator[str]:
+        """By how much each constraint would have to give way alone."""
+        limits = self.search.constraints
+        yield "No setting meets both constraints."
+        useful = [candidate for candidate in self.search.candidates if 1 - candidate.loss.high >= limits.min_utility]
+        if useful:
+            safest = min(useful, key=lambda candidate: candidate.needs)
+            yield (
+                f"Give up on risk: --max-risk {_rounded_up(safest.needs):g} instead of {limits.max_risk:g} allows "
+                f"{setting_name(safest.settings)}."
+            )
+        safe = [candidate for candidate in self.search.candidates if candidate.needs <= limits.max_risk]
+        if safe:
+            most = min(safe, key=lambda candidate: candidate.loss.high)
+            kept = int((1 - most.loss.high) * 1000) / 1000
+            yield (
+                f"Give up on utility: --min-utility {kept:g} instead of {limits.min_utility:g} allows "
+                f"{setting_name(most.settings)}."
+            )
+        else:
+            least = min(candidate.needs for candidate in self.search.candidates)
+            yield f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve."
+
+    def _latency_concession(self) -> str:
+        best = preferred(self.architectures, None)
+        if best is None:
+            return f"No architecture keeps up with {self.goals.rate:,.0f} records/s on one core: share it among more."
+        return (
+            f"No architecture is within {self.goals.latency_ms:g} ms at {self.goals.rate:,.0f} records/s: "
+            f"{best.pipeline} needs {best.p99_ms:.3g} ms."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; no value of a record is in it."""
@@ -175,54 +200,6 @@ class Recommendation:
             "architectures": [asdict(architecture) for architecture in self.architectures],
         }
 
-    def _why(self, advised: Candidate) -> str:
-        limits = self.search.constraints
-        size = f"{self.search.rows:,} rows"
-        how = "predicted for" if advised.risk.is_extrapolated else "measured on"
-        return (
-            f"{setting_name(advised.settings)} keeps most ({advised.utility:.1%} of the information) among the "
-            f"settings whose risk stays within {limits.max_risk:g}: {advised.risk}, {how} {size}."
-        )
-
-    def _milder(self) -> Candidate | None:
-        """The candidate with the least risk among those that keep more than the advised one."""
-        assert self.advised is not None
-        better = [candidate for candidate in self.search.frontier if candidate.utility > self.advised.utility]
-        return min(better, key=lambda candidate: candidate.needs, default=None)
-
-    def _concessions(self) -> list[str]:
-        """By how much each constraint would have to give way alone."""
-        limits, said = self.search.constraints, ["No setting meets both constraints."]
-        useful = [candidate for candidate in self.search.candidates if 1 - candidate.loss.high >= limits.min_utility]
-        if useful:
-            safest = min(useful, key=lambda candidate: candidate.needs)
-            said.append(
-                f"Give up on risk: --max-risk {_rounded_up(safest.needs):g} instead of {limits.max_risk:g} allows "
-                f"{setting_name(safest.settings)}."
-            )
-        safe = [candidate for candidate in self.search.candidates if candidate.needs <= limits.max_risk]
-        if safe:
-            most = max(safe, key=lambda candidate: 1 - candidate.loss.high)
-            kept = int((1 - most.loss.high) * 1000) / 1000
-            said.append(
-                f"Give up on utility: --min-utility {kept:g} instead of {limits.min_utility:g} allows "
-                f"{setting_name(most.settings)}."
-            )
-        else:
-            least = min(candidate.needs for candidate in self.search.candidates)
-            said.append(f"No setting's risk is known to be below {least:.3f}: that is as far as the attacks resolve.")
-        return said
-
-    def _latency_concession(self) -> str:
-        able = [architecture for architecture in self.architectures if architecture.is_sustained]
-        if not able:
-            return f"No architecture keeps up with {self.goals.rate:,.0f} records/s on one core: share it among more."
-        best = min(able, key=lambda architecture: architecture.p99_ms)
-        return (
-            f"No architecture is within {self.goals.latency_ms:g} ms at {self.goals.rate:,.0f} records/s: "
-            f"{best.pipeline} needs {best.p99_ms:.3g} ms."
-        )
-
 
 def _row(candidate: Candidate, constraints: Constraints) -> dict[str, Any]:
     return {
@@ -235,10 +212,6 @@ def _row(candidate: Candidate, constraints: Constraints) -> dict[str, Any]:
         "tried_on_rows": candidate.trials[-1].rows,
         "meets": candidate.meets(constraints),
     }
-
-
-def _described(candidate: Candidate) -> str:
-    return f"{setting_name(candidate.settings)} (risk {candidate.risk}, keeps {candidate.utility:.1%})"
 
 
 def _rounded_up(share: float) -> float:
@@ -270,24 +243,16 @@ def advise(
     sample = read_sample(file, schema_name)
     rules = load_policy(policy or sample.schema.policy)
     found = search(Trials(sample, rules), constraints, rows=rows, progress=lambda _done, _all: progress(1))
-    advised = found.advised
-    law: Capacity | None = None
-    architectures: tuple[ArchitectureLatency, ...] = ()
-    if advised is not None:
-        law = _capacity(file, schema_name, policy, sample, advised)
-        if goals.rate is not None:
-            architectures = tuple(
-                compare_architectures(_spec(sample, rules, advised), sample.first(24_000), goals.rate)
-            )
+    advised, architectures = found.advised, list[ArchitectureLatency]()
+    law = None if advised is None else _capacity(file, schema_name, policy, sample, advised)
+    if advised is not None and goals.rate is not None:
+        key = secrets.token_bytes(advised.settings.key_bits // 8)
+        spec = ProcessingSpec(sample.schema, rules, advised.settings, key=key)
+        architectures = compare_architectures(spec, sample.first(24_000), goals.rate)
     return Recommendation(
         str(file), schema_name, sample.rows.num_rows, found, goals, law, architectures,
         output=f"{file.name.split('.')[0]}.released{''.join(file.suffixes)}",
     )  # fmt: skip
-
-
-def _spec(sample: FileSample, policy: Policy, advised: Candidate) -> ProcessingSpec:
-    key = secrets.token_bytes(advised.settings.key_bits // 8)
-    return ProcessingSpec(sample.schema, policy, advised.settings, key=key)
 
 
 def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, advised: Candidate) -> Capacity | None:

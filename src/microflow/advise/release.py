@@ -1,21 +1,30 @@
-"""A release judged: run, verified, attacked, held against thresholds, and certified if it meets them."""
+"""A release judged and certified: run, attacked, held against thresholds; its certificate, and what contradicts one.
+
+A certificate says what was released, how it was protected, and what can be counted again on the release alone. It is
+canonical JSON (sorted keys, fixed indentation) with a SHA-256 digest over everything else in it: a file that differs
+from its own canonical form by one byte is refused, and so is a release whose hash, number of rows, k, l or t differ
+from what is stated. It proves that certificate and release belong together and were not changed by accident or by
+somebody who changes one of them; it is no signature: a person who can replace both can forge both. Keep or sign it
+where the release cannot be written.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from microflow import __version__
-from microflow.advise.certificate import CertificateError, fingerprint, issue, mismatches, read_certificate
 from microflow.advise.sample import ATTEMPTS
-from microflow.advise.verification import class_sizes
+from microflow.advise.search import Constraints
+from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
 from microflow.assess.classes import achieved
@@ -29,7 +38,19 @@ from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress
 
-__all__ = ["Made", "Thresholds", "certified", "compare_files", "make_release"]
+__all__ = [
+    "CertificateError", "Made", "ReleaseConstraints", "certified", "compare_files", "digest_of", "fingerprint", "issue",
+    "make_release", "mismatches", "read_certificate",
+]  # fmt: skip
+
+VERSION: Final = 1
+#: A certificate holds names and numbers; more than this is something else.
+_LARGEST = 4 << 20
+_SECTIONS = {
+    "certificate": int, "microflow": str, "created": str, "input": dict, "output": dict, "descriptor": dict,
+    "policy": dict, "method": dict, "counts": dict, "guarantee": dict, "risk": dict, "passed_unprotected": list,
+    "thresholds": dict, "verdict": str, "digest": str,
+}  # fmt: skip
 
 
 def compare_files(
@@ -74,43 +95,34 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
     rows = _release_of(file, schema)
     of_release = schema.released(Role.RECORD_ID, Role.SENSITIVE)
     found = achieved(Pair.of(of_release, rows, rows, np.arange(rows.num_rows)))
-    sizes, unit = class_sizes(file, schema)
+    counted = verified(file, schema, MethodSettings(Method.K_ANONYMITY))
     return {
-        "rows": int(sizes["rows"].sum()),
-        "unit": unit,
-        "k": int(sizes["members"].to_numpy().min()),
-        "l": dict(found.l_diversity),
-        "c": dict(found.recursive_c),
-        "t": {name: round(float(distance), 6) for name, distance in found.t_closeness.items()},
+        "rows": counted.rows,
+        "unit": counted.unit,
+        "k": counted.k,
+        "l": found.l_diversity,
+        "c": found.recursive_c,
+        "t": {name: round(distance, 6) for name, distance in found.t_closeness.items()},
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What a release must meet: linkage risk at its interval's upper end, information left, rows released.
+class ReleaseConstraints(Constraints):
+    """Constraints of a release: also the least share of rows that is released, and the greatest average risk.
 
     ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
     """
 
-    max_risk: float
-    min_utility: float
-    min_released: float
+    min_released: float = 0.0
     max_average_risk: float = 1.0
 
 
 @dataclass(frozen=True)
 class Made:
-    """A release that is not in its place yet, and everything that was measured of it.
+    """A release that is not in its place yet (``output``), and everything that was measured of it.
 
-    Attributes:
-        file: What was released.
-        output: The release.
-        schema: The descriptor.
-        policy: The rules, as they were named.
-        settings: The method.
-        metrics: The job's document.
-        guarantee: ``rows``, ``unit``, ``k``, ``l`` and ``t``, counted on the release alone.
-        assessment: The attacks on the release.
+    ``metrics`` is the job's document; ``guarantee`` holds ``rows``, ``unit``, ``k``, ``l``, ``c`` and ``t``, counted on
+    the release alone.
     """
 
     file: Path
@@ -124,19 +136,19 @@ class Made:
 
     @property
     def verdict(self) -> JobVerdict:
-        """What became of the rows."""
+        """Verdict of the run, with the counts of its rows."""
         return JobVerdict.from_dict(self.metrics["verdict"])
 
     @property
     def utility(self) -> float:
-        """What is left of the information, from 0 to 1."""
+        """Share of the information that is left, from 0 to 1."""
         return 1 - self.assessment.information_loss
 
-    def failures(self, thresholds: Thresholds) -> list[str]:
-        """The thresholds that are not met, in words."""
+    def failures(self, thresholds: ReleaseConstraints) -> list[str]:
+        """Thresholds that are not met, as text."""
         found, attack, share = [], self.assessment.linkage[-1], self.verdict.share_released
         if attack.high > thresholds.max_risk:
-            found.append(f"linkage risk {self._risk()} is not within {thresholds.max_risk:g}")
+            found.append(f"linkage risk {attack} is not within {thresholds.max_risk:g}")
         if self.utility < thresholds.min_utility:
             found.append(f"{self.utility:.1%} of the information is left, not {thresholds.min_utility:.1%}")
         if share < thresholds.min_released:
@@ -150,12 +162,12 @@ class Made:
         return found
 
     def lines(self) -> list[str]:
-        """The verdict of the run, and what was measured."""
-        rows = self.guarantee["rows"]
-        measured = f"linkage risk {self._risk()}, n = {rows:,}; {self.utility:.1%} of the information is left"
+        """Verdict of the run and its measurements, as text."""
+        risk, rows = self.assessment.linkage[-1], self.guarantee["rows"]
+        measured = f"linkage risk {risk}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
 
-    def to_dict(self, thresholds: Thresholds) -> dict[str, Any]:
+    def to_dict(self, thresholds: ReleaseConstraints) -> dict[str, Any]:
         """JSON-ready; no value of a record is in it."""
         attack, failures = self.assessment.linkage[-1], self.failures(thresholds)
         return {
@@ -169,11 +181,7 @@ class Made:
             **self.verdict.to_dict(),
         }
 
-    def _risk(self) -> str:
-        attack = self.assessment.linkage[-1]
-        return f"{attack.risk:.3f} [{attack.low:.3f}, {attack.high:.3f}]"
-
-    def certificate(self, thresholds: Thresholds) -> bytes:
+    def certificate(self, thresholds: ReleaseConstraints) -> bytes:
         """The certificate of this release, which passed."""
         verdict, attack, counted = self.metrics["verdict"], self.assessment.linkage[-1], self.guarantee
         rules = load_policy(self.policy)
@@ -234,18 +242,116 @@ def certified(certificate: Path, file: Path, schema: DatasetSchema, counted: Map
         CertificateError: the certificate was changed, or the release is another.
     """
     document = read_certificate(certificate)
-    found = list(_contradictions(document, file, schema, counted))
+    if document["descriptor"].get("quasi_identifiers") != [column.name for column in schema.quasi_identifiers]:
+        found = ["the schema has other quasi-identifiers than the certificate's"]
+    else:
+        is_grouped = document["guarantee"].get("k") is not None
+        found = mismatches(document, file, _guarantee(file, schema) if is_grouped else counted)
     if found:
         raise CertificateError("; ".join(found), hint="this is not the release that was certified")
     return document
 
 
-def _contradictions(
-    document: Mapping[str, Any], file: Path, schema: DatasetSchema, counted: Mapping[str, int]
-) -> Iterator[str]:
-    described = document["descriptor"].get("quasi_identifiers")
-    if described != [column.name for column in schema.quasi_identifiers]:
-        yield "the schema has other quasi-identifiers than the certificate's"
-        return
-    is_grouped = document["guarantee"].get("k") is not None
-    yield from mismatches(document, file, _guarantee(file, schema) if is_grouped else counted)
+class CertificateError(MicroflowError):
+    """A certificate is not one, was changed, or does not belong to the release."""
+
+    exit_status = 1
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """SHA-256 and size in bytes of a file, or of all files of a folder by name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    total, digest = 0, hashlib.sha256()
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
+        for part in sorted(file for file in path.rglob("*") if file.is_file()):
+            inner = fingerprint(part)
+            total += inner["bytes"]
+            digest.update(f"{part.relative_to(path).as_posix()}\0{inner['sha256']}\n".encode())
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or type(error).__name__}", path=path) from error
+    return {"sha256": digest.hexdigest(), "bytes": total}
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the certificate's canonical form without its digest."""
+    rest = {name: value for name, value in document.items() if name != "digest"}
+    return hashlib.sha256(_canonical(rest)).hexdigest()
+
+
+def issue(sections: Mapping[str, Any]) -> bytes:
+    """The certificate's bytes from its sections; the version and the digest are added.
+
+    >>> b'"digest"' in issue({"microflow": "1.0"})
+    True
+    """
+    document = {"certificate": VERSION, **sections}
+    return _canonical({**document, "digest": digest_of(document)})
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Read a certificate that is whole and unchanged.
+
+    Raises:
+        InputError: the file cannot be read.
+        CertificateError: it is no certificate, of another version, or was changed after it was issued.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise CertificateError(f"{path} is too large for a certificate", hint="name the file that `release` wrote")
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or type(error).__name__}", path=path) from error
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CertificateError(f"{path} is no certificate: not JSON") from error
+    if not isinstance(document, dict) or {name: type(document.get(name)) for name in _SECTIONS} != _SECTIONS:
+        raise CertificateError(f"{path} is no certificate: sections are missing or of another type")
+    if document["certificate"] != VERSION:
+        raise CertificateError(f"{path} is a certificate of version {document['certificate']}, not {VERSION}")
+    try:
+        is_as_issued = text == _canonical(document) and document["digest"] == digest_of(document)
+    except ValueError:  # a number that JSON has no word for
+        is_as_issued = False
+    if not is_as_issued:
+        raise CertificateError(f"{path} was changed after it was issued", hint="ask for the original certificate")
+    return document
+
+
+def mismatches(document: Mapping[str, Any], output: Path, recomputed: Mapping[str, Any]) -> list[str]:
+    """Contradictions between a certificate and a release.
+
+    Args:
+        document: A certificate from `read_certificate`.
+        output: The release it is said to belong to.
+        recomputed: What was recomputed from the release alone: ``rows`` and the entries of ``guarantee`` (``k``, ``l``,
+            ``t``), where the method has them.
+
+    Returns:
+        One sentence for each contradiction; empty where the release is the one certified.
+    """
+    actual, stated = fingerprint(output), document["output"]
+    found = [
+        f"the release's {name} is {actual[name]}, the certificate says {stated.get(name)}"
+        for name in ("sha256", "bytes")
+        if actual[name] != stated.get(name)
+    ]
+    if recomputed.get("rows") != stated.get("rows"):
+        found.append(f"{recomputed.get('rows')} rows were counted, the certificate says {stated.get('rows')}")
+    for name in ("k", "l", "t"):
+        said, counted = document["guarantee"].get(name), recomputed.get(name)
+        if said is not None and said != counted:
+            found.append(f"{name} is {counted}, the certificate says {said}")
+    if document["verdict"] != "passed":
+        found.append(f"the certificate's verdict is {document['verdict']!r}")
+    return found

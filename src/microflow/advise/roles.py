@@ -1,4 +1,4 @@
-"""What a column is to a person's privacy, judged by its name and its values: role, kind, reason and confidence.
+"""Role of a column, judged by its name and its values: role, kind, reason and confidence.
 
 A name that says what a column holds, and values that look like it, decide; where the two do not agree, or a column of
 many distinct texts has a name that says nothing, the role stays undecided.
@@ -9,7 +9,7 @@ many distinct texts has a name that says nothing, the role stays undecided.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from microflow.advise.profile import ColumnProfile, looks_dated
@@ -29,7 +29,7 @@ _TWO = 2
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The role and kind of a column, why, and how sure that is (0 to 1). Without a dtype the column's own counts."""
+    """Role and kind of a column, the reason, and the confidence (0 to 1); ``dtype=None`` keeps the column's own."""
 
     role: Role
     kind: str | None
@@ -131,54 +131,53 @@ _VALUES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 
 def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
-    """What a column is, by its values where they leave no doubt, else by its name, else by how they spread.
+    """Judgement on a column: by its values if they leave no doubt, else by its name, else by their distribution.
 
     Where the file names no columns (``is_named`` is false), what the values do not say stays undecided.
     """
-    found = _judged(profile)
-    if not profile.rows and found.confidence <= _BY_DEFAULT:
-        return Judgement(Role.UNDECIDED, None, "the file holds no rows: say what the column is", 0.0)
-    if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
-        return Judgement(Role.UNDECIDED, None, "the file has no header: name the column and say what it is", 0.0)
-    return found
-
-
-def _judged(profile: ColumnProfile) -> Judgement:
     words = words_of(profile.name)
-    if profile.is_ambiguous:
-        what = "day and month" if profile.dtype in _DATED else "the decimal sign"
-        return Judgement(Role.UNDECIDED, None, f"{what} cannot be distinguished: give the format", 0.0)
-    return (
-        _by_values(profile, words)
+    found = (
+        _as_ambiguous(profile)
+        or _by_values(profile, words)
         or _as_key(profile, words)
         or _by_name(profile, words)
         or _as_code(profile)
         or _by_type(profile)
         or _by_spread(profile)
     )
+    if not profile.rows and found.confidence <= _BY_DEFAULT:
+        return _undecided("the file holds no rows: say what the column is")
+    if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
+        return _undecided("the file has no header: name the column and say what it is")
+    return found
+
+
+def _undecided(question: str) -> Judgement:
+    return Judgement(Role.UNDECIDED, None, question, 0.0)
+
+
+def _as_ambiguous(profile: ColumnProfile) -> Judgement | None:
+    what = "day and month" if profile.dtype in _DATED else "the decimal sign"
+    return _undecided(f"{what} cannot be distinguished: give the format") if profile.is_ambiguous else None
 
 
 def _by_values(profile: ColumnProfile, words: str) -> Judgement | None:
-    texts = profile.examples
-    if not texts or profile.dtype not in {Dtype.STRING, Dtype.INTEGER}:
+    if not profile.examples or profile.dtype not in {Dtype.STRING, Dtype.INTEGER}:
         return None
     for what, kind, pattern in _VALUES:
-        if _share(texts, lambda text, pattern=pattern: pattern.fullmatch(text.strip()) is not None) >= _MOSTLY:
+        if _are_mostly(profile, lambda text, pattern=pattern: pattern.fullmatch(text.strip())):
             named = any(rule.kind == kind and re.search(rule.words, words) for rule in _RULES)
             return Judgement(_ID, kind, f"the values are {what}", _BY_BOTH if named else _BY_VALUES, Dtype.STRING)
-    for what, kind, holds in _checksums():
-        if _share(texts, holds) >= _MOSTLY:
+    for what, kind, holds in (("card numbers", "pan", _is_card), ("IBANs", "account", _is_iban)):
+        if _are_mostly(profile, holds):
             return Judgement(_ID, kind, f"the values are {what} with right check digits", _BY_BOTH, Dtype.STRING)
     return None
 
 
-def _share(texts: Sequence[str], holds: Callable[..., bool]) -> float:
-    few = texts[:200]
-    return sum(map(holds, few)) / len(few)
-
-
-def _checksums() -> tuple[tuple[str, str, Callable[[str], bool]], ...]:
-    return (("card numbers", "pan", _is_card), ("IBANs", "account", _is_iban))
+def _are_mostly(profile: ColumnProfile, holds: Callable[..., object]) -> bool:
+    """Whether something holds for nearly all of a few values; not where there is no value."""
+    few = profile.examples[:200]
+    return bool(few) and sum(bool(holds(text)) for text in few) / len(few) >= _MOSTLY
 
 
 def _is_card(text: str) -> bool:
@@ -216,14 +215,13 @@ def _as_key(profile: ColumnProfile, words: str) -> Judgement | None:
         return None
     reason, confidence = "", _BY_NAME
     if _ROW_NUMBER.fullmatch(words) or not words.strip():
-        if _counts_rows(profile):
+        low, is_key = profile.low, profile.dtype is Dtype.INTEGER and profile.is_unique
+        if is_key and low in {0.0, 1.0} and profile.high == low + profile.present - 1:  # 0, 1, 2 … or 1, 2, 3 …
             return Judgement(Role.RECORD_ID, None, "it numbers the rows", _BY_BOTH)
         reason = "its name says that it names rows"
     elif NAMES_A_PERSON.search(words):
         reason, confidence = "its name says that it names a person", _BY_BOTH
-    elif _CODE_OF_ALL.search(words):
-        return None
-    elif _KEY.search(words) and not _NO_KEY.search(words):
+    elif _KEY.search(words) and not _NO_KEY.search(words) and not _CODE_OF_ALL.search(words):
         reason = "its name says that it is a key"
     if not reason or profile.distinct == _TWO:
         return None
@@ -232,25 +230,14 @@ def _as_key(profile: ColumnProfile, words: str) -> Judgement | None:
 
 def _as_code(profile: ColumnProfile) -> Judgement | None:
     """Values that look like keys, whatever the name of the column."""
-    if profile.dtype is not Dtype.STRING or not profile.examples:
+    if profile.dtype is not Dtype.STRING:
         return None
     reason = ""
-    if _share(profile.examples, lambda text: _UUID.fullmatch(text) is not None) >= _MOSTLY:
+    if _are_mostly(profile, _UUID.fullmatch):
         reason = "the values are universally unique identifiers"
-    elif profile.is_unique and profile.rows >= _MANY and _share(profile.examples, _is_code) >= _MOSTLY:
+    elif profile.is_unique and profile.rows >= _MANY and _are_mostly(profile, _CODE_LIKE.fullmatch):
         reason = "no value occurs twice, and all look like codes"
     return Judgement(_ID, "unique_id", reason, _BY_VALUES, Dtype.STRING) if reason else None
-
-
-def _counts_rows(profile: ColumnProfile) -> bool:
-    """Whether it holds 0, 1, 2 … or 1, 2, 3 …, each once."""
-    if profile.dtype is not Dtype.INTEGER or not profile.is_unique or profile.low not in {0.0, 1.0}:
-        return False
-    return profile.high == profile.low + profile.present - 1
-
-
-def _is_code(text: str) -> bool:
-    return _CODE_LIKE.fullmatch(text) is not None
 
 
 def _by_name(profile: ColumnProfile, words: str) -> Judgement | None:
@@ -267,54 +254,41 @@ def _by_name(profile: ColumnProfile, words: str) -> Judgement | None:
         is_text = rule.role is _ID or rule.kind in {"zip", "city"}
         return Judgement(rule.role, rule.kind, f"its name says {what}", _BY_NAME, Dtype.STRING if is_text else None)
     if re.search(r" (?:consent|consented|opt in) ", words):
-        return _consent(profile)
-    if profile.dtype is Dtype.STRING and _DATE_WORD.search(words):
+        # Consent counts where the values are words that policies know.
+        if {"granted", "withdrawn"} & set(profile.examples) or profile.dtype is Dtype.BOOLEAN:
+            return Judgement(Role.CONSENT, "consent_status", "its name says consent", _BY_BOTH, Dtype.STRING)
+        return _undecided("its name says consent: which of its values mean yes?")
+    if profile.dtype is Dtype.STRING and re.search(r" (?:date|datetime|dt|dob|timestamp) ", words):
         promised = "date"
     if promised and profile.present:
-        return Judgement(
-            Role.UNDECIDED, None, f"its name says {promised}, but its values are written in other ways", 0.0
-        )
+        return _undecided(f"its name says {promised}, but its values are written in other ways")
     return None
-
-
-_DATE_WORD = re.compile(r" (?:date|datetime|dt|dob|timestamp) ")
-
-
-def _consent(profile: ColumnProfile) -> Judgement:
-    """Consent counts where the values are words that policies know."""
-    if {"granted", "withdrawn"} & set(profile.examples) or profile.dtype is Dtype.BOOLEAN:
-        return Judgement(Role.CONSENT, "consent_status", "its name says consent", _BY_BOTH, Dtype.STRING)
-    return Judgement(Role.UNDECIDED, None, "its name says consent: which of its values mean yes?", 0.0)
 
 
 def _by_type(profile: ColumnProfile) -> Judgement | None:
     if profile.dtype in _DATED:
         return Judgement(_AT, "date", "dates of events: a policy shortens them", _BY_VALUES)
     if profile.dtype is Dtype.INTEGER and profile.is_unique and profile.rows >= _MANY:
-        return Judgement(Role.UNDECIDED, None, "whole numbers of which none occurs twice: a key, or a measure?", 0.0)
-    reason = _harmless(profile)
-    return Judgement(_AT, None, reason, _BY_DEFAULT) if reason else None
-
-
-def _harmless(profile: ColumnProfile) -> str:
+        return _undecided("whole numbers of which none occurs twice: a key, or a measure?")
     if profile.present == 0:
-        return "it holds nothing"
-    if profile.dtype is Dtype.BOOLEAN or profile.distinct <= _TWO:
-        return "two values at most"
-    if profile.dtype is Dtype.TIME:
-        return "times of the day"
-    return "numbers whose name says nothing about persons" if profile.dtype in _NUMERIC else ""
-
-
-_MANY_WORDS, _LONG = 5.0, 40.0
+        reason = "it holds nothing"
+    elif profile.dtype is Dtype.BOOLEAN or profile.distinct <= _TWO:
+        reason = "two values at most"
+    elif profile.dtype is Dtype.TIME:
+        reason = "times of the day"
+    elif profile.dtype in _NUMERIC:
+        reason = "numbers whose name says nothing about persons"
+    else:
+        return None
+    return Judgement(_AT, None, reason, _BY_DEFAULT)
 
 
 def _by_spread(profile: ColumnProfile) -> Judgement:
     share = profile.distinct / profile.present if profile.present else 0.0
-    if profile.mean_words >= _MANY_WORDS and share > 0.2 and profile.mean_letters >= _LONG:  # noqa: PLR2004
+    if profile.is_prose and share > 0.2:  # noqa: PLR2004
         return Judgement(_FT, None, "long texts that differ", _BY_VALUES)
-    if profile.examples and _share(profile.examples, looks_dated) >= _MOSTLY:
-        return Judgement(Role.UNDECIDED, None, "dates that are written in several ways", 0.0)
+    if _are_mostly(profile, looks_dated):
+        return _undecided("dates that are written in several ways")
     if profile.distinct <= 1 or share <= 0.5:  # noqa: PLR2004 - most values occur again
         return Judgement(_AT, None, "few distinct texts whose name says nothing about persons", _BY_DEFAULT)
-    return Judgement(Role.UNDECIDED, None, "many distinct texts whose name says nothing", 0.0)
+    return _undecided("many distinct texts whose name says nothing")

@@ -1,4 +1,4 @@
-"""A sample of a file, and settings tried on it: released, attacked, and measured for what is lost."""
+"""Sample of a file, and trials of settings on it: released, attacked, and measured for loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import cast
 
@@ -15,14 +16,15 @@ import polars as pl
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings, Released
 from microflow.assess.attacks import linkage
 from microflow.assess.loss import measure_loss
 from microflow.assess.pair import Pair
+from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec, scoped
-from microflow.engine.kernel import Screened, Screening
+from microflow.engine.kernel import Screening, placed
 from microflow.errors import InputError, MicroflowError, SchemaError
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
@@ -40,36 +42,24 @@ MOST_ROWS = 200_000
 class FileSample:
     """Rows drawn without replacement, or persons with all of their rows; every prefix is a random sample of the file.
 
-    Attributes:
-        schema: What the columns mean.
-        rows: The sampled rows, in the schema's types.
-        rows_in_file: How many usable rows the file holds.
+    ``rows`` are in the schema's types, ``rows_in_file`` is how many usable rows the file holds.
     """
 
     schema: DatasetSchema
     rows: pa.RecordBatch
     rows_in_file: int
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether every usable row of the file is in the sample."""
-        return bool(self.rows.num_rows == self.rows_in_file)
-
     def first(self, rows: int) -> pa.RecordBatch:
         """A sample of this many rows (all of them where there are fewer)."""
         return self.rows.slice(0, rows)
 
     def rungs(self, smallest: int = 2_000, factor: int = 4) -> list[int]:
-        """Sample sizes to try settings on, ascending; the last is everything there is.
+        """Sample sizes for trials, ascending; the last is the whole sample.
 
         >>> FileSample(DatasetSchema("d", (), "gdpr"), pa.record_batch({"n": list(range(40))}), 40).rungs(4)
         [4, 16, 40]
         """
-        sizes = []
-        size = smallest
-        while size * 2 <= self.rows.num_rows:
-            sizes.append(size)
-            size *= factor
+        sizes = takewhile(lambda size: size * 2 <= self.rows.num_rows, (smallest * factor**step for step in count()))
         return [*sizes, self.rows.num_rows]
 
 
@@ -81,26 +71,26 @@ def sample_rows(
     Raises:
         InputError: there is no row to sample.
     """
-    rng = np.random.default_rng(seed)
-    person = schema.person
+    rng, person = np.random.default_rng(seed), schema.person
     kept: list[tuple[np.ndarray, pa.RecordBatch]] = []
     seen, threshold, held = 0, 1.0, 0
     for batch in batches:
         keys = rng.random(batch.num_rows)
         if person is not None:
-            keys = _by_person(batch.column(person), keys, seed)
+            # A person is drawn with all rows of theirs, by one key; rows without a person keep their own.
+            persons = batch.column(person)
+            hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
+            keys = np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
         seen += batch.num_rows
         chosen = np.flatnonzero(keys < threshold)
-        if not len(chosen):
-            continue
-        kept.append((keys[chosen], batch if len(chosen) == batch.num_rows else batch.take(pa.array(chosen))))
+        kept.append((keys[chosen], batch.take(pa.array(chosen))))
         held += len(chosen)
         if held > 2 * most:
-            kept, threshold = _smallest(kept, most)
-            held = most
+            kept, held = [_smallest(kept, most)], most
+            threshold = float(kept[0][0].max())
     if not seen:
         raise InputError("there is no usable row to learn from", hint="`microflow run` says why rows are refused")
-    ((keys, rows),) = _smallest(kept, most)[0]
+    keys, rows = _smallest(kept, most)
     return FileSample(schema, rows.take(pa.array(_stratified(rows, keys, schema))), seen)
 
 
@@ -122,22 +112,14 @@ def read_sample(file: Path, schema_name: str) -> FileSample:
     return sample_rows((flow.rows for flow in read_microflows(file, schema, quarantine=quarantine)), schema)
 
 
-def _smallest(
-    kept: list[tuple[np.ndarray, pa.RecordBatch]], most: int
-) -> tuple[list[tuple[np.ndarray, pa.RecordBatch]], float]:
-    """The rows with the smallest keys as one batch, and the largest key among them."""
+def _smallest(kept: list[tuple[np.ndarray, pa.RecordBatch]], most: int) -> tuple[np.ndarray, pa.RecordBatch]:
+    """The rows with the smallest keys, and these."""
     keys = np.concatenate([part for part, _ in kept])
     rows = pa.concat_batches([part for _, part in kept])
     if len(keys) <= most:
-        return [(keys, rows)], 1.0
+        return keys, rows
     places = np.sort(np.argpartition(keys, most)[:most])
-    return [(keys[places], rows.take(pa.array(places)))], float(keys[places].max())
-
-
-def _by_person(persons: pa.Array, keys: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """One key for all rows of a person, who is drawn with all of them; rows without a person keep their own."""
-    hashed = cast("pl.Series", pl.from_arrow(persons)).hash(seed=seed).to_numpy()
-    return np.where(persons.is_null().to_numpy(zero_copy_only=False), keys, hashed / 2.0**64)
+    return keys[places], rows.take(pa.array(places))
 
 
 def _stratified(rows: pa.RecordBatch, keys: np.ndarray, schema: DatasetSchema) -> np.ndarray:
@@ -169,12 +151,12 @@ SETTINGS: tuple[MethodSettings, ...] = (
 
 @dataclass(frozen=True)
 class Release:
-    """A released sample.
+    """Release of a sample.
 
     Attributes:
         spec: What was done.
         rows: The sample as it was.
-        screened: The rows after check and remedy, with what was found before.
+        findings: What was found in it.
         released: The rows that left.
         ordinals: For each of them its row in the sample (int64).
         pure_ns: Time of check, remedy and method.
@@ -182,7 +164,7 @@ class Release:
 
     spec: ProcessingSpec
     rows: pa.RecordBatch
-    screened: Screened
+    findings: Findings
     released: pa.Table
     ordinals: npt.NDArray[np.int64]
     pure_ns: int
@@ -190,16 +172,11 @@ class Release:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one setting did to a sample.
+    """What a setting did to a sample of ``rows`` rows, of which ``released`` left.
 
-    Attributes:
-        settings: The method and its parameters.
-        rows: Rows of the sample.
-        risk: Success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a 95 %
-            interval ``(value, low, high)``.
-        loss: Information loss from 0 to 1 (`Loss.information`).
-        released: Rows that left.
-        pure_ns: Time of check, remedy and method.
+    ``risk`` is the success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a
+    95 % interval: ``(value, low, high)``; ``loss`` the information loss from 0 to 1 (`Loss.information`); ``pure_ns``
+    the time of check, remedy and method.
     """
 
     settings: MethodSettings
@@ -228,7 +205,7 @@ class Trials:
         self._policy, self._seed = policy, seed
         self._key = secrets.token_bytes(32)
         self._screening: Screening | None = None
-        self._screened: tuple[int, Screened, int] | None = None
+        self._screened: tuple[Released, Findings, int] | None = None
         self._done: dict[tuple[MethodSettings, int], Trial] = {}
 
     def _spec(self, settings: MethodSettings) -> ProcessingSpec:
@@ -238,7 +215,7 @@ class Trials:
         return scoped(ProcessingSpec(self.sample.schema, self._policy, settings, key=key), "batch")
 
     def refusal(self, settings: MethodSettings) -> str:
-        """Why a method cannot be used on such a file; nothing where it can."""
+        """Reason why a method cannot be used on the file; empty if it can."""
         spec = self._spec(settings)
         try:
             build_anonymizer(spec.method, spec.schema, spec.key)
@@ -248,22 +225,21 @@ class Trials:
 
     def release(self, settings: MethodSettings, rows: int) -> Release:
         """Check, remedy and anonymize the first ``rows`` rows of the sample, as the batch engine does."""
-        spec = self._spec(settings)
+        spec, whole = self._spec(settings), self.sample.first(rows)
         self._screening = self._screening or Screening(spec)
-        whole = self.sample.first(rows)
-        if self._screened is None or self._screened[0] != whole.num_rows:
+        if self._screened is None or self._screened[0].seen != whole.num_rows:
             started = time.perf_counter_ns()
-            self._screened = whole.num_rows, self._screening.screen(whole), time.perf_counter_ns() - started
-        _, screened, screen_ns = self._screened
+            self._screened = *self._screening.screen(whole), time.perf_counter_ns() - started
+        screened, findings, screen_ns = self._screened
         anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
         started = time.perf_counter_ns()
         if isinstance(anonymizer, DatasetAnonymizer):
             anonymizer.observe(screened.rows)
             anonymizer.freeze()
-        left = anonymizer.anonymize(screened.rows)
+        left = placed(anonymizer.anonymize(screened.rows), screened)
         pure_ns = screen_ns + time.perf_counter_ns() - started
         released = pa.Table.from_batches([left.rows])
-        return Release(spec, whole, screened, released, screened.kept[left.kept], pure_ns)
+        return Release(spec, whole, findings, released, left.kept, pure_ns)
 
     def attempt(self, settings: MethodSettings, rows: int) -> Trial:
         """Release the first ``rows`` rows and attack the release; a release of no row gives nothing away."""
@@ -272,18 +248,18 @@ class Trials:
         return self._done[settings, rows]
 
     def _attacked(self, settings: MethodSettings, made: Release) -> Trial:
-        count, left = made.rows.num_rows, made.released.num_rows
+        whole, left = made.rows.num_rows, made.released.num_rows
         if left == 0:
-            return Trial(settings, count, (0.0, 0.0, 0.0), 1.0, 0, made.pure_ns)
+            return Trial(settings, whole, (0.0, 0.0, 0.0), 1.0, 0, made.pure_ns)
         pair = Pair.of(self.sample.schema, pa.Table.from_batches([made.rows]), made.released, made.ordinals)
         rng = np.random.default_rng(self._seed)
         attack = linkage(pair, len(pair.quasi), ATTEMPTS, rng)
         loss = measure_loss(pair, rng).information([quasi.column.name for quasi in pair.quasi])
-        return Trial(settings, count, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
+        return Trial(settings, whole, (attack.risk, attack.low, attack.high), loss, left, made.pure_ns)
 
 
 def setting_name(settings: MethodSettings) -> str:
-    """A setting as a person says it.
+    """Name of a setting for readers.
 
     >>> setting_name(MethodSettings(Method.K_ANONYMITY, k=10))
     'k-anonymity, k=10'

@@ -1,4 +1,4 @@
-"""Which settings meet the constraints at full size: a race of all settings over samples of growing size.
+"""Search for the settings that meet the constraints: a race of all settings over samples of growing size.
 
 Every candidate is tried on a small sample. Those that cannot be the answer any more, by the intervals of what is
 predicted for the whole file, drop out, and the others are tried on a sample four times as large (racing on intervals,
@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+
+import numpy as np
 
 from microflow.advise.sample import ATTEMPTS, SETTINGS, Trial, Trials
 from microflow.anonymize.contract import Method, MethodSettings
@@ -72,7 +73,7 @@ def extrapolate(
     if rows <= sizes[-1]:
         return Estimate(value, low, high, is_extrapolated=False)
     distance = math.log(rows / sizes[-1])
-    slope, error = _exponent(sizes, values, _relative_error(value, low, high))
+    slope, error = _exponent(sizes, values, (high - low) / (2 * Z_95 * value) if value > 0 else math.inf)
     slope = min(max(slope, exponents[0]), exponents[1])
     factor, spread = math.exp(slope * distance), Z_95 * error * distance
     # The interval holds what both ends of the measured interval and of the exponent allow.
@@ -81,24 +82,18 @@ def extrapolate(
     return Estimate(value * factor, low * steepest, min(high * flattest, 1.0), is_extrapolated=True)
 
 
-def _relative_error(value: float, low: float, high: float) -> float:
-    """The standard error of a share's logarithm."""
-    return (high - low) / (2 * Z_95 * value) if value > 0 else math.inf
-
-
 def _exponent(sizes: Sequence[int], values: Sequence[float], error: float) -> tuple[float, float]:
     """The slope of log value over log size between the two largest sizes, and its standard error.
 
-    ``error`` is the relative standard error of the last value; that of the one before is taken for the same. Where
+    ``error`` is the standard error of the last value's logarithm; that of the one before is taken for the same. Where
     there are three sizes, half of what the slope changed between them is added: it may change again.
     """
-    usable = [(math.log(size), math.log(value)) for size, value in zip(sizes, values, strict=True) if value > _FLOOR]
+    usable = np.array([(size, value) for size, value in zip(sizes, values, strict=True) if value > _FLOOR])[-3:]
     if len(usable) < 2:  # noqa: PLR2004 - two points make a line
         return 0.0, math.inf
-    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairwise(usable[-3:])]
-    step = usable[-1][0] - usable[-2][0]
-    bend = abs(slopes[-1] - slopes[0]) / 2
-    return slopes[-1], math.sqrt((math.sqrt(2) * error / step) ** 2 + bend**2 + _LEAST_ERROR**2)
+    steps, changes = np.diff(np.log(usable), axis=0).T
+    slopes = changes / steps
+    return float(slopes[-1]), math.hypot(math.sqrt(2) * error / steps[-1], (slopes[-1] - slopes[0]) / 2, _LEAST_ERROR)
 
 
 #: Classes that are formed from data get narrower with more rows, along each of several dimensions; noise and tokens do
@@ -112,12 +107,7 @@ DEFAULT_MAX_RISK = 0.09
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a release must meet.
-
-    Attributes:
-        max_risk: The greatest success of a linkage attack, above its control.
-        min_utility: The least part of the information that must be left (1 − loss).
-    """
+    """A release's greatest linkage risk above its control, and the least part of the information left (1 − loss)."""
 
     max_risk: float = DEFAULT_MAX_RISK
     min_utility: float = 0.0
@@ -125,7 +115,7 @@ class Constraints:
 
 @dataclass
 class Candidate:
-    """A setting and what is known of it so far."""
+    """Setting with the present estimates of its risk and loss."""
 
     settings: MethodSettings
     trials: list[Trial] = field(default_factory=list)
@@ -133,7 +123,7 @@ class Candidate:
     loss: Estimate = field(init=False)
 
     def add(self, trial: Trial, rows: int) -> None:
-        """Take a larger sample's trial in and predict risk and loss for ``rows`` rows again."""
+        """Add the trial of a larger sample, and predict risk and loss for ``rows`` rows again."""
         self.trials.append(trial)
         sizes = [attempt.rows for attempt in self.trials]
         self.risk = extrapolate(sizes, [attempt.risk[0] for attempt in self.trials], trial.risk[1:], rows)
@@ -144,7 +134,7 @@ class Candidate:
 
     @property
     def utility(self) -> float:
-        """What is left of the information, from 0 to 1."""
+        """Share of the information that is left, from 0 to 1."""
         return 1 - self.loss.value
 
     @property
@@ -154,7 +144,7 @@ class Candidate:
 
     @property
     def needs(self) -> float:
-        """The least limit of risk that it is allowed with.
+        """Smallest limit of risk under which the candidate is allowed.
 
         A release is attacked again, and judged by its own interval's upper end: the half-width of that one comes on top
         of the upper end that is predicted.
@@ -163,24 +153,17 @@ class Candidate:
         return min(high + Z_95 * math.sqrt(high * (1 - high) / ATTEMPTS), 1.0)
 
     def meets(self, constraints: Constraints) -> bool:
-        """Whether both constraints hold at the unfavourable ends of the intervals."""
+        """True if both constraints hold at the unfavourable ends of the intervals."""
         return self.needs <= constraints.max_risk and 1 - self.loss.high >= constraints.min_utility
 
     def may_meet(self, constraints: Constraints) -> bool:
-        """Whether both constraints hold at the favourable ends."""
+        """True if both constraints hold at the favourable ends of the intervals."""
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
-
-
-def _promise(candidate: Candidate) -> tuple[bool, float]:
-    """Sort key, ascending: the stronger guarantee comes first."""
-    settings = candidate.settings
-    noise = settings.epsilon if settings.method is Method.DIFFERENTIAL_PRIVACY else -float(settings.k)
-    return settings.method is Method.TOKENIZATION, noise
 
 
 @dataclass(frozen=True)
 class Search:
-    """All candidates, the best first, and which of them is advised.
+    """Result of a search: all candidates, the best first, and the advised one.
 
     Attributes:
         candidates: Those that were tried to the end come first, by utility.
@@ -196,25 +179,23 @@ class Search:
 
     @property
     def feasible(self) -> list[Candidate]:
-        """Those that meet the constraints: by most utility, then by least risk, then by strongest guarantee.
+        """Candidates that meet the constraints: by most utility, then least risk, then strongest guarantee.
 
         Tokens guarantee nothing against linkage; of two releases that keep as much the one of larger classes is better.
         """
-        found = [candidate for candidate in self.candidates if candidate.meets(self.constraints)]
-        return sorted(
-            found,
-            key=lambda candidate: (
-                -round(candidate.utility, _ALIKE),
-                round(candidate.risk.value, _ALIKE),
-                *_promise(candidate),
-            ),
-        )
+
+        def order(candidate: Candidate) -> tuple[float, float, bool, float]:
+            settings, is_noise = candidate.settings, candidate.settings.method is Method.DIFFERENTIAL_PRIVACY
+            promise = settings.epsilon if is_noise else -float(settings.k)
+            kept, risk = round(candidate.utility, _ALIKE), round(candidate.risk.value, _ALIKE)
+            return -kept, risk, settings.method is Method.TOKENIZATION, promise
+
+        return sorted((found for found in self.candidates if found.meets(self.constraints)), key=order)
 
     @property
     def advised(self) -> Candidate | None:
         """The setting that keeps most and meets the constraints, or ``None``."""
-        feasible = self.feasible
-        return feasible[0] if feasible else None
+        return next(iter(self.feasible), None)
 
     @property
     def frontier(self) -> list[Candidate]:

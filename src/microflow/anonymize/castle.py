@@ -46,7 +46,7 @@ Left = list[tuple[int, Record]]
 
 @dataclass(slots=True, eq=False)
 class Cluster:
-    """An open cluster: its members by ordinal, oldest first, how many each person has, and what a label would lose."""
+    """Open cluster: its members by ordinal, oldest first, the rows of each person, and the loss of a label."""
 
     slot: int
     members: dict[int, Held] = field(default_factory=dict)
@@ -54,13 +54,13 @@ class Cluster:
     loss: float = 0.0
 
     def add(self, held: Held) -> None:
-        """Take a record."""
+        """Add a record to the cluster."""
         held.cluster = self
         self.members[held.ordinal] = held
         self.persons[held.person] = self.persons.get(held.person, 0) + 1
 
     def remove(self, held: Held) -> None:
-        """Give a record away."""
+        """Remove a record from the cluster."""
         del self.members[held.ordinal]
         self.persons[held.person] -= 1
         if not self.persons[held.person]:
@@ -69,7 +69,7 @@ class Cluster:
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A record that has not left yet, the ``number``-th to come, at the time ``arrived``.
+    """Record that is held back: the ``number``-th to arrive, at the time ``arrived``.
 
     ``person`` says whose it is; without a column of role person each record is a person's of its own.
     """
@@ -84,7 +84,7 @@ class Held:
 
 
 class Clusters:
-    """At most ``limit`` open clusters; each owns a slot of the space."""
+    """Set of at most ``limit`` open clusters; each owns a slot of the space."""
 
     def __init__(self, space: Space, limit: int) -> None:
         self.limit = limit
@@ -103,7 +103,7 @@ class Clusters:
 
     @property
     def full(self) -> bool:
-        """Whether no cluster can be opened."""
+        """True if no further cluster can be opened."""
         return not self._free
 
     def _note_added(self, point: Point) -> tuple[int, float]:
@@ -134,7 +134,7 @@ class Clusters:
             table.start(slot, code)
 
     def join(self, cluster: Cluster, held: Held, added: float) -> None:
-        """Put a record, which adds so much loss, into a cluster."""
+        """Put a record that adds so much loss into a cluster."""
         cluster.add(held)
         if added > 0.0:
             cluster.loss += added
@@ -173,7 +173,7 @@ class Clusters:
         return groups
 
     def close(self, cluster: Cluster) -> None:
-        """Give the cluster's slot back, and part its members from it, so that both are freed without a search."""
+        """Free the slot of a cluster and remove its members, so that neither has to be searched later."""
         cluster.members.clear()
         cluster.persons.clear()
         self._rows[cluster.slot, -1] = -np.inf
@@ -226,7 +226,7 @@ def _split(rows: Floats, weights: Floats, traits: Index, steps: Floats, persons:
     for record in left:
         nearest = np.inf
         for g in range(groups):
-            distance = _apart(record, centres[g], rows, weights, traits, steps)
+            distance = _apart(int(record), centres[g], rows, weights, traits, steps)
             if distance < nearest:
                 nearest = distance
                 group_of[record] = g
@@ -234,7 +234,7 @@ def _split(rows: Floats, weights: Floats, traits: Index, steps: Floats, persons:
 
 
 class StreamKAnonymity:
-    """Takes records one at a time and releases each within ``settings.delta`` further records.
+    """k-anonymity of a stream: each record is released within ``settings.delta`` further records.
 
     ``seconds`` bounds the delay in time as well, on the clock ``now`` (seconds, monotonic) that the caller brings; it
     is looked at on every `push` and on `release_due`. A record must not be pushed twice.

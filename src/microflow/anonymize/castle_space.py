@@ -90,7 +90,7 @@ class Space:
         return self._weights
 
     def point(self, values: Sequence[Value]) -> Point:
-        """Where a record with these quasi-identifiers lies."""
+        """Position of a record with these quasi-identifiers."""
         row: list[float] = []
         for scale in self._scales:
             place = scale.position(values[scale.at])

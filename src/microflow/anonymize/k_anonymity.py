@@ -116,7 +116,7 @@ class _Columns:
 
 
 def unit_of(schema: DatasetSchema) -> str:
-    """What is counted: ``person`` where a column says which rows are one person's, else ``row``."""
+    """Unit of k: ``person`` if a column says which rows belong to one person, else ``row``."""
     return "row" if schema.person is None else "person"
 
 

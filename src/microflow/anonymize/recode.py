@@ -75,7 +75,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Recoding:
-    """What is to be recoded.
+    """Task of a recoding: the tuples and the requirements on their classes.
 
     Attributes:
         ranks: One array a column: the rank of each tuple.
@@ -92,7 +92,7 @@ class Recoding:
     constraint: Diversity | None
 
     def in_order(self, order: Index) -> Recoding:
-        """The same with place ``i`` for tuple ``order[i]``.
+        """Same task with place ``i`` for tuple ``order[i]``.
 
         Sorted by rank nothing depends on the order in which values were met, which splits change.
         """

@@ -235,7 +235,7 @@ class SivCodes(_OneByOne):
 
 
 def token_domain(column: Column, schema: DatasetSchema) -> str:
-    """What tokens of a column have in common with those of others: equal values of one domain have equal tokens.
+    """Domain of a column's tokens: equal values of one domain have equal tokens.
 
     >>> mail = Column("mail", token_domain="person_email")
     >>> token_domain(mail, DatasetSchema("orders", (mail,), "gdpr"))
@@ -245,7 +245,7 @@ def token_domain(column: Column, schema: DatasetSchema) -> str:
 
 
 class Tokenizer:
-    """Replaces identifiers by tokens; missing values stay missing and every other column passes.
+    """Tokenization of identifiers; missing values stay missing and every other column passes.
 
     Nothing is remembered between rows, so any number of workers with one key give the same tokens.
 
@@ -317,7 +317,7 @@ class Tokenizer:
 
 
 class Detokenizer:
-    """Turns reversible tokens back, for the holder of the key.
+    """Inverse of reversible tokenization, for the holder of the key.
 
     Raises:
         KeyMaterialError: as `Tokenizer`.

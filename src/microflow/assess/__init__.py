@@ -1,7 +1,6 @@
-"""What a release achieves: measured by attack and against the original, never by a method's own formula."""
+"""Assessment of a release: by attack and by comparison with the original, never by a method's own formula."""
 
 from microflow.assess.assessment import Assessment, assess, render
-from microflow.assess.classes import achieved_k
 from microflow.assess.pair import align, needed_columns
 
-__all__ = ["Assessment", "achieved_k", "align", "assess", "needed_columns", "render"]
+__all__ = ["Assessment", "align", "assess", "needed_columns", "render"]

@@ -1,4 +1,4 @@
-"""One call that measures everything, the document and the text it gives, and the reasons found in released values."""
+"""Assessment of a release in one call, its document and text, and the reasons found in released values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from microflow.assess.attacks import THRESHOLD, Attack, Reidentification, linkag
 from microflow.assess.classes import Achieved, achieved
 from microflow.assess.inference import Presence, inference, linkage_by_passed, presence
 from microflow.assess.loss import Loss, Utility, measure_loss, measure_utility
-from microflow.assess.pair import Compared, Pair
+from microflow.assess.pair import Pair
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema, named_like_persons
 
@@ -28,7 +28,7 @@ ATTEMPTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything measured. ``linkage`` holds one attack for each number of quasi-identifiers the attacker knows.
+    """Results of an assessment; ``linkage`` has one attack for each number of known quasi-identifiers.
 
     ``linkage_by_passed`` is by an attacker who knows the columns that pass untouched, ``inference`` by one who wants a
     sensitive value; each is ``None`` where there is no such column. ``presence`` is what a release tells about who
@@ -51,13 +51,8 @@ class Assessment:
     seed: int
 
     @property
-    def linkage_risk(self) -> float:
-        """The risk from an attacker who knows every quasi-identifier."""
-        return self.linkage[-1].risk
-
-    @property
     def information_loss(self) -> float:
-        """What the quasi-identifiers have lost, from 0 to 1."""
+        """Information loss of the quasi-identifiers, from 0 to 1."""
         return self.loss.information(self.quasi_identifiers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,14 +130,12 @@ def _repeated_persons(pair: Pair) -> list[str]:
     """Columns that seem to tell persons apart, of whom some have several rows, where rows are counted."""
     if pair.unit == "person":
         return []
-    names = [name for name in pair.original.column_names if name != pair.schema.record_id]
-    repeated = [name for name in named_like_persons(names) if _repeats(pair.original[name].drop_null())]
+    repeated = []
+    for name in named_like_persons([name for name in pair.original.column_names if name != pair.schema.record_id]):
+        values = pair.original[name].drop_null()
+        repeated += [name] if pc.count_distinct(values).as_py() < len(values) else []
     sign = "named like a person's, and values occur in several rows. Rows were counted, and k of persons is less"
     return [f"{', '.join(repeated)}: {sign}: describe the column with role: person."] if repeated else []
-
-
-def _repeats(values: pa.ChunkedArray) -> bool:
-    return int(pc.count_distinct(values).as_py()) < len(values)
 
 
 def _identifiers(pair: Pair) -> list[str]:
@@ -169,8 +162,13 @@ def _identifiers(pair: Pair) -> list[str]:
 
 
 def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]:
-    untouched = [quasi.column.name for quasi in pair.quasi if _is_exact(quasi, loss)]
     perturbed = [quasi.column.name for quasi in pair.quasi if loss.columns[quasi.column.name].distortion > _PERTURBED]
+    untouched = [
+        quasi.column.name
+        for quasi in pair.quasi
+        if quasi.column.name not in perturbed
+        and np.mean(quasi.labels.width[quasi.labels.codes] == 0) > 1 - _PERTURBED  # nearly every row tells the value
+    ]
     found = []
     if untouched and linkage_risk > _HIGH:
         found.append(
@@ -185,19 +183,16 @@ def _quasi_identifiers(pair: Pair, loss: Loss, linkage_risk: float) -> list[str]
     return found
 
 
-def _is_exact(compared: Compared, loss: Loss) -> bool:
-    """Whether nearly every row tells the value itself."""
-    exact = float(np.mean(compared.labels.width[compared.labels.codes] == 0))
-    return exact > 1 - _PERTURBED and loss.columns[compared.column.name].distortion <= _PERTURBED
-
-
 _WIDTH = 100
 _NAME = 34
 
 
 def render(assessment: Assessment) -> str:
     """Sections of name and value, and at the end the reasons."""
-    return "\n".join([*_classes(assessment), *_risks(assessment), *_losses(assessment), *_why(assessment)])
+    lines = [*_classes(assessment), *_risks(assessment), *_losses(assessment)]
+    lines += ["\nwhy"] if assessment.reasons else []
+    lines += (fill(why, _WIDTH, initial_indent="  - ", subsequent_indent="    ") for why in assessment.reasons)
+    return "\n".join(lines)
 
 
 def _line(name: str, value: str) -> str:
@@ -230,16 +225,12 @@ def _risks(assessment: Assessment) -> Iterator[str]:
     others += [] if who is None else [who.membership]
     for attack in (*assessment.linkage, *filter(None, others)):
         name = f"{attack.name}, knows {attack.knows}" if attack in assessment.linkage else attack.name
-        yield _line(name, _attack(attack))
+        rates = f"{attack.main.value:7.1%}  {attack.control.value:9.1%}"
+        yield _line(name, f"{attack.risk:.3f}  {f'[{attack.low:.3f}, {attack.high:.3f}]':<16}  {rates}")
     if who is not None:
         yield f"\nagainst a population of {who.population:,} {assessment.achieved.unit}s"
         yield _line("k-map (fewest that a row may be)", f"{who.k_map:,}")
         yield _line("δ-presence", f"{who.delta_low:.3f} to {who.delta_high:.3f}")
-
-
-def _attack(attack: Attack) -> str:
-    interval = f"[{attack.low:.3f}, {attack.high:.3f}]"
-    return f"{attack.risk:.3f}  {interval:<16}  {attack.main.value:7.1%}  {attack.control.value:9.1%}"
 
 
 def _losses(assessment: Assessment) -> Iterator[str]:
@@ -254,10 +245,3 @@ def _losses(assessment: Assessment) -> Iterator[str]:
         yield _line("trained on originals", f"{utility.of_originals:.3f}")
         yield _line("trained on the release", f"{utility.of_released:.3f}")
         yield _line("by chance", f"{utility.by_chance:.3f}")
-
-
-def _why(assessment: Assessment) -> Iterator[str]:
-    if assessment.reasons:
-        yield "\nwhy"
-    for reason in assessment.reasons:
-        yield fill(reason, _WIDTH, initial_indent="  - ", subsequent_indent="    ")

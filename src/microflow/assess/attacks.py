@@ -1,4 +1,4 @@
-"""What somebody who knows quasi-identifiers of persons exactly finds out: by attack, and from the sizes of classes.
+"""Attacks by a person who knows quasi-identifiers exactly, and risks that follow from class sizes.
 
 *Linkage*: the attacker looks for the released row nearest to a target and wins when it is a row of the target's. Rows
 that cover what is known come first, narrow labels before wide ones, ties are broken at random. The control is an
@@ -19,9 +19,9 @@ perturbed they tell little, and the attacks are the measure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from microflow.assess.labels import Floats, Index
 from microflow.assess.pair import Pair, group
 
 __all__ = [
-    "CHUNK", "THRESHOLD", "TIE", "Z_95", "Attack", "Rate", "Reidentification", "affordable", "distances", "linkage",
+    "THRESHOLD", "TIE", "Z_95", "Attack", "Rate", "Reidentification", "affordable", "distances", "linkage",
     "matches", "reidentification", "singling_out",
 ]  # fmt: skip
 
@@ -50,22 +50,18 @@ class Rate:
 
     @classmethod
     def of(cls, successes: int, attempts: int) -> Rate:
-        """Wilson's score interval.
+        """Rate with Wilson's score interval.
 
         >>> rate = Rate.of(10, 100)
         >>> round(rate.low, 4), round(rate.high, 4)
         (0.0552, 0.1744)
         """
+        from scipy.stats import binomtest
+
         if attempts == 0:
             return cls(0, 0, 0.0, 0.0, 1.0)
-        share = successes / attempts
-        scale = 1 + Z_95**2 / attempts
-        centre = (share + Z_95**2 / (2 * attempts)) / scale
-        half = Z_95 / scale * math.sqrt(share * (1 - share) / attempts + Z_95**2 / (4 * attempts**2))
-        # Rounding must not move the ends that are exact.
-        low = max(0.0, centre - half) if successes else 0.0
-        high = min(1.0, centre + half) if successes < attempts else 1.0
-        return cls(successes, attempts, share, low, high)
+        interval = binomtest(successes, attempts).proportion_ci(method="wilson")
+        return cls(successes, attempts, successes / attempts, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +76,22 @@ class Attack:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.risk:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
     @classmethod
     def of(cls, name: str, knows: int, main: Rate, control: Rate) -> Attack:
-        """The risk that remains over chance; never below 0."""
-        return cls(
-            name,
-            knows,
-            main,
-            control,
-            risk=_beyond(main.value, control.value),
-            low=_beyond(main.low, control.high),
-            high=_beyond(main.high, control.low),
-        )
+        """Attack with the risk that remains over chance; never below 0."""
 
+        def beyond(success: float, chance: float) -> float:
+            return max(0.0, (success - chance) / (1 - chance)) if chance < 1 else 0.0
 
-def _beyond(main: float, control: float) -> float:
-    return max(0.0, (main - control) / (1 - control)) if control < 1 else 0.0
+        risk = beyond(main.value, control.value)
+        return cls(name, knows, main, control, risk, beyond(main.low, control.high), beyond(main.high, control.low))
 
 
 #: Targets whose distances are in memory together.
-CHUNK = 64
+_CHUNK = 64
 #: Of two labels that both cover a target, the narrower is preferred by so much less than any mismatch weighs.
 _NARROWER = 1e-3
 #: Distances that differ by less are equal.
@@ -111,7 +103,7 @@ _FEWEST = 200
 
 
 def affordable(wanted: int, available: int, comparisons: int) -> int:
-    """How many attempts are made where each takes so many comparisons."""
+    """Number of attempts to make, if each takes so many comparisons."""
     return min(wanted, available, max(_FEWEST, _BUDGET // comparisons))
 
 
@@ -132,28 +124,28 @@ def _guesses(pair: Pair, targets: Index, known: npt.NDArray[np.bool_], rng: np.r
     rows_by_class = np.argsort(pair.classes, kind="stable")
     starts = np.cumsum(pair.sizes) - pair.sizes
     guesses = np.empty(len(targets), np.int64)
-    for first in range(0, len(targets), CHUNK):
-        chunk = slice(first, first + CHUNK)
-        for place, far in enumerate(distances(pair, targets[chunk], known[chunk]), first):
-            nearest = np.flatnonzero(far <= far.min() + TIE)
-            lot = int(rng.integers(pair.sizes[nearest].sum()))
-            ends = np.cumsum(pair.sizes[nearest])
-            drawn = int(np.searchsorted(ends, lot, side="right"))
-            within = lot - int(ends[drawn] - pair.sizes[nearest[drawn]])
-            guesses[place] = pair.ordinals[rows_by_class[starts[nearest[drawn]] + within]]
+    for place, far in enumerate(distances(pair, targets, known)):
+        nearest = np.flatnonzero(far <= far.min() + TIE)
+        ends = np.cumsum(pair.sizes[nearest])
+        lot = int(rng.integers(ends[-1]))
+        which = int(np.searchsorted(ends, lot, side="right"))
+        within = lot - ends[which] + pair.sizes[nearest[which]]
+        guesses[place] = pair.ordinals[rows_by_class[starts[nearest[which]] + within]]
     return guesses
 
 
-def distances(pair: Pair, targets: Index, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """How far each released class lies from what is ``known`` of some rows: shape (targets, classes)."""
-    total = np.zeros((len(targets), len(pair.sizes)), np.float32)
-    for column, quasi in enumerate(pair.quasi):
-        knowing = np.flatnonzero(known[:, column])
-        truths, place = np.unique(quasi.codes[targets[knowing]], return_inverse=True)
-        far = quasi.labels.distance(truths) + _NARROWER * quasi.labels.width
-        by_class = far.astype(np.float32).take(quasi.labels.codes[pair.first], axis=1)
-        total[knowing] += by_class[place]
-    return total
+def distances(pair: Pair, targets: Index, known: npt.NDArray[np.bool_] | None = None) -> Iterator[npt.NDArray[Any]]:
+    """How far each released class lies from what is known of each target, by default all: shape (classes,) a target."""
+    for first in range(0, len(targets), _CHUNK):
+        chunk = targets[first : first + _CHUNK]
+        total = np.zeros((len(chunk), len(pair.sizes)), np.float32)
+        for column, quasi in enumerate(pair.quasi):
+            knowing = np.arange(len(chunk)) if known is None else np.flatnonzero(known[first : first + _CHUNK, column])
+            truths, place = np.unique(quasi.codes[chunk[knowing]], return_inverse=True)
+            far = quasi.labels.distance(truths) + _NARROWER * quasi.labels.width
+            by_class = far.astype(np.float32).take(quasi.labels.codes[pair.first], axis=1)
+            total[knowing] += by_class[place]
+        yield from total
 
 
 def singling_out(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack:
@@ -169,7 +161,7 @@ def singling_out(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack:
 
 
 def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
-    """How many persons of the original each of these released rows may stand for, by its quasi-identifiers.
+    """Number of persons of the original that each of these released rows may stand for, by quasi-identifiers.
 
     ``weights`` has shape (persons, groups), and the answer (``rows``, groups).
     """
@@ -190,8 +182,8 @@ def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
 
 def _covering(pair: Pair, rows: Index, first: Index) -> Iterator[Floats]:
     """Chunks of shape (released rows, classes of the original): 1 where all labels cover the class."""
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
         covered = np.ones((len(first), len(chunk)), np.bool_)
         for quasi in pair.quasi:
             codes, place = np.unique(quasi.labels.codes[chunk], return_inverse=True)
@@ -207,7 +199,7 @@ _MOST_ROWS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Reidentification:
-    """Three attackers: one who knows that the target is in the release, one who does not, one who wants everybody.
+    """Risk from three attackers: who knows that the target is in the release, who does not, who wants everybody.
 
     ``prosecutor_*`` are 1 over the members of the class at its greatest, on average, and the share of rows above
     `THRESHOLD`; ``journalist_highest`` is 1 over the smallest number of persons that a row may stand for, ``marketer``

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from microflow.anonymize.generalise import text_of
-from microflow.assess.attacks import CHUNK, TIE, Attack, Rate, affordable, distances, matches
+from microflow.assess.attacks import TIE, Attack, Rate, affordable, distances, matches
 from microflow.assess.labels import Floats, Index, distinct
 from microflow.assess.loss import classes_of, target_of
 from microflow.assess.pair import Pair, group
@@ -65,16 +65,11 @@ def _guesses(
     """What is guessed of each target with its row in the release, and without it."""
     row_of = np.full(pair.original.num_rows, -1)
     row_of[pair.ordinals] = np.arange(len(pair.ordinals))
-    knows = np.ones((CHUNK, len(pair.quasi)), np.bool_)
     found = np.empty((2, len(targets)), np.int64)
-    for first in range(0, len(targets), CHUNK):
-        chunk = targets[first : first + CHUNK]
-        for place, far in enumerate(distances(pair, chunk, knows[: len(chunk)]), first):
-            found[0, place] = _most(votes[far <= far.min() + TIE].sum(axis=0), rng)
-            own = row_of[targets[place]]
-            found[1, place] = (
-                found[0, place] if own < 0 else _most(_votes_without(pair, own, far, votes, released), rng)
-            )
+    for place, far in enumerate(distances(pair, targets)):
+        found[:, place] = _most(votes[far <= far.min() + TIE].sum(axis=0), rng)
+        if (own := row_of[targets[place]]) >= 0:
+            found[1, place] = _most(_votes_without(pair, own, far, votes, released), rng)
     return found[0], found[1]
 
 
@@ -124,14 +119,11 @@ def linkage_by_passed(pair: Pair, attempts: int, rng: np.random.Generator) -> At
 def _common_codes(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Index:
     """Codes of both columns' texts, the original's rows first; a release that was read from a file is text."""
     places: dict[str | None, int] = {}
-    codes = [_coded(side, places) for side in (before, after)]
-    return np.concatenate(codes)
-
-
-def _coded(array: pa.ChunkedArray, places: dict[str | None, int]) -> Index:
-    codes, values = distinct(array)
-    texts: Sequence[str | None] = [None if value is None else text_of(value) for value in values]
-    return np.array([places.setdefault(text, len(places)) for text in texts], np.int64)[codes]
+    coded = []
+    for codes, values in map(distinct, (before, after)):
+        texts = (None if value is None else text_of(value) for value in values)
+        coded.append(np.array([places.setdefault(text, len(places)) for text in texts], np.int64)[codes])
+    return np.concatenate(coded)
 
 
 #: Classes whose place in the population is looked at.
@@ -140,7 +132,7 @@ _MOST_CLASSES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a release says about who is in it, against ``population`` persons: its own and the others.
+    """Attack on membership: the knowledge of a release about who is in it, among ``population`` persons.
 
     ``k_map`` is the fewest persons that a released row may stand for, and ``delta_low`` to ``delta_high`` the least and
     the greatest share of persons in the release among those who fit a row. Both were measured on ``sampled`` classes.
@@ -166,14 +158,19 @@ def presence(pair: Pair, others: pa.Table, attempts: int, rng: np.random.Generat
     Raises:
         InputError: the others have no rows, lack a column, or are among the original's persons.
     """
+    from scipy.stats import ks_2samp
+
     _require_others(pair, others)
     names = [name for name in pair.original.column_names if name in others.column_names]
     tables = [table.select(names) for table in (pair.original, others)]
     both = Pair.of(pair.schema, pa.concat_tables(tables), pair.released, pair.ordinals)
     tries = affordable(attempts, min(len(pair.ordinals), others.num_rows), len(both.sizes))
-    members = _nearest(both, rng.choice(pair.ordinals, tries, replace=False))
-    outside = _nearest(both, pair.original.num_rows + rng.choice(others.num_rows, tries, replace=False))
-    threshold = _threshold(members[::2], outside[::2])
+    targets = rng.choice(pair.ordinals, tries, replace=False)
+    outsiders = pair.original.num_rows + rng.choice(others.num_rows, tries, replace=False)
+    members, outside = (np.array([far.min() for far in distances(both, rows)]) for rows in (targets, outsiders))
+    # The distance up to which more members than others are found, by most; below all where there is none.
+    apart = ks_2samp(members[::2], outside[::2], alternative="greater", method="asymp")
+    threshold = apart.statistic_location if apart.statistic > 0 else -1.0
     rates = (Rate.of(int((far[1::2] <= threshold).sum()), len(far[1::2])) for far in (members, outside))
     persons = np.zeros((int(both.persons.max()) + 1, 2))
     persons[both.persons[pair.ordinals], 0] = 1
@@ -205,27 +202,12 @@ def _require_others(pair: Pair, others: pa.Table) -> None:
             )  # fmt: skip
 
 
-def _nearest(pair: Pair, rows: Index) -> Floats:
-    """How far each of these original rows lies from the released class nearest to it."""
-    knows = np.ones((CHUNK, len(pair.quasi)), np.bool_)
-    chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
-    return np.concatenate([distances(pair, chunk, knows[: len(chunk)]).min(axis=1) for chunk in chunks])
-
-
-def _threshold(members: Floats, others: Floats) -> float:
-    """The distance up to which more members than others are found, by most; below all where there is none."""
-    found = np.unique(np.concatenate([members, others]))
-    above = [np.searchsorted(np.sort(side), found, side="right") / len(side) for side in (members, others)]
-    gain = above[0] - above[1]
-    return float(found[gain.argmax()]) if gain.max() > 0 else -1.0
-
-
 #: True values that fewer rows have are not compared: their frequencies say nothing.
 _FEWEST = 30
 
 
 def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: float = 0.95) -> float:
-    """What ε is at least, with this confidence, where columns are perturbed independently of each other.
+    """Lower confidence bound of ε, for columns that are perturbed independently of each other.
 
     Half of the rows choose the pair of values and the output that differ most; the other half measures them
     (Clopper-Pearson intervals), so that nothing is gained by having looked. Columns share the error (Bonferroni), and
@@ -247,35 +229,22 @@ def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: floa
 
 def _of_column(truth: Index, released: Index, error: float) -> float:
     """The bound of one column; each of its two intervals fails with a probability of ``error``."""
+    from scipy.stats import binomtest
+
     # At random, with a seed of its own: rows may stand in an order that has to do with their values.
     halves = np.array_split(np.random.default_rng(0).permutation(len(truth)), 2)
-    shape = _shape(truth, released)
-    seen, held = (_counts(truth[half], released[half], shape) for half in halves)
-    frequent = np.flatnonzero(seen.sum(axis=1) >= _FEWEST)
+    seen, held = np.zeros((2, int(truth.max(initial=0)) + 1, int(released.max(initial=0)) + 1))
+    for half, counts in zip(halves, (seen, held), strict=True):
+        np.add.at(counts, (truth[half], released[half]), 1)
+    frequent = np.flatnonzero((seen.sum(axis=1) >= _FEWEST) & held.any(axis=1))
     if len(frequent) < 2:  # noqa: PLR2004 - a pair
         return 0.0
     shares = (seen[frequent] + 1) / (seen[frequent].sum(axis=1, keepdims=True) + 2)
     output = int((shares.max(axis=0) / shares.min(axis=0)).argmax())
     likely, unlikely = (held[frequent[place(shares[:, output])]] for place in (np.argmax, np.argmin))
-    low = _end(likely[output], likely.sum(), error, upper=False)
-    high = _end(unlikely[output], unlikely.sum(), error, upper=True)
+    more, less = (
+        binomtest(int(row[output]), int(row.sum()), alternative=side)
+        for row, side in ((likely, "greater"), (unlikely, "less"))
+    )
+    low, high = more.proportion_ci(1 - error).low, less.proportion_ci(1 - error).high
     return max(0.0, math.log(low / high)) if low > 0 else 0.0
-
-
-def _shape(truth: Index, released: Index) -> tuple[int, int]:
-    return int(truth.max(initial=0)) + 1, int(released.max(initial=0)) + 1
-
-
-def _counts(truth: Index, released: Index, shape: tuple[int, int]) -> Floats:
-    counted = np.zeros(shape)
-    np.add.at(counted, (truth, released), 1)
-    return counted
-
-
-def _end(successes: float, attempts: float, error: float, *, upper: bool) -> float:
-    """One end of the Clopper-Pearson interval."""
-    from scipy.stats import beta
-
-    if upper:
-        return float(beta.ppf(1 - error, successes + 1, attempts - successes)) if successes < attempts else 1.0
-    return float(beta.ppf(error, successes, attempts - successes + 1)) if successes else 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 
@@ -71,14 +72,13 @@ class Domain:
     @cached_property
     def _by_text(self) -> tuple[list[str], Index]:
         """The texts in their own order, and the place of each."""
-        order = sorted(range(len(self.texts)), key=self.texts.__getitem__)
-        return [self.texts[place] for place in order], np.array(order, np.int64)
+        return sorted(self.texts), np.array(sorted(range(len(self.texts)), key=self.texts.__getitem__), np.int64)
 
     @cached_property
     def _by_rank(self) -> tuple[list[tuple[int, str]], Index]:
         """The texts as the column orders them (categories as declared, then all else), and the place of each."""
-        order = sorted(range(len(self.texts)), key=lambda place: self._rank(self.texts[place]))
-        return [self._rank(self.texts[place]) for place in order], np.array(order, np.int64)
+        ranks = [self._rank(text) for text in self.texts]
+        return sorted(ranks), np.array(sorted(range(len(ranks)), key=ranks.__getitem__), np.int64)
 
     def _rank(self, text: str) -> tuple[int, str]:
         return self._declared.get(text, len(self._declared)), text
@@ -158,7 +158,12 @@ class NumberLabels:
         self.codes, values = distinct(released)
         self._domain = domain
         self._low, self._range = _bounds(domain)
-        parsed = [_interval(value, domain) for value in values]
+        parsed = [
+            ((float(value), float(value)), value != value)  # noqa: PLR0124 - only NaN differs from itself
+            if isinstance(value, int | float)
+            else _hull(_parsed(value, domain.column), domain)
+            for value in values
+        ]
         ends = np.array([ends for ends, _ in parsed], np.float64).reshape(-1, 2)
         self.covers_missing = np.array([missing for _, missing in parsed], np.bool_)
         self._lows, self._highs = ((ends[:, i] - self._low) / self._range for i in (0, 1))
@@ -180,7 +185,7 @@ class NumberLabels:
         return np.where(np.isnan(unit), np.where(self.covers_missing[which], 0.0, 1.0), known)
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the bins of the range, evenly within a label; the last is "missing"."""
+        """Distribution of all rows over the bins of the range, even within a label; the last bin is "missing"."""
         rows = np.bincount(self.codes, minlength=len(self.width)).astype(np.float64)
         known = ~np.isnan(self._lows)
         low, high = (np.clip(end[known], 0, 1) for end in (self._lows, self._highs))
@@ -209,14 +214,8 @@ _Hull = tuple[tuple[float, float], bool]
 _NOTHING = (np.nan, np.nan)
 
 
-def _interval(value: Value, domain: Domain) -> _Hull:
-    """Both ends (NaN where there is no number), and whether a missing value is covered."""
-    if isinstance(value, int | float):
-        return (float(value), float(value)), value != value  # noqa: PLR0124 - only NaN differs from itself
-    return _hull(_parsed(value, domain.column), domain)
-
-
 def _hull(label: Label, domain: Domain) -> _Hull:
+    """Both ends (NaN where there is no number), and whether a missing value is covered."""
     if label.parts:
         hulls = [_hull(part, domain) for part in label.parts]
         ends_of = [ends for ends, _ in hulls if not math.isnan(ends[0])]
@@ -228,23 +227,13 @@ def _hull(label: Label, domain: Domain) -> _Hull:
         return (float(label.low), float(label.high)), False
     if label.prefix == "":
         return (-np.inf, np.inf), False
-    name = label.prefix or label.exact or ""
-    try:
-        ends = (float(name),) * 2 if label.exact else domain.hulls.get(name, _NOTHING)
-    except ValueError:
-        ends = domain.hulls.get(name, _NOTHING)
-    return ends, False
+    with suppress(ValueError):
+        return (float(label.exact or ""),) * 2, False
+    return domain.hulls.get(label.prefix or label.exact or "", _NOTHING), False
 
 
 class TextLabels:
-    """Labels of a text column as sets of the domain's texts.
-
-    Attributes:
-        codes: Shape (rows,): which label each row has.
-        width: Shape (labels,): the part of the domain a label leaves open, 0 for one value to 1 for nothing (NCP).
-        covers_missing: Shape (labels,): whether a missing value may hide behind a label.
-        blank: Shape (labels,): whether nothing else may.
-    """
+    """Labels of a text column as sets of the domain's texts; attributes as in `NumberLabels`, without a centre."""
 
     def __init__(
         self, domain: Domain, released: pa.ChunkedArray, ordinals: Index | None = None, *, generalised: bool = True
@@ -340,7 +329,7 @@ class TextLabels:
         return spread
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the most frequent texts, any other, and "missing"."""
+        """Distribution of all rows over the most frequent texts, any other text, and "missing"."""
         cells = min(len(self._domain.texts), _MOST_TEXTS)
         rows = np.bincount(self.codes, minlength=len(self._sizes)) / len(self.codes)
         owner, members = self._flat(np.arange(len(self._sizes)))

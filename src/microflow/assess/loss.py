@@ -1,4 +1,4 @@
-"""What a release has lost: per column, in how columns hang together, and in what a model learns from it.
+"""Loss of a release: by column, in the correlation of columns, and in what a model learns from it.
 
 - *NCP* (Xu et al., KDD 2006): the part of its domain that a label leaves open: its length over the column's, or
   ``(covered - 1) / (values - 1)`` where values have no distance, a missing one being a value; *GCP* (Ghinita et al.,
@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ _CONSTANT = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class ColumnLoss:
-    """All from 0 (nothing lost) to 1."""
+    """Loss of one column: each measure from 0 (nothing lost) to 1."""
 
     ncp: float
     distortion: float
@@ -45,7 +45,7 @@ class ColumnLoss:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """``gcp`` is over the quasi-identifiers; ``correlation_change`` from 0 to 2."""
+    """Loss of all columns: ``gcp`` is over the quasi-identifiers; ``correlation_change`` from 0 to 2."""
 
     gcp: float
     columns: dict[str, ColumnLoss]
@@ -61,7 +61,10 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     columns = (*pair.quasi, *pair.sensitive)
     rows = len(pair.ordinals)
     sample = rng.choice(rows, min(rows, _DISTORTION_ROWS), replace=False)
-    before, after = (_at_most(size, _CORRELATED_ROWS, rng) for size in (pair.original.num_rows, rows))
+    before, after = (
+        np.arange(size) if size <= _CORRELATED_ROWS else rng.choice(size, _CORRELATED_ROWS, replace=False)
+        for size in (pair.original.num_rows, rows)
+    )
     return Loss(
         gcp=gcp(pair),
         columns={compared.column.name: _column_loss(pair, compared, sample) for compared in columns},
@@ -69,11 +72,6 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
             [encode(compared, _CORRELATED_TEXTS, before, after) for compared in columns]
         ),
     )
-
-
-def _at_most(rows: int, most: int, rng: np.random.Generator) -> Index:
-    """All rows, or a random sample of so many."""
-    return np.arange(rows) if rows <= most else rng.choice(rows, most, replace=False)
 
 
 def gcp(pair: Pair) -> float:
@@ -85,9 +83,15 @@ def gcp(pair: Pair) -> float:
 
 def _column_loss(pair: Pair, compared: Compared, sample: Index) -> ColumnLoss:
     before, after = (labels.distribution() for labels in (compared.before, compared.labels))
+    far = []
+    for first in range(0, len(sample), _CHUNK):
+        chunk = sample[first : first + _CHUNK]
+        truths, truth = np.unique(compared.codes[pair.ordinals[chunk]], return_inverse=True)
+        codes, code = np.unique(compared.labels.codes[chunk], return_inverse=True)
+        far.append(compared.labels.distance(truths, codes)[truth, code])
     return ColumnLoss(
         ncp=float(_row_widths(pair, compared).mean()),
-        distortion=float(np.concatenate(list(_distances(compared, pair.ordinals, sample))).mean()),
+        distortion=float(np.concatenate(far).mean()),
         total_variation=float(np.abs(before - after).sum() / 2),
     )
 
@@ -96,15 +100,6 @@ def _row_widths(pair: Pair, compared: Compared) -> Floats:
     """The NCP of each released row; what was missing all along and still is has not been lost."""
     absent = compared.domain.missing[compared.codes[pair.ordinals]] & compared.labels.blank[compared.labels.codes]
     return np.where(absent, 0.0, compared.labels.width[compared.labels.codes])
-
-
-def _distances(compared: Compared, ordinals: Index, rows: Index) -> Iterator[Floats]:
-    """The distance of each row's truth from its label, a chunk at a time."""
-    for first in range(0, len(rows), _CHUNK):
-        chunk = rows[first : first + _CHUNK]
-        truths, truth = np.unique(compared.codes[ordinals[chunk]], return_inverse=True)
-        codes, code = np.unique(compared.labels.codes[chunk], return_inverse=True)
-        yield compared.labels.distance(truths, codes)[truth, code]
 
 
 def _correlation_change(columns: Sequence[Encoded]) -> float:
@@ -159,7 +154,7 @@ _LEAF = 10
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """Balanced accuracies; ``by_chance`` is one over the number of classes, ``kept`` what is left of the gain over it.
+    """Balanced accuracies; ``by_chance`` is 1 / number of classes, ``kept`` the remaining share of the gain over it.
 
     ``kept`` is ``None`` where even the model of originals is no better than chance, and nothing can be lost.
     """
@@ -177,9 +172,12 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     if target is None or not pair.quasi:
         return None
     truth, released = classes_of(target)
-    train, test = _split(pair, rng)
-    usable = train[released[train] >= 0]
-    known = pair.ordinals[train]
+    # No person is in both: released rows are trained on, and originals of others tested on.
+    order = rng.permutation(pair.original.num_rows)[:_MOST_ROWS]
+    test, chosen = order[: int(len(order) * _TEST_SHARE)], np.zeros(pair.original.num_rows, np.bool_)
+    chosen[order[len(test) :]] = True
+    train = np.flatnonzero(chosen[pair.ordinals])
+    usable, known = train[released[train] >= 0], pair.ordinals[train]
     known, test = known[truth[known] >= 0], test[truth[test] >= 0]
     enough = min(len(usable), len(known), len(test)) >= _FEWEST_ROWS
     if not enough or len(np.unique(truth[known])) <= 1:
@@ -188,29 +186,17 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     before = np.concatenate([encoded.before for encoded in columns], axis=1)
     after = np.concatenate([encoded.after for encoded in columns], axis=1)
     before, held_out = before[: len(known)], before[len(known) :]
-    score = [
-        _score(features, labels, held_out, truth[test])
-        for features, labels in ((before, truth[known]), (after, released[usable]))
-    ]
-    return _utility(target.column.name, score, 1 / len(np.unique(truth[test])))
-
-
-def _utility(target: str, score: list[float], chance: float) -> Utility:
-    gain = score[0] - chance
-    kept = (score[1] - chance) / gain if gain > 0 else None
-    return Utility(target, score[0], score[1], chance, kept)
+    of_originals = _score(before, truth[known], held_out, truth[test])
+    of_released = _score(after, released[usable], held_out, truth[test])
+    chance = 1 / len(np.unique(truth[test]))
+    kept = (of_released - chance) / (of_originals - chance) if of_originals > chance else None
+    return Utility(target.column.name, of_originals, of_released, chance, kept)
 
 
 def target_of(pair: Pair) -> Compared | None:
     """The sensitive column that is predicted or inferred: the text with the fewest values, or the first number."""
-    texts = [
-        sensitive
-        for sensitive in pair.sensitive
-        if not sensitive.column.is_numeric and len(sensitive.domain.values) > 1
-    ]
-    if texts:
-        return min(texts, key=lambda sensitive: len(sensitive.domain.values))
-    return pair.sensitive[0] if pair.sensitive else None
+    texts = [found for found in pair.sensitive if not found.column.is_numeric and len(found.domain.values) > 1]
+    return min(texts, key=lambda found: len(found.domain.values), default=next(iter(pair.sensitive), None))
 
 
 def classes_of(compared: Compared) -> tuple[Index, Index]:
@@ -230,15 +216,6 @@ def _most_likely(labels: TextLabels) -> Index:
     spread = labels.spread()
     best = spread.argmax(axis=1)
     return np.where(best < spread.shape[1] - 2, best, -1)
-
-
-def _split(pair: Pair, rng: np.random.Generator) -> tuple[Index, Index]:
-    """Released rows to train on, and ordinals to test on: no person is in both."""
-    order = rng.permutation(pair.original.num_rows)[:_MOST_ROWS]
-    test = order[: int(len(order) * _TEST_SHARE)]
-    chosen = np.zeros(pair.original.num_rows, np.bool_)
-    chosen[order[len(test) :]] = True
-    return np.flatnonzero(chosen[pair.ordinals]), test
 
 
 def _score(features: Floats, labels: Index, test: Floats, truth: npt.NDArray[Any]) -> float:

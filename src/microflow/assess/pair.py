@@ -1,4 +1,4 @@
-"""An original and its release, row by row: what every measure of this room is taken on."""
+"""Pair of an original and its release, row by row, from which every measure of this package is taken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from microflow.schema import PASSING, Column, DatasetSchema, Role
 #: Roles of columns that both tables must have.
 _COMPARED = (Role.RECORD_ID, Role.IDENTIFIER, Role.PERSON, Role.QUASI_IDENTIFIER, Role.SENSITIVE)
 
-__all__ = ["Compared", "Pair", "align", "group", "needed_columns"]
+__all__ = ["Compared", "Pair", "align", "counted", "group", "needed_columns"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Pair:
-    """``released`` row ``i`` came from ``original`` row ``ordinals[i]``; original rows not named were suppressed.
+    """Pair of tables: ``released`` row ``i`` is ``original`` row ``ordinals[i]``; the other rows were suppressed.
 
     ``persons`` is whose each original row is, counted from 0: by the column of role person, or each row its own
     person's. ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted
@@ -76,7 +76,7 @@ class Pair:
 
     @property
     def suppressed(self) -> int:
-        """How many original rows were not released."""
+        """Number of original rows that were not released."""
         return int(self.original.num_rows - self.released.num_rows)
 
     @classmethod
@@ -94,13 +94,12 @@ class Pair:
         persons, members = np.arange(original.num_rows), sizes
         if schema.person is not None:
             persons = distinct(original[schema.person])[0]
-            _, each, _ = group([classes, persons[rows]], len(rows))
-            members = np.bincount(classes[each])
+            members = counted(classes, persons=persons[rows])[1]
         return cls(schema, original, released, rows, quasi, sensitive, persons, classes, sizes, members, first)
 
     @property
     def unit(self) -> str:
-        """What k counts: ``person`` where a column says whose each row is, else ``row``."""
+        """Unit of k: ``person`` if a column says whose each row is, else ``row``."""
         return "row" if self.schema.person is None else "person"
 
 
@@ -125,6 +124,24 @@ def group(codes: Sequence[Index], rows: int) -> tuple[Index, Index, Index]:
     return classes, first, sizes
 
 
+def counted(keys: Index, rows: Index | None = None, persons: Index | None = None) -> tuple[Index, Index]:
+    """The different keys, ascending, and the members of each: its rows, or its persons, each of whom counts once.
+
+    Args:
+        keys: Of cells, each of which is one or more equal rows.
+        rows: How many rows each cell is; by default one.
+        persons: Whose each cell is, counted from 0, where persons are counted.
+
+    >>> [column.tolist() for column in counted(np.array([7, 7, 7, 9]), persons=np.array([0, 0, 1, 0]))]
+    [[7, 9], [2, 1]]
+    """
+    found, place = np.unique(keys, return_inverse=True)
+    if persons is not None:
+        count = int(persons.max(initial=0)) + 1
+        place, rows = np.unique(place * count + persons) // count, None
+    return found, np.bincount(place, rows).astype(np.int64)
+
+
 def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordinals: Index) -> None:
     for name, table in (("original", original), ("released", released)):
         missing = [column.name for column in schema.with_role(*_COMPARED) if column.name not in table.column_names]
@@ -134,16 +151,14 @@ def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordina
             )
         if table.num_rows == 0:
             raise InputError(f"the {name} table has no rows", hint="there is nothing to compare")
-    if len(ordinals) != released.num_rows:
+    if len(ordinals) != released.num_rows or len(np.unique(ordinals)) < len(ordinals):
         raise InputError("each released row must name one original row of its own")
     if ordinals.min() < 0 or ordinals.max() >= original.num_rows:
         raise InputError("a released row names an original row that does not exist")
-    if np.bincount(ordinals).max() > 1:
-        raise InputError("each released row must name one original row of its own")
 
 
 def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Index:
-    """Which original row each released row came from: by record id, or by position where none was suppressed.
+    """Original row of each released row: by record id, or by position if no row was suppressed.
 
     Raises:
         InputError: neither is possible, or a record id is unknown or occurs twice.
@@ -157,9 +172,7 @@ def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Inde
             )
         return np.arange(original.num_rows)
     known, keys = original[name].combine_chunks(), released[name].combine_chunks()
-    if pc.count_distinct(known, mode="all").as_py() != len(known) or pc.count_distinct(keys, mode="all").as_py() != len(
-        keys
-    ):
+    if any(pc.count_distinct(ids, mode="all").as_py() != len(ids) for ids in (known, keys)):
         hint = "a column that names persons, of whom each may have several rows, has the role person"
         raise InputError("a record id occurs twice", column=name, hint=hint)
     places = pc.index_in(keys, value_set=known)

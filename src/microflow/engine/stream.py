@@ -41,7 +41,7 @@ class Passing(NamedTuple):
 
 
 class ComplianceBolt:
-    """Checks a record and acts on what it finds."""
+    """Bolt that checks a record and applies remedies."""
 
     name = "compliance"
 
@@ -61,7 +61,7 @@ class ComplianceBolt:
 
 
 class AnonymizeBolt:
-    """Anonymizes every surviving record, whatever was found in it, by a method that works record by record."""
+    """Bolt that anonymizes every remaining record by a method that works record by record."""
 
     name = "anonymize"
 
@@ -92,12 +92,12 @@ class AnonymizeBolt:
         return [(ordinal, self._anonymize(record))]
 
     def flush(self) -> list[tuple[int, Record]]:
-        """Nothing is held back."""
+        """Return no record: none is held back."""
         return []
 
     @property
     def suppressed(self) -> Iterable[int]:
-        """None by the method."""
+        """Ordinals of suppressed records: always empty for this kind of method."""
         return ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
-from microflow.figures.style import COLUMN_IN, INK, canvas, look, plain_log, tick_between, titled
+from microflow.figures.style import COLUMN_IN, INK, beside, canvas, look, plain_log, tick_between, titled
 
 __all__ = ["NAMES", "draw_effort", "draw_frontier"]
 
@@ -28,12 +29,12 @@ _NEAR = 0.25
 #: Where a name may stand beside its point, in points, best first.
 _PLACES = (
     (4, 6), (4, -6), (-4, 6), (-4, -6), (0, 10), (0, -10), (0, 17), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24),
-    (-10, 24), (10, -24),
+    (-10, 24), (10, -24), (14, 0), (24, 10), (24, 22), (24, 34), (40, 14), (40, 28), (60, 10),
 )  # fmt: skip
 
 
 def draw_frontier(frame: pd.DataFrame) -> Figure:
-    """Each setting a point with intervals, settings of one method joined; lower left is what one wants.
+    """Each setting a point with intervals, steps of one parameter joined; lower left is what one wants.
 
     Columns: ``method``, ``setting`` (its label), ``risk``, ``risk_low``, ``risk_high`` (linkage attack, 0 to 1, control
     subtracted), ``loss``, ``loss_low``, ``loss_high`` (information loss, 0 to 1).
@@ -53,31 +54,46 @@ def draw_frontier(frame: pd.DataFrame) -> Figure:
 
 
 def _method(ax: Axes, method: str, points: pd.DataFrame) -> None:
-    style = look(method)
-    ax.plot(points["loss"], points["risk"], color=style.color, linestyle=style.line, linewidth=0.7)
+    style, joined = look(method), points[_is_joined(points)]
+    ax.plot(joined["loss"], joined["risk"], color=style.color, linestyle=style.line, linewidth=0.7)
     ax.vlines(points["loss"], points["risk_low"], points["risk_high"], color=style.color, linewidth=0.8)
     ax.hlines(points["risk"], points["loss_low"], points["loss_high"], color=style.color, linewidth=0.8)
     ax.plot(points["loss"], points["risk"], style.marker, color=style.color, markerfacecolor="white")
 
 
+def _is_joined(points: pd.DataFrame) -> pd.Series[bool]:
+    """Settings of one parameter are steps of a curve; one with a second parameter (k and l) stands by itself."""
+    return ~points["setting"].str.contains(",", regex=False)
+
+
 def _labels(ax: Axes, frame: pd.DataFrame) -> None:
-    """The first and the last setting of each method are named; those between lie on the line between.
+    """The first and the last setting of each curve are named, and every setting that stands by itself.
 
     Where the two lie so near each other that their names would touch, one name speaks for all. A name stands where it
-    covers no point and no other name.
+    covers no point, no curve and no other name.
     """
-    points_at = ax.transData.transform(frame[["loss", "risk"]].to_numpy(np.float64))
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points_at]
-    for method, points in frame.groupby("method", sort=False):
-        name, first, last = NAMES.get(str(method), str(method)), points.iloc[0], points.iloc[-1]
+    taken: list[Bbox] = []
+    groups = [(str(method), points) for method, points in frame.groupby("method", sort=False)]
+    for _, points in groups:
+        at = ax.transData.transform(points[["loss", "risk"]].to_numpy(np.float64))
+        taken += [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
+        curve = at[_is_joined(points).to_numpy()]
+        for begin, end in pairwise(curve):
+            steps = np.linspace(begin, end, 2 + int(np.hypot(*(end - begin)) / 4))
+            taken += [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in steps]
+    for method, points in groups:
+        name, joined = NAMES.get(method, method), points[_is_joined(points)]
+        first, last = joined.iloc[0], joined.iloc[-1]
         named = ", ".join(filter(None, (name, first["setting"])))
-        if len(points) == 1:
+        if len(joined) == 1:
             _name_point(ax, first, named, taken)
-        elif _near(ax, points):
-            _name_point(ax, points.sort_values("loss").iloc[0], f"{named} to {last['setting']}", taken)
+        elif _near(ax, joined):
+            _name_point(ax, joined.sort_values("loss").iloc[0], f"{named} to {last['setting']}", taken)
         else:
             _name_point(ax, first, named, taken)
             _name_point(ax, last, last["setting"], taken)
+        for _, point in points[~_is_joined(points)].iterrows():
+            _name_point(ax, point, point["setting"], taken)
 
 
 def _near(ax: Axes, points: pd.DataFrame) -> bool:
@@ -97,10 +113,8 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
     """
     best: tuple[float, Annotation, Bbox] | None = None
     for x, y in _PLACES:
-        label = ax.annotate(
-            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
-            ha="left" if x > 0 else "right" if x < 0 else "center", color=INK,
-        )  # fmt: skip
+        side = "left" if x > 0 else "right" if x < 0 else "center"
+        label = beside(ax, text, (point["loss"], point["risk"]), (x, y), ha=side, color=INK)
         box = label.get_window_extent()
         covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
         if best is None or covered < best[0]:
@@ -132,12 +146,10 @@ def draw_effort(frame: pd.DataFrame) -> Figure:
         own, style = timed[timed["columns"] == size].sort_values("seconds"), look("k_anonymity")
         ax.plot(own["seconds"], own["loss"], color=style.color, linestyle=style.line, marker=style.marker)
         for row in own.to_dict("records"):
-            place = (row["seconds"], row["loss"])
-            ax.annotate(str(row["effort"]), place, xytext=(0, -12), textcoords="offset points", ha="center")
+            beside(ax, str(row["effort"]), (row["seconds"], row["loss"]), (0, -12), ha="center", va="baseline")
         first = own.iloc[0]
         ax.plot(first["arx_seconds"], first["arx_loss"], "x", color="#111111")
-        ax.annotate("ARX", (first["arx_seconds"], first["arx_loss"]), xytext=(0, 5), textcoords="offset points",
-                    ha="center")  # fmt: skip
+        beside(ax, "ARX", (first["arx_seconds"], first["arx_loss"]), (0, 5), ha="center", va="baseline")
         plain_log(ax, "x")
         reach = [*own["seconds"], first["arx_seconds"]]
         ax.set_xlim(min(reach) / 1.6, max(reach) * 1.6)

@@ -117,7 +117,7 @@ class Span:
 
 
 class PhaseClock:
-    """Adds up spans of each phase from creation to `report`; a span inside another is refused.
+    """Clock that adds up spans of each phase from creation to `report`; a span inside another is refused.
 
     One clock belongs to one thread. A span costs less than a microsecond, and 8 bytes where it is pure: take one per
     microflow (or chunk of records), not one per record.
@@ -146,11 +146,11 @@ class PhaseClock:
         self._started = _now()
 
     def pre(self) -> Span:
-        """Reading, validating, connecting."""
+        """Span of pre-processing: reading, validating, connecting."""
         return self._pre
 
     def pure(self) -> Span:
-        """Memory only: compliance check and anonymization.
+        """Span of pure processing, in memory only: compliance check and anonymization.
 
         Raises:
             TimingContaminationError: (with a guard) something other than memory was touched inside.
@@ -158,7 +158,7 @@ class PhaseClock:
         return self._pure
 
     def post(self) -> Span:
-        """Writing, COPY, checkpoints, progress."""
+        """Span of post-processing: writing, COPY, checkpoints, progress."""
         return self._post
 
     def pause(self) -> Span:
@@ -182,10 +182,9 @@ class PhaseClock:
 
     def add_work(self, pre_ns: int, pure: Iterable[int], post_ns: int) -> None:
         """Add what a worker process measured with a clock of its own, while this one was `waiting` or busy itself."""
-        before = len(self._lengths)
-        self._lengths.extend(pure)
-        spent = sum(self._lengths[before:])
-        self._work = [total + ns for total, ns in zip(self._work, (pre_ns, spent, post_ns), strict=True)]
+        spans = list(pure)
+        self._lengths.extend(spans)
+        self._work = [total + ns for total, ns in zip(self._work, (pre_ns, sum(spans), post_ns), strict=True)]
 
     @property
     def pure_ns(self) -> int:
@@ -199,15 +198,12 @@ class PhaseClock:
 
     def report(self) -> PhaseReport:
         """The totals up to now."""
-        wall = _now() - self._started - self._pause.total_ns
-        # Of what workers did, no more than this process waited for lies outside of its own phases.
-        work = sum(self._work)
-        side_by_side = work - min(work, self._waiting.total_ns)
         return PhaseReport(
             pre_ns=self._pre.total_ns + self._work[0],
             pure_ns=self.pure_ns,
             post_ns=self._post.total_ns + self._work[2],
-            wall_ns=wall,
-            overlap_ns=side_by_side,
+            wall_ns=_now() - self._started - self._pause.total_ns,
+            # Of what workers did, no more than this process waited for lies outside of its own phases.
+            overlap_ns=max(0, sum(self._work) - self._waiting.total_ns),
             paused_ns=self._pause.total_ns,
         )

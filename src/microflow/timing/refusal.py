@@ -1,4 +1,4 @@
-"""What is refused while the clock runs: files, sockets, processes, and gates around what raises no audit event.
+"""Refusals while the clock runs: files, sockets, processes, and gates around what raises no audit event.
 
 Everything that notices work outside memory (the audit hook, the gates around C code, a connector) asks
 `refuse_if_pure`; while no clock runs that is one look at an empty dict.
@@ -25,22 +25,20 @@ from typing import Any, Protocol
 from microflow.errors import TimingContaminationError
 
 __all__ = [
-    "Watcher", "call_site", "close_gates", "contamination", "is_foreign", "refuse_if_pure", "runs_ours",
-    "start_watching", "stop_watching",
+    "Watcher", "call_site", "close_gates", "contamination", "gated", "is_foreign", "refuse_if_pure",
+    "runs_ours", "start_watching", "stop_watching",
 ]  # fmt: skip
 
 
-_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-
-_TIMING = str(Path(__file__).parent) + os.sep
-
+#: Where files begin that belong to Python or to a library, to this package, and to its timing.
+_LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
-
+_TIMING = str(Path(__file__).parent) + os.sep
 _HINT = "do it before or after the pure phase; a lazy import or first-use initialisation needs a warm-up call before it"
 
 
 class Watcher(Protocol):
-    """Keeps account of what was refused in its own thread, and of what other threads did meanwhile."""
+    """Record of what was refused in its own thread, and of what other threads did meanwhile."""
 
     def refused(self, error: TimingContaminationError) -> None:
         """The timed thread tried; it gets ``error``."""
@@ -53,14 +51,12 @@ class Watcher(Protocol):
 
 #: Thread identity to the watcher of the clock that runs there.
 _watching: dict[int, Watcher] = {}
-
-
 #: Whether the garbage collector waits for the clocks that run.
 _collector_waits = False
 
 
 def start_watching(watcher: Watcher) -> None:
-    """From now on this thread may touch memory only.
+    """Restrict this thread to memory from now on.
 
     The garbage collector waits meanwhile: it would run finalisers of anybody's garbage in the timed thread, where they
     are refused and their owner's files stay open. It makes up for it between spans, where its time is counted too.
@@ -73,7 +69,7 @@ def start_watching(watcher: Watcher) -> None:
 
 
 def stop_watching() -> None:
-    """This thread is free again."""
+    """Remove the restriction of this thread."""
     global _collector_waits  # noqa: PLW0603
     _watching.pop(get_ident(), None)
     if _collector_waits and not _watching:
@@ -111,14 +107,12 @@ def contamination(what: str) -> TimingContaminationError:
 
 def call_site() -> str:
     """``file:line`` of the innermost frame that belongs neither to this package's timing nor to a library."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's frame
-    nearest = frame
+    nearest = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's frame
+    frame: FrameType | None = nearest
     while frame is not None:
         name = frame.f_code.co_filename
-        if not _is_machinery(name):
+        if not name.startswith(_TIMING if name.startswith(_PACKAGE) else _LIBRARIES):
             return f"{name}:{frame.f_lineno}"
-        if frame.f_back is None:
-            break
         frame = frame.f_back
     return f"{nearest.f_code.co_filename}:{nearest.f_lineno}"
 
@@ -129,16 +123,16 @@ def _who() -> tuple[str, bool]:
     thread: threading.Thread | None = threading._active.get(get_ident())  # type: ignore[attr-defined] # noqa: SLF001
     if thread is None or is_foreign(thread):
         return "", True
-    return thread.name, runs_ours(sys._getframe(1))  # noqa: SLF001 - the documented way to a caller's frame
+    return thread.name, runs_ours(sys._getframe(1))  # noqa: SLF001
 
 
 def is_foreign(thread: threading.Thread) -> bool:
-    """Whether Python only knows of it because foreign code called back from a thread of its own."""
+    """True if Python knows the thread only because foreign code called back from a thread of its own."""
     return isinstance(thread, threading._DummyThread)  # noqa: SLF001 - there is no other way to tell
 
 
 def runs_ours(frame: FrameType | None) -> bool:
-    """Whether this package's code, its timing apart, is in the frame or among its callers."""
+    """True if this package's code, except its timing, is in the frame or among its callers."""
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_PACKAGE) and not name.startswith(_TIMING):
@@ -147,14 +141,7 @@ def runs_ours(frame: FrameType | None) -> bool:
     return False
 
 
-def _is_machinery(filename: str) -> bool:
-    if filename.startswith(_PACKAGE):
-        return filename.startswith(_TIMING)
-    return filename.startswith(("<frozen", *_LIBRARIES))
-
-
 _SOCKET_CALLS = ("send", "sendall", "recv", "recv_into", "recvfrom", "accept")
-
 _closed: set[str] = set()
 
 
@@ -169,13 +156,15 @@ def close_gates() -> None:
 def _close_functions(owner: Any, *names: str) -> None:
     for name in names:
         if hasattr(owner, name):
-            setattr(owner, name, _gated(getattr(owner, name), f"{owner.__name__}.{name}"))
+            setattr(owner, name, gated(getattr(owner, name), f"{owner.__name__}.{name}"))
 
 
-def _gated(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def gated(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """A function that asks `refuse_if_pure` before it does ``what``."""
+
     @functools.wraps(function)
     def gate(*args: Any, **kwargs: Any) -> Any:
-        refuse_if_pure(name)
+        refuse_if_pure(what)
         return function(*args, **kwargs)
 
     return gate

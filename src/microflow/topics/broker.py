@@ -1,26 +1,24 @@
 """A real single-node Kafka broker (KRaft) for tests and a laptop; ``KAFKA_BOOTSTRAP_SERVERS`` names a real cluster.
 
-Its data lives in a folder of the caller's: killed and started again on the same folder, it has lost nothing that was
-acknowledged.
+Its data lives in a folder of the caller's. What was acknowledged is with the operating system, as by Kafka's own
+defaults: a process that is killed and started again on the same folder has lost nothing of it. A machine that loses
+power may; a cluster guards against that by replicas, which a single node does not have.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from microflow.errors import SetupError
-from microflow.jvm import find_java, jars
-from microflow.settings import child_environment
+from microflow.jvm import free_ports, start_java
 
 __all__ = ["Broker"]
 
@@ -48,8 +46,6 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
-# Every acknowledged record is on the disk: a killed broker loses none.
-log.flush.interval.messages=1
 """
 
 
@@ -61,13 +57,13 @@ class Broker:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._port, self._controller = _free_ports(2)
+        self.folder = folder.resolve()  # where the broker runs, too
+        self._port, self._controller = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        """What a client bootstraps from."""
+        """Bootstrap address for clients."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
@@ -77,12 +73,13 @@ class Broker:
         if not properties.exists():
             settings = {"port": self._port, "controller": self._controller, "folder": self.folder}
             properties.write_text(_PROPERTIES.format(**settings), "utf-8")
-            self._java("kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(properties)).wait()
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)).wait()
         self._process = self._java("kafka.Kafka", str(properties))
         self._await_answer()
 
     def kill(self) -> None:
-        """SIGKILL, as a machine that loses power."""
+        """SIGKILL: the process ends at once, and closes nothing."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -93,26 +90,12 @@ class Broker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
-        classpath = os.pathsep.join(str(jar) for jar in jars("kafka"))
-        command = [
-            str(find_java()),
-            "-Xmx512m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            classpath,
-            main,
-            *arguments,
-        ]
         with (self.folder / "broker.log").open("ab") as log:
-            environment = child_environment()
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            return start_java("kafka", ["-Xmx512m", main, *arguments], log, self.folder)
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -128,17 +111,3 @@ class Broker:
             self._process.send_signal(sign)
             self._process.wait()
             self._process = None
-
-
-def _cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
