@@ -83,7 +83,7 @@ class Pattern:
         return re.compile(f"{self.before}+" if self.before else rf"(?:{self.behind})\Z", re.ASCII)
 
     def begin(self, text: str, start: int) -> int:
-        """Where the identifier begins whose match begins at ``start``, by what is read backwards."""
+        """Start of the identifier whose match begins at ``start``; a part of it is read backwards."""
         if self.before:
             found = self._in_front.match(text[max(start - _REACH, 0) : start][::-1])
         else:
