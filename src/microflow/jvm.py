@@ -1,4 +1,4 @@
-"""What Spark, Storm and Kafka need to run on a Java virtual machine: Java 17 or newer, and pinned jars.
+"""Java and jars for Spark, Storm and Kafka: Java 17 or newer, and pinned jars.
 
 Java is looked for in ``JAVA_HOME``, on the ``PATH``, and in what an earlier set-up installed. ``python -m
 microflow.jvm`` is the set-up's step: it finds or installs Java, or ends with one clear error.
@@ -27,7 +27,9 @@ import click
 from microflow.errors import SetupError
 from microflow.settings import Settings, child_environment
 
-__all__ = ["MINIMUM_JAVA", "find_java", "free_ports", "install_java", "jars", "java_environment", "start_java"]
+__all__ = [
+    "MINIMUM_JAVA", "find_java", "free_ports", "install_java", "jars", "java_environment", "missing_java", "start_java",
+]  # fmt: skip
 
 #: The oldest Java that Spark 4 runs on; Storm 2.8 and Kafka 4 need no newer one.
 MINIMUM_JAVA = 17
@@ -60,8 +62,19 @@ def find_java() -> Path:
     raise SetupError(f"Java {MINIMUM_JAVA} or newer was not found{found}", hint=_REMEDY)
 
 
+def missing_java(jar_set: str = "") -> str:
+    """Reason why Java, or a set of jars, is missing here; empty if it is there. Jars not in the cache are fetched."""
+    try:
+        find_java()
+        if jar_set:
+            jars(jar_set)
+    except SetupError as error:
+        return str(error)
+    return ""
+
+
 def java_environment() -> dict[str, str]:
-    """What a child of ours may know of its environment, with ``JAVA_HOME`` set to the Java that `find_java` chose."""
+    """Environment of a child process, with ``JAVA_HOME`` set to the Java that `find_java` chose."""
     home = find_java().resolve().parent.parent
     return child_environment(JAVA_HOME=str(home), PATH=f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 

@@ -74,7 +74,7 @@ class Pattern:
         return frozenset(re.findall(f"[{self.first}]", _ASCII))
 
     def begin(self, text: str, start: int) -> int:
-        """Where the identifier begins whose match begins at ``start``, by what is read backwards."""
+        """Start of the identifier whose match begins at ``start``; a part of it is read backwards."""
         if self.before:
             found = _in_front(f"{self.before}+").match(text[max(start - _REACH, 0) : start][::-1])
         else:
