@@ -61,7 +61,7 @@ class Retries:
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def persist(self, attempt: Callable[[], T], errors: type[E], may_pass: Callable[[E], bool]) -> T:
-        """What ``attempt`` returns, made again after each pause as long as it ends by an error that may pass."""
+        """Call ``attempt`` again after each pause as long as it ends by an error that may pass; return its result."""
         for pause in self.pauses:
             try:
                 return attempt()
