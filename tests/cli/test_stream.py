@@ -155,4 +155,4 @@ def test_urgency_rules_come_from_a_file(tmp_path: Path) -> None:
     assert run("-", LINES, "--urgency", str(rules)).stdout == run("-", LINES, "--pipeline", "stream").stdout
     rules.write_text("- {colour: red}\n")
     done = CliRunner().invoke(cli, ["stream", "-", "-", *WORDS, "--urgency", str(rules)], input="")
-    assert "unknown word 'colour'" in str(done.exception)
+    assert "unknown key 'colour'" in str(done.exception)
