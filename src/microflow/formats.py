@@ -58,7 +58,7 @@ _PIVOT, _NOON = 68, 12
 
 
 class Format(ABC):
-    """One way to write the values of a type."""
+    """Format of the values of a type."""
 
     @abstractmethod
     def one(self, text: str) -> str | None:
@@ -263,7 +263,7 @@ def _in_utc(day: str, clock: str, zone: str) -> str | None:
 
 
 def plain_time(text: str, dtype: Dtype) -> str | None:
-    """What a plain date, time or time stamp is in ISO 8601 (``T`` or a blank before the time, seconds optional).
+    """ISO 8601 form of a plain date, time or time stamp (``T`` or a blank before the time, seconds optional).
 
     A time stamp may be a date alone, as a remedy leaves it.
 

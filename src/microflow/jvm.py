@@ -1,4 +1,4 @@
-"""What Spark, Storm and Kafka need to run on a Java virtual machine: Java 17 or newer, and pinned jars.
+"""Java and jars for Spark, Storm and Kafka: Java 17 or newer, and pinned jars.
 
 Java is looked for in ``JAVA_HOME``, on the ``PATH``, and in what an earlier set-up installed. ``python -m
 microflow.jvm`` is the set-up's step: it finds or installs Java, or ends with one clear error.
@@ -63,7 +63,7 @@ def find_java() -> Path:
 
 
 def missing_java(jar_set: str = "") -> str:
-    """Why Java, or a set of jars, is not to be had here; nothing where it is. Jars not in the cache are fetched."""
+    """Reason why Java, or a set of jars, is missing here; empty if it is there. Jars not in the cache are fetched."""
     try:
         find_java()
         if jar_set:
@@ -74,7 +74,7 @@ def missing_java(jar_set: str = "") -> str:
 
 
 def java_environment() -> dict[str, str]:
-    """What a child of ours may know of its environment, with ``JAVA_HOME`` set to the Java that `find_java` chose."""
+    """Environment of a child process, with ``JAVA_HOME`` set to the Java that `find_java` chose."""
     home = find_java().resolve().parent.parent
     return child_environment(JAVA_HOME=str(home), PATH=f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
 

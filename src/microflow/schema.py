@@ -42,28 +42,28 @@ KINDS = frozenset(
 
 
 class Role(StrEnum):
-    """What a column is to a person's privacy (ISO/IEC 20889, section 3)."""
+    """Role of a column: its meaning for a person's privacy (ISO/IEC 20889, section 3)."""
 
     RECORD_ID = "record_id"
-    """Names the record, not the person; passes through and is never released as an identifier of anybody."""
+    """Identifies the record, not the person; passes unchanged and is never treated as an identifier of a person."""
     IDENTIFIER = "identifier"
-    """Singles a person out on its own: removed or tokenized by every method."""
+    """Identifies a person alone: removed or tokenized by every method."""
     PERSON = "person"
     """An identifier that is the same in all rows of one person: k counts its distinct values instead of rows."""
     QUASI_IDENTIFIER = "quasi_identifier"
-    """Singles a person out together with others: generalised or perturbed."""
+    """Identifies a person together with other columns: generalised or perturbed."""
     SENSITIVE = "sensitive"
-    """What an attacker wants to learn."""
+    """A value that an attacker wants to learn."""
     CONSENT = "consent"
-    """What the person agreed to; passes unless a rule names its kind."""
+    """The person's consent; passes unless a rule names its kind."""
     RETENTION = "retention"
-    """How long the record may be kept; passes unless a rule names its kind."""
+    """The time for which the record may be kept; passes unless a rule names its kind."""
     FREE_TEXT = "free_text"
-    """Prose in which identifiers may hide."""
+    """Prose that may contain identifiers."""
     ATTRIBUTE = "attribute"
-    """Anything else: passes through unless a rule names its kind."""
+    """Any other column; passes unless a rule names its kind."""
     UNDECIDED = "undecided"
-    """Not decided yet: a job refuses to start until a person has given the role."""
+    """Not decided yet: a job refuses to start until a person has chosen the role."""
 
 
 #: Roles of columns that pass whatever the method is; rules of a policy may touch them.
@@ -71,7 +71,7 @@ PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 
 
 class Dtype(StrEnum):
-    """How a column's values are written and held."""
+    """Type of a column's values."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -98,7 +98,7 @@ Unlisted = Literal["pass", "drop", "treat"]
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """How a value is generalised: exactly one of the two is set.
+    """Generalisation hierarchy: exactly one of the two is set.
 
     ``prefix``: lengths of text kept, finest first, e.g. ``(5, 3, 0)`` for ZIP codes.
     ``parents``: child label to parent label, up to one root that has no parent.
@@ -142,7 +142,7 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether values have a distance (integers and numbers)."""
+        """True if values have a distance (integers and numbers)."""
         return self.dtype in (Dtype.INTEGER, Dtype.NUMBER)
 
     @property
@@ -153,7 +153,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SourceFormat:
-    """How a source of this data set is written.
+    """Format of the files of a data set.
 
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
     ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
@@ -183,7 +183,7 @@ URGENCY_CONDITIONS = ("one_of", "at_least", "within_days")
 
 @dataclass(frozen=True, slots=True)
 class UrgencyRule:
-    """Which records cannot wait: a kind of column or one column's name, and exactly one condition on its value.
+    """Urgency rule: a kind of column or one column's name, and exactly one condition on its value.
 
     Raises:
         SchemaError: neither or both are given.
@@ -263,7 +263,7 @@ class DatasetSchema:
             )
 
     def released(self, *typed: Role) -> DatasetSchema:
-        """How a release of this data set is read: plain, with a header, and as text, since labels and tokens are.
+        """Schema of a release of this data set: plain, with a header, and as text, since labels and tokens are.
 
         Args:
             typed: Roles whose columns have the type they had before.

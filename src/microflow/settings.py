@@ -1,7 +1,7 @@
-"""What the environment decides, read once per call and frozen.
+"""Settings from the environment, read once per call and frozen.
 
 Nothing here is read at import: a test, a notebook or a worker can change the environment and ask again.
-Keys are not settings: `microflow.anonymize.keys` reads them at the moment they are used and keeps no copy.
+Keys are not settings: `microflow.anonymize.tokenization` reads them at the moment they are used and keeps no copy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Retries:
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def persist(self, attempt: Callable[[], T], errors: type[E], may_pass: Callable[[E], bool]) -> T:
-        """What ``attempt`` returns, made again after each pause as long as it ends by an error that may pass."""
+        """Call ``attempt`` again after each pause as long as it ends by an error that may pass; return its result."""
         for pause in self.pauses:
             try:
                 return attempt()
@@ -74,7 +74,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where this machine's servers are, and where Microflow may keep its own files.
+    """Addresses of this machine's servers, and the folders of Microflow's own files.
 
     >>> Settings.read({"DATABASE_URL": "postgresql://db/one"}).database_url
     'postgresql://db/one'

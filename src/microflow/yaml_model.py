@@ -1,4 +1,4 @@
-"""Reads YAML into typed models: the one reader of descriptors, policies and urgency rules.
+"""Reader of YAML into typed models: the only reader of descriptors, policies and urgency rules.
 
 A scalar stays the text that was written until a field's type asks for something else, so that ``01``, ``No``,
 ``12:30``, ``on`` and ``1.10`` are themselves wherever text is meant (YAML 1.1 makes numbers, booleans and times of

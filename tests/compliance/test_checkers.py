@@ -154,7 +154,7 @@ def test_a_compiled_check_travels_to_a_worker(name: str) -> None:
     ],
 )
 def test_any_record_is_answered(record: dict[str, Any], rules: list[str], unreadable: list[str]) -> None:
-    """Values are converted as a file's would be; what cannot be is named, and nobody vouches for it."""
+    """Values are converted as those of a file; a value that cannot be is named, and the record is not compliant."""
     answer = detailed_compliance_check(record, "healthcare")
     assert [violation["rule"] for violation in answer["violations"]] == rules
     assert answer["unreadable"] == unreadable

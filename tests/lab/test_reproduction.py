@@ -40,7 +40,7 @@ MATRIX = Matrix(
 
 
 def made(matrix: Matrix, **changes: Any) -> Experiment:
-    """An experiment with this matrix whose analysis nobody asks for."""
+    """An experiment with this matrix, whose answer is empty."""
     given = Experiment(
         name=matrix.experiment,
         asks="Again?",

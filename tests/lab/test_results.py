@@ -172,7 +172,7 @@ def test_no_pilot_asks_for_more_than_there_may_be(store: ExperimentStore) -> Non
 
 @pytest.mark.usefixtures("_in_this_process")
 def test_a_matrix_whose_pilot_is_all_there_is_incomplete(store: ExperimentStore) -> None:
-    """What was stopped between pilot and the rest is not read as if it were whole; the next run finishes it."""
+    """A matrix that was stopped after its pilot is not read as complete; the next run completes it."""
     matrix = noisy("stopped", 0.5, Precision(0.001, "base", most=6))
     run_matrix(replace(matrix, precision=None), store)
     with pytest.raises(IncompleteError, match="8 of 24"):

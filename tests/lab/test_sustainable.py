@@ -82,7 +82,7 @@ def test_both_ends_of_a_confirmed_rate_are_of_long_runs() -> None:
 
 
 def test_a_load_that_is_lost_ends_early() -> None:
-    """Once more than 1 in 100 are too late, nothing that follows can help; before that nothing is given up."""
+    """A trial ends once more than 1 in 100 records are late, because the objective is lost; not before."""
     objective, schedule = Objective(p99_ns=250 * MS), poisson(1_200, 30, seed=1)
 
     def served(limit: Objective | None) -> int:

@@ -233,7 +233,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How often advice holds, what it costs beside exhaustive search, and how long it takes."""
+    """Share of correct advice, its loss beside an exhaustive search, and its duration."""
     rate, mean, worst = _summary(frame(results))
     timed = next(trial for trial in results.trials if trial.planned.arm.name == _TIME)
     rows, cpu = timed.planned.arm.config["rows"], float(timed.run.result["cpu_seconds"])

@@ -120,7 +120,7 @@ def _in_real_time(results: Results) -> dict[str, list[dict[str, Any]]]:
 
 
 def frame(results: Results) -> Frame:
-    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.charts` wants it."""
+    """Arrivals of the first block and how they were served, by slice, for `microflow.figures.charts`."""
     names = ["time_s", "offered", "size", "p99_ns"]
     rows = [
         (habit, *values)
@@ -151,7 +151,7 @@ def _means(results: Results) -> dict[str, list[list[float]]]:
 
 
 def remaining(results: Results) -> dict[str, Remains]:
-    """What remains of the adaptive router in a burst: by slices in real time, by the mean in simulated time."""
+    """Advantage of the adaptive router in a burst: by slices in real time, by the mean in simulated time."""
     compared = _samples(results)
     found = {kind: remains(own) for kind, own in compared.items() if ADAPTIVE in own and len(own) > 1}
     found["mean, simulated"] = remains({name: own for name, own in _means(results).items() if name != ORACLE})
@@ -159,7 +159,7 @@ def remaining(results: Results) -> dict[str, Remains]:
 
 
 def table(results: Results) -> Table:
-    """The same as a table; below it the oracle."""
+    """Table of the same comparison, with the oracle in its last row."""
     found = remains_table(results, "p99 of 50 ms, and by the mean in simulated time,", remaining(results))
     return replace(found, caption=f"{found.caption} {_known(results)}")
 

@@ -58,7 +58,7 @@ RECORDS_PER_PROGRESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where intrusions happen: a cursor that commits each statement, two tables, and a file."""
+    """Target of the intrusions: a cursor that commits each statement, two tables, and a file."""
 
     cursor: Cursor
     rows_table: sql.Identifier
@@ -72,7 +72,7 @@ def documents(rows: Rows) -> list[Record]:
 
 
 def clean(place: Place, rows: Rows) -> None:
-    """Nothing: database work is done after the clock has stopped."""
+    """Do no database work inside the clock."""
 
 
 def conversion(_: Place, rows: Rows) -> None:
@@ -237,7 +237,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
-    """By kind of work: each intrusion's time beside the clean arm's.
+    """Analysis of each kind of work: the time of each intrusion beside the clean arm's.
 
     Raises:
         MicroflowError: unlike machines, unequal outputs or incomplete blocks.
@@ -250,7 +250,7 @@ def analyses(results: Results) -> dict[str, Analysis]:
 
 
 def frame(results: Results) -> Frame:
-    """What each intrusion multiplies the measured time by, as `microflow.figures.charts` wants it.
+    """Factor by which each intrusion multiplies the measured time, for `microflow.figures.charts`.
 
     Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
     """
@@ -265,7 +265,7 @@ def frame(results: Results) -> Frame:
 
 
 def table(results: Results) -> Table:
-    """What each kind of database work inside the clock does to the measured time, for both kinds of work."""
+    """Table of the effect of each kind of database work inside the clock, for both kinds of work."""
     found = analyses(results)
     rows = []
     for work, analysis in found.items():
@@ -285,7 +285,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much a careless clock would have added, and which part of that is conversion."""
+    """Time that a careless clock would have added, and the part of it that is conversion."""
     found = analyses(results)
     numbers, said = {}, []
     for work, name in (("microflows", "in microflows"), ("records", "record by record")):

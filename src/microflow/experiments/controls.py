@@ -65,7 +65,7 @@ def mean_latencies(schedule: Schedule, costs: Costs, seed: int) -> dict[str, flo
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """The adaptive router beside the best control.
+    """Comparison of the adaptive router with the best control.
 
     Attributes:
         best: The control with the lowest value, by the geometric mean over blocks.
@@ -87,7 +87,7 @@ class Remains:
         return "undecided, one block" if self.comparison is None else self.comparison.verdict.value
 
     def said(self, where: str = "") -> str:
-        """Where, the best control, the ratio to it as far as it is known, and the verdict.
+        """Text of one comparison: the place, the best control, the ratio to it if it is known, and the verdict.
 
         >>> Remains("natural", 2.0, 1.0, Estimate(2.0, 1.9, 2.1), None).said("at 9 records/s")
         'at 9 records/s natural batching: 2× [1.9, 2.1] (undecided, one block)'
@@ -122,7 +122,7 @@ def remains(samples: Mapping[str, Blocks]) -> Remains:
 
 
 def credited(measure: str, found: Mapping[str, Remains]) -> str:
-    """What the adaptive router is credited with, as a sentence."""
+    """Sentence about the advantage of the adaptive router over its controls."""
     if not found:
         return "The hybrid and another router never both served everything, so that there is nothing to compare."
     said = "; ".join(remain.said(where) for where, remain in found.items())
@@ -130,7 +130,7 @@ def credited(measure: str, found: Mapping[str, Remains]) -> str:
 
 
 def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) -> Table:
-    """What remains of the adaptive router, a row a condition; ``measure`` says of what."""
+    """Table of the advantage of the adaptive router, a row per condition; ``measure`` names the measure."""
     habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
     others = ", ".join(called(habit) for habit in habits if habit not in {ADAPTIVE, ORACLE})
     return Table(

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine import build_processor
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
 from microflow.jvm import missing_java
@@ -117,7 +117,7 @@ def _repeated(flows: list[Microflow], times: int, file: Path) -> Path:
 
 
 def frame(results: Results) -> Frame:
-    """By number of cores, medians over blocks with Student's t intervals.
+    """Medians over blocks by number of cores, with Student's t intervals.
 
     Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
     ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
@@ -171,7 +171,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What a Spark job costs at least, and what a core of it does."""
+    """Fixed cost of a Spark job, and the rate of one core."""
     rows = frame(results).to_dict("records")
     last = rows[-1]
     numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}

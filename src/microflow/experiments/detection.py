@@ -51,7 +51,7 @@ Place = tuple[int, str, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Violations that were found, that were found and are none, and that were not found."""
+    """Counts of violations: found, found although there is none, and not found."""
 
     hits: int
     false_alarms: int
@@ -97,7 +97,7 @@ class Accuracy:
 
     @property
     def reaches_goal(self) -> bool:
-        """Whether recall and precision are at least `GOAL`."""
+        """True if recall and precision are at least `GOAL`."""
         return self.counts.recall.value >= GOAL["recall"] and self.counts.precision.value >= GOAL["precision"]
 
 
@@ -190,7 +190,7 @@ def corpus_trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def corpus_counts(path: Path) -> dict[str, Counts]:
-    """By kind, on a labelled file: labels that a finding covers whole, findings that touch no label, labels left."""
+    """Counts by kind on a labelled file: labels that a finding covers whole, findings without a label, labels left."""
     scanner = TextScanner(PATTERN_NAMES)
     labels, covered, alarms = Counter[str](), Counter[str](), Counter[str]()
     for text, gold in _labelled(path):

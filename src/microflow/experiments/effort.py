@@ -69,7 +69,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def missing() -> str:
-    """Why this cannot run here: the data are ARX's, and not ours to give away."""
+    """Reason why this cannot run here: the data belong to ARX and cannot be distributed."""
     return "" if _folder() else f"Adult as ARX ships it is not at hand; {_HINT}"
 
 
@@ -143,7 +143,7 @@ def _parents(path: Path) -> dict[str, str]:
 
 
 def frame(results: Results) -> Frame:
-    """By arm: ``columns``, ``k``, ``effort``, ``loss``, ``suppressed``, ``arx_loss``, ``arx_seconds``.
+    """Results by arm: ``columns``, ``k``, ``effort``, ``loss``, ``suppressed``, ``arx_loss``, ``arx_seconds``.
 
     Also ``seconds``, ``low`` and ``high``: the typical time over blocks with its 95 % interval.
     """
@@ -184,7 +184,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What the default effort loses beside ARX, and what more of it gains."""
+    """Loss at the default effort beside ARX, and the gain of more effort."""
     found = frame(results)
     numbers, said = {}, []
     for columns, own in found[found["k"] == found["k"].iloc[0]].groupby("columns", sort=False):

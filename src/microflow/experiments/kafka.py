@@ -60,7 +60,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def missing() -> str:
-    """Why Kafka cannot run here; nothing where it can. Jars that are not in the cache yet are fetched."""
+    """Reason why Kafka cannot run here; empty if it can. Jars that are not in the cache yet are fetched."""
     if find_spec("confluent_kafka") is None:
         return "confluent_kafka is missing (install the extra kafka)"
     return missing_java("kafka")
@@ -112,7 +112,7 @@ def in_process(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def through_a_broker(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from topic to topic, in transactions, by a process of its own.
+    """Trial from topic to topic, in transactions, in another process.
 
     Returns:
         As `in_process` does; a record is done when a reader of committed records has it.
@@ -199,7 +199,7 @@ def _milliseconds(results: Results, arm: Arm, part: float) -> list[float]:
 
 
 def frame(results: Results) -> Frame:
-    """By arm: median and p99 in ms with 95 % intervals over blocks: columns ``arm``, ``p50``, ``p99`` (`Estimate`).
+    """Median and p99 by arm in ms, 95 % intervals over blocks: columns ``arm``, ``p50``, ``p99`` (`Estimate`).
 
     Raises:
         MicroflowError: the arms of a block released other texts.
@@ -240,7 +240,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much later a record is when it goes through a broker."""
+    """Latency that a broker adds to a record."""
     late = frame(results).set_index("arm")["p99"]
     config = results.matrix.arms[0].config
     numbers = {

@@ -64,7 +64,7 @@ _SCALES: dict[str, tuple[tuple[int, ...], float, int]] = {
 
 
 class System:
-    """What is offered a load: a service, and the router that the configuration's ``pipeline`` names (`HABITS`)."""
+    """System under load: a service, and the router that the configuration's ``pipeline`` names (`HABITS`)."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         spec, flows = spec_of(config), list(source(config, _SERVED_ROWS))
@@ -162,7 +162,7 @@ def frame(results: Results) -> Frame:
 
 
 def answer(results: Results) -> Answer:
-    """How late 99 of 100 records are at the lowest load; at every load, what remains beside the best control."""
+    """Latency of 99 of 100 records at the lowest load; at every load, the advantage over the best control."""
     found = frame(results)
     data_type = found["data_type"].iloc[0]
     lowest = found[(found["data_type"] == data_type) & (found["load"] == found["load"].min())]
@@ -183,7 +183,7 @@ def answer(results: Results) -> Answer:
 
 
 def remaining(results: Results) -> dict[float, Remains]:
-    """By load: the hybrid's p99 beside that of the best control which served everything in every block.
+    """Comparison by load: the hybrid's p99 beside that of the best control that served everything in every block.
 
     A load at which the hybrid or all others left records over has no ratio; the answer tells which.
     """
@@ -222,7 +222,7 @@ def _by_place(found: Mapping[float, Remains]) -> dict[str, Remains]:
 
 
 def table(results: Results) -> Table:
-    """What remains of the adaptive router at each load."""
+    """Table of the advantage of the adaptive router at each load."""
     return remains_table(results, "p99", _by_place(remaining(results)))
 
 

@@ -121,9 +121,9 @@ def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]
     """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
     if not flows:  # no stream: and a stream may not even offer what the setting asks for (l, t)
         return {"delay_p50": 0.0, "delay_max": 0.0}
-    bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
+    last, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
     for now, record in enumerate(record for flow in flows for record in flow.rows.to_pylist()):
-        waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
+        waited += [now - ordinal for ordinal, _ in last.push(now, record)]
     return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
 
@@ -174,7 +174,7 @@ def _estimate(perturbed: Perturbed, truth: Index, reported: Index) -> dict[str, 
 
 
 def bound(method: Mapping[str, Any], rows: int) -> float:
-    """What theory allows the success of a linkage attack to be: 1 where a method has no guarantee.
+    """Theoretical bound of the success of a linkage attack: 1 for a method without a guarantee.
 
     k-anonymity: 1/k. Local differential privacy: an attacker who guesses among n equally likely records is right with a
     probability of at most e^ε / (n - 1 + e^ε).
@@ -234,7 +234,7 @@ def frame(results: Results) -> Frame:
 
 
 def table(results: Results) -> Table:
-    """What each setting risks, beside the identity and its bound; what it loses, and what is still learnt from it."""
+    """Table of the risk of each setting beside the identity and its bound, of its loss, and of its utility."""
     found = frame(results)
     learnt = bool(found["kept"].notna().any())
     rows = [
@@ -319,7 +319,7 @@ def aggregates_table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What each method leaves to an attacker and loses, with n and the identity beside it."""
+    """Remaining risk and loss of each method, with n and the identity beside it."""
     found = frame(results)
     rows = int(found["n"].iloc[0])
     numbers = {"rq2 attacked records": f"{rows:,}"}

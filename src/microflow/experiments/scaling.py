@@ -60,7 +60,7 @@ def _trials(results: Results) -> Frame:
 
 
 def laws(results: Results) -> dict[str, PowerLaw]:
-    """By pipeline or method: pure seconds as a power of the number of rows."""
+    """Power law of each pipeline or method: pure seconds by number of rows."""
     groups = _trials(results).groupby("arm", sort=False)
     return {str(name): fit_power_law(own["rows"], own["seconds"]) for name, own in groups}
 
@@ -75,7 +75,7 @@ def scaling_frame(results: Results) -> Frame:
 
 
 def scaling_table(results: Results) -> Table:
-    """By arm: the exponent with its interval, what the volumes did to rate and memory."""
+    """Table by arm: the exponent with its interval, and the effect of the volume on rate and memory."""
     found = _trials(results)
     found = found.assign(rate=found["rows"] / found["seconds"])
     rows = []

@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def cell(self) -> dict[str, Any]:
-        """Its part of a trial's configuration."""
+        """Part of a trial's configuration that describes this setting."""
         return {"method": {"method": self.method, **self.fields}, "setting": self.label}
 
 
@@ -119,7 +119,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What each method costs on the batch pipeline."""
+    """Cost of each method on the batch pipeline."""
     speeds = frame(results)
     home = speeds[(speeds["pipeline"] == "batch") & (speeds["rows"] == speeds["rows"].iloc[0])]
     numbers = {f"rq2 {row['method']} {row['setting']} rate": rounded(row["rate"]) for row in home.to_dict("records")}

@@ -112,7 +112,7 @@ def _seconds(config: Mapping[str, Any]) -> float:
 
 
 def frame(results: Results) -> Frame:
-    """By arm: records/s, time beside the stream of the same blocks, latency in ms.
+    """Results by arm: records/s, time beside the stream of the same blocks, latency in ms.
 
     Columns: ``data_type``, ``arm``, ``look``; ``rate``, ``low``, ``high`` (records/s); ``over_stream`` (`Estimate`);
     ``load`` (records/s), ``p50_ms``, ``p99_ms`` (over all blocks; nan in process).
@@ -153,7 +153,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How fast, and how late, Storm's transport is."""
+    """Rate and latency of Storm's transport."""
     storm = frame(results).set_index("arm").loc[_STORM].to_dict()
     said = {"rate": "rate", "load": "load", "p50 ms": "p50_ms", "p99 ms": "p99_ms"}
     numbers = {f"rq1 storm {name}": rounded(storm[column]) for name, column in said.items()}

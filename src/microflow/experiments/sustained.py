@@ -121,7 +121,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How many records may arrive."""
+    """Sustained load of each pipeline."""
     found = frame(results).to_dict("records")
     numbers = {f"rq1 {row['pipeline']} sustained": rounded(row["rate"]) for row in found}
     rates = ", ".join(f"{row['pipeline']} {rounded(row['rate'])}" for row in found)

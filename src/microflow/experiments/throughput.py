@@ -43,7 +43,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
-    """By data type: every arm's time per record beside the batch's, and the noise floor."""
+    """Analysis by data type: every arm's time per record beside the batch's, and the noise floor."""
     return {data_type: compare(samples, "batch", _AGAIN) for data_type, samples in results.samples.items()}
 
 
@@ -79,7 +79,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """Which pipeline is how fast, on the first data type."""
+    """Rate of each pipeline on the first data type."""
     data_type, analysis = next(iter(analyses(results).items()))
     rates = frame(results).set_index(["data_type", "arm"]).loc[data_type]["rate"].to_dict()
     numbers = {f"rq1 {data_type} {arm} rate": rounded(rate) for arm, rate in rates.items()}

@@ -17,7 +17,7 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine import PIPELINES
 from microflow.experiments.work import write_rows
 from microflow.lab.experiment import Experiment, Matrix, Plot, ratios_to, scale_of
@@ -146,7 +146,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much of a job is pure processing, and what Spark's whole job takes beside it."""
+    """Share of pure processing in a job, and the duration of Spark's whole job beside it."""
     jobs = frame(results).set_index("arm")[[f"{name}_s" for name in PHASES]]
     shares = jobs.div(jobs.sum(axis=1), axis=0).loc["batch"].to_dict()
     pure, residual = float(shares["pure_s"]), float(shares["residual_s"])

@@ -1,4 +1,4 @@
-"""What several experiments' trials share: generated data, the work of a configuration, one pass over it with the clock.
+"""Work that trials of several experiments share: generated data, and one pass over them with the clock.
 
 Every trial generates its own data, so that it reads no file, and tokens get a key that anybody can compute from the
 seed: the arms of a block must release equal rows.

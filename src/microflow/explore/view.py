@@ -1,4 +1,4 @@
-"""The widgets around `microflow.explore.model`: choose, and see at once what it means.
+"""Widgets of the explorer around `microflow.explore.model`.
 
 Work is done in a thread of its own, one setting at a time: a control that is moved again while it runs replaces what
 is waiting, so that twenty presses of an arrow key cost two trials and not twenty.

@@ -60,7 +60,7 @@ class Audited:
 
 
 def documents(root: Path) -> list[Path]:
-    """What is published: README, results, the pages of the documentation, the paper.
+    """Published documents: README, results, the pages of the documentation, the paper.
 
     Raises:
         InputError: this is not the repository's root.

@@ -1,4 +1,4 @@
-"""What is shown of experiments: figures, tables and answers; LaTeX tables and macros; blocks of README and docs.
+"""Catalogue of figures, tables and answers of experiments; LaTeX tables and macros; blocks of README and docs.
 
 All of it is read from the results database and nothing else: no number is typed.
 """
@@ -61,7 +61,7 @@ class Plate:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure's or table's files, or why there are none; one that this machine cannot measure is not ``needed``."""
+    """Result of drawing a figure or table: its files, or the reason why there are none."""
 
     name: str
     files: tuple[Path, ...]
@@ -70,7 +70,7 @@ class Drawn:
 
     @classmethod
     def lacking(cls, name: str, experiment: Experiment, error: IncompleteError) -> Drawn:
-        """What an experiment that has not run whole leaves out."""
+        """Entry of an experiment that has not run completely."""
         reason = experiment.missing() if experiment.optional else ""
         return cls(name, (), reason or error.message, needed=not reason)
 
@@ -86,7 +86,7 @@ class Note:
 
 
 def plan(name: str, profile: str) -> Note:
-    """How many arms an experiment has in a profile, how often each runs, on how many rows."""
+    """Number of arms of an experiment in a profile, of runs of each, and of rows."""
     matrix = experiment_named(name).matrix(profile)
     sizes = sorted({int(arm.config["rows"]) for arm in matrix.arms if "rows" in arm.config})
     rows = f" on {' and '.join(f'{size:,}' for size in sizes)} rows" if sizes else ""

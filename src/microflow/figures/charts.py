@@ -305,7 +305,7 @@ def _power(fit: pd.Series[float]) -> str:
 
 
 def draw_lag(samples: Sequence[tuple[float, int, int]], events: Sequence[tuple[float, str]]) -> Figure:
-    """How far a group of processes was behind its topic: messages that wait, and messages committed a second.
+    """Figure of a group of processes behind its topic: waiting messages, and messages committed per second.
 
     Args:
         samples: Seconds, messages in the topic, and messages committed, at irregular times.

@@ -1,4 +1,4 @@
-"""One look for every figure: exact widths, one mark per arm, intervals drawn, labels beside what they name.
+"""Style of all figures: exact widths, one mark per arm, intervals drawn, labels beside what they name.
 
 Colour is never the only difference: each arm also has its own marker and line style, and the colours (Okabe and Ito
 2008) differ in lightness, so that a figure survives grey paper and colour-blind readers.
@@ -38,7 +38,7 @@ _TWO_DECADES = 100
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one arm is drawn everywhere."""
+    """Style of one arm in all figures."""
 
     color: str
     marker: str

@@ -1,4 +1,4 @@
-"""Results as one file: a reader draws every figure from it and runs nothing.
+"""Bundle of results in one file: a reader draws every figure from it and runs nothing.
 
 A bundle is a zip archive in the form of an RO-Crate (1.1): ``ro-crate-metadata.json`` describes it, holds the SHA-256
 of every other file and says by which commits, on which machines and when it came about; ``trials/<experiment>.jsonl``

@@ -38,7 +38,7 @@ PREVIEWS = ("smoke", "quick")
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How narrow the interval of every arm's log-ratio to ``reference`` should be: ± ``half_width``, 0.05 is ±5 %.
+    """Target width of the interval of every arm's log-ratio to ``reference``: ± ``half_width``, 0.05 is ±5 %.
 
     ``most`` is as many blocks as there may be, so the precision is a target that may be missed: what was reached is
     stated with the results. Arms named ``group: arm`` are compared within their group.
@@ -51,7 +51,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
+    """Matrix of trials: every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
 
     With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Trials run
     ``side_by_side`` on all cores where nothing is timed, or where times are a preview; captions say so.
@@ -71,7 +71,7 @@ class Matrix:
 
     @property
     def repetitions(self) -> str:
-        """How often each arm runs, and what decides it, as a sentence."""
+        """Sentence about the number of runs of each arm and how it is decided."""
         if self.precision is None:
             return f"{self.blocks} block{'s' * (self.blocks != 1)}"
         target = self.precision
@@ -175,7 +175,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment, all of it; `microflow.experiments.EXPERIMENTS` is the list.
+    """Experiment with its matrix, analysis and answer; `microflow.experiments.EXPERIMENTS` is the list.
 
     Attributes:
         name: In the database and on the command line.

@@ -1,4 +1,4 @@
-"""How long a profile takes: trials and minutes by experiment, before anything runs.
+"""Forecast of a profile's duration: trials and minutes by experiment, before anything runs.
 
 An experiment declares what a trial of a configuration takes (`Experiment.seconds`), on a core like those of a small
 server. What the database holds of it, in whatever profile, says by which factor this machine differs. A pilot decides
@@ -23,7 +23,7 @@ __all__ = ["Forecast", "forecast", "forecast_table"]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Of one experiment in one profile.
+    """Forecast of one experiment in one profile.
 
     Attributes:
         experiment: Its name.
@@ -47,7 +47,7 @@ class Forecast:
 
 
 def forecast(experiment: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
-    """What an experiment takes on this machine; trials that run side by side share its ``cores``."""
+    """Forecast of an experiment on this machine; trials that run side by side share its ``cores``."""
     matrix, recorded = experiment.matrix(profile), store.trials(experiment.name)
     declared = [experiment.seconds(config["config"]) for config in recorded["config"]]
     factor = sum(row["usage"]["wall_s"] for row in recorded["metrics"]) / sum(declared) if declared else 1.0
@@ -69,7 +69,7 @@ def forecast(experiment: Experiment, profile: str, store: ExperimentStore, *, co
 
 
 def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table:
-    """By experiment and in all: blocks, trials, minutes, and what is left of them."""
+    """Table by experiment and in all: blocks, trials, minutes, and the remaining part of them."""
     rows = [
         [
             entry.experiment, str(entry.arms), _between(entry.blocks), _between(entry.trials), str(entry.held),

@@ -1,4 +1,4 @@
-"""One call in a process of its own: nothing of an earlier trial (caches, heap, threads, a JVM) can help or hurt it.
+"""Launch of a call in a new process, so that no earlier trial (caches, heap, threads, a JVM) affects it.
 
 ``python -m microflow.lab.launch`` is the other side: one call, JSON in, JSON out. The answer travels on what was
 standard output; standard output itself is turned to standard error first, so that nothing a library (or a JVM) prints
@@ -35,7 +35,7 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a call returned, and under which conditions it ran. Loads are one-minute averages."""
+    """Result of a call, and the conditions under which it ran. Loads are one-minute averages."""
 
     result: dict[str, Any]
     machine: Machine

@@ -1,4 +1,4 @@
-"""On what a trial ran: written with each trial, compared before trials are put together."""
+"""Machine of a trial: recorded with each trial, and compared before trials are combined."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Machine:
 
     @property
     def likeness(self) -> dict[str, object]:
-        """What must be equal for times to be comparable. The commit is not: it is for the analyst to judge."""
+        """Properties that must be equal for comparable times. The commit is not one: the analyst judges it."""
         unlike = {"commit", "dirty", "memory_bytes"}
         # Firmware and kernel take a few MiB more or less from boot to boot.
         memory = {"memory_gib": round(self.memory_bytes / _GIB)}

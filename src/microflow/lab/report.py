@@ -1,4 +1,4 @@
-"""How results are said: sentences with their numbers, tables for screen, print and README, and numbers as text."""
+"""Texts and tables of results: sentences with their numbers, tables for screen, print and README."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Answer:
         return f"**{self.sentence}**"
 
     def of(self, profile: str) -> Answer:
-        """The same, marked where the profile's results are a preview."""
+        """Answer of a profile, marked if its results are a preview."""
         if profile not in PREVIEWS:
             return self
         mark = f"Preview ({profile}): "
@@ -74,7 +74,7 @@ class Table:
     marked: str = ""
 
     def of(self, profile: str) -> Table:
-        """The same, marked where the profile's results are a preview."""
+        """Table of a profile, marked if its results are a preview."""
         return replace(self, caption=f"Preview ({profile}). {self.caption}") if profile in PREVIEWS else self
 
     def _repr_html_(self) -> str:
@@ -146,7 +146,7 @@ def hardware(machine: Mapping[str, object]) -> str:
 
 
 def design(results: Results) -> str:
-    """How a table or figure came about, generated so that it cannot drift: rows, blocks, trials, machine.
+    """Design of a table or figure, generated so that it cannot drift: rows, blocks, trials, machine.
 
     Example: ``"10,000 rows; 6 blocks, 36 trials; 2 cores of AMD EPYC"``.
     """
@@ -195,7 +195,7 @@ def ratio_text(ratio: Estimate, unit: str = "×") -> str:
 
 
 def pure_or_not(results: Results, arms: Sequence[str] | None = None) -> str:
-    """Which arms' purity the trials show, for a caption or a sentence; an arm without evidence is never called pure."""
+    """Purity that the trials of each arm show, as text; an arm without evidence is never called pure."""
     shown, open_ = results.purity(arms)
     if not open_:
         return "every timed span is shown to have touched memory only"

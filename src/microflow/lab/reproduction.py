@@ -1,4 +1,4 @@
-"""Runs again what was recorded, beside the recording and never into it, and lists everything that came out otherwise.
+"""Reproduction: recorded trials run again, beside the record and never into it; differences are listed.
 
 Answers (checksums, counts, figures of privacy and utility) must be the same; numbers with a fraction to nine digits,
 because a sum may be taken in another order on another processor. Ratios of times must have intervals that overlap:
@@ -35,7 +35,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that came out otherwise: ``where`` names the trial or the ratio."""
+    """Difference between a record and its repetition: ``where`` names the trial or the ratio."""
 
     experiment: str
     where: str
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One experiment beside its recording: how much was compared, and what differs."""
+    """Comparison of one experiment with its record: the number of comparisons, and the differences."""
 
     experiment: str
     trials: int

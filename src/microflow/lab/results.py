@@ -1,4 +1,4 @@
-"""Runs a matrix's trials and reads them back: whole, of one machine, ready to compare.
+"""Results of a matrix: its trials are run and read back, complete and of one machine.
 
 What the database holds is kept, everything else runs, one fresh process after another.
 """
@@ -109,7 +109,7 @@ class Results:
         return pd.json_normalize(rows)
 
     def of(self, arm: Arm) -> list[dict[str, Any]]:
-        """What the trials of an arm returned, block after block."""
+        """Results of the trials of an arm, block by block."""
         return [trial.run.result for trial in self.trials if trial.planned.arm == arm]
 
     @cached_property
@@ -182,7 +182,7 @@ def _trial(turn: Planned, row: dict[Any, Any], series: dict[str, list[float]]) -
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a matrix is: cells in all, cells that ran now, and cells that the database already held."""
+    """Progress of a matrix: all cells, cells that ran now, and cells that the database already held."""
 
     experiment: str
     cells: int
@@ -271,7 +271,7 @@ def _parts(matrix: Matrix, store: ExperimentStore) -> Iterator[Matrix]:
 
 
 def is_series(value: object) -> bool:
-    """Whether a value of a result is a list of numbers, to be stored as raw samples.
+    """True if a value of a result is a list of numbers, to be stored as raw samples.
 
     An empty list is none: no row of samples would say that it was there.
 

@@ -1,4 +1,4 @@
-"""Trials in randomised complete blocks: every arm once in each block, in random order, each in a fresh process.
+"""Trials in randomised complete blocks: every arm once in each block, in random order, each in a new process.
 
     arms = [batch, stream, hybrid, again(batch)]
     for trial in run_trials(plan(arms, blocks=8, seed=1)):
@@ -41,7 +41,7 @@ _TOLERANCE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing to measure: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it).
+    """Arm of an experiment: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it).
 
     An ``absent`` arm needs data that this machine does not have: it is read where it was recorded, and not run.
     """
@@ -64,7 +64,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A turn taken, with its raw result and the conditions it ran under."""
+    """Trial: the raw result of a turn, and the conditions under which it ran."""
 
     planned: Planned
     run: Launch
@@ -176,7 +176,7 @@ def _refuse_unequal(trials: Iterable[Trial], key: str) -> None:
 
 
 def find_warm_up(samples: npt.ArrayLike) -> int:
-    """How many leading samples to cut so that the mean of the rest is known well: MSER (White 1997), made reluctant.
+    """Number of leading samples to cut so that the mean of the rest is known well: MSER (White 1997), made reluctant.
 
     A cut ``d`` scores ``sum((x - mean)²) / (n - d)²`` over ``x[d:]``: dropping a slow start lowers the numerator,
     dropping good samples the denominator. The smallest cut, up to half of the samples, whose score is near the best is

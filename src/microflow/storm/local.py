@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from microflow.anonymize.keys import KEY_FILE_VARIABLE
+from microflow.anonymize.tokenization import KEY_FILE_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.errors import SetupError
@@ -72,7 +72,7 @@ class Topology:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """All of them, in the order of the stream."""
+        """All components, in the order of the stream."""
         return ("records", *self.bolts, "results")
 
 
@@ -263,7 +263,7 @@ def _lines(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StormTrial:
-    """What went in and came out, whether it equals the in-process run, and what either way costs.
+    """Result of a trial: rows in and out, their equality with the in-process run, and the cost of both.
 
     ``acks`` says when Storm was done with each record; the same bolts did ``in_process_rate`` records a second here.
     """

@@ -1,4 +1,4 @@
-"""What Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
+"""Program that Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
 
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
 ``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
@@ -47,7 +47,7 @@ Work = Callable[[list[Any]], Sequence[list[Any]]]
 
 
 class Channel:
-    """One side of the conversation; reads blocking, writes flushed once per answer."""
+    """Channel to Storm; reads are blocking, writes are flushed once per answer."""
 
     def __init__(self, inward: TextIO, outward: TextIO) -> None:
         self._inward = inward
@@ -118,7 +118,7 @@ _FEWEST = 2
 
 
 class AckLog:
-    """Appends one line an acknowledgement: ordinal, due, acknowledged (nanoseconds), 1 if it was paced.
+    """Log with a line per acknowledgement: ordinal, due, acknowledged (nanoseconds), 1 if it was paced.
 
     An acknowledgement comes when the sink has written the record and the news has travelled back to the spout: what is
     measured is what Storm calls complete latency, and never less than the time to the result.
@@ -148,7 +148,7 @@ class Acks:
 
     @classmethod
     def read(cls, path: Path) -> Acks:
-        """What the spout has written; a line that a kill cut short does not count."""
+        """Times from the file of the spout; a line that a kill cut short is ignored."""
         text = path.read_text("ascii") if path.exists() else ""
         numbers = [int(word) for line in text.splitlines(keepends=True) if line.endswith("\n") for word in line.split()]
         table = np.array(numbers, np.int64).reshape(-1, _COLUMNS)
@@ -160,12 +160,12 @@ class Acks:
 
     @property
     def latency_ns(self) -> npt.NDArray[np.int64]:
-        """Of every paced record, from when it was due to its acknowledgement."""
+        """Latency of every paced record, from when it was due to its acknowledgement."""
         return self.acked_ns - self.due_ns
 
     @property
     def tuples_per_second(self) -> float:
-        """Of the burst, from the first acknowledgement to the last; 0 for fewer than two."""
+        """Rate of the burst, from the first acknowledgement to the last; 0 for fewer than two."""
         if len(self.burst_ns) < _FEWEST:
             return 0.0
         return (len(self.burst_ns) - 1) * 1e9 / float(self.burst_ns[-1] - self.burst_ns[0])
@@ -188,7 +188,7 @@ class Acks:
 
 
 class FileSpout:
-    """Emits the records of a file, each until it is acknowledged; skips those that the sink already has.
+    """Spout of the records of a file, each until it is acknowledged; skips those that the sink already has.
 
     A record whose line has ``due_ns`` waits: for the acknowledgement of all that have none, and from then on for its
     time (an open loop, that does not wait for the topology). The others are due when they are first emitted.
@@ -243,7 +243,7 @@ class FileSpout:
 
 
 class FileSink:
-    """Appends each ordinal's result once; a line that a kill cut short is taken back."""
+    """Sink that appends each ordinal's result once; a line that a kill cut short is removed."""
 
     def __init__(self, results: Path) -> None:
         complete = results.read_bytes() if results.exists() else b""
@@ -262,7 +262,7 @@ class FileSink:
 
 
 def work_of(component: str, job: dict[str, Any]) -> Work:
-    """What a bolt or the sink does with one tuple.
+    """Function of a bolt or the sink that processes one tuple.
 
     Raises:
         KeyError: the topology has no such component.

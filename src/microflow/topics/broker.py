@@ -63,7 +63,7 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """What a client bootstraps from."""
+        """Bootstrap address for clients."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Topic to topic, exactly once: results and the positions behind them in one Kafka transaction.
+"""Exchange from topic to topic, exactly once: results and their positions in one Kafka transaction.
 
 The consumers of a group share the partitions. A commit carries the group's generation (KIP-447), so a process that the
 group has expelled cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
@@ -29,7 +29,7 @@ _SESSION_MS = 6_000
 
 
 class GroupSource:
-    """One member of a consumer group.
+    """Source that is one member of a consumer group.
 
     Args:
         address: The brokers.
@@ -116,7 +116,7 @@ class GroupSource:
         return total
 
     def member(self) -> object:
-        """What a transaction needs to know of this member of the group."""
+        """Metadata of this member of the group, for a transaction."""
         return self._consumer.consumer_group_metadata()
 
     def acknowledge(self, positions: Mapping[int, Position]) -> None:
@@ -160,7 +160,7 @@ class GroupSource:
 
 
 class KafkaSink:
-    """A transactional producer: released records, dead letters and positions, all or none.
+    """Sink with a transactional producer: released records, dead letters and positions, all or none.
 
     Args:
         address: The brokers; those of the source too, because a transaction spans one cluster.
@@ -203,7 +203,7 @@ class KafkaSink:
                 raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """One transaction; false where it was aborted.
+        """Commit in one transaction; false if it was aborted.
 
         Raises:
             StoreError: the broker was away too long.
@@ -211,7 +211,7 @@ class KafkaSink:
         return self.start(results, positions).result()
 
     def start(self, results: Sequence[Result], positions: Mapping[int, Position]) -> Future[bool]:
-        """The same in a thread: most of a transaction is waiting for the broker.
+        """Begin a commit in a thread: most of a transaction is waiting for the broker.
 
         It carries the generation in which the results were read. Where the group shares its partitions anew before the
         broker has the positions, it refuses them, and the transaction is aborted.

@@ -1,4 +1,4 @@
-"""A topic of Kafka from outside: made, written, read from given offsets, and how far a group is behind it.
+"""Client of a Kafka topic: creation, writing, reading from given offsets, and the lag of a group.
 
 The *writer* is idempotent (``enable.idempotence``, ``acks=all``): a retry after a lost answer neither loses nor doubles
 nor reorders. The *reader* sees committed records only, and takes part in no group. What serves a topic exactly once is
@@ -49,7 +49,7 @@ def create_topic(address: str, name: str, partitions: int = 1) -> None:
 
 
 class KafkaWriter:
-    """Sends records to one topic; leaving the block waits until every one is acknowledged."""
+    """Writer of records to one topic; leaving the block waits until every one is acknowledged."""
 
     def __init__(self, address: str, topic: str, client: Mapping[str, str] | None = None) -> None:
         self._topic = topic
@@ -108,7 +108,7 @@ class LetterTopic:
 
 
 class KafkaReader:
-    """Reads the committed records of one topic, from its beginning or from given offsets on.
+    """Reader of the committed records of one topic, from its beginning or from given offsets on.
 
     Raises:
         SetupError: there is no such topic.
@@ -147,7 +147,7 @@ class KafkaReader:
 
 
 class GroupLag:
-    """How far a consumer group is behind its topic; it does not take part in the group."""
+    """Lag of a consumer group behind its topic; it does not take part in the group."""
 
     def __init__(self, address: str, topic: str, group: str, partitions: int) -> None:
         self._consumer = Consumer({**client_settings(address), "group.id": group, "enable.auto.commit": False})
@@ -181,7 +181,7 @@ def client_settings(address: str, client: Mapping[str, str] | None = None) -> di
 
 
 def enqueue(producer: Producer, *message: Any, **settings: Any) -> None:
-    """Give a producer a message; while its queue is full, wait."""
+    """Send a message to a producer; wait while its queue is full."""
     while True:
         try:
             producer.produce(*message, **settings)
