@@ -1,9 +1,9 @@
-# Microflow. `make` alone lists the targets; any of them works on a fresh clone, because each first makes the environment.
+# Microflow. `make` alone lists the targets. Each of them works in a fresh clone, because it first creates the environment.
 #
-#   PROFILE=quick|paper   how long the experiments may take (8 minutes on two cores; for a paper what `microflow experiments plan` says)
-#   PYTHON=python3.12     the interpreter the environment is made with (3.11 or newer)
-#   FORCE=1               run experiments again although the database holds them
-#   BUNDLE=results.zip    the recording that `make reproduce` repeats, instead of the database's own
+#   PROFILE=quick|paper   the size of the experiments (quick: some minutes; paper: see `microflow experiments plan`)
+#   PYTHON=python3.12     the Python of the environment (3.11 or newer)
+#   FORCE=1               run experiments again that the database already contains
+#   BUNDLE=results.zip    the recorded trials that `make reproduce` repeats, instead of those of the database
 #   DATABASE_URL, SPARK_MASTER, KAFKA_BOOTSTRAP_SERVERS   your own servers instead of the embedded ones
 
 SHELL := /bin/bash
@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
-# Wherever make is called from, paths are those of the repository.
+# Paths are those of the repository, from whatever folder make is called.
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 PYTHON ?= python3
@@ -36,7 +36,7 @@ help: ## This list
 	@echo "  The main job:  make experiments        (PROFILE=$(PROFILE), then look into figures/)"
 
 .PHONY: env
-env: $(READY) ## Make the Python environment, once; find Java or install it
+env: $(READY) ## Create the Python environment, once; find Java or install it
 
 $(VENV)/.ready: $(ROOT)/requirements.lock $(ROOT)/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -54,30 +54,30 @@ $(CONDA_PREFIX)/.microflow-ready: $(ROOT)/environment.yml $(ROOT)/pyproject.toml
 	@touch $@
 
 .PHONY: experiments
-experiments: $(READY) ## Run the research questions by Papermill, end with the figures (PROFILE=quick or paper, FORCE=1)
+experiments: $(READY) ## Run the research questions and draw the figures (PROFILE=quick or paper, FORCE=1)
 	@$(MICROFLOW) experiments run --profile $(PROFILE) $(if $(FORCE),--force)
 
 .PHONY: figures
-figures: $(READY) ## Draw the figures and tables again, from the database only
+figures: $(READY) ## Draw the figures and tables from the database, without a new trial
 	@$(MICROFLOW) figures --profile $(PROFILE)
 
 .PHONY: readme
-readme: $(READY) ## Write the results in RESULTS.md and README from the database only (PROFILE=paper unless named)
+readme: $(READY) ## Write RESULTS.md and the README's results from the database (PROFILE=paper by default)
 	@$(MICROFLOW) figures --profile $(PRINTED)
 	@$(MICROFLOW) figures --profile $(PRINTED) --readme --into RESULTS.md
 	@$(MICROFLOW) figures --profile $(PRINTED) --readme --into README.md
 	@cd $(ROOT) && cp figures/privacy-utility.png figures/readme.png
 
 .PHONY: peers
-peers: $(READY) ## Measure beside other tools and write the table of docs/peers.md (a few minutes)
+peers: $(READY) ## Measure other tools beside Microflow, write the table of docs/peers.md (some minutes)
 	@$(MICROFLOW) bench peers --json data/peers.json --into docs/peers.md
 
 .PHONY: reproduce
-reproduce: $(READY) ## Run recorded trials again, list every difference (PROFILE=paper unless named, BUNDLE=results.zip)
+reproduce: $(READY) ## Run recorded trials again and list every difference (PROFILE=paper by default, BUNDLE=results.zip)
 	@$(MICROFLOW) experiments reproduce --profile $(PRINTED) $(if $(BUNDLE),"$(if $(filter /%,$(BUNDLE)),,$(CURDIR)/)$(BUNDLE)")
 
 .PHONY: lab
-lab: $(READY) ## Open JupyterLab on the notebooks (ARGS='--no-browser --port 8889' for its own options)
+lab: $(READY) ## Open JupyterLab on the notebooks (ARGS='--no-browser --port 8889')
 	@cd $(ROOT) && $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
 .PHONY: test
@@ -86,27 +86,27 @@ test: $(READY) ## Run the tests and the notebooks (pytest and nbval)
 	@cd $(ROOT) && $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --nbval-lax \
 	  --ignore notebooks/executed notebooks src tests
 
-# Demonstrations tokenize with a key of their own where none is set; nobody keeps it.
+# Demonstrations make tokens with a key of their own if none is set; it is not kept.
 DEMO_KEY := export MICROFLOW_TOKEN_KEY="$${MICROFLOW_TOKEN_KEY:-$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))')}"
 
 .PHONY: storm
-storm: $(READY) ## Run the stream topology on Apache Storm and check it against the in-process run
+storm: $(READY) ## Run the stream topology on Apache Storm, compare it with the in-process run
 	@$(DEMO_KEY); $(MICROFLOW) storm run
 
 .PHONY: kafka
-kafka: $(READY) ## Serve a topic by three processes, kill one and the broker, and check that every record is there once
+kafka: $(READY) ## Test the recovery of streams: kill a process and the broker, check that each record arrives once
 	@$(DEMO_KEY); $(MICROFLOW) kafka run
 
 .PHONY: faults
-faults: $(READY) ## Kill, cut and fill up at seeded points; print cases, losses and duplicates
+faults: $(READY) ## Kill processes, cut connections, fill disks; print lost and duplicate rows
 	@cd $(ROOT)/tests && $(BIN)/python -m faults
 
 .PHONY: attack
-attack: $(READY) ## Try hostile inputs and look for leaks in everything a job leaves; print cases and leaks
+attack: $(READY) ## Try hostile inputs, search for personal values in everything that a job leaves; print leaks
 	@cd $(ROOT)/tests && $(BIN)/python -m attack
 
 .PHONY: fuzz
-fuzz: $(READY) ## Give every reader, loader and decoder whatever comes, for an hour (MINUTES=60); print what does not stand it
+fuzz: $(READY) ## Send random input to every reader, loader and decoder for an hour (MINUTES=60); print what fails
 	@cd $(ROOT)/tests && $(BIN)/python -m fuzz --minutes $${MINUTES:-60}
 
 .PHONY: lint
@@ -114,7 +114,7 @@ lint: $(READY) ## ruff, formatting, mypy --strict
 	@cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
 .PHONY: audit
-audit: $(READY) ## Look the locked packages up in the vulnerability database, where it can be reached
+audit: $(READY) ## Check the locked packages for known vulnerabilities
 	@cd $(ROOT) && status=0; \
 	found=$$($(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock --progress-spinner off 2>&1) || status=$$?; \
 	if grep -q Traceback <<<"$$found"; then echo "the vulnerability database cannot be reached: nothing was audited"; exit 0; fi; \
@@ -135,10 +135,10 @@ db-stop: $(READY) ## Stop the embedded PostgreSQL
 	@$(MICROFLOW) db stop
 
 .PHONY: lock
-lock: $(READY) ## Resolve pyproject.toml again into requirements.lock and environment.yml
+lock: $(READY) ## Write requirements.lock and environment.yml from pyproject.toml
 	@cd $(ROOT) && $(BIN)/python .ci/lock.py
 
 .PHONY: clean
-clean: ## Remove what the targets made, but neither the environment nor the database
+clean: ## Remove generated files, but not the environment or the database
 	@rm -rf $(ROOT)/notebooks/executed $(ROOT)/build $(ROOT)/spark-warehouse $(ROOT)/.pytest_cache $(ROOT)/.mypy_cache $(ROOT)/.ruff_cache
 	@find $(ROOT)/data $(ROOT)/figures -mindepth 1 ! -name README.md ! -name paper.zip ! -name peers.json ! -name readme.png ! -name paper.tex -delete

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from microflow.schema import DatasetSchema, Record
+    from microflow.topics.broker import Broker
 
 # A slow machine is not a failing test, and a failure seen once must be seen again.
 settings.register_profile("microflow", deadline=None, derandomize=True, print_blob=True)
@@ -60,6 +61,16 @@ def needs_jars() -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, needs_jars: Callable[[str], None]) -> Iterator[Broker]:
+    """A Kafka broker for all tests of a session: each creates topics of its own."""
+    from microflow.topics.broker import Broker
+
+    needs_jars("kafka")
+    with Broker(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def people() -> DatasetSchema:
     """A column of every type, for readers and writers to be tried on; the id names the record and must be there."""
     from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
@@ -84,17 +95,18 @@ def people() -> DatasetSchema:
 def read(people: DatasetSchema) -> Callable[..., tuple[list[Record], list[str]]]:
     """Reads a file whole: its rows, and for each refused row the line, column and reason as a line of CSV."""
     from microflow.sinks.writers import quarantine_text
+    from microflow.sources.columns import Refusals
     from microflow.sources.reader import read_split
     from microflow.sources.record_ids import SeenIds
     from microflow.sources.splits import Source
 
     def reader(path: Path, schema: DatasetSchema = people, *, keep_raw: bool = False) -> tuple[list[Record], list[str]]:
         rows: list[Record] = []
-        log, seen = b"", SeenIds()
+        log, seen, refusals = b"", SeenIds(), Refusals(keep_raw)
         for split in Source(path, schema, split_bytes=2**62).splits():
-            for found in read_split(split, schema, keep_raw=keep_raw, seen=seen):
-                rows += found.batch.to_pylist()
-                log += quarantine_text(found.refused, keep_raw=keep_raw)
+            for found in read_split(split, schema, refusals, seen=seen):
+                rows += found.to_pylist()
+                log += quarantine_text(refusals.take(), keep_raw=keep_raw)
         return rows, log.decode().splitlines()
 
     return reader

@@ -1,6 +1,6 @@
-"""Microflow: what privacy compliance costs a data pipeline, measured; and a tool that releases your own files.
+"""Microflow: anonymization of files and streams under a privacy policy, and measurement of what it costs.
 
-Names are imported when they are first used: ``import microflow`` costs nothing.
+A name is imported when it is first used, so that ``import microflow`` is fast.
 
 >>> import microflow
 >>> microflow.detailed_compliance_check({"record_id": 1, "ssn": "123-45-6789"}, "healthcare")["compliant"]
@@ -13,15 +13,15 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 
-#: Public name to the module that holds it and its name there.
+#: Public name to its module and its name there.
 _PUBLIC = {
     "HybridProcessor": ("microflow.engine", "HybridProcessor"),
     "JobSpec": ("microflow.pipeline", "JobSpec"),
     "MethodSettings": ("microflow.anonymize.contract", "MethodSettings"),
     "MicroflowError": ("microflow.errors", "MicroflowError"),
     "PipelineOrchestrator": ("microflow.pipeline", "PipelineOrchestrator"),
-    "PostgreSQLConnector": ("microflow.store", "PostgreSQLConnector"),
-    "PostgresConnector": ("microflow.store", "PostgreSQLConnector"),
+    "PostgreSQLConnector": ("microflow.store.connector", "PostgreSQLConnector"),
+    "PostgresConnector": ("microflow.store.connector", "PostgreSQLConnector"),
     "SparkBatchProcessor": ("microflow.pipeline", "SparkBatchProcessor"),
     "StormStreamProcessor": ("microflow.engine", "StormStreamProcessor"),
     "detailed_compliance_check": ("microflow.compliance", "detailed_compliance_check"),

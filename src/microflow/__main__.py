@@ -1,4 +1,4 @@
-"""``python -m microflow``."""
+"""Entry point of ``python -m microflow`` and of the program ``microflow``."""
 
 from microflow.cli import main
 

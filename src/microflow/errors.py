@@ -9,22 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
-    "CheckpointError",
-    "InputError",
-    "JobCancelledError",
-    "JobConflictError",
-    "KeyMaterialError",
-    "MicroflowError",
-    "PolicyError",
-    "SchemaError",
-    "SetupError",
-    "StoreError",
-    "TimingContaminationError",
-]
+    "CheckpointError", "InputError", "JobCancelledError", "JobConflictError", "KeyMaterialError", "MicroflowError",
+    "PolicyError", "SchemaError", "SetupError", "StoreError", "TimingContaminationError",
+]  # fmt: skip
 
 
 class MicroflowError(Exception):
-    """What went wrong, and what to do about it.
+    """Base of all errors that a user can cause: a message, and a hint about what to do.
 
     >>> str(MicroflowError("no such column 'zipp'", hint="columns are: age, zip"))
     "no such column 'zipp' (columns are: age, zip)"
@@ -41,15 +32,8 @@ class MicroflowError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Spark carries exceptions between processes by pickle, which would lose the keyword.
-        return _rebuild, (type(self), self.message, self.hint, self.__dict__)
-
-
-def _rebuild(kind: type[MicroflowError], message: str, hint: str, state: dict[str, object]) -> MicroflowError:
-    error = kind.__new__(kind)
-    MicroflowError.__init__(error, message, hint=hint)
-    error.__dict__.update(state)
-    return error
+        # Spark carries exceptions between processes by pickle, which would call the class with its message alone.
+        return type(self).__new__, (type(self), self.message), self.__dict__
 
 
 class InputError(MicroflowError):
@@ -85,7 +69,7 @@ class KeyMaterialError(MicroflowError):
 
 
 class SetupError(MicroflowError):
-    """Something this machine needs (Java, PostgreSQL, a broker) is missing or will not start."""
+    """A requirement of this machine (Java, PostgreSQL, a broker) is missing or will not start."""
 
 
 class StoreError(MicroflowError):
@@ -97,7 +81,7 @@ class CheckpointError(MicroflowError):
 
 
 class JobCancelledError(MicroflowError):
-    """Somebody asked for the job to stop; what it had committed stays, and it can be resumed."""
+    """The job was asked to stop; what it had committed stays, and it can be resumed."""
 
 
 class JobConflictError(MicroflowError):
@@ -105,4 +89,4 @@ class JobConflictError(MicroflowError):
 
 
 class TimingContaminationError(MicroflowError):
-    """Something other than memory was touched while the clock was running; the message names the call site."""
+    """The timed work touched more than memory while the clock ran; the message names the call site."""

@@ -170,7 +170,7 @@ def _count(packed: bytes) -> Callable[[_Batches], _Batches]:
         spec, screening = _made(_itself, packed), _made(Screening, packed)
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
         for batch in batches:
-            anonymizer.observe(screening.screen(_typed(batch, spec.schema)).rows)
+            anonymizer.observe(screening.screen(_typed(batch, spec.schema))[0].rows)
         counts, sink = anonymizer.counts, pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, counts.schema) as writer:
             writer.write_batch(counts)
@@ -184,7 +184,7 @@ def _look_up(packed: bytes, frozen: bytes) -> Callable[[_Batches], _Batches]:
         spec, screening = _made(_itself, packed), _made(Screening, packed)
         anonymizer = _made(_itself, frozen)
         for batch in batches:
-            yield anonymizer.anonymize(screening.screen(_typed(batch, spec.schema)).rows).rows
+            yield anonymizer.anonymize(screening.screen(_typed(batch, spec.schema))[0].rows).rows
 
     return work
 

@@ -22,9 +22,11 @@ from microflow.anonymize.contract import (
     MethodSettings,
     RecordAnonymizer,
     Released,
+    Scope,
 )
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
+from microflow.errors import MicroflowError
 
 ROWS = 3_000
 KEY = hashlib.sha512(b"pieces").digest()
@@ -88,3 +90,11 @@ def test_a_whole_gives_the_rows_of_its_records(asked: MethodSettings, schema: st
     assert isinstance(anonymizer, RecordAnonymizer)
     alone = [anonymizer.anonymize_record(record) for record in rows_of(schema).to_pylist()]
     assert alone == whole(asked, schema).rows.to_pylist()
+
+
+def test_a_method_may_be_given_by_its_word() -> None:
+    """The word means its method, never another one; an unknown word is an error that lists the methods."""
+    assert MethodSettings("tokenization").method is Method.TOKENIZATION  # type: ignore[arg-type]
+    assert MethodSettings("k_anonymity", scope="stream").scope is Scope.STREAM  # type: ignore[arg-type]
+    with pytest.raises(MicroflowError, match="methods are: k_anonymity"):
+        MethodSettings("magic")  # type: ignore[arg-type]

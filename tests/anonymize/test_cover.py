@@ -84,7 +84,7 @@ def test_k_holds_and_labels_cover_the_truth(count: int, k: int) -> None:
 
 
 def test_merged_counts_give_the_same_classes() -> None:
-    """Whoever counted which rows, in whatever order: the release of a row is the same."""
+    """The release of a row depends neither on the worker that counted it nor on the order of the counts."""
     original = rows(400, seed=4)
     parts = [original.slice(0, 150), original.slice(150, 50), original.slice(200)]
     assert release(parts, 4).to_pylist() == release([original], 4).to_pylist()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from attack.stand import Outcome, judge, microflow
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.server import ensure_server, server_url
 
 __all__ = ["cases"]

@@ -42,7 +42,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_control_of_others_shows_who_is_in_it(files: dict[str, Path]) -> None:
-    """Persons who were not released: how well members are told from them, and how many a row may stand for."""
+    """The control persons give the attack on membership, k-map and delta-presence."""
     before, after, schema = (str(files[name]) for name in ("before.csv", "after.csv", "mine.yaml"))
     others = pd.read_csv(before).assign(id=lambda rows: rows["id"] + 1_000)
     others.to_csv(control := files["after.csv"].with_name("others.csv"), index=False)
@@ -124,7 +124,7 @@ def test_a_release_that_cannot_be_read_is_no_small_release(files: dict[str, Path
 @pytest.mark.parametrize("rows", ["1,x,40,F,a,\n", "1,x,,F,,\n2,y,,M,,\n3,z,,F,,\n"], ids=["one row", "nothing told"])
 @pytest.mark.filterwarnings("error")
 def test_little_is_measured_without_a_warning(rows: str, files: dict[str, Path], tmp_path: Path) -> None:
-    """A row that nobody is left to be compared with, columns that hold nothing: numbers, and the widest interval."""
+    """A single row, or empty columns: results are numbers, with the widest interval."""
     files["mine.yaml"].write_text(SCHEMA.replace("illness: {role", "illness: {type: number, role"))
     path = tmp_path / "few.csv"
     path.write_text("id,name,age,sex,illness,note\n" + rows.replace(",a,", ",1,"))
@@ -193,7 +193,7 @@ def test_k_counts_persons_where_a_column_names_them(schema: Path, tmp_path: Path
 
 
 def test_a_release_without_persons_is_counted_in_rows_and_says_so(schema: Path, tmp_path: Path) -> None:
-    """Methods that remove identifiers leave nobody to count: k is that of rows, with a warning."""
+    """Methods that remove identifiers leave no persons to count: k is that of rows, with a warning."""
     schema.write_text(RELEASED + "  patient: {role: person}\n")
     file = tmp_path / "released.csv"
     file.write_text("age,sex,illness,patient\n" + "[1-9],F,a,\n" * 3)

@@ -1,4 +1,4 @@
-"""Options from microflow.toml count as if they were typed, and none is passed over in silence."""
+"""Options of microflow.toml act as if they were typed, and an unknown one is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One page says what a job did, and holds no value of any record."""
+"""The report of a job is complete, and contains no value of a record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from microflow.cli import cli
 from microflow.datasets import generate
 from microflow.errors import StoreError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 pytestmark = pytest.mark.database
 

@@ -24,12 +24,25 @@ def microflow(*words, **environment):
     )  # fmt: skip
 
 
+def commands(group=cli, path=()):
+    """Every command and the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there(name):
-    """What the help lists can be called, and says what it does."""
+    """Every command of the list can be called, and the first line of its help is its purpose in the list."""
     shown = CliRunner().invoke(cli, [name, "--help"])
     assert shown.exit_code == 0
-    assert isinstance(cli.get_command(click.Context(cli), name), click.Command)
+    command = cli.get_command(click.Context(cli), name)
+    assert isinstance(command, click.Command)
+    assert command.help.splitlines()[0] == COMMANDS[name][1]
+    assert command.help.splitlines()[0] in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize("name", ["run", "generate", "verify", "assess", "bench", "doctor", "completion"])
@@ -37,6 +50,20 @@ def test_help_teaches_by_example(name):
     """Below the usage line stands at least one whole command to copy."""
     shown = CliRunner().invoke(cli, [name, "--help"]).output
     assert f"microflow {name}" in shown.split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
+def test_every_option_is_explained(words):
+    """Each option of each command has a help text that is a sentence."""
+    command = cli
+    for word in words:
+        command = command.get_command(click.Context(command), word)
+    unexplained = [
+        option.name
+        for option in command.params
+        if isinstance(option, click.Option) and not (option.help or "").endswith(".")
+    ]
+    assert unexplained == []
 
 
 def test_help_imports_no_engine():
@@ -113,16 +140,6 @@ def test_completion_answers():
     assert done.stdout.split() == ["plain,generate"]
 
 
-def commands(group=cli, path=()):
-    """Every command and the words that call it."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-
-
 @pytest.mark.parametrize("words", [words for words, _ in commands()], ids=" ".join)
 def test_every_help_renders(words):
     r"""Examples keep their lines, and no ``\b`` that asks for that is shown."""
@@ -169,7 +186,7 @@ def test_jobs_are_completed(database_url, monkeypatch):
 
 
 def test_debug_shows_where_an_error_arose():
-    """A user's mistake ends in a line; whoever asks for more gets the traceback, too."""
+    """A user's mistake ends with a line; with --log-level debug the traceback is printed, too."""
     words = ("verify", "nowhere.csv", "--schema", "adult")
     plain, more = microflow(*words), microflow("--log-level", "debug", *words)
     assert (plain.returncode, more.returncode) == (2, 2)

@@ -25,7 +25,7 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError
 from microflow.pipeline.stream_job import Progress
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 WORDS = ["--schema", "healthcare", "--method", "tokenization"]
 LINES = [json.dumps(row) for block in generate("healthcare", 60, 1) for row in block.rows.to_pylist()]

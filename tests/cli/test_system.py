@@ -1,4 +1,4 @@
-"""``microflow doctor`` says what is there, what is not, and what to do; it tells no secret."""
+"""``microflow doctor`` reports what is there, what is missing, and the remedy; it prints no secret."""
 
 from __future__ import annotations
 

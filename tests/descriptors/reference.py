@@ -1,4 +1,4 @@
-"""What docs/descriptor.md and the JSON Schema of descriptors say, from the model.
+"""Generator of docs/descriptor.md and of the JSON Schema of descriptors, from the model.
 
 ``python tests/descriptors/reference.py`` writes both.
 """
@@ -22,11 +22,24 @@ SCHEMA = ROOT / "src" / "microflow" / "descriptors" / "descriptor.schema.json"
 
 _HEAD = """# The descriptor
 
-A descriptor is a YAML file that says what the columns of a data set mean. `microflow describe FILE` writes one; this
-page lists all that may stand in it. It is generated from the reader's own model.
+A descriptor is a YAML file that states what the columns of a data set mean. `microflow describe FILE` writes one. This
+page lists every key that a descriptor may contain. It is generated from the program that reads descriptors.
 
-A scalar is the text that was written (`01`, `No` and `12:30` are themselves) until a key asks for something else. A key
-that is given twice, or is not listed here, is refused with its line and the key that was probably meant.
+A scalar is read as the text that is written, so `01`, `No` and `12:30` remain texts, unless a key needs another type. A
+key that is not listed here, or that is written twice, is an error. The message names the line and a similar key.
+
+```yaml
+name: visits
+policy: hipaa
+source: {delimiter: ";", encoding: cp1252, decimal: ",", missing: [NA]}
+columns:
+  visit: {role: record_id, type: integer}
+  patient: {role: person}
+  born: {role: quasi_identifier, type: date, format: DD.MM.YYYY, kind: date}
+  zip: {role: quasi_identifier, kind: zip, hierarchy: {prefix: [5, 3, 0]}}
+  charges: {role: sensitive, type: number, format: "$1,234.50", low: 0, high: 100000}
+  remarks: {role: free_text}
+```
 """
 
 
@@ -48,14 +61,14 @@ def page() -> str:
         parts.append(f"## {title}\n\n{_table(model)}")
     docs = dict(re.findall(r'    (\w+) = "\w+"\n    """(.*?)"""', inspect.getsource(Role), re.DOTALL))
     roles = [f"| `{role.value}` | {' '.join(docs.get(role.name, '').split())} |" for role in Role]
-    parts.append("## Roles\n\n| role | what such a column is |\n| --- | --- |\n" + "\n".join(roles) + "\n")
+    parts.append("## Roles\n\n| role | meaning |\n| --- | --- |\n" + "\n".join(roles) + "\n")
     return "\n".join(parts)
 
 
 def _table(model: type[msgspec.Struct]) -> str:
     definitions = msgspec.json.schema(model)["$defs"]
     entries = definitions[model.__name__]
-    lines = ["| key | may be | by default | what it says |", "| --- | --- | --- | --- |"]
+    lines = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for name, entry in entries["properties"].items():
         default = "" if name in entries.get("required", ()) else _written(entry.get("default"))
         lines.append(f"| `{name}` | {_may_be(entry, definitions)} | {default} | {entry['description']} |")
@@ -83,7 +96,7 @@ def _may_be(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _written(default: Any) -> str:
-    if default in (None, [], {}):
+    if default in (None, "", [], {}):
         return "–"
     return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
 

@@ -175,6 +175,16 @@ def test_a_column_twice():
         DatasetSchema("x", (Column("a"), Column("a")), policy="gdpr")
 
 
+def test_the_documented_descriptor_is_one(tmp_path):
+    """The example of the page can be used as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "descriptor.md").read_text("utf-8")
+    path = tmp_path / "visits.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0], "utf-8")
+    schema = load_schema(path)
+    assert schema.person == "patient"
+    assert schema["zip"].hierarchy.prefix
+
+
 def test_page_and_schema_say_what_the_model_says():
     """Both are generated: ``python tests/descriptors/reference.py`` writes them."""
     reference = runpy.run_path(str(Path(__file__).with_name("reference.py")))

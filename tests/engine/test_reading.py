@@ -21,7 +21,7 @@ def test_a_spool_gives_back_what_was_laid(
     texts = (b"", b"1,column,reason\n", Part("/tmp/ä.refused", 0, 9, last=True))
     with pa.ipc.new_stream(spool, spec.schema.arrow) as writer:
         for turn, morsel in enumerate(morsels(microflows([make_rows(spec.schema, 530)], 100), most=2)):
-            laid.append(Spooled(morsel, screening.screen(morsel.rows), 7 * turn, turn, texts[turn]))
+            laid.append(Spooled(morsel, *screening.screen(morsel.rows), 7 * turn, turn, texts[turn]))
             lay(writer, laid[-1])
     spool.seek(0)
     picked = list(pick_up(spool))
@@ -34,4 +34,4 @@ def test_a_spool_gives_back_what_was_laid(
         assert one.screened.rows.equals(other.screened.rows)
         assert np.array_equal(one.screened.kept, other.screened.kept)
         for name in ("checked", "rows", "targets", "starts", "ends"):
-            assert np.array_equal(getattr(one.screened.findings, name), getattr(other.screened.findings, name))
+            assert np.array_equal(getattr(one.findings, name), getattr(other.findings, name))

@@ -79,7 +79,7 @@ def test_malformed_rules_are_refused(tmp_path: Path, text: str, message: str) ->
     ],
 )
 def test_a_rule_that_does_not_fit_its_column_is_refused(rule: UrgencyRule) -> None:
-    """When it is laid over the data set, not when the first record comes."""
+    """The error comes when the rules are compiled for the data set, not with the first record."""
     with pytest.raises(SchemaError):
         Urgency(load_schema("healthcare"), [rule])
 

@@ -23,7 +23,7 @@ from microflow.anonymize.contract import MethodSettings
 from microflow.errors import MicroflowError
 from microflow.pipeline import CommitPolicy, JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.settings import Retries
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 __all__ = ["MICROFLOW_ROWS", "Attempt", "Ending", "job_for", "named", "run_attempt"]
 

@@ -13,7 +13,7 @@ from functools import partial
 from faults.attempts import Attempt, run_attempt
 from faults.stand import METHODS, Case, Outcome, Stand, must_end, must_fail
 from microflow.pipeline import JobSpec
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 
 __all__ = ["INTERFERENCE"]
@@ -137,7 +137,7 @@ def paused_and_fenced(stand: Stand, seed: int) -> Outcome:
 
 
 def jobs_at_once(count: int, stand: Stand, seed: int) -> Outcome:
-    """Jobs of every pipeline, method and format at once on one database: each ends as if it were alone."""
+    """Jobs of every pipeline, method and format at once on one database: each ends as it does alone."""
     draw = random.Random(f"at once {count} {seed}")
     jobs = [
         stand.job(_PIPELINES[turn % 3], "local", draw.choice(METHODS), draw.choice((".csv", ".csv.gz", ".jsonl")))

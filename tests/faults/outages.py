@@ -17,7 +17,7 @@ import psutil
 from faults.attempts import Attempt, run_attempt
 from faults.stand import METHODS, Case, Outcome, Stand, must_end, must_fail
 from microflow.pipeline import JobSpec
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 from microflow.store.server import ensure_server, server_url, stop_server
 

@@ -15,7 +15,7 @@ from faults.attempts import MICROFLOW_ROWS, Attempt, Ending, job_for, named, run
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.descriptors import load_schema
 from microflow.pipeline import JobSpec
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 __all__ = ["METHODS", "PATIENCE_SECONDS", "Case", "Outcome", "Stand", "must_end", "must_fail", "wait", "write_people"]
 

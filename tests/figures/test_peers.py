@@ -24,7 +24,7 @@ def blocks(readme: Path) -> dict[str, str]:
 
 
 def test_the_readme_says_what_was_recorded() -> None:
-    """Whoever opens the recording finds every number of the table, and the machine."""
+    """The recording contains every number of the table, and the machine."""
     recorded = json.loads((ROOT / "data" / "peers.json").read_text("utf-8"))
     assert blocks(ROOT / "docs" / "peers.md")["peers"] == peers_block(recorded)
 
@@ -40,7 +40,7 @@ def test_the_command_writes_between_the_marks_and_keeps_the_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept gives what was written; the rest of the file stays."""
-    monkeypatch.setattr("microflow.cli.experiments.measured", lambda *_: LINES)
+    monkeypatch.setattr("microflow.cli.figures.measured", lambda *_: LINES)
     readme, kept = tmp_path / "README.md", tmp_path / "peers.json"
     readme.write_text("Before.\n<!-- peers -->\n<!-- /peers -->\nAfter.\n", "utf-8")
     done = CliRunner().invoke(cli, ["bench", "peers", "--json", str(kept), "--into", str(readme)])

@@ -28,6 +28,7 @@ from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.lab.bundle import import_bundle
 from microflow.lab.machine import Machine
+from microflow.sources.columns import Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.splits import Source
 
@@ -77,9 +78,10 @@ def _descriptor(folder: Path, content: bytes) -> None:
             writer.writerows(
                 [schema.names, *([cells[(n + i) % 8] for i in range(len(schema.names))] for n in range(8))]
             )
+        refusals = Refusals()
         for split in Source(source, schema).splits():
-            for rows in read_split(split, schema):
-                assert SENTINEL not in "".join(reason for _, _, reason, _ in rows.refused)
+            for _ in read_split(split, schema, refusals):
+                assert SENTINEL not in "".join(reason for _, _, reason, _ in refusals.take())
     except MicroflowError:
         return  # a header that the descriptor denies is a value
 

@@ -29,7 +29,7 @@ from microflow.engine.service import MessageService
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
-from microflow.sources.columns import Refusal
+from microflow.sources.columns import Refusal, Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source
@@ -91,11 +91,11 @@ def _read(name: str, folder: Path, content: bytes) -> None:
 
 
 def _rows_of(source: Path, split_bytes: int) -> tuple[list[Any], list[Refusal]]:
-    seen, accepted, refused = SeenIds(), list[Any](), list[Refusal]()
+    seen, refusals, accepted, refused = SeenIds(), Refusals(), list[Any](), list[Refusal]()
     for split in Source(source, described(), split_bytes=split_bytes).splits():
-        for rows in read_split(split, described(), seen=seen):
-            accepted += [repr(row) for row in rows.batch.to_pylist()]
-            refused += rows.refused
+        for rows in read_split(split, described(), refusals, seen=seen):
+            accepted += [repr(row) for row in rows.to_pylist()]
+            refused += refusals.take()
     return accepted, refused
 
 

@@ -1,4 +1,4 @@
-"""Notebooks tell; they do not compute. Every parameter reaches its notebook, and none comes with outputs."""
+"""Notebooks contain no logic and no outputs, and every parameter reaches its notebook."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_such_notebook_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_kernel_says_nothing_on_its_way_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Jupyter ends a kernel by an interrupt; its traceback is nobody's business, unless the notebook failed."""
+    """Jupyter ends a kernel by an interrupt; its traceback is shown only if the notebook failed."""
     cells = [nbformat.v4.new_code_cell("profile = 'smoke'", metadata={"tags": ["parameters"]})]
     cells.append(nbformat.v4.new_code_cell("import os; os.write(2, b'KeyboardInterrupt in a kernel')"))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

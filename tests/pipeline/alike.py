@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
 from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.store.connector import PostgreSQLConnector
 
 METHODS = {
     "tokenization": MethodSettings(Method.TOKENIZATION),
@@ -23,3 +25,12 @@ def run(job: JobSpec) -> tuple[bytes, bytes, dict[str, object]]:
     fates = ("total_records", "released", "suppressed", "quarantined", "violations_found")
     quarantine = job.quarantine.read_bytes() if job.quarantine and job.quarantine.exists() else b""
     return Path(job.output).read_bytes(), quarantine, {name: counted[name] for name in fates}
+
+
+def topic_results(connector: PostgreSQLConnector, consumer: str, topic: str) -> list[tuple[Any, ...]]:
+    """Partition, offset, violations, record and reason of everything that a stream committed, in order."""
+    statement = (
+        'SELECT partition, "offset", violation_count, record, reason FROM topic_results'
+        ' WHERE consumer = %s AND topic = %s ORDER BY partition, "offset"'
+    )
+    return connector.query(statement, (consumer, topic))

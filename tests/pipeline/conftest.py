@@ -11,7 +11,7 @@ import pytest
 from faults.stand import write_people
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.pipeline import JobSpec
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_stored_job_reads_back_equal() -> None:
 
 
 def test_a_job_of_another_version_is_refused() -> None:
-    """A field nobody knows any more is a clear error, not a guess."""
+    """A field that is no longer known is a clear error, not a guess."""
     for broken in ({"extra": 1}, {"method": {"scope": None, "method": "magic"}}):
         with pytest.raises(CheckpointError, match="another version"):
             JobSpec.from_document(JOB.to_document() | broken)
@@ -97,41 +98,57 @@ def test_an_input_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 DOCUMENT = {"input": "/data/in.csv", "output": "/data/out.csv", "method": {"k": 5}}
 
 
-def test_an_unchanged_document_is_given_back(tmp_path: Path) -> None:
+@pytest.fixture
+def key_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Gives a user a state folder of his own, and says where his key is."""
+
+    def user(name: str) -> Path:
+        monkeypatch.setenv("MICROFLOW_STATE", str(tmp_path / name))
+        return tmp_path / name / "job-seal.key"
+
+    user("me")
+    return user
+
+
+@pytest.mark.usefixtures("key_of")
+def test_an_unchanged_document_is_given_back() -> None:
     """Also after a trip through JSON, as the database stores it, in whatever order of keys."""
-    stored = json.loads(json.dumps(sealed("job", DOCUMENT, folder=tmp_path), sort_keys=True))
-    assert check_seal("job", stored, folder=tmp_path) == DOCUMENT
+    stored = json.loads(json.dumps(sealed("job", DOCUMENT), sort_keys=True))
+    assert check_seal("job", stored) == DOCUMENT
 
 
+@pytest.mark.usefixtures("key_of")
 @pytest.mark.parametrize(
     "change",
     [{"output": "/home/me/.ssh/authorized_keys"}, {"seal": "0" * 64}, {"seal": None}, {"more": 1}],
 )
-def test_a_changed_document_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_changed_document_is_refused(change: dict[str, object]) -> None:
     """A path redirected in the database, a forged seal and an added setting all stop the job."""
-    stored = sealed("job", DOCUMENT, folder=tmp_path) | change
+    stored = sealed("job", DOCUMENT) | change
     with pytest.raises(CheckpointError, match="not begun by this user"):
-        check_seal("job", stored, folder=tmp_path)
+        check_seal("job", stored)
 
 
-def test_a_seal_belongs_to_one_job_and_one_user(tmp_path: Path) -> None:
+def test_a_seal_belongs_to_one_job_and_one_user(key_of: Callable[[str], Path]) -> None:
     """It cannot be moved to another job, and another user's key does not make it."""
-    stored = sealed("job", DOCUMENT, folder=tmp_path / "me")
+    stored = sealed("job", DOCUMENT)
     with pytest.raises(CheckpointError):
-        check_seal("other", stored, folder=tmp_path / "me")
+        check_seal("other", stored)
+    key_of("nobody")
     with pytest.raises(CheckpointError):
-        check_seal("job", stored, folder=tmp_path / "nobody")
-    sealed("job", DOCUMENT, folder=tmp_path / "another")
+        check_seal("job", stored)
+    key_of("another")
+    sealed("job", DOCUMENT)
     with pytest.raises(CheckpointError):
-        check_seal("job", stored, folder=tmp_path / "another")
+        check_seal("job", stored)
 
 
-def test_the_key_is_private(tmp_path: Path) -> None:
+def test_the_key_is_private(key_of: Callable[[str], Path]) -> None:
     """Mode 0600 whatever the umask; a key that others may read is refused."""
-    sealed("job", DOCUMENT, folder=tmp_path)
-    key = tmp_path / "job-seal.key"
+    sealed("job", DOCUMENT)
+    key = key_of("me")
     assert key.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == [key.name]
+    assert [entry.name for entry in key.parent.iterdir()] == [key.name]
     key.chmod(0o644)
     with pytest.raises(SetupError, match="may be read by others"):
-        sealed("job", DOCUMENT, folder=tmp_path)
+        sealed("job", DOCUMENT)

@@ -15,7 +15,7 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.errors import CheckpointError, InputError, JobCancelledError, KeyMaterialError, MicroflowError
 from microflow.pipeline import CommitPolicy, JobSpec, PipelineOrchestrator, StoreRecords
 from microflow.pipeline.output import Output
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 
 Make = Callable[..., JobSpec]

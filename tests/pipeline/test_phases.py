@@ -12,7 +12,7 @@ from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.sinks.writers import open_writer
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 
 ROWS = 100_000
 #: The goal is 2 %, printed by ``microflow bench timing``; a machine that is busy with other things may take the process

@@ -1,4 +1,4 @@
-"""Whoever does the work, and however the input is cut: the same bytes, the same quarantine, the same counts."""
+"""All schedulers give the same bytes, quarantine and counts, however the input is cut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from microflow import descriptors
 from microflow.errors import InputError, JobConflictError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.pipeline.paths import held_output
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from pipeline.alike import METHODS, run
 
 Make = Callable[..., JobSpec]

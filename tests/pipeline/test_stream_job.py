@@ -26,6 +26,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.store.topics import TopicStore
 from microflow.topics import Kept, Position, Received, Result
 from microflow.topics.lines import FileSink
+from pipeline.alike import topic_results
 
 SCHEMA = load_schema("healthcare")
 RECORDS = [row for block in generate("healthcare", 600, 1) for row in block.rows.to_pylist()]
@@ -160,7 +161,7 @@ def test_rows_and_positions_are_one_transaction(database_url: str, monkeypatch: 
                 Stream(Recorded(sink.kept), sink, service()).run()
             except DiedError:
                 assert dies_at < 100
-        rows = sink.results()
+        rows = topic_results(connector, "died", "topic")
     assert [(row[0], row[1]) for row in rows] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
     assert [row[3] for row in rows] == [
         None if one is None else json.loads(one) for one in [*EXPECTED[::2], *EXPECTED[1::2]]
@@ -178,7 +179,7 @@ def test_who_was_given_up_cannot_commit(database_url: str) -> None:
         assert stale.kept([0]) == {0: Position(1)}
         assert stale.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
         assert not live.commit([Result(0, 1, text=b"{}")], {0: Position(2)})
-        assert [row[:2] for row in live.results()] == [(0, 0), (0, 1)]
+        assert [row[:2] for row in topic_results(one, "rivals", "topic")] == [(0, 0), (0, 1)]
 
 
 class Noting(TopicStore):
@@ -209,7 +210,8 @@ def test_urgent_records_are_committed_ahead_and_once(database_url: str, monkeypa
         last = Stream(source, second, service())
         last.run()
         assert last.progress.committed == len(MESSAGES) - 20
-        assert [row[:2] for row in second.results()] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
+        rows = topic_results(connector, "urgent", "topic")
+        assert [row[:2] for row in rows] == sorted((n % 2, n // 2) for n in range(len(MESSAGES)))
         assert not any(at.ahead for at in second.kept([0, 1]).values())
 
 
@@ -297,7 +299,7 @@ class Counting(Recorded):
 @pytest.mark.parametrize("refuses", [0, 2, 3, 5])
 @pytest.mark.parametrize("hybrid", [True, False])
 def test_a_commit_goes_on_while_the_next_messages_are_read(refuses: int, hybrid: bool) -> None:
-    """One that is given up takes along what was computed meanwhile; in the end each is there once, in order."""
+    """An aborted commit discards what was computed meanwhile; in the end each record is there once, in order."""
     sink = Overlapping()
     sink.refuses = refuses
     source = Counting(sink.kept, [50])
@@ -336,7 +338,7 @@ HIDING = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Metho
 def test_what_is_held_back_is_read_again_and_leaves_once(
     sizes: list[int], dies: int, refuses: int, hybrid: bool, kind: type[Collected]
 ) -> None:
-    """Whatever dies or is given up: no position passes a record that has not left, and each class has k records."""
+    """After any kill or abort, no position passes a record that has not left, and each class has k records."""
     sink = kind()
     for starts in range(20):
         # It lives longer and longer, so that it comes to an end.

@@ -30,19 +30,13 @@ METRICS = {"processing_metrics": {"released": 70, "suppressed": 20, "quarantined
 
 def judged(method: Method, **settings: object) -> JobVerdict:
     given = MethodSettings(method, **settings)  # type: ignore[arg-type]
-    return verdict(
-        METRICS,
-        SCHEMA,
-        load_policy("hipaa"),
-        given,
-        claim={"guarantee": "so much"},
-        reasons={"not a number": 7, "3 fields": 3},
-    )
+    return verdict(METRICS, SCHEMA, load_policy("hipaa"), given, claim={"guarantee": "so much"})
 
 
 def test_every_row_is_accounted_for() -> None:
     """Read is the sum of the fates, and the most frequent reason comes first."""
-    lines = list(judged(Method.K_ANONYMITY).lines())
+    reasons = {"not a number": 7, "3 fields": 3}
+    lines = list(replace(judged(Method.K_ANONYMITY), quarantine_reasons=reasons).lines())
     assert lines[0] == "100 rows read = 70 released + 20 suppressed + 10 quarantined"
     assert lines[1] == "  quarantined: 7 × not a number"
     assert judged(Method.K_ANONYMITY).share_released == 0.7
@@ -61,7 +55,7 @@ def test_reasons_name_the_column_and_what_to_do(tmp_path) -> None:
         "the schema does not describe it": 1,
         "named twice": 1,
     }
-    lines = list(replace(judged(Method.K_ANONYMITY), reasons=tuple(reasons.items())).lines())
+    lines = list(replace(judged(Method.K_ANONYMITY), quarantine_reasons=reasons).lines())
     assert lines[1] == "  quarantined: 2 × column '=age': not a whole number"
     assert "source: {missing: [NaN]}" in lines[2]
     assert "source: {encoding: cp1252}" in lines[4]
@@ -117,5 +111,5 @@ def test_who_is_counted_is_said() -> None:
     assert "k counts rows: where" in notes[SCHEMA]
     assert "k counts rows, and patient_id is named like a person's" in notes[named]
     assert "k counts rows" not in notes[described]
-    lines = replace(judged(Method.K_ANONYMITY), reasons=((REPEATED_ID, 9),)).lines()
+    lines = replace(judged(Method.K_ANONYMITY), quarantine_reasons={REPEATED_ID: 9}).lines()
     assert "  (where it names a person, and not a record, describe it with role: person)" in lines

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.sources.formulas import harmless, harmless_column, unescaped, unescaped_column
+from microflow.sources.delimited import harmless, harmless_column, unescaped, unescaped_column
 
 TEXTS = st.text(st.sampled_from("'=+-@\t\r\n1.,(x|e \u00a0\uff1d\uff0d％"), max_size=8) | st.text()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from microflow.errors import InputError
 from microflow.schema import Column, DatasetSchema, Dtype, Role, SourceFormat
 from microflow.sources import splits as splits_module
+from microflow.sources.columns import Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source
@@ -41,13 +42,13 @@ MARKS = st.sampled_from([b"", b"\xef\xbb\xbf"])
 
 def everything(path, split_bytes):
     """Accepted rows, and refused ones with line, column, reason and raw text."""
-    rows, refused, count, seen = [], [], 0, SeenIds()
+    rows, refused, count, seen, refusals = [], [], 0, SeenIds(), Refusals(keep_raw=True)
     for split in Source(path, SCHEMA, split_bytes=split_bytes).splits():
         assert split.number == count
         count += 1
-        for found in read_split(split, SCHEMA, keep_raw=True, seen=seen):
-            rows += found.batch.to_pylist()
-            refused += found.refused
+        for found in read_split(split, SCHEMA, refusals, seen=seen):
+            rows += found.to_pylist()
+            refused += refusals.take()
     return rows, refused, count
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.server import stop_server
 
 

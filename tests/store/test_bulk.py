@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from microflow.errors import StoreError
-from microflow.store import PostgreSQLConnector
 from microflow.store.bulk import copy_table, copy_tables
+from microflow.store.connector import PostgreSQLConnector
 
 pytestmark = pytest.mark.database
 

@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 
 from microflow.errors import StoreError, TimingContaminationError
-from microflow.store import PostgreSQLConnector
-from microflow.store.connector import Retries
+from microflow.settings import Retries
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import driver_dsn
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock

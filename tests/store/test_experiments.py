@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from microflow.errors import StoreError
-from microflow.store import ExperimentStore, PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
+from microflow.store.experiments import ExperimentStore
 
 
 @pytest.fixture
@@ -63,13 +64,12 @@ def test_a_trial_comes_back_with_all_it_was_recorded_with(store: ExperimentStore
     assert (trial["seed"], trial["git"]) == (7, "abc")
 
 
-def test_completed_asks_for_the_configuration_of_that_experiment(store: ExperimentStore) -> None:
+def test_trials_are_of_that_experiment_and_name_their_configuration(store: ExperimentStore) -> None:
     """A cell is not run again, unless it is another experiment's or another configuration."""
     one, other = an_experiment(), an_experiment()
     record(store, one, "this")
-    assert store.completed(one, "this")
-    assert not store.completed(one, "that")
-    assert not store.completed(other, "this")
+    assert list(store.trials(one)["config_hash"]) == ["this"]
+    assert list(store.trials(other)["config_hash"]) == []
     assert one in store.experiments()
 
 

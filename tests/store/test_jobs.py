@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from microflow.errors import CheckpointError, JobConflictError, StoreError
-from microflow.store import PostgreSQLConnector
+from microflow.settings import Retries
 from microflow.store import jobs as jobs_module
-from microflow.store.connector import Retries
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import JobStore
 from microflow.store.progress import JobProgress, JobStatus
 

@@ -9,8 +9,9 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from microflow.store import ExperimentStore, PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import driver_dsn
+from microflow.store.experiments import ExperimentStore
 from microflow.store.jobs import JobStore
 
 
@@ -64,7 +65,7 @@ def test_the_writer_can_do_all_that_jobs_and_experiments_need(as_role: dict[str,
     with ExperimentStore(as_role["writer"]) as store:
         store.record_trial(job, config_hash="h", **trial)
         store.record_trial(job, config_hash="h", **trial)
-        assert store.completed(job, "h")
+        assert list(store.trials(job)["config_hash"]) == ["h"]
     with PostgreSQLConnector(migrated_url) as owner:
         assert owner.query("SELECT original_data FROM original_records WHERE job_id = %s", (job,)) == [
             ({"name": "Ada"},)

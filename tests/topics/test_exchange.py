@@ -26,11 +26,11 @@ from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.store.connector import PostgreSQLConnector
-from microflow.store.topics import TopicStore
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, _until_done, places
-from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
+from microflow.topics.kafka import KafkaWriter, create_topic
+from pipeline.alike import topic_results
 
 ROWS = 10_000
 KEY = bytes(range(32))
@@ -96,10 +96,9 @@ def test_three_processes_to_postgresql_one_killed(
 ) -> None:
     """Rows, reasons and positions are one transaction: every message has one row, whatever was held back."""
     topic = f"rows-{method}"
-    create_topic(broker.address, topic, TopicSettings(partitions=3))
+    create_topic(broker.address, topic, partitions=3)
     source = f"kafka://{broker.address}/{topic}"
     with PostgreSQLConnector(database_url) as connector:
-        store = TopicStore(connector, f"microflow-healthcare-{topic}", topic)
 
         def count() -> int:
             ((rows,),) = connector.query("SELECT count(*) FROM topic_results WHERE topic = %s", (topic,))
@@ -112,7 +111,7 @@ def test_three_processes_to_postgresql_one_killed(
             send(broker, topic, ROWS // 2, ROWS)
             until(count, ROWS + 3)
             assert ended(running[1:]) == [0, 0]
-        found = store.results()
+        found = topic_results(connector, f"microflow-healthcare-{topic}", topic)
     if method == "tokenization":
         documents = Counter(json.dumps(row[3], sort_keys=True) for row in found if row[4] is None)
         assert documents == Counter(json.dumps(one and json.loads(one), sort_keys=True) for one in expected)
@@ -152,7 +151,7 @@ def test_what_went_ahead_is_not_read_again(broker: Broker) -> None:
 def test_a_commit_under_way_is_refused_once_the_partitions_are_shared_anew(broker: Broker) -> None:
     """It carries the generation in which the records were read, though it begins when the next one is known."""
     for topic in ("late", "late.out"):
-        create_topic(broker.address, topic, TopicSettings(partitions=2))
+        create_topic(broker.address, topic, partitions=2)
     with KafkaWriter(broker.address, "late") as writer:
         writer.send((b"%d" % n, b"%d" % n) for n in range(10))
     first = GroupSource(broker.address, "late", "late")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microflow.cli.demonstration import tokenizing
+from microflow.cli.options import tokenizing
 from microflow.cli.rehearsal import Rehearsal, Work, same
 from microflow.errors import SetupError
 from microflow.figures.charts import draw_lag

@@ -1,1 +1,1 @@
-"""What is in this file, which method fits it, and a release that is proved: `describe`, `recommend`, `release`."""
+"""Description of a file, recommendation of a method, and a certified release: `describe`, `recommend`, `release`."""

@@ -1,4 +1,4 @@
-"""What a pipeline takes: a whole job's time on N cores, and latency at an offered load in batch, stream and hybrid.
+"""Capacity of a pipeline: the time of a whole job on N cores, and the latency at an offered load.
 
 A job's time is
 
@@ -46,7 +46,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Seconds with a 95 % interval, and whether more workers were asked for than any job was run with."""
+    """Predicted seconds with a 95 % interval; flagged if more workers were asked for than any job ran with."""
 
     seconds: float
     low: float

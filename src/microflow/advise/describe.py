@@ -1,4 +1,4 @@
-"""A file described: a runnable descriptor with the reason for each column, and drift against one.
+"""Description of a file: a runnable descriptor with the reason for each column, and drift against one.
 
 What is taken from the data and must not be (bounds and categories of differential privacy are public knowledge) is
 marked; what cannot be known is left undecided, and then a job does not start. No value of the file is shown unless
@@ -29,7 +29,7 @@ __all__ = ["Description", "Drift", "QuasiIdentifierSet", "describe", "describe_t
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What differs; ``retyped`` maps a column to how many of its values are not of its type, and the first reason."""
+    """Differences between a file and its descriptor; ``retyped``: column to number of misfits and first reason."""
 
     new: tuple[str, ...]
     missing: tuple[str, ...]
@@ -41,7 +41,7 @@ class Drift:
         return bool(self.new or self.missing or self.retyped or self.refused)
 
     def lines(self) -> list[str]:
-        """What differs, a line each; no value is shown."""
+        """Differences as text, a line each; no value is shown."""
         lines = [f"new: {name!r} is not described" for name in self.new]
         lines += (f"missing: {name!r} is described and not there" for name in self.missing)
         for name, (count, reason) in self.retyped.items():
@@ -52,7 +52,7 @@ class Drift:
 
 
 def drift_of(path: Path | str, schema: DatasetSchema) -> Drift:
-    """Read a file and say how it differs from its schema.
+    """Differences between a file and a descriptor.
 
     Raises:
         InputError: the file cannot be read.
@@ -92,7 +92,7 @@ _SEXES = frozenset({"F", "M", "X", "U", "Female", "Male", "female", "male", "f",
 
 @dataclass(frozen=True, slots=True)
 class QuasiIdentifierSet:
-    """Columns, and how many rows are the only ones with their values of these columns."""
+    """Set of columns, and the number of rows whose values of these columns are unique."""
 
     columns: tuple[str, ...]
     singled_out: int
@@ -100,7 +100,7 @@ class QuasiIdentifierSet:
 
 @dataclass(frozen=True)
 class Description:
-    """A described file: the schema, and why each column is what it is."""
+    """Description of a file: the schema, and the reason for each column."""
 
     schema: DatasetSchema
     judgements: dict[str, Judgement]
@@ -111,7 +111,7 @@ class Description:
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """The columns that a person has to decide about."""
+        """Columns whose role a person must decide."""
         return tuple(column.name for column in self.schema.with_role(Role.UNDECIDED))
 
 

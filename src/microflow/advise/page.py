@@ -1,4 +1,4 @@
-"""Pages that need nothing else: a recommendation with its frontier drawn, a release, and a job, each verdict first."""
+"""Self-contained HTML pages for a recommendation, a release and a job, each with its verdict first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from microflow import __version__
 from microflow.advise.recommend import Recommendation
-from microflow.advise.release import Made, Thresholds, fingerprint
+from microflow.advise.release import Made, ReleaseConstraints, fingerprint
 from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
@@ -31,7 +31,7 @@ _COLOURS = {Method.K_ANONYMITY: "#0072b2", Method.DIFFERENTIAL_PRIVACY: "#d55e00
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One setting: its name, method, risk and loss, and whether it is the one to point at."""
+    """Setting in a plot: its name, method, risk and loss; one setting is marked."""
 
     name: str
     method: Method
@@ -109,7 +109,7 @@ tr.marked { font-weight: 600; background: #eef6fb } .no { color: #a00 } .quiet {
 
 
 def page(found: Recommendation) -> str:
-    """A recommendation: the answer and the command first, then the picture, then the table."""
+    """Page of a recommendation: the answer and the command first, then the plot, then the table."""
     advised, limits = found.advised, found.search.constraints
     title = "No setting meets the constraints" if advised is None else setting_name(advised.settings)
     command = "" if found.command is None else f"<pre>{escape(found.command)}</pre>"
@@ -126,8 +126,8 @@ def page(found: Recommendation) -> str:
     return _document(f"Recommendation: {title}", title, body)
 
 
-def release_page(made: Made, failures: Sequence[str], thresholds: Thresholds) -> str:
-    """A release: the verdict first, then what it rests on."""
+def release_page(made: Made, failures: Sequence[str], thresholds: ReleaseConstraints) -> str:
+    """Page of a release: the verdict first, then its measurements."""
     title = "Not released" if failures else "Released"
     asked = [[name.replace("_", " "), f"{value:g}"] for name, value in asdict(thresholds).items()]
     facts = {
@@ -144,7 +144,7 @@ def release_page(made: Made, failures: Sequence[str], thresholds: Thresholds) ->
 
 
 def job_page(view: JobView, violations: Iterable[Sequence[Any]], assessment: Assessment | str) -> str:
-    """A job: the verdict first, then settings, violations by rule, phases, risk and utility.
+    """Page of a job: the verdict first, then settings, violations by rule, phases, risk and utility.
 
     Args:
         view: The job.
@@ -201,7 +201,7 @@ def _settings(facts: Mapping[str, object], method: Mapping[str, Any]) -> str:
 def _verdict(found: JobVerdict) -> str:
     """What became of the rows, why some were quarantined, and what a person must know."""
     rows = [[name, f"{getattr(found, name):,}"] for name in _ROWS]
-    reasons = [[reason, f"{count:,}"] for reason, count in found.reasons]
+    reasons = [[reason, f"{count:,}"] for reason, count in found.quarantine_reasons.items()]
     quarantine = _table(("reason of the quarantine", "rows"), reasons) if reasons else ""
     # Rows and reasons stand in the tables already.
     said = [line for line in list(found.lines())[1:] if not line.startswith("  ")]

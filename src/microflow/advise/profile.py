@@ -208,14 +208,14 @@ _CANDIDATES = (
 
 
 def looks_dated(text: str) -> bool:
-    """Whether a text is a date or time stamp in any of the forms that are known."""
+    """True if a text is a date or time stamp in one of the known forms."""
     patterns = (way.pattern for way in _CANDIDATES if way.dtype in {Dtype.DATE, Dtype.TIMESTAMP})
     return any(re.match(pattern, text, re.IGNORECASE) for pattern in patterns)
 
 
 @dataclass
 class ColumnProfile:
-    """One column: counts over the whole file; ``examples`` are distinct values of its first rows, for tests only."""
+    """Profile of a column: counts over the whole file; ``examples`` are distinct values of its first rows."""
 
     name: str
     rows: int = 0
@@ -244,12 +244,12 @@ class ColumnProfile:
 
     @property
     def format(self) -> str | None:
-        """How the type is written, where not plainly."""
+        """Format of the type, or ``None`` for the plain form."""
         return self.candidates[0].format if self.present and self.candidates else None
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether all dates could be read with day and month swapped, or all numbers with another decimal sign."""
+        """True if all dates fit with day and month swapped, or all numbers with another decimal sign."""
         formats = {candidate.format or "" for candidate in self.candidates if candidate.dtype is self.dtype}
         return (self.format == "1,234.50" and "1.234,50" in formats) or any(
             _MONTH_FIRST.match(form) and _MONTH_FIRST.sub(r"\3\2\1", form) in formats for form in formats
@@ -257,7 +257,7 @@ class ColumnProfile:
 
     @property
     def is_unique(self) -> bool:
-        """Whether no value occurs twice."""
+        """True if no value occurs twice."""
         return 0 < self.present == self.distinct
 
     @property
@@ -268,7 +268,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class FileProfile:
-    """A file: its dialect, its columns in order, and how many rows could not be read."""
+    """Profile of a file: its dialect, its columns in order, and the number of unreadable rows."""
 
     path: Path | str
     source: SourceFormat
@@ -280,7 +280,7 @@ class FileProfile:
 
     @property
     def name(self) -> str:
-        """What a person calls it: the file's name, or the table's."""
+        """Name for readers: that of the file, or of the table."""
         return table_name(str(self.path)) if is_database(self.path) else Path(self.path).name
 
 

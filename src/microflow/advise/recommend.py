@@ -1,4 +1,4 @@
-"""One answer for one file: which setting, on which architecture, for how long, and what would change the choice."""
+"""Recommendation for a file: the setting, the architecture, the duration, and what would change the choice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TIMED_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """What a person asks for besides risk and utility.
+    """Requirements besides risk and utility.
 
     Attributes:
         latency_ms: 99 of 100 records must be done within so many milliseconds of their arrival.
@@ -100,12 +100,12 @@ class Recommendation:
 
     @property
     def is_met(self) -> bool:
-        """Whether one setting on one architecture meets everything that was asked for."""
+        """True if one setting on one architecture meets all requirements."""
         return self.advised is not None and self.pipeline is not None and not self.is_late
 
     @property
     def command(self) -> str | None:
-        """The command line to paste."""
+        """Command line that runs the advised setting."""
         if self.advised is None or self.pipeline is None:
             return None
         options = command_options(self.advised.settings)
@@ -116,7 +116,7 @@ class Recommendation:
         return f"microflow run {source} {output} --schema {schema} {options}{workers}"
 
     def reasons(self) -> list[str]:
-        """Why this one, what nearly won, and what would change the choice; or which constraint to give up."""
+        """Reasons for the advice, the second-best setting, and the limits that would change the advice."""
         refused = {setting.method.replace("_", " "): why for setting, why in self.search.refused.items()}
         said = list(self._concessions() if self.advised is None else self._why(self.advised))
         return said + [f"Not tried: {method}, for {why}." for method, why in refused.items()]

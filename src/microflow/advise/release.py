@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from microflow import __version__
 from microflow.advise.sample import ATTEMPTS
+from microflow.advise.search import Constraints
 from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
@@ -38,7 +39,7 @@ from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress
 
 __all__ = [
-    "CertificateError", "Made", "Thresholds", "certified", "compare_files", "digest_of", "fingerprint", "issue",
+    "CertificateError", "Made", "ReleaseConstraints", "certified", "compare_files", "digest_of", "fingerprint", "issue",
     "make_release", "mismatches", "read_certificate",
 ]  # fmt: skip
 
@@ -106,15 +107,13 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What a release must meet: linkage risk at its interval's upper end, information left, rows released.
+class ReleaseConstraints(Constraints):
+    """Constraints of a release: also the least share of rows that is released, and the greatest average risk.
 
     ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
     """
 
-    max_risk: float
-    min_utility: float
-    min_released: float
+    min_released: float = 0.0
     max_average_risk: float = 1.0
 
 
@@ -137,16 +136,16 @@ class Made:
 
     @property
     def verdict(self) -> JobVerdict:
-        """What became of the rows."""
+        """Verdict of the run, with the counts of its rows."""
         return JobVerdict.from_dict(self.metrics["verdict"])
 
     @property
     def utility(self) -> float:
-        """What is left of the information, from 0 to 1."""
+        """Share of the information that is left, from 0 to 1."""
         return 1 - self.assessment.information_loss
 
-    def failures(self, thresholds: Thresholds) -> list[str]:
-        """The thresholds that are not met, in words."""
+    def failures(self, thresholds: ReleaseConstraints) -> list[str]:
+        """Thresholds that are not met, as text."""
         found, attack, share = [], self.assessment.linkage[-1], self.verdict.share_released
         if attack.high > thresholds.max_risk:
             found.append(f"linkage risk {attack} is not within {thresholds.max_risk:g}")
@@ -163,12 +162,12 @@ class Made:
         return found
 
     def lines(self) -> list[str]:
-        """The verdict of the run, and what was measured."""
+        """Verdict of the run and its measurements, as text."""
         risk, rows = self.assessment.linkage[-1], self.guarantee["rows"]
         measured = f"linkage risk {risk}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
 
-    def to_dict(self, thresholds: Thresholds) -> dict[str, Any]:
+    def to_dict(self, thresholds: ReleaseConstraints) -> dict[str, Any]:
         """JSON-ready; no value of a record is in it."""
         attack, failures = self.assessment.linkage[-1], self.failures(thresholds)
         return {
@@ -182,7 +181,7 @@ class Made:
             **self.verdict.to_dict(),
         }
 
-    def certificate(self, thresholds: Thresholds) -> bytes:
+    def certificate(self, thresholds: ReleaseConstraints) -> bytes:
         """The certificate of this release, which passed."""
         verdict, attack, counted = self.metrics["verdict"], self.assessment.linkage[-1], self.guarantee
         rules = load_policy(self.policy)
@@ -330,7 +329,7 @@ def read_certificate(path: Path) -> dict[str, Any]:
 
 
 def mismatches(document: Mapping[str, Any], output: Path, recomputed: Mapping[str, Any]) -> list[str]:
-    """What the release contradicts.
+    """Contradictions between a certificate and a release.
 
     Args:
         document: A certificate from `read_certificate`.

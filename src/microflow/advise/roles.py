@@ -1,4 +1,4 @@
-"""What a column is to a person's privacy, judged by its name and its values: role, kind, reason and confidence.
+"""Role of a column, judged by its name and its values: role, kind, reason and confidence.
 
 A name that says what a column holds, and values that look like it, decide; where the two do not agree, or a column of
 many distinct texts has a name that says nothing, the role stays undecided.
@@ -29,7 +29,7 @@ _TWO = 2
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The role and kind of a column, why, and how sure that is (0 to 1). Without a dtype the column's own counts."""
+    """Role and kind of a column, the reason, and the confidence (0 to 1); ``dtype=None`` keeps the column's own."""
 
     role: Role
     kind: str | None
@@ -131,7 +131,7 @@ _VALUES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 
 def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
-    """What a column is, by its values where they leave no doubt, else by its name, else by how they spread.
+    """Judgement on a column: by its values if they leave no doubt, else by its name, else by their distribution.
 
     Where the file names no columns (``is_named`` is false), what the values do not say stays undecided.
     """

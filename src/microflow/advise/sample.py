@@ -1,4 +1,4 @@
-"""A sample of a file, and settings tried on it: released, attacked, and measured for what is lost."""
+"""Sample of a file, and trials of settings on it: released, attacked, and measured for loss."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import polars as pl
 import pyarrow as pa
 
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings
+from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings, Released
 from microflow.assess.attacks import linkage
 from microflow.assess.loss import measure_loss
 from microflow.assess.pair import Pair
+from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec, scoped
-from microflow.engine.kernel import Screened, Screening
+from microflow.engine.kernel import Screening, placed
 from microflow.errors import InputError, MicroflowError, SchemaError
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
@@ -53,7 +54,7 @@ class FileSample:
         return self.rows.slice(0, rows)
 
     def rungs(self, smallest: int = 2_000, factor: int = 4) -> list[int]:
-        """Sample sizes to try settings on, ascending; the last is everything there is.
+        """Sample sizes for trials, ascending; the last is the whole sample.
 
         >>> FileSample(DatasetSchema("d", (), "gdpr"), pa.record_batch({"n": list(range(40))}), 40).rungs(4)
         [4, 16, 40]
@@ -150,12 +151,12 @@ SETTINGS: tuple[MethodSettings, ...] = (
 
 @dataclass(frozen=True)
 class Release:
-    """A released sample.
+    """Release of a sample.
 
     Attributes:
         spec: What was done.
         rows: The sample as it was.
-        screened: The rows after check and remedy, with what was found before.
+        findings: What was found in it.
         released: The rows that left.
         ordinals: For each of them its row in the sample (int64).
         pure_ns: Time of check, remedy and method.
@@ -163,7 +164,7 @@ class Release:
 
     spec: ProcessingSpec
     rows: pa.RecordBatch
-    screened: Screened
+    findings: Findings
     released: pa.Table
     ordinals: npt.NDArray[np.int64]
     pure_ns: int
@@ -204,7 +205,7 @@ class Trials:
         self._policy, self._seed = policy, seed
         self._key = secrets.token_bytes(32)
         self._screening: Screening | None = None
-        self._screened: tuple[int, Screened, int] | None = None
+        self._screened: tuple[Released, Findings, int] | None = None
         self._done: dict[tuple[MethodSettings, int], Trial] = {}
 
     def _spec(self, settings: MethodSettings) -> ProcessingSpec:
@@ -214,7 +215,7 @@ class Trials:
         return scoped(ProcessingSpec(self.sample.schema, self._policy, settings, key=key), "batch")
 
     def refusal(self, settings: MethodSettings) -> str:
-        """Why a method cannot be used on such a file; nothing where it can."""
+        """Reason why a method cannot be used on the file; empty if it can."""
         spec = self._spec(settings)
         try:
             build_anonymizer(spec.method, spec.schema, spec.key)
@@ -226,19 +227,19 @@ class Trials:
         """Check, remedy and anonymize the first ``rows`` rows of the sample, as the batch engine does."""
         spec, whole = self._spec(settings), self.sample.first(rows)
         self._screening = self._screening or Screening(spec)
-        if self._screened is None or self._screened[0] != whole.num_rows:
+        if self._screened is None or self._screened[0].seen != whole.num_rows:
             started = time.perf_counter_ns()
-            self._screened = whole.num_rows, self._screening.screen(whole), time.perf_counter_ns() - started
-        _, screened, screen_ns = self._screened
+            self._screened = *self._screening.screen(whole), time.perf_counter_ns() - started
+        screened, findings, screen_ns = self._screened
         anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
         started = time.perf_counter_ns()
         if isinstance(anonymizer, DatasetAnonymizer):
             anonymizer.observe(screened.rows)
             anonymizer.freeze()
-        left = anonymizer.anonymize(screened.rows)
+        left = placed(anonymizer.anonymize(screened.rows), screened)
         pure_ns = screen_ns + time.perf_counter_ns() - started
         released = pa.Table.from_batches([left.rows])
-        return Release(spec, whole, screened, released, screened.kept[left.kept], pure_ns)
+        return Release(spec, whole, findings, released, left.kept, pure_ns)
 
     def attempt(self, settings: MethodSettings, rows: int) -> Trial:
         """Release the first ``rows`` rows and attack the release; a release of no row gives nothing away."""
@@ -258,7 +259,7 @@ class Trials:
 
 
 def setting_name(settings: MethodSettings) -> str:
-    """A setting as a person says it.
+    """Name of a setting for readers.
 
     >>> setting_name(MethodSettings(Method.K_ANONYMITY, k=10))
     'k-anonymity, k=10'

@@ -1,4 +1,4 @@
-"""Which settings meet the constraints at full size: a race of all settings over samples of growing size.
+"""Search for the settings that meet the constraints: a race of all settings over samples of growing size.
 
 Every candidate is tried on a small sample. Those that cannot be the answer any more, by the intervals of what is
 predicted for the whole file, drop out, and the others are tried on a sample four times as large (racing on intervals,
@@ -115,7 +115,7 @@ class Constraints:
 
 @dataclass
 class Candidate:
-    """A setting and what is known of it so far."""
+    """Setting with the present estimates of its risk and loss."""
 
     settings: MethodSettings
     trials: list[Trial] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Candidate:
     loss: Estimate = field(init=False)
 
     def add(self, trial: Trial, rows: int) -> None:
-        """Take a larger sample's trial in and predict risk and loss for ``rows`` rows again."""
+        """Add the trial of a larger sample, and predict risk and loss for ``rows`` rows again."""
         self.trials.append(trial)
         sizes = [attempt.rows for attempt in self.trials]
         self.risk = extrapolate(sizes, [attempt.risk[0] for attempt in self.trials], trial.risk[1:], rows)
@@ -134,7 +134,7 @@ class Candidate:
 
     @property
     def utility(self) -> float:
-        """What is left of the information, from 0 to 1."""
+        """Share of the information that is left, from 0 to 1."""
         return 1 - self.loss.value
 
     @property
@@ -144,7 +144,7 @@ class Candidate:
 
     @property
     def needs(self) -> float:
-        """The least limit of risk that it is allowed with.
+        """Smallest limit of risk under which the candidate is allowed.
 
         A release is attacked again, and judged by its own interval's upper end: the half-width of that one comes on top
         of the upper end that is predicted.
@@ -153,17 +153,17 @@ class Candidate:
         return min(high + Z_95 * math.sqrt(high * (1 - high) / ATTEMPTS), 1.0)
 
     def meets(self, constraints: Constraints) -> bool:
-        """Whether both constraints hold at the unfavourable ends of the intervals."""
+        """True if both constraints hold at the unfavourable ends of the intervals."""
         return self.needs <= constraints.max_risk and 1 - self.loss.high >= constraints.min_utility
 
     def may_meet(self, constraints: Constraints) -> bool:
-        """Whether both constraints hold at the favourable ends."""
+        """True if both constraints hold at the favourable ends of the intervals."""
         return self.risk.low <= constraints.max_risk and 1 - self.loss.low >= constraints.min_utility
 
 
 @dataclass(frozen=True)
 class Search:
-    """All candidates, the best first, and which of them is advised.
+    """Result of a search: all candidates, the best first, and the advised one.
 
     Attributes:
         candidates: Those that were tried to the end come first, by utility.
@@ -179,7 +179,7 @@ class Search:
 
     @property
     def feasible(self) -> list[Candidate]:
-        """Those that meet the constraints: by most utility, then by least risk, then by strongest guarantee.
+        """Candidates that meet the constraints: by most utility, then least risk, then strongest guarantee.
 
         Tokens guarantee nothing against linkage; of two releases that keep as much the one of larger classes is better.
         """

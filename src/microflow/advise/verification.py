@@ -1,4 +1,4 @@
-"""What a released file holds by a count of its own: k, l, t and the average risk, against what is required.
+"""Verification of a release by an independent count: k, l, t and the average risk against the requirements.
 
 Nothing of the method is used, nor of its input: classes are the rows that a reader cannot tell apart. Where the schema
 has a column of role person, its distinct values are counted, and a person counts once for each of their values.
@@ -62,7 +62,7 @@ def _cells(file: Path, schema: DatasetSchema, sensitive: Iterable[str]) -> tuple
 
 @dataclass(frozen=True)
 class Verification:
-    """What was counted on a release, and what is required of it.
+    """Counts of a release, and the requirements on it.
 
     Attributes:
         required: k, l and t.
@@ -90,7 +90,7 @@ class Verification:
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether the release holds all that is required."""
+        """True if the release meets all requirements."""
         return all(holds for holds, _ in self._judged())
 
     def lines(self) -> list[str]:
@@ -212,7 +212,7 @@ def verified(file: Path, schema: DatasetSchema, required: MethodSettings, averag
 
 
 def stated(document: Any, path: Path) -> MethodSettings:
-    """What was asked for, by a document that ``microflow run --metrics`` wrote.
+    """Settings that the document of ``microflow run --metrics`` states.
 
     Raises:
         InputError: it is no such document, or its method is not k-anonymity.

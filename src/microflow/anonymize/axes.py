@@ -1,4 +1,4 @@
-"""The order of a quasi-identifier's values, what a group of them loses, and how it is written.
+"""Axis of a quasi-identifier: the order of its values, the loss of a group of them, and its label.
 
 The observed values of a column are numbered 0 … size-1, its *ranks*, so that a group is a run of ranks. A missing value
 has rank 0 and the others follow, except in a `Bag`, where it is one of the values. *Loss* is the normalised certainty
@@ -52,7 +52,7 @@ class Tree:
 
 
 class Scale:
-    """Values on a line: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null.
+    """Axis of numbers: ``lower`` and ``upper`` are the ends of each value's own cell, ascending, without the null.
 
     Every axis has a ``size`` (how many ranks there are), a ``tree`` where it is a hierarchy, and says whether it is
     ``counted``: whether a loss depends on how many different ranks a group has, not on its lowest and highest.
@@ -87,7 +87,7 @@ class Scale:
 
 
 class Ladder:
-    """A hierarchy: ``paths`` from the root to each value's label, sorted so that each node's leaves are neighbours.
+    """Axis of a hierarchy: ``paths`` from the root to each value, sorted so that each node's leaves are neighbours.
 
     A node loses its share of the leaves, or of the length between the smallest and the largest of ``numbers`` (one a
     path) where the values are numbers.
@@ -175,7 +175,7 @@ def _distinct_depths(nodes: Index) -> Index:
 
 
 class Bag:
-    """Categories without order; ``values`` by rank, a missing value among them."""
+    """Axis of categories without order; ``values`` by rank, a missing value among them."""
 
     counted = True
     tree = None
@@ -206,7 +206,7 @@ def _label_with_missing(ranks: Sequence[int], write: Callable[[int, int], str]) 
 
 
 def prefix_paths(values: Sequence[str], lengths: tuple[int, ...]) -> list[tuple[str, ...]]:
-    """For each value its prefixes of the given lengths as labels, shortest first, then the value; a root for all.
+    """Paths of values by prefixes of the given lengths: labels from shortest to longest, then the value; one root.
 
     >>> prefix_paths(["94110", "941"], (5, 3))
     [('*****', '941**', '94110'), ('*****', '941**', '941')]
@@ -221,7 +221,7 @@ def prefix_paths(values: Sequence[str], lengths: tuple[int, ...]) -> list[tuple[
 
 
 def tree_paths(values: Sequence[str], hierarchy: Hierarchy) -> list[tuple[str, ...]]:
-    """For each value its ancestors from ``*`` downward, then itself. A value the tree does not know hangs on ``*``.
+    """Paths of values in a tree, from ``*`` downward to the value; an unknown value is directly under ``*``.
 
     >>> tree_paths(["FR"], Hierarchy(parents={"FR": "West", "West": "EU"}))
     [('*', 'EU', 'West', 'FR')]

@@ -39,7 +39,7 @@ _EQUAL = 1e-12
 
 @dataclass(slots=True, eq=False)
 class Cluster:
-    """An open cluster: its members by ordinal, oldest first, how many each person has, and what a label would lose."""
+    """Open cluster: its members by ordinal, oldest first, the rows of each person, and the loss of a label."""
 
     slot: int
     members: dict[int, Held] = field(default_factory=dict)
@@ -47,13 +47,13 @@ class Cluster:
     loss: float = 0.0
 
     def add(self, held: Held) -> None:
-        """Take a record."""
+        """Add a record to the cluster."""
         held.cluster = self
         self.members[held.ordinal] = held
         self.persons[held.person] = self.persons.get(held.person, 0) + 1
 
     def remove(self, held: Held) -> None:
-        """Give a record away."""
+        """Remove a record from the cluster."""
         del self.members[held.ordinal]
         self.persons[held.person] -= 1
         if not self.persons[held.person]:
@@ -62,7 +62,7 @@ class Cluster:
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """A record that has not left yet, the ``number``-th to come, at the time ``arrived``.
+    """Record that is held back: the ``number``-th to arrive, at the time ``arrived``.
 
     ``person`` says whose it is; without a column of role person each record is a person's of its own.
     """
@@ -77,7 +77,7 @@ class Held:
 
 
 class Clusters:
-    """At most ``limit`` open clusters; each owns a slot of the space."""
+    """Set of at most ``limit`` open clusters; each owns a slot of the space."""
 
     def __init__(self, space: Space, limit: int) -> None:
         self.limit = limit
@@ -96,7 +96,7 @@ class Clusters:
 
     @property
     def full(self) -> bool:
-        """Whether no cluster can be opened."""
+        """True if no further cluster can be opened."""
         return not self._free
 
     def _note_added(self, point: Point) -> tuple[int, float]:
@@ -112,7 +112,7 @@ class Clusters:
         return found
 
     def nearest(self, point: Point) -> list[tuple[Cluster, float]]:
-        """The open clusters to which the point adds least, and how much that is."""
+        """Open clusters to which the point adds least loss, and this loss."""
         count, least = self._note_added(point)
         slots = self._near[:count].tolist()
         return [(cluster, least) for slot in slots if (cluster := self._by_slot[slot]) is not None]
@@ -127,7 +127,7 @@ class Clusters:
             table.start(slot, code)
 
     def join(self, cluster: Cluster, held: Held, added: float) -> None:
-        """Put a record, which adds so much loss, into a cluster."""
+        """Put a record that adds so much loss into a cluster."""
         cluster.add(held)
         if added > 0.0:
             cluster.loss += added
@@ -174,7 +174,7 @@ class Clusters:
         return groups
 
     def close(self, cluster: Cluster) -> None:
-        """Give the cluster's slot back, and part its members from it, so that both are freed without a search."""
+        """Free the slot of a cluster and remove its members, so that neither has to be searched later."""
         cluster.members.clear()
         cluster.persons.clear()
         self._rows[cluster.slot, -1] = -np.inf
@@ -183,7 +183,7 @@ class Clusters:
 
 
 class Archive:
-    """The latest ``limit`` of them."""
+    """Archive of the latest ``limit`` released clusters."""
 
     def __init__(self, space: Space, limit: int) -> None:
         self._space = space
@@ -221,7 +221,7 @@ Left = list[tuple[int, Record]]
 
 
 class StreamKAnonymity:
-    """Takes records one at a time and releases each within ``settings.delta`` further records.
+    """k-anonymity of a stream: each record is released within ``settings.delta`` further records.
 
     ``seconds`` bounds the delay in time as well, on the clock ``now`` (seconds, monotonic) that the caller brings; it
     is looked at on every `push` and on `release_due`. A record must not be pushed twice.

@@ -1,4 +1,4 @@
-"""The inner loops of CASTLE, compiled: what a record adds to each cluster, and how a cluster is cut."""
+"""Compiled inner loops of CASTLE: the loss that a record adds to each cluster, and the division of a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 @_compiled
 def note_added(row, rows, weights, gains, codes, equal, added, near):  # fmt: skip
-    """For each slot the entries by which a point exceeds it, weighed, and the gains of its codes.
+    """Note for each slot the entries by which a point exceeds it, weighed, and the gains of its codes.
 
     Returns how many slots have the least, which are noted in ``near``, and the least.
     """
@@ -38,7 +38,7 @@ def note_added(row, rows, weights, gains, codes, equal, added, near):  # fmt: sk
 
 @_compiled
 def common_length(node, length, path):  # fmt: skip
-    """How many levels from the root down two paths share."""
+    """Number of levels that two paths share from the root down."""
     for level in range(length):
         if node[level] != path[level]:
             return level
@@ -47,7 +47,7 @@ def common_length(node, length, path):  # fmt: skip
 
 @_compiled
 def note_gain(node, length, levels, first, last, steps, gain, slot):  # fmt: skip
-    """What some values would add to the loss of a slot's node: the steps of its own levels in which they differ."""
+    """Note the loss that values would add to a slot's node: the steps of its own levels in which they differ."""
     for code in range(first, last):
         total = 0.0
         for level in range(length):

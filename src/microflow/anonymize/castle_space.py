@@ -1,4 +1,4 @@
-"""The quasi-identifiers of a stream: where a record lies, what it adds to a cluster's loss, how a cluster is written.
+"""Geometry of a stream's quasi-identifiers: position of a record, added loss, labels of a cluster.
 
 Unlike the axes of a data set (`microflow.anonymize.axes`), nothing is known of values to come.
 
@@ -43,7 +43,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one label covers: ``shape`` depends on the kind of column and is ``None`` when every value is missing."""
+    """Range of values that one label covers; ``shape`` depends on the kind of column, ``None`` if all are missing."""
 
     shape: Any
     missing: bool
@@ -51,7 +51,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How a cluster leaves: what each label covers, the labels by column, and the summed loss."""
+    """Release of a cluster: the range of each label, the labels by column, and the summed loss."""
 
     summaries: list[Summary]
     labels: list[str | None]
@@ -80,13 +80,13 @@ class Space:
 
     @property
     def weights(self) -> Floats:
-        """What one unit of each entry loses."""
+        """Loss of one unit of each entry."""
         for line in self._growing:
             self._weights[line.entry : line.entry + 2] = line.weight
         return self._weights
 
     def point(self, values: Sequence[Value]) -> Point:
-        """Where a record with these quasi-identifiers lies."""
+        """Position of a record with these quasi-identifiers."""
         row: list[float] = []
         for line in self.lines:
             place = line.position(values[line.at])
@@ -121,17 +121,17 @@ class Space:
             axis.remember(place, summary)
 
     def may_cover(self, point: Point) -> Flags:
-        """Which remembered clusters cover a point, as far as positions tell (clipped ones do not tell everything)."""
+        """Flags of the remembered clusters that cover a point, as far as their (clipped) positions show."""
         return np.asarray(np.logical_and.reduce([axis.may_cover(point) for axis in self._axes]))
 
     def covers(self, written: Written, point: Point) -> bool:
-        """Whether the values of the columns with positions are covered, by the values themselves."""
+        """True if the ranges cover the values of the columns with positions, compared by the values themselves."""
         pairs = zip(self.lines, written.summaries, strict=False)
         return all(line.covers(summary, point.values[line.at]) for line, summary in pairs)
 
 
 class Line:
-    """Column ``at``, whose values have positions: the ``nth`` such.
+    """Axis of column ``at``, whose values have positions: the ``nth`` such.
 
     ``weight`` is one over the length of the domain: declared, or what was met so far.
     """
@@ -153,7 +153,7 @@ class Line:
         self.weight = 1.0 if self.grows else 1.0 / (self._high - self._low or 1.0)
 
     def position(self, value: Value) -> float:
-        """Where a value lies; NaN where it is missing, the nearest bound where it is outside the declared ones."""
+        """Position of a value; NaN if it is missing, the nearest bound if it is outside the declared ones."""
         if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
             return math.nan
         if self._numeric:
@@ -172,21 +172,21 @@ class Line:
         return self._places.get(str(value), len(self._places)), value
 
     def summarise(self, points: Sequence[Point]) -> Summary:
-        """The lowest and highest value."""
+        """Lowest and highest value of a cluster."""
         known: list[Any] = [value for point in points if not _is_missing(value := point.values[self.at])]
         key = None if self._numeric or self._dated else self._key
         shape = (min(known, key=key), max(known, key=key)) if known else None
         return Summary(shape, len(known) < len(points))
 
     def loss(self, summary: Summary) -> float:
-        """The share of the domain's length; 1 where missing and known values are mixed."""
+        """Loss of a range: its share of the domain's length; 1 if missing and known values are mixed."""
         if summary.shape is None:
             return 0.0
         low, high = summary.shape
         return 1.0 if summary.missing else (self.position(high) - self.position(low)) * self.weight
 
     def label(self, summary: Summary) -> str | None:
-        """A range."""
+        """Label of a range."""
         if summary.shape is None:
             return None
         return set_label(
@@ -199,14 +199,14 @@ class Line:
         self._missing_in[place] = summary.missing
 
     def may_cover(self, point: Point) -> Flags:
-        """For each remembered label whether it covers a point, as far as positions tell."""
+        """Flags of the remembered labels that cover a point, as far as positions show."""
         position = point.row[self.entry]
         if math.isnan(position):
             return self._missing_in
         return np.asarray((self._low_of <= position) & (position <= self._high_of))
 
     def covers(self, summary: Summary, value: Value) -> bool:
-        """Whether the value may be released under this summary's label."""
+        """True if the value may be released under this summary's label."""
         if _is_missing(value):
             return summary.missing
         if summary.shape is None:

@@ -1,4 +1,4 @@
-"""From counted cells to equivalence classes with labels, verified before anybody may use them."""
+"""Equivalence classes with labels, made from counted cells and verified before use."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.ui
 
 
 def valid_rows(column: pa.Array) -> Flags | None:
-    """Which rows are not missing, or ``None`` where none is.
+    """Flags of the rows that are not missing, or ``None`` if no row is missing.
 
     >>> valid_rows(pa.array(["a", None, "b"]).slice(1)).tolist()
     [False, True]
@@ -122,7 +122,7 @@ def first_bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=16)
 def even_offsets(rows: int, width: int) -> pa.Buffer:
-    """Where texts of equal length begin; columns of one microflow have equally many."""
+    """Offsets of texts of equal length; columns of one microflow have equally many."""
     return pa.py_buffer(np.arange(0, (rows + 1) * width, width, dtype=np.int32))
 
 

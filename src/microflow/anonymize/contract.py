@@ -1,4 +1,4 @@
-"""One contract for every method: what an anonymizer sees, what it may keep, what it must count.
+"""Contract of every method: what an anonymizer sees, what it may keep, what it must count.
 
 A method's `Scope` says how much of the data it must see before the first row may leave:
 
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Record
 
 __all__ = [
@@ -51,7 +52,7 @@ class Method(StrEnum):
 
 
 class Scope(StrEnum):
-    """How much of the data an anonymizer must see before a row may leave."""
+    """Extent of the data that an anonymizer must see before a row may be released."""
 
     RECORD = "record"
     MICROFLOW = "microflow"
@@ -61,7 +62,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MethodSettings:
-    """Which method, with which parameters. A key is never part of it; ``seed=None`` asks for secure randomness."""
+    """Method and its parameters. A key is never part of it; ``seed=None`` asks for secure randomness."""
 
     method: Method
     k: int = 5
@@ -87,10 +88,18 @@ class MethodSettings:
     delta: int = 1_000
     """CASTLE's delay bound, in records."""
 
+    def __post_init__(self) -> None:
+        # Callers may write a word; taken as it is, it would be no member, and another method would do the work.
+        try:
+            object.__setattr__(self, "method", Method(self.method))
+            object.__setattr__(self, "scope", None if self.scope is None else Scope(self.scope))
+        except ValueError as error:
+            raise MicroflowError(str(error), hint=f"methods are: {', '.join(Method)}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What leaves: ``rows``, and ``kept``, the positions (int64, ascending) of the input rows they came from.
+    """Released rows: ``rows``, and ``kept``, the positions (int64, ascending) of the input rows they came from.
 
     Suppressed rows are those missing from ``kept``; their number is ``seen - len(kept)``.
     """
@@ -106,11 +115,11 @@ class Released:
 
 
 class Anonymizer(Protocol):
-    """What all methods share."""
+    """Interface that all methods share."""
 
     @property
     def scope(self) -> Scope:
-        """How much must be seen before a row may leave."""
+        """Extent of the data that must be seen before a row may be released."""
         ...
 
     @property
@@ -155,7 +164,7 @@ class DatasetAnonymizer(BatchAnonymizer, Protocol):
 
     @property
     def counts(self) -> pa.RecordBatch:
-        """What has been observed, for `merge`."""
+        """Counts of the observed rows, for `merge`."""
         ...
 
     def freeze(self) -> None:
@@ -182,7 +191,7 @@ class StreamAnonymizer(Anonymizer, Protocol):
 
 
 class Identity:
-    """Passes every row as it is. It protects no one and says so."""
+    """Identity: it passes every row unchanged, protects no person, and says so."""
 
     scope = Scope.RECORD
 
@@ -199,7 +208,7 @@ class Identity:
         return {"method": Method.IDENTITY.value, "scope": self.scope.value, "guarantee": "none"}
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
-        """The same rows, all kept."""
+        """Return the rows unchanged; all are kept."""
         return Released.whole(rows)
 
     def anonymize_record(self, record: Record) -> Record:

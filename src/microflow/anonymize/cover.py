@@ -52,7 +52,7 @@ _PARTNERS = 32
 
 
 def lattice_size(trees: Sequence[Tree]) -> int:
-    """How many elements the generalisation lattice of some columns has."""
+    """Number of elements in the generalisation lattice of some columns."""
     return math.prod(len(tree.nodes) for tree in trees)
 
 

@@ -1,4 +1,4 @@
-"""What a class must hold besides k rows: l-diversity and t-closeness of every sensitive column.
+"""l-diversity and t-closeness: the requirements of every sensitive column on a class besides k rows.
 
 - *Distinct* l-diversity: at least l different values. *Entropy* l-diversity (Machanavajjhala et al., TKDD 2007): the
   entropy of the values is at least log(l). *Recursive* (c, l)-diversity (the same): the most frequent value has fewer
@@ -58,7 +58,7 @@ def diverse_columns(settings: MethodSettings, schema: DatasetSchema) -> list[Col
 
 
 class Reached(NamedTuple):
-    """What classes reach in one sensitive column: the least l (by entropy where asked), the greatest t and c.
+    """Measures of classes in one sensitive column: least l (by entropy if required), greatest t and c.
 
     Of recursive (c', l)-diversity every c' above ``c`` holds; 0 where it was not asked for.
     """
@@ -68,7 +68,7 @@ class Reached(NamedTuple):
     recursive_c: float = 0.0
 
     def weaker(self, other: Reached) -> Reached:
-        """What both together reach."""
+        """Combination of both: the weaker of each measure."""
         return Reached(min(self[0], other[0]), max(self[1], other[1]), max(self[2], other[2]))
 
 
@@ -98,7 +98,7 @@ class Diversity:
         self._everybody = [self._shares(column) for column in columns] if everybody is None else everybody
 
     def among(self, kept: Index) -> Diversity:
-        """The same constraint on some tuples, place ``i`` of which is tuple ``kept[i]`` here; everybody stays."""
+        """Constraint on some of the tuples: ``i`` is ``kept[i]`` here; t still compares with all rows."""
         place = np.full(self._tuples, -1, np.int64)
         place[kept] = np.arange(len(kept))
         owner = place[self._owner]
@@ -110,7 +110,7 @@ class Diversity:
         )
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        """Flags of the ``count`` groups that may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
         asked = self._asked
         allowed = np.ones(count, np.bool_)
         for column, cells in enumerate(self._cells(members, groups)):
@@ -125,7 +125,7 @@ class Diversity:
         return allowed
 
     def profiles(self, class_of: Index) -> list[Floats]:
-        """For each column how many rows (or persons) of each class have each value; ``class_of`` is by tuple."""
+        """Rows (or persons) of each class with each value, by column; ``class_of`` is by tuple."""
         count = int(class_of.max(initial=-1)) + 1
         found = []
         for column in self._columns:
@@ -135,7 +135,7 @@ class Diversity:
         return found
 
     def excess(self, profiles: Sequence[Floats]) -> Floats:
-        """By how much each class exceeds what is asked for, from its `profiles`: 0 for one that is allowed."""
+        """Excess of each class over the limits, from its `profiles`; 0 for a class that is allowed."""
         asked = self._asked
         beyond = np.zeros(len(profiles[0]))
         for column, rows in enumerate(profiles):
@@ -153,7 +153,7 @@ class Diversity:
         return beyond
 
     def reached(self, members: Index, groups: Index, count: int) -> list[Reached]:
-        """For each column what ``count`` groups reach."""
+        """Measures that ``count`` groups reach, by column."""
         found, asked = [], self._asked
         for column, cells in enumerate(self._cells(members, groups)):
             l_of = np.bincount(cells[0], minlength=count).astype(np.float64)

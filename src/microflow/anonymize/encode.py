@@ -1,4 +1,4 @@
-"""Quasi-identifiers as small integers: one coder a column, learning the values it meets.
+"""Quasi-identifiers as small integers: one coder per column, which learns the values it meets.
 
 Code 0 is the missing value, codes 1 … size-1 are values or cells, and ``size`` itself stands for a value that was never
 learned. A numeric column with public bounds is a grid: one cell per integer where at most `CELLS` fit, else cells of a
@@ -52,7 +52,7 @@ def coder_for(column: Column) -> Coder:
 
 
 class GridCoder:
-    """A number with public bounds: codes are 1 for below, then the cells upward, then one for above."""
+    """Coder of numbers with public bounds: 1 for below, then the cells upward, then one code for above."""
 
     def __init__(self, column: Column) -> None:
         self._column = column
@@ -119,7 +119,7 @@ def _round_up(width: float) -> float:
 
 
 class DictionaryCoder:
-    """Any other column: values are numbered in the order they are met, declared categories before."""
+    """Coder of any other column: values are numbered in the order of their arrival, declared categories first."""
 
     def __init__(self, column: Column) -> None:
         self._column = column
@@ -167,7 +167,7 @@ class DictionaryCoder:
         return values
 
     def examples(self, codes: Codes) -> pa.Array:
-        """For each code a value that has it, as another worker's coder would meet it."""
+        """Example value of each code, as the coder of another worker would meet it."""
         return self._known.take(pa.array(codes)).cast(self._column.dtype.arrow)
 
     def axis(self, weights: Index) -> tuple[Axis, Codes]:
@@ -263,7 +263,7 @@ Cells = tuple[list[Codes], Index]
 
 
 class Packing:
-    """How tuples become keys when column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
+    """Layout of a tuple in one key: column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.bits = [size.bit_length() for size in sizes]
@@ -271,7 +271,7 @@ class Packing:
         self._wide = self.total > np.iinfo(np.int64).bits - 1
 
     def pack(self, codes: Sequence[Codes]) -> Keys:
-        """One key a tuple; equal keys for equal tuples, ordered as the tuples are."""
+        """Key of each tuple; equal keys for equal tuples, ordered as the tuples are."""
         if self._wide:
             columns = np.stack(codes, axis=1).astype(">u4")
             return np.ascontiguousarray(columns).view(f"S{4 * len(codes)}").ravel()
@@ -293,12 +293,12 @@ class Packing:
         return codes[::-1]
 
     def holds(self, sizes: Sequence[int]) -> bool:
-        """Whether columns that have grown to these sizes still fit their bits."""
+        """True if columns that have grown to these sizes still fit their bits."""
         return all(size.bit_length() <= bits for size, bits in zip(sizes, self.bits, strict=True))
 
 
 class Cube:
-    """Counts tuples. Columns may grow between calls: what was counted is packed again each time a bit is added."""
+    """Counter of tuples. Columns may grow between calls: counts are packed again each time a bit is added."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._start(sizes)
@@ -347,7 +347,7 @@ class Cube:
 
 
 class CellIndex:
-    """Finds the class of a tuple once classes are decided; -1 for a tuple that has none."""
+    """Index from a tuple to its class once classes are decided; -1 for a tuple that has none."""
 
     def __init__(self, sizes: Sequence[int], codes: Sequence[Codes], classes: Codes) -> None:
         self._packing = Packing(sizes)

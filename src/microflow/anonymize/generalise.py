@@ -33,7 +33,7 @@ _STARS = re.compile(r"((?:\\.|[^\\*])*)\*+", re.DOTALL)
 
 
 def exact_label(value: str) -> str:
-    r"""One value, quoted.
+    r"""Label of a single value, quoted.
 
     >>> exact_label("Divorced"), exact_label("a,b")
     ('Divorced', 'a\\,b')
@@ -42,7 +42,7 @@ def exact_label(value: str) -> str:
 
 
 def number_label(low: float, high: float) -> str:
-    """A number, or a range of numbers with both ends included.
+    """Label of a number, or of a range of numbers with both ends included.
 
     >>> number_label(37.0, 37.0), number_label(30.0, 39.5)
     ('37', '[30-39.5]')
@@ -57,7 +57,7 @@ def _number(value: float) -> str:
 
 
 def text_range_label(low: str, high: str) -> str:
-    """A range in the column's own order, both ends included.
+    """Label of a range in the column's own order, both ends included.
 
     >>> text_range_label("2020-01", "2021-12")
     '[2020-01..2021-12]'
@@ -69,7 +69,7 @@ def text_range_label(low: str, high: str) -> str:
 
 
 def prefix_label(prefix: str, length: int) -> str:
-    """Text of which only ``prefix`` is left, filled with stars to ``length``; at least one star.
+    """Label of text of which only ``prefix`` is left, filled with stars to ``length``; at least one star.
 
     >>> prefix_label("941", 5), prefix_label("", 0)
     ('941**', '*')
@@ -78,7 +78,7 @@ def prefix_label(prefix: str, length: int) -> str:
 
 
 def set_label(parts: Iterable[str], *, missing: bool = False) -> str:
-    """Any of some labels, or a missing value; a single part stands alone.
+    """Label of a set of labels, or of a missing value; a single part stands alone.
 
     >>> set_label(["F", "M"]), set_label(["[1-5]"], missing=True), set_label(["F"])
     ('{F,M}', '{null,[1-5]}', 'F')
@@ -103,7 +103,7 @@ class Label:
     missing: bool = False
 
     def covers(self, value: Value) -> bool:
-        """Whether the original ``value`` may hide behind this label.
+        """True if the original ``value`` may be one of the values of this label.
 
         >>> parse("{null,F}", Column("sex")).covers(None)
         True

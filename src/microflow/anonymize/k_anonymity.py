@@ -113,7 +113,7 @@ class _Columns:
 
 
 def unit_of(schema: DatasetSchema) -> str:
-    """What is counted: ``person`` where a column says which rows are one person's, else ``row``."""
+    """Unit of k: ``person`` if a column says which rows belong to one person, else ``row``."""
     return "row" if schema.person is None else "person"
 
 
@@ -128,7 +128,7 @@ def guarantee(schema: DatasetSchema, k: int, among: str) -> str:
 
 
 def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
-    """What k-anonymity asks for in every scope.
+    """Check the settings that k-anonymity needs in every scope.
 
     Raises:
         MicroflowError: k is below 2, a share is not one, c and l do not fit, or there is no quasi-identifier.

@@ -1,4 +1,4 @@
-"""Token keys: where they come from, and what makes one unfit.
+"""Token keys: their sources, and the requirements on them.
 
 A key is read at the moment it is needed, from ``MICROFLOW_TOKEN_KEY`` (hexadecimal) or from the file that
 ``MICROFLOW_TOKEN_KEY_FILE`` names. Microflow never invents one: with a lost key every join between releases is lost.

@@ -56,7 +56,7 @@ _LOW_64 = (1 << 64) - 1
 
 
 class Uniforms:
-    """``fields`` independent uniform numbers a record. An instance belongs to one thread.
+    """Source of ``fields`` independent uniform numbers per record. An instance belongs to one thread.
 
     A process that was forked from another draws a key of its own; without that, both would add the same noise.
     """
@@ -125,7 +125,7 @@ class Thresholds:
         return np.searchsorted(self._sorted, uniforms, side="right")
 
     def reached(self, uniforms: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
-        """How many thresholds are not above each number."""
+        """Number of thresholds that are not above each number."""
         count = self._guide.take((uniforms >> np.uint64(_REST)).view(np.int64))
         unsure = np.flatnonzero(count < 0)
         if len(unsure):
@@ -133,7 +133,7 @@ class Thresholds:
         return count
 
     def reached_by(self, uniform: int) -> int:
-        """The same for one number."""
+        """Number of thresholds that are not above a number."""
         return bisect_right(self.values, uniform)
 
 
@@ -173,7 +173,7 @@ class RandomisedResponse:
         return (code + self._edges.reached_by(uniform)) % (self.size + 1)
 
     def probability(self, released: int, true: int) -> Fraction:
-        """Keep or lie."""
+        """Probability of a released code for a true one: keep or lie."""
         return Fraction(self._keep if released == true else self._lie, _TOTAL)
 
 
@@ -224,7 +224,7 @@ class TruncatedGeometric:
         return drawn - 1 if absent else min(max(code + drawn - self.size, 0), self.size - 1)
 
     def probability(self, released: int, true: int) -> Fraction:
-        """From the thresholds themselves."""
+        """Probability of a released code, from the thresholds themselves."""
         absent = true == self.size
         edges = [0, *(self._missing if absent else self._present).values, _TOTAL]
         if released == self.size:

@@ -44,7 +44,7 @@ class Tuples:
 
 @dataclass(frozen=True)
 class Segments:
-    """Many partitions at once: ``orders[c]`` lists the tuples sorted by (segment, rank of column c, other columns).
+    """Set of partitions: ``orders[c]`` lists the tuples sorted by (segment, rank of column c, other columns).
 
     Decision-tree builders keep one presorted list per attribute (SPRINT, Shafer et al., VLDB 1996); here every
     partition that is still to be cut is a segment ``starts[s]`` … ``starts[s+1]`` of all lists, so that one NumPy call
@@ -57,7 +57,7 @@ class Segments:
 
     @classmethod
     def whole(cls, tuples: Tuples) -> Segments:
-        """One segment of everything."""
+        """Single segment of all tuples."""
         # NumPy sorts short integers by radix, and other ones many times slower.
         ranks = [ranks.astype(np.min_scalar_type(ranks.max(initial=0))) for ranks in tuples.ranks]
         count = len(ranks)
@@ -81,7 +81,7 @@ class Segments:
 
     @cached_property
     def ranks(self) -> Sequence[Codes]:
-        """For each column its ranks in its own order."""
+        """Ranks of each column in its own order."""
         return [ranks.take(order) for ranks, order in zip(self.tuples.ranks, self.orders, strict=True)]
 
     def running(self, column: int) -> Index:
@@ -97,11 +97,11 @@ class Segments:
         return rows
 
     def per_position(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
-        """One value a segment, repeated for each of its positions."""
+        """Value of each segment, repeated for each of its positions."""
         return values.take(self.owner)
 
     def run_starts(self, column: int) -> Flags:
-        """Whether a position holds the first tuple of a rank in its segment."""
+        """Flags of the positions with the first tuple of a rank in its segment."""
         ranks = self.ranks[column]
         first = np.empty(len(ranks), np.bool_)
         np.not_equal(ranks[1:], ranks[:-1], out=first[1:])
@@ -109,7 +109,7 @@ class Segments:
         return first
 
     def select(self, chosen: Flags) -> Segments:
-        """Only some of the segments."""
+        """Subset of the segments."""
         if chosen.all():
             return self
         keep = np.flatnonzero(self.per_position(chosen))

@@ -1,4 +1,4 @@
-"""How tuples are recoded: by the lattice or by Mondrian, with how much effort, and which are better suppressed.
+"""Recoding of tuples, by the lattice or by Mondrian: its effort, and the choice of tuples to suppress.
 
 Where every column has a hierarchy, and lattice and tuples are few enough, tuples are recoded locally in the lattice
 (`microflow.anonymize.cover`), and effort is rounds of refinement. Otherwise Mondrian partitions them; effort is then
@@ -48,7 +48,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Recoding:
-    """What is to be recoded.
+    """Task of a recoding: the tuples and the requirements on their classes.
 
     Attributes:
         ranks: One array a column: the rank of each tuple.
@@ -65,7 +65,7 @@ class Recoding:
     constraint: Diversity | None
 
     def in_order(self, order: Index) -> Recoding:
-        """The same with place ``i`` for tuple ``order[i]``.
+        """Same task with place ``i`` for tuple ``order[i]``.
 
         Sorted by rank nothing depends on the order in which values were met, which splits change.
         """

@@ -1,4 +1,4 @@
-"""Refinement of equivalence classes in a lattice: neighbours are taken apart and clustered again (k-member).
+"""Refinement of equivalence classes in a lattice: neighbours are dissolved and clustered again (k-member).
 
 Byun et al., "Efficient k-Anonymization Using Clustering Techniques", DASFAA 2007, applied class by class to the nearest
 classes only; what loses less is kept. A *hull* is the smallest cell that holds a class: one node of each column's tree.
@@ -19,7 +19,7 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 @_compiled
 def hull_loss(hull, tuples, t, first, last, parent, loss):  # fmt: skip
-    """What a class loses when tuple ``t`` joins it."""
+    """Loss of a class after tuple ``t`` has joined it."""
     total = 0.0
     for c in range(tuples.shape[1]):
         node, rank = hull[c], tuples[t, c]
@@ -44,7 +44,7 @@ def join(hull, tuples, t, first, last, parent, loss):  # fmt: skip
 
 @_compiled
 def common_loss(a, b, first, last, parent, loss, most):  # fmt: skip
-    """What two classes lose together; infinity once it is above ``most``."""
+    """Loss of the union of two classes; infinity once it is above ``most``."""
     total = 0.0
     for c in range(len(a)):
         node, other = a[c], b[c]
@@ -143,7 +143,7 @@ def attach(tuples, weights, class_of, first, last, parent, loss, leaf, leaf_at):
 
 @_compiled
 def refine(tuples, weights, class_of, first, last, parent, loss, leaf, leaf_at, k, trials, wanted, seed):  # fmt: skip
-    """One round: every class and its nearest ones are taken apart and clustered again, where that loses less."""
+    """Run one round: every class and its nearest ones are dissolved and clustered again, if that loses less."""
     np.random.seed(seed)
     n, columns = tuples.shape
     classes = class_of.max() + 1

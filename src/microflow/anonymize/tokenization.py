@@ -64,7 +64,7 @@ def _one_by_one(tokenize: Callable[[int, str], str], values: Mapping[int, pa.Arr
 
 
 class CmacCodes:
-    """AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token."""
+    """Codes by AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         domains = [_domain(field) for field in fields]
@@ -87,7 +87,7 @@ class CmacCodes:
 
 
 class HmacCodes:
-    """HMAC-SHA-512 under a key of 512 bits, its first 128 bits."""
+    """Codes by HMAC-SHA-512 under a key of 512 bits: its first 128 bits."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         self._head = f"{ONE_WAY}.{name}."
@@ -107,7 +107,7 @@ class HmacCodes:
 
 
 class SivCodes:
-    """AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens; the key turns them back."""
+    """Reversible codes by AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         self._head = f"{REVERSIBLE}.{name}."
@@ -135,7 +135,7 @@ Codes = CmacCodes | HmacCodes | SivCodes
 
 
 def token_domain(column: Column, schema: DatasetSchema) -> str:
-    """What tokens of a column have in common with those of others: equal values of one domain have equal tokens.
+    """Domain of a column's tokens: equal values of one domain have equal tokens.
 
     >>> mail = Column("mail", token_domain="person_email")
     >>> token_domain(mail, DatasetSchema("orders", (mail,), "gdpr"))
@@ -145,7 +145,7 @@ def token_domain(column: Column, schema: DatasetSchema) -> str:
 
 
 class Tokenizer:
-    """Replaces identifiers by tokens; missing values stay missing and every other column passes.
+    """Tokenization of identifiers; missing values stay missing and every other column passes.
 
     Nothing is remembered between rows, so any number of workers with one key give the same tokens.
 
@@ -212,7 +212,7 @@ class Tokenizer:
 
 
 class Detokenizer:
-    """Turns reversible tokens back, for the holder of the key.
+    """Inverse of reversible tokenization, for the holder of the key.
 
     Raises:
         KeyMaterialError: as `Tokenizer`.

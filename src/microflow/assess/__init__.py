@@ -1,4 +1,4 @@
-"""What a release achieves: measured by attack and against the original, never by a method's own formula."""
+"""Assessment of a release: by attack and by comparison with the original, never by a method's own formula."""
 
 from microflow.assess.assessment import Assessment, assess, render
 from microflow.assess.pair import align, needed_columns

@@ -1,4 +1,4 @@
-"""One call that measures everything, the document and the text it gives, and the reasons found in released values."""
+"""Assessment of a release in one call, its document and text, and the reasons found in released values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ATTEMPTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything measured. ``linkage`` holds one attack for each number of quasi-identifiers the attacker knows.
+    """Results of an assessment; ``linkage`` has one attack for each number of known quasi-identifiers.
 
     ``linkage_by_passed`` is by an attacker who knows the columns that pass untouched, ``inference`` by one who wants a
     sensitive value; each is ``None`` where there is no such column. ``presence`` is what a release tells about who
@@ -52,7 +52,7 @@ class Assessment:
 
     @property
     def information_loss(self) -> float:
-        """What the quasi-identifiers have lost, from 0 to 1."""
+        """Information loss of the quasi-identifiers, from 0 to 1."""
         return self.loss.information(self.quasi_identifiers)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What somebody who knows quasi-identifiers of persons exactly finds out: by attack, and from the sizes of classes.
+"""Attacks by a person who knows quasi-identifiers exactly, and risks that follow from class sizes.
 
 *Linkage*: the attacker looks for the released row nearest to a target and wins when it is a row of the target's. Rows
 that cover what is known come first, narrow labels before wide ones, ties are broken at random. The control is an
@@ -50,7 +50,7 @@ class Rate:
 
     @classmethod
     def of(cls, successes: int, attempts: int) -> Rate:
-        """Wilson's score interval.
+        """Rate with Wilson's score interval.
 
         >>> rate = Rate.of(10, 100)
         >>> round(rate.low, 4), round(rate.high, 4)
@@ -81,7 +81,7 @@ class Attack:
 
     @classmethod
     def of(cls, name: str, knows: int, main: Rate, control: Rate) -> Attack:
-        """The risk that remains over chance; never below 0."""
+        """Attack with the risk that remains over chance; never below 0."""
 
         def beyond(success: float, chance: float) -> float:
             return max(0.0, (success - chance) / (1 - chance)) if chance < 1 else 0.0
@@ -103,7 +103,7 @@ _FEWEST = 200
 
 
 def affordable(wanted: int, available: int, comparisons: int) -> int:
-    """How many attempts are made where each takes so many comparisons."""
+    """Number of attempts to make, if each takes so many comparisons."""
     return min(wanted, available, max(_FEWEST, _BUDGET // comparisons))
 
 
@@ -161,7 +161,7 @@ def singling_out(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack:
 
 
 def matches(pair: Pair, rows: Index, weights: Floats) -> Floats:
-    """How many persons of the original each of these released rows may stand for, by its quasi-identifiers.
+    """Number of persons of the original that each of these released rows may stand for, by quasi-identifiers.
 
     ``weights`` has shape (persons, groups), and the answer (``rows``, groups).
     """
@@ -199,7 +199,7 @@ _MOST_ROWS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Reidentification:
-    """Three attackers: one who knows that the target is in the release, one who does not, one who wants everybody.
+    """Risk from three attackers: who knows that the target is in the release, who does not, who wants everybody.
 
     ``prosecutor_*`` are 1 over the members of the class at its greatest, on average, and the share of rows above
     `THRESHOLD`; ``journalist_highest`` is 1 over the smallest number of persons that a row may stand for, ``marketer``

@@ -30,7 +30,7 @@ __all__ = ["Achieved", "ColumnHeld", "achieved", "column_held"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeld:
-    """What every class holds of one sensitive column.
+    """Measures of the classes in one sensitive column.
 
     Attributes:
         l_distinct: The fewest different values.
@@ -134,7 +134,7 @@ def _ordered_distances(everybody: Floats, owner: Index, rank: Index, members: In
 
 @dataclass(frozen=True, slots=True)
 class Achieved:
-    """``k`` counts the ``unit``, persons or rows; ``l``, ``t`` and ``c`` are by sensitive column (no c where l is 1).
+    """Measures of classes: ``k`` in ``unit`` (persons or rows); ``l``, ``t`` and ``c`` by sensitive column.
 
     ``average_class`` is C_avg (LeFevre et al. 2006): members per class over k.
 

@@ -132,7 +132,7 @@ _MOST_CLASSES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a release says about who is in it, against ``population`` persons: its own and the others.
+    """Attack on membership: the knowledge of a release about who is in it, among ``population`` persons.
 
     ``k_map`` is the fewest persons that a released row may stand for, and ``delta_low`` to ``delta_high`` the least and
     the greatest share of persons in the release among those who fit a row. Both were measured on ``sampled`` classes.
@@ -207,7 +207,7 @@ _FEWEST = 30
 
 
 def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: float = 0.95) -> float:
-    """What ε is at least, with this confidence, where columns are perturbed independently of each other.
+    """Lower confidence bound of ε, for columns that are perturbed independently of each other.
 
     Half of the rows choose the pair of values and the output that differ most; the other half measures them
     (Clopper-Pearson intervals), so that nothing is gained by having looked. Columns share the error (Bonferroni), and

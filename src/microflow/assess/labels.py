@@ -185,7 +185,7 @@ class NumberLabels:
         return np.where(np.isnan(unit), np.where(self.covers_missing[which], 0.0, 1.0), known)
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the bins of the range, evenly within a label; the last is "missing"."""
+        """Distribution of all rows over the bins of the range, even within a label; the last bin is "missing"."""
         rows = np.bincount(self.codes, minlength=len(self.width)).astype(np.float64)
         known = ~np.isnan(self._lows)
         low, high = (np.clip(end[known], 0, 1) for end in (self._lows, self._highs))
@@ -233,14 +233,7 @@ def _hull(label: Label, domain: Domain) -> _Hull:
 
 
 class TextLabels:
-    """Labels of a text column as sets of the domain's texts.
-
-    Attributes:
-        codes: Shape (rows,): which label each row has.
-        width: Shape (labels,): the part of the domain a label leaves open, 0 for one value to 1 for nothing (NCP).
-        covers_missing: Shape (labels,): whether a missing value may hide behind a label.
-        blank: Shape (labels,): whether nothing else may.
-    """
+    """Labels of a text column as sets of the domain's texts; attributes as in `NumberLabels`, without a centre."""
 
     def __init__(
         self, domain: Domain, released: pa.ChunkedArray, ordinals: Index | None = None, *, generalised: bool = True
@@ -336,7 +329,7 @@ class TextLabels:
         return spread
 
     def distribution(self) -> Floats:
-        """How all rows together spread over the most frequent texts, any other, and "missing"."""
+        """Distribution of all rows over the most frequent texts, any other text, and "missing"."""
         cells = min(len(self._domain.texts), _MOST_TEXTS)
         rows = np.bincount(self.codes, minlength=len(self._sizes)) / len(self.codes)
         owner, members = self._flat(np.arange(len(self._sizes)))

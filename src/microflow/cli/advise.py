@@ -1,4 +1,4 @@
-"""``microflow recommend`` and ``release``: which method for this file, and the file released only if it is safe."""
+"""``microflow recommend`` and ``release``: advice on a method, and a release that must meet thresholds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from microflow.cli.options import (
     OUTPUT,
     FiniteRange,
     busy,
+    json_option,
     method_options,
     method_settings,
+    overwrite_option,
     policy_option,
     progress_bar,
     rows_bar,
@@ -41,12 +43,11 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400
 
 
 class Duration(click.ParamType[float]):
-    """A number with a unit, in seconds: ``250ms``, ``30s``, ``1h``."""
+    """Type of an option: a number with a unit, ``250ms``, ``30s`` or ``1h``, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)", str(value).strip())
@@ -56,13 +57,12 @@ class Duration(click.ParamType[float]):
 
 
 class Quantity(click.ParamType[float]):
-    """A number of rows or records/s: ``5000``, ``5_000``, ``1e8``, ``5000/s``."""
+    """Type of an option: a positive number such as ``5000``, ``5_000``, ``1e8`` or ``5000/s``."""
 
     def __init__(self, name: str, most: float, example: str) -> None:
         self.name, self.most, self.example = name, most, example
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number."""
         try:
             number = float(str(value).strip().removesuffix("/s").replace(",", "").replace("_", ""))
         except ValueError:
@@ -72,38 +72,40 @@ class Quantity(click.ParamType[float]):
         return number
 
 
+_max_risk_option = click.option(
+    "--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
+    help="Limit of the linkage risk (success of the attack above its control), for the upper end of its interval.",
+)  # fmt: skip
+_min_utility_option = click.option(
+    "--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
+    help="Smallest share of the information that must remain.",
+)  # fmt: skip
+
+
 @click.command()
 @click.argument("file", type=FILE)
 @schema_option
 @policy_option
-@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
-              help="Greatest success of a linkage attack above its control.")  # fmt: skip
-@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
-              help="Least part of the information that must be left.")  # fmt: skip
-@click.option(
-    "--latency", type=Duration(), help="99 of 100 records done within this time of their arrival, e.g. 250ms."
-)
-@click.option("--deadline", type=Duration(), help="The whole file done within this time, e.g. 1h.")
-@click.option(
-    "--rate",
-    type=Quantity("rate", 1e9, "5000/s"),
-    help="Records/s that arrive, e.g. 5000/s: compares batch, stream and hybrid.",
-)
-@click.option(
-    "--rows",
-    type=Quantity("number of rows", 1e15, "100000000 or 1e8"),
-    help="Predict for so many rows, e.g. 1e8; by default those of FILE.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--html", type=OUTPUT, help="Also write a page with the frontier drawn.")
+@_max_risk_option
+@_min_utility_option
+@click.option("--latency", type=Duration(),
+              help="Limit for 99 of 100 records, from arrival to result, such as 250ms; needs --rate.")  # fmt: skip
+@click.option("--deadline", type=Duration(), help="Limit for the whole file, such as 1h.")
+@click.option("--rate", type=Quantity("rate", 1e9, "5000/s"),
+              help="Records that arrive per second, such as 5000/s; compares batch, stream and hybrid.")  # fmt: skip
+@click.option("--rows", type=Quantity("number of rows", 1e15, "100000000 or 1e8"),
+              help="Number of rows to predict for, such as 1e8; by default that of FILE.")  # fmt: skip
+@json_option("all results")
+@click.option("--html", type=OUTPUT, help="Also write a page with a plot of risk and loss to this file.")
 def recommend(
     *, file: Path, schema: str, policy: str | None, max_risk: float, min_utility: float, latency: float | None,
     deadline: float | None, rate: float | None, rows: float | None, as_json: bool, html: Path | None,
 ) -> None:  # fmt: skip
-    """Try all methods on samples of FILE and advise one setting that meets the constraints.
+    """Advise a method and its parameters for a file.
 
-    Risk and loss are measured on growing samples and predicted for the full size with 95 % intervals; a setting counts
-    as allowed when the unfavourable end of its interval is.
+    All methods are tried on samples of FILE. Risk and loss are measured on samples of growing size and predicted for
+    the full size, with 95 % intervals. A setting is allowed if the unfavourable end of each interval meets the limits.
+    Among the allowed settings, the one that keeps most information is advised.
 
     \b
     Examples:
@@ -111,7 +113,7 @@ def recommend(
       microflow recommend patients.csv --schema healthcare --max-risk 0.05 --rows 1e8 --deadline 1h
       microflow recommend orders.csv --schema orders.yaml --rate 5000/s --latency 250ms
 
-    Exit status: 0 a setting is advised, 1 none meets the constraints, 2 something is wrong with the input.
+    Exit status: 0 a setting is advised, 1 no setting meets the limits, 2 error in the input or the settings.
     """
     from microflow.advise.recommend import Goals, advise
     from microflow.advise.search import Constraints
@@ -168,36 +170,35 @@ def _text(found: Recommendation) -> str:
 @schema_option
 @policy_option
 @partial(method_options, required=False)
-@click.option("--max-risk", type=FiniteRange(0, 1), default=0.09, show_default=True,
-              help="Greatest success of a linkage attack above its control, at its interval's upper end.")  # fmt: skip
-@click.option("--min-utility", type=FiniteRange(0, 1), default=0.0, show_default=True,
-              help="Least part of the information that must be left.")  # fmt: skip
+@_max_risk_option
+@_min_utility_option
 @click.option("--max-average-risk", type=FiniteRange(0, 1), default=1.0, show_default=True,
-              help="Greatest average of 1 over the size of one's class.")  # fmt: skip
+              help="Limit of the average risk (the mean of 1 / class size over all rows).")  # fmt: skip
 @click.option("--min-released", type=FiniteRange(0, 1), default=0.5, show_default=True,
-              help="Least part of the rows that must be released.")  # fmt: skip
-@click.option("--certificate", type=OUTPUT, help="By default OUTPUT.certificate.json.")
-@click.option("--html", type=OUTPUT, help="Also write a page: the verdict, and what it rests on.")
-@click.option("--json", "as_json", is_flag=True, help="Print verdict, thresholds and what was measured as JSON.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the certificate if they are there.")
+              help="Smallest share of the rows that must be released.")  # fmt: skip
+@click.option("--certificate", type=OUTPUT, help="File for the certificate; by default OUTPUT.certificate.json.")
+@click.option("--html", type=OUTPUT, help="Also write a page with the verdict and its measurements to this file.")
+@json_option("verdict, thresholds and measurements")
+@overwrite_option("OUTPUT or the certificate")
 def release(
     *, file: Path, output: Path, schema: str, policy: str | None, max_risk: float, min_utility: float,
     max_average_risk: float, min_released: float, certificate: Path | None, html: Path | None, as_json: bool,
     overwrite: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Release FILE as OUTPUT only if it meets the thresholds: run, verify, attack, then one verdict.
+    """Release a file only if it meets thresholds, with a certificate.
 
-    A release that fails leaves nothing behind. One that passes has a certificate beside it, with hashes of everything,
-    what was counted, and what passes untouched; `microflow verify OUTPUT --certificate C` checks it later without FILE.
+    FILE is anonymized, its classes are counted, and the result is attacked. If a threshold is not met, nothing is
+    written. Otherwise OUTPUT and a certificate are written. The certificate contains hashes of input and output, the
+    counts, and the columns that pass unchanged. 'microflow verify OUTPUT --certificate FILE' checks it later.
+
+    Without --method, the method is chosen as 'microflow recommend' does.
 
     \b
     Examples:
       microflow release patients.csv safe.csv --schema healthcare
       microflow release patients.csv safe.csv --schema healthcare --method k_anonymity --k 10 --max-risk 0.2
 
-    Without --method the method is chosen as `microflow recommend` does.
-
-    Exit status: 0 released, 1 the thresholds are not met, 2 something is wrong with the input or the settings.
+    Exit status: 0 released, 1 a threshold is not met, 2 error in the input or the settings.
     """
     certificate = certificate or output.with_name(f"{output.name}.certificate.json")
     for path in (output, certificate):
@@ -205,13 +206,11 @@ def release(
     if html is not None:
         require_free(html, (file, schema, policy or STANDARD, output, certificate), replaces=b"<")
     from microflow.advise.page import release_page
-    from microflow.advise.release import Thresholds, make_release
-    from microflow.advise.search import Constraints
+    from microflow.advise.release import ReleaseConstraints, make_release
     from microflow.pipeline import JobSpec
 
-    thresholds = Thresholds(max_risk, min_utility, min_released, max_average_risk)
-    limits = Constraints(max_risk, min_utility)
-    settings = _settings(file, schema, policy, limits, options, as_json=as_json)
+    thresholds = ReleaseConstraints(max_risk, min_utility, min_released, max_average_risk)
+    settings = _settings(file, schema, policy, thresholds, options, as_json=as_json)
     try:
         scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
     except OSError as error:
@@ -240,7 +239,7 @@ def release(
 def _settings(
     file: Path, schema: str, policy: str | None, limits: Constraints, options: dict[str, Any], *, as_json: bool
 ) -> MethodSettings:
-    """The method that was named, or the one that is advised."""
+    """Settings of the method that was named, or else of the advised one."""
     if options["method"] is not None:
         return method_settings(options)
     from microflow.advise.recommend import Goals, advise

@@ -1,4 +1,4 @@
-"""``microflow assess`` and ``verify``: what a released file gives away and has lost, and whether it is k-anonymous."""
+"""``microflow assess`` and ``verify``: attacks on a release, its utility, and a count of its classes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["assess", "verify"]
 @click.argument("original", type=FILE)
 @click.argument("released", type=FILE)
 @schema_option
-@click.option("--control", type=FILE, help="Others of the same population, not in the release: who is in it?")
-@click.option("--json", "json_file", type=OUTPUT, help="Also write everything measured here.")
+@click.option("--control", type=FILE, help="File of persons who are not in the release, for the attack on membership.")
+@click.option("--json", "json_file", type=OUTPUT, help="Also write all results as JSON to this file.")
 @click.option("--attempts", type=click.IntRange(10), default=1_000, show_default=True, help="Targets of each attack.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the targets, guesses and training rows.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random choices.")
 def assess(
     *,
     original: Path,
@@ -39,15 +39,18 @@ def assess(
     attempts: int,
     seed: int,
 ) -> None:
-    """Attack a RELEASED file with what is known from its ORIGINAL, and compare the two.
+    """Measure the privacy and utility of a release.
 
-    Rows are matched by their record id; without one, files of equal length are compared row by row.
+    RELEASED is attacked with knowledge from ORIGINAL, and the two are compared. Rows are matched by their record id;
+    without a record id, files of equal length are compared row by row.
 
     \b
     Examples:
       microflow assess adult.csv out.csv --schema adult
       microflow assess visits.parquet out.parquet --schema healthcare --json risk.json
       microflow assess members.csv out.csv --schema adult --control others.csv
+
+    Exit status: 0 done, 2 error in the input or the settings.
     """
     from microflow.advise.release import compare_files
     from microflow.assess import render
@@ -65,27 +68,28 @@ def assess(
 @click.command()
 @click.argument("file", type=FILE)
 @schema_option
-@click.option("--k", type=click.IntRange(2), show_default="5", help="Members of the smallest class.")
+@click.option("--k", type=click.IntRange(2), show_default="5", help="Required members of the smallest class.")
 @click.option("--l", "--l-diversity", "l_diversity", type=click.IntRange(1),
-              help="Different values of each sensitive column in every class.")  # fmt: skip
-@click.option("--l-entropy", is_flag=True, help="Entropy l-diversity instead.")
-@click.option("--l-recursive", metavar="C", type=FiniteRange(0), help="Recursive (C, l)-diversity, too.")
+              help="Required different values of each sensitive column in every class.")  # fmt: skip
+@click.option("--l-entropy", is_flag=True, help="Require entropy l-diversity instead.")
+@click.option("--l-recursive", metavar="C", type=FiniteRange(0), help="Also require recursive (C, l)-diversity.")
 @click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1),
-              help="How far a class's sensitive values may be from those of everybody in FILE.")  # fmt: skip
+              help="Limit of the distance between the sensitive values of a class and those of all rows.")  # fmt: skip
 @click.option("--average-risk", type=FiniteRange(0, 1, min_open=True), default=1.0,
-              help="Greatest average of 1 over the size of one's class, such as 0.05.")  # fmt: skip
-@click.option("--metrics", type=FILE, help="What `microflow run --metrics` wrote: hold FILE to the k, l and t in it.")
+              help="Limit of the average risk (the mean of 1 / class size over all rows), such as 0.05.")  # fmt: skip
+@click.option("--metrics", type=FILE, help="Require the k, l and t of this document of 'microflow run --metrics'.")
 @click.option("--json", "json_file", type=OUTPUT, is_flag=False, flag_value=STANDARD, metavar="[FILE]",
-              help="Print what was counted as JSON, or write it to FILE as well.")  # fmt: skip
-@click.option("--certificate", type=FILE, help="Also check that FILE is the release that was certified, to the byte.")
+              help="Print the counts as JSON, or also write them to FILE.")  # fmt: skip
+@click.option("--certificate", type=FILE, help="Also check that FILE is the certified release, byte for byte.")
 def verify(
     *, file: Path, schema: str, average_risk: float, metrics: Path | None, json_file: Path | None,
     certificate: Path | None, **asked: Any,
 ) -> None:  # fmt: skip
-    """Count the equivalence classes of a released FILE and say whether they hold the k, l and t that are required.
+    """Check that a release is k-anonymous.
 
-    Where the schema has a column of role person, its distinct values are counted; otherwise every row is taken for a
-    person. l and t are counted only where they are required, in every sensitive column that is not a number.
+    The equivalence classes of FILE are counted and compared with the required k, l and t. If the schema has a column of
+    role person, its distinct values are counted; otherwise each row counts as a person. l and t are counted only if
+    they are required, in every sensitive column that is not a number.
 
     \b
     Examples:
@@ -93,7 +97,7 @@ def verify(
       microflow verify out.csv --schema adult --k 5 --l 2 --l-entropy --t 0.3 --average-risk 0.1
       microflow verify out.csv --schema adult --metrics metrics.json
 
-    Exit status: 0 it holds what is required, 1 it does not, 2 it cannot be read.
+    Exit status: 0 all requirements are met, 1 one is not met, 2 error in the input or the settings.
     """
     from microflow.advise.release import certified
     from microflow.advise.verification import verified
@@ -119,7 +123,7 @@ def verify(
 
 
 def _required(metrics: Path | None, asked: Mapping[str, Any]) -> MethodSettings:
-    """What the document states where there is one, and the options that were given before it."""
+    """Required settings: those of the metrics document, if there is one, overridden by the options."""
     from microflow.advise.verification import stated
 
     settings = MethodSettings(Method.K_ANONYMITY)

@@ -1,4 +1,4 @@
-"""``microflow.toml``: options that are the same for every call, written once.
+"""``microflow.toml``: a file of options that are the same for every call.
 
     schema = "visits.yaml"        # for every command that has the option
 
@@ -6,7 +6,7 @@
     method = "k_anonymity"
     k = 10
 
-An option on the command line wins. The file is read from the current folder, or from where ``--config`` says.
+An option on the command line has priority. The file is in the current folder, or it is the one that ``--config`` names.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from microflow.errors import InputError
 
 __all__ = ["CONFIG", "defaults_for"]
 
-#: The file that is read where it is there.
+#: Name of the file in the current folder, which need not exist.
 CONFIG = "microflow.toml"
 
 
 def defaults_for(path: Path, context: click.Context) -> dict[str, Any]:
-    """The defaults of the command that is called, as click takes them.
+    """Defaults of the command that is called, in the form of click's ``default_map``.
 
     Args:
         path: The file.
         context: The context of the whole command line.
 
     Raises:
-        InputError: it cannot be read, or names an option or a command that there is not.
+        InputError: it cannot be read, or names an option or a command that does not exist.
     """
     group = context.command
     assert isinstance(group, click.Group)
@@ -50,7 +50,7 @@ def defaults_for(path: Path, context: click.Context) -> dict[str, Any]:
         return {}
     defaults, used = _defaults(path, command, sections.get(invoked, {}), shared, (invoked,))
     if unused := {_normal(name) for name in shared} - used:
-        # Nothing is passed over in silence: a misspelt budget would be the default one.
+        # An unknown option is an error: with a misspelt budget, a run would use the default one.
         others = [found for name in known if (found := group.get_command(context, name)) is not None]
         everything = used.union(*(_options_below(other) for other in others))
         if unknown := sorted(unused - everything):
@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _defaults(
     path: Path, command: click.Command, section: dict[str, Any], shared: dict[str, Any], where: tuple[str, ...]
 ) -> tuple[dict[str, Any], set[str]]:
-    """The defaults of a command or of a group's commands, and the names that were used."""
+    """Defaults of a command or of the commands of a group, and the names that were used."""
     options = _options(command)
     defaults: dict[str, Any] = {}
     used: set[str] = set()
@@ -96,7 +96,7 @@ def _defaults(
 
 
 def _options(command: click.Command) -> dict[str, str]:
-    """What can be written in the file, to the parameter that it means."""
+    """Names of options in the file, mapped to the names of their parameters."""
     return {
         flag.lstrip("-"): str(option.name)
         for option in command.params

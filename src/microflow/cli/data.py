@@ -1,4 +1,4 @@
-"""``microflow describe``, ``generate`` and ``detokenize``: files that are read or written outside a job."""
+"""``microflow describe``, ``generate`` and ``detokenize``: commands on files outside a job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from microflow.advise.describe import Description, describe_together, drift_of
 from microflow.advise.descriptor_text import as_data, as_yaml
 from microflow.anonymize.keys import read_key
 from microflow.anonymize.tokenization import Detokenizer
-from microflow.cli.options import FILE, OUTPUT, PLACE, FiniteRange, busy, complete_schema, progress_bar, schema_option
+from microflow.cli.options import (
+    FILE,
+    OUTPUT,
+    PLACE,
+    FiniteRange,
+    busy,
+    complete_schema,
+    json_option,
+    overwrite_option,
+    progress_bar,
+    schema_option,
+)
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
 from microflow.pipeline.paths import require_free
@@ -26,13 +37,15 @@ __all__ = ["describe", "detokenize", "generate"]
 @click.command()
 @click.argument("files", metavar="FILE...", type=PLACE, nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path),
-              help="The schema to write; of several files, the folder for NAME.yaml of each.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace schemas that are there.")
-@click.option("--show-examples", is_flag=True, help="Show values of the file; they may be personal data.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option("--check", is_flag=True, help="Compare FILE with --schema instead.")
-@click.option("--schema", shell_complete=complete_schema, help="With --check: a shipped name, or your YAML file.")
-@click.option("--sheet", default="", help="Of a spreadsheet in which several sheets hold rows, the one that is meant.")
+              help="File for the descriptor; for several files, a folder for a NAME.yaml of each.")  # fmt: skip
+@overwrite_option("a descriptor")
+@click.option("--show-examples", is_flag=True, help="Also show values of the file; they may be personal data.")
+@json_option("the description")
+@click.option("--check", is_flag=True, help="Compare FILE with the descriptor of --schema instead.")
+@click.option(
+    "--schema", shell_complete=complete_schema, help="With --check: the name of a shipped descriptor, or a YAML file."
+)
+@click.option("--sheet", default="", help="Sheet to read, if several sheets of a spreadsheet contain rows.")
 def describe(
     *,
     files: tuple[Path | str, ...],
@@ -44,10 +57,12 @@ def describe(
     schema: str | None,
     sheet: str,
 ) -> None:
-    """Look at FILE and write its schema: types, formats, roles and kinds, with the reason for each.
+    """Describe the columns of a file, or compare it with a descriptor.
 
-    What cannot be known is 'role: undecided', and 'microflow run' waits until you have decided. Bounds and categories
-    are taken from the data and marked so. Files given together are searched for keys that join them.
+    The descriptor (schema) states type, format, role and kind of each column, with the reason. Where the role is not
+    certain, it says 'role: undecided', and 'microflow run' refuses to start until you have replaced this word. Bounds
+    and categories that were taken from the data are marked. Files that are given together are searched for keys that
+    join them.
 
     \b
     Examples:
@@ -56,7 +71,7 @@ def describe(
       microflow describe 'postgresql://host/clinic?table=visits' -o visits.yaml
       microflow describe --check visits-may.csv --schema visits.yaml
 
-    Exit status: 0 done, 1 with --check: the file no longer fits, 2 a file cannot be read.
+    Exit status: 0 done, 1 with --check: a file does not fit the descriptor, 2 error in the input or the settings.
     """
     if check != (schema is not None):
         raise click.UsageError("--check and --schema go together")
@@ -88,7 +103,7 @@ def _targets(descriptions: list[Description], output: Path) -> list[Path]:
 
 
 def _summary(description: Description, path: Path) -> str:
-    """One paragraph: what was found, and what is left to decide."""
+    """Summary of a description: counts of columns and rows, and the columns that are undecided."""
     schema = description.schema
     text = f"{path}: {len(schema.columns)} columns of {description.profile.rows:,} rows"
     text += f"; {len(schema.identifiers)} identifiers, {len(schema.quasi_identifiers)} quasi-identifiers"
@@ -125,37 +140,36 @@ def _check(files: tuple[Path | str, ...], schema: str, *, as_json: bool) -> None
         raise click.exceptions.Exit(1)
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
-
 @click.command()
 @click.argument("data_type", metavar="TYPE")
-@click.argument("output", type=_FILE)
-@click.option("--rows", type=click.IntRange(0), default=10_000, show_default=True, help="How many records.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same bytes.")
-@click.option("--truth", type=_FILE, help="Also write every injected violation here: row, rule, field, start, end.")
+@click.argument("output", type=OUTPUT)
+@click.option("--rows", type=click.IntRange(0), default=10_000, show_default=True, help="Number of records.")
 @click.option(
-    "--violation-rate",
-    type=FiniteRange(0, 1),
-    default=0.085,
-    show_default=True,
-    help="Share of records with a violation.",
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed; the same seed gives the same bytes."
 )
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the truth if they are there.")
-@click.option("--hard-cases/--no-hard-cases", default=True, help="Put in look-alikes that are no violation.")
+@click.option(
+    "--truth", type=OUTPUT, help="Also write all injected violations to this file: row, rule, field, start, end."
+)
+@click.option("--violation-rate", type=FiniteRange(0, 1), default=0.085, show_default=True,
+              help="Share of records with a violation.")  # fmt: skip
+@overwrite_option("OUTPUT or the truth")
+@click.option("--hard-cases/--no-hard-cases", default=True, help="Add values that only look like a violation.")
 def generate(
     *, data_type: str, output: Path, rows: int, seed: int, truth: Path | None, violation_rate: float,
     hard_cases: bool, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Write synthetic records of TYPE (healthcare, financial, ecommerce or iot) to OUTPUT.
+    """Write synthetic records with known violations.
 
-    The suffix decides the format: .csv, .parquet, .jsonl; text also with .gz.
+    TYPE is healthcare, financial, ecommerce or iot. The suffix of OUTPUT decides the format: .csv, .parquet or .jsonl;
+    text also with .gz or .zst.
 
     \b
     Examples:
       microflow generate healthcare patients.csv --rows 100000 --seed 7
       microflow generate financial bank.parquet --rows 1000000 --truth bank.truth.parquet
       microflow generate iot clean.jsonl --rows 5000 --violation-rate 0
+
+    Exit status: 0 done, 2 error in the settings.
     """
     from microflow.datasets import write_dataset
 
@@ -174,7 +188,7 @@ def generate(
         )
 
 
-#: Columns in which no tokens stand.
+#: Roles of columns that contain no tokens.
 _PLAIN = {*Role} - {Role.IDENTIFIER, Role.PERSON}
 
 
@@ -182,17 +196,21 @@ _PLAIN = {*Role} - {Role.IDENTIFIER, Role.PERSON}
 @click.argument("file", type=FILE)
 @click.argument("output", type=OUTPUT)
 @schema_option
-@click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it is there.")
+@click.option("--key-bits", type=click.Choice(["256", "512"]), default="256", show_default=True,
+              help="Length of the key with which the tokens were made.")  # fmt: skip
+@overwrite_option("OUTPUT")
 def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrite: bool) -> None:
-    """Turn the reversible tokens of FILE back and write OUTPUT, which then holds personal data again.
+    """Turn reversible tokens back.
 
-    Only tokens made with --reversible can be turned back, and only with their key. A key in
-    MICROFLOW_TOKEN_KEY_FILE stays out of the process list and the shell's history.
+    OUTPUT then contains personal data again. Only tokens that were made with --reversible can be turned back, and only
+    with their key. Name a file with the key in MICROFLOW_TOKEN_KEY_FILE: then the key does not appear in the process
+    list or in the history of the shell.
 
     \b
     Example:
       MICROFLOW_TOKEN_KEY_FILE=key microflow detokenize out.csv back.csv --schema healthcare
+
+    Exit status: 0 done, 2 error in the input, the key or the settings.
     """
     require_free(output, (file, schema), overwrite=overwrite)
     bits = int(key_bits)
@@ -204,7 +222,7 @@ def detokenize(*, file: Path, output: Path, schema: str, key_bits: str, overwrit
 
 
 def _restore(file: Path, output: Path, schema: DatasetSchema, detokenizer: Detokenizer) -> tuple[int, int]:
-    """Write all rows or none; returns how many they were, and how many tokens."""
+    """Write all rows or none; returns the number of rows and of tokens."""
     rows = tokens = 0
     identifiers = [column.name for column in schema.identifiers]
     quarantine = Quarantine()

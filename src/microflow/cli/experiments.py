@@ -1,4 +1,4 @@
-"""``microflow experiments``, ``figures`` and ``bench``: run the research questions, draw them, measure our speeds."""
+"""``microflow experiments``: the trials of the research questions, and what the database holds of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.bench import SUITES, measured
+from microflow.cli.options import EXISTING, OUTPUT, profile_option
 from microflow.errors import InputError, MicroflowError
 from microflow.experiments import NOTEBOOKS
-from microflow.lab.experiment import PREVIEWS, PROFILES
+from microflow.lab.experiment import PREVIEWS
 from microflow.sinks.whole_file import write_whole
 
 if TYPE_CHECKING:
     from microflow.lab.reproduction import Difference
     from microflow.lab.results import Progress
 
-__all__ = ["bench", "execute", "experiments", "figures", "parameters_of"]
+__all__ = ["execute", "experiments", "parameters_of"]
 
 
-#: Of the current folder, which must be the repository: notebooks are not part of the package.
+#: Folders in the current folder, which must be the repository: notebooks are not part of the package.
 FOLDER = Path("notebooks")
 FIGURES = "figures"
 _MINUTE_S = 60
@@ -36,28 +36,35 @@ _MINUTE_S = 60
 
 @click.group()
 def experiments() -> None:
-    """Run the research questions, and see what the database holds of them."""
+    """Run the experiments and manage their results.
+
+    The profile decides the size: smoke takes seconds, quick minutes, and paper an hour or more. The results of smoke
+    and quick are previews.
+    """
 
 
 @experiments.command()
+@profile_option("quick", "Size of the experiments.")
+@click.option("--force", is_flag=True, help="Run trials again that the database already contains.")
+@click.option("--only", type=click.Choice(NOTEBOOKS), multiple=True, help="Run only this notebook (repeatable).")
 @click.option(
-    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="How long it may take."
+    "--experiment", "chosen", multiple=True, help="Run only this experiment, without a notebook (repeatable)."
 )
-@click.option("--force", is_flag=True, help="Run again what the database already holds.")
-@click.option("--only", type=click.Choice(NOTEBOOKS), multiple=True, help="Only these notebooks (repeatable).")
-@click.option("--experiment", "chosen", multiple=True, help="Measure this experiment alone, no notebook (repeatable).")
 def run(profile: str, force: bool, only: tuple[str, ...], chosen: tuple[str, ...]) -> None:
-    """Execute the notebooks by Papermill; copies with results go to notebooks/executed.
+    """Run the notebooks of the experiments.
 
-    Ends with the answers, where the figures are, and how long it took. What smoke and quick measure is a preview. Each
-    trial is kept as it ends: a run that was stopped goes on where it was.
+    Papermill executes the notebooks; copies with results are written to notebooks/executed. At the end, the answers,
+    the folder of the figures and the duration are printed. Each trial is stored when it ends, so that a stopped run can
+    be continued.
 
     \b
     Examples:
-      microflow experiments run                       a few minutes on two cores
-      microflow experiments run --only rq1 --force    one question, measured again
-      microflow experiments run --profile paper       an hour and more; for print (experiments plan says how long)
+      microflow experiments run                       # a few minutes on two cores
+      microflow experiments run --only rq1 --force    # one question, measured again
+      microflow experiments run --profile paper       # for print; an hour or more
       microflow experiments run --profile paper --experiment rq1-storm
+
+    Exit status: 0 done, 2 a notebook or trial failed, or error in the settings.
     """
     if chosen and only:
         raise click.UsageError("--only names notebooks, --experiment what is measured without one: choose")
@@ -73,7 +80,7 @@ def run(profile: str, force: bool, only: tuple[str, ...], chosen: tuple[str, ...
         started = time.perf_counter_ns()
         copy = execute(notebook, parameters, FOLDER / "executed")
         click.echo(f"{(time.perf_counter_ns() - started) / 1e9:5.0f} s  {copy}")
-    _say_answers(profile, only or NOTEBOOKS, chosen)
+    _print_answers(profile, only or NOTEBOOKS, chosen)
     if "figures" in (only or NOTEBOOKS) and not chosen:
         click.echo(f"\nFigures, tables and numbers: {Path(FIGURES).resolve()}")
     seconds = (time.perf_counter_ns() - began) / 1e9
@@ -94,8 +101,8 @@ def _measure(profile: str, chosen: Sequence[str], *, force: bool) -> None:
             click.echo(f"\r{done}" if sys.stderr.isatty() else str(done))
 
 
-def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
-    """The answers of what these notebooks or experiments ran, as far as the database holds them."""
+def _print_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) -> None:
+    """Print the answers of these notebooks or experiments that the database contains."""
     from microflow.figures.catalogue import answers
     from microflow.store.experiments import ExperimentStore
 
@@ -106,23 +113,28 @@ def _say_answers(profile: str, notebooks: Sequence[str], chosen: Sequence[str]) 
 
 
 @experiments.command()
-@click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False)
+@click.argument("bundle", type=EXISTING, required=False)
+@profile_option("paper", "Profile of the recorded trials.")
 @click.option(
-    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which recorded trials."
+    "--only",
+    "chosen",
+    multiple=True,
+    help="Only this experiment, as 'microflow experiments plan' names it (repeatable).",
 )
-@click.option("--only", "chosen", multiple=True, help="Only these experiments, as `experiments list` names them.")
-@click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), help="Write the repetition's own bundle here.")
+@click.option("--keep", type=OUTPUT, help="Also write the new trials as a bundle to this file.")
 def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: Path | None) -> None:
-    """Run recorded trials again and list every difference: exit 0 if all agree, 1 if not.
+    """Run recorded trials again and list every difference.
 
-    The recording is BUNDLE, or what the database holds; it is only read. Checksums, counts, privacy and utility must
-    be the same, and the intervals of timing ratios must overlap. One that was stopped continues.
+    The recorded trials are those of BUNDLE, or of the database; they are not changed. Checksums, counts, privacy and
+    utility must be equal, and the intervals of timing ratios must overlap. A stopped reproduction can be continued.
 
     \b
     Examples:
-      microflow experiments reproduce results.zip                     an hour and more
-      microflow experiments reproduce --profile quick                 minutes
+      microflow experiments reproduce results.zip                     # an hour or more
+      microflow experiments reproduce --profile quick                 # minutes
       microflow experiments reproduce --profile quick --only rq2-privacy --keep mine.zip
+
+    Exit status: 0 all results agree, 1 a result differs, 2 error in the bundle or the settings.
     """
     from microflow.experiments import select
     from microflow.lab.bundle import export_bundle
@@ -148,23 +160,22 @@ def reproduce(bundle: Path | None, profile: str, chosen: tuple[str, ...], keep: 
 
 
 def _count(progress: Progress) -> None:
-    """On a terminal: how far the running experiment is, on one line."""
+    """Show the progress of an experiment on one line of a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r{progress.experiment:<20} {progress.ran} of {progress.cells} ", nl=False, err=True)
 
 
 @experiments.command()
-@click.option(
-    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which trials are counted."
-)
+@profile_option("paper", "Profile to plan.")
 def plan(profile: str) -> None:
-    """Say how many trials a profile has and how many minutes they take here; nothing is run.
+    """Predict the trials and minutes of a profile.
 
-    Minutes rest on what each experiment declares of a trial, scaled by what the database holds of it.
+    Nothing is run. The minutes come from the time that each experiment declares for a trial, corrected by the trials
+    that the database contains.
 
     \b
     Examples:
-      microflow experiments plan                       what make experiments PROFILE=paper would take
+      microflow experiments plan                       # the duration of 'make experiments PROFILE=paper'
       microflow experiments plan --profile quick
     """
     from microflow.experiments import all_experiments
@@ -180,7 +191,12 @@ def plan(profile: str) -> None:
 
 @experiments.command("list")
 def show() -> None:
-    """What the database holds: experiments, their trials, and when the last one ran."""
+    """List the experiments in the database, with the number of trials and the time of the last one.
+
+    \b
+    Example:
+      microflow experiments list
+    """
     from microflow.store.experiments import ExperimentStore
 
     with ExperimentStore() as store:
@@ -191,9 +207,16 @@ def show() -> None:
 
 
 @experiments.command()
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("path", type=OUTPUT)
 def export(path: Path) -> None:
-    """Write all results to PATH, a bundle from which others draw every figure without running anything."""
+    """Write all trials to a bundle.
+
+    Another person can import the bundle PATH and draw every figure without running a trial.
+
+    \b
+    Example:
+      microflow experiments export results.zip
+    """
     from microflow.lab.bundle import export_bundle
     from microflow.store.experiments import ExperimentStore
 
@@ -202,9 +225,16 @@ def export(path: Path) -> None:
 
 
 @experiments.command("import")
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("path", type=EXISTING)
 def import_(path: Path) -> None:
-    """Read a bundle's trials into the database; those it already holds are kept as they are."""
+    """Read the trials of a bundle into the database.
+
+    Trials that the database already contains are not changed.
+
+    \b
+    Example:
+      microflow experiments import results.zip
+    """
     from microflow.lab.bundle import import_bundle
     from microflow.store.experiments import ExperimentStore
 
@@ -213,22 +243,21 @@ def import_(path: Path) -> None:
 
 
 @experiments.command()
-@click.option(
-    "--profile", type=click.Choice(PROFILES), default="paper", show_default=True, help="Which recorded trials."
-)
-@click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Read these instead.")
-@click.option("--into", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here, as Markdown.")
+@profile_option("paper", "Profile of the recorded trials.")
+@click.option("--bundle", type=EXISTING, help="Use the trials of this bundle instead of the database.")
+@click.option("--into", type=OUTPUT, help="Write the list as Markdown to this file instead of printing it.")
 def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
-    """List each claim of what is published with its evidence; exit 1 if a sentence has none.
+    """List the evidence of each published number.
 
-    Published are README.md, RESULTS.md, docs/*.md and figures/paper.tex.
-
-    Evidence is an experiment's trials (rows, blocks, kind of interval) or the output of a command.
+    A claim is a sentence with a number in README.md, RESULTS.md, docs/*.md or figures/paper.tex. Its evidence is the
+    trials of an experiment (rows, blocks, kind of interval) or the output of a command.
 
     \b
     Examples:
       microflow experiments audit --profile paper --bundle data/paper.zip
       microflow experiments audit --into audit.md
+
+    Exit status: 0 every claim has evidence, 1 a claim has none, 2 error in the settings.
     """
     from microflow.figures.audit import audited, documents, page
     from microflow.lab.reproduction import bundled
@@ -249,83 +278,11 @@ def audit(profile: str, bundle: Path | None, into: Path | None) -> None:
         raise SystemExit(1)
 
 
-@click.command()
-@click.option(
-    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True, help="Which trials to read."
-)
-@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="figures", show_default=True)
-@click.option("--readme", is_flag=True, help="Print the README's results block instead; draw nothing.")
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="With --readme: write results, or headlines, between the marks of this file.",
-)
-def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None:
-    """Draw figures, LaTeX tables and numbers.tex from the results database; exit 1 if trials are missing.
-
-    \b
-    Examples:
-      microflow figures                           figures/*.pdf, *.png, *.tex
-      microflow figures --profile paper
-      microflow figures --readme                  Markdown, on the screen
-      microflow figures --readme --into RESULTS.md
-    """
-    from microflow.figures.catalogue import draw_all, results_block, with_blocks, write_tables
-    from microflow.store.experiments import ExperimentStore
-
-    if into is not None and not readme:
-        raise click.UsageError("--into says where the results of --readme go")
-    with ExperimentStore() as store:
-        if readme:
-            if into is None:
-                click.echo(results_block(profile, store))
-            else:
-                write_whole(into, with_blocks(into.read_text("utf-8"), profile, store))
-            return
-        drawn = [*draw_all(profile, store, folder), *write_tables(profile, store, folder)]
-    for figure in drawn:
-        click.echo(f"{figure.name:<24} {', '.join(str(path) for path in figure.files) or figure.missing}")
-    if any(figure.missing and figure.needed for figure in drawn):
-        raise SystemExit(1)
-
-
-@click.command()
-@click.argument("suite", type=click.Choice(SUITES))
-@click.option("--rows", type=click.IntRange(1_000), help="Rows to process; by default what fits 50 s on two cores.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write JSON here.")
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="With peers: write the table between the marks of this file.",
-)
-def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | None) -> None:
-    """Measure one suite: a table of rates, ratios with intervals, and whether each goal holds.
-
-    \b
-    Examples:
-      microflow bench compliance
-      microflow bench k_anonymity                 information loss beside ARX's and anonypy's
-      microflow bench store --rows 100000 --json store.json
-      microflow bench peers --into docs/peers.md
-    """
-    if into is not None and suite != "peers":
-        raise click.UsageError("--into says where the table of peers goes")
-    from microflow.bench.harness import document, render, save
-    from microflow.figures.catalogue import peers_block, with_block
-
-    lines = measured(suite, rows)
-    click.echo(render(lines))
-    if json_file is not None:
-        save(lines, json_file)
-    if into is not None:
-        write_whole(into, with_block(into.read_text("utf-8"), peers_block(document(lines))))
-
-
 def parameters_of(notebook: Path) -> dict[str, str]:
-    """The parameters that a notebook declares in its ``parameters`` cell, with their defaults as source text.
+    """Parameters that a notebook declares in its ``parameters`` cell, with their defaults as source text.
 
     Raises:
-        InputError: there is no such notebook.
+        InputError: the notebook does not exist.
     """
     if not notebook.is_file():
         raise InputError("no such notebook", path=notebook, hint="run this from the folder that holds notebooks/")
@@ -335,13 +292,13 @@ def parameters_of(notebook: Path) -> dict[str, str]:
 
 
 def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
-    """Run one notebook with these parameters, write the executed copy into ``folder`` and return its path.
+    """Run a notebook with these parameters, write the executed copy into ``folder`` and return its path.
 
     Raises:
-        InputError: there is no such notebook, or it does not declare one of the parameters.
-        MicroflowError: a cell failed; the executed copy shows which.
+        InputError: the notebook does not exist, or it does not declare one of the parameters.
+        MicroflowError: a cell failed; the executed copy shows which one.
     """
-    # Papermill itself only logs an unknown parameter, and the run would be another than the one asked for.
+    # Papermill itself only logs an unknown parameter, and the run would have other settings than requested.
     if unknown := parameters.keys() - parameters_of(notebook).keys():
         raise InputError(f"parameter {min(unknown)!r} does not reach its notebook", path=notebook)
     from papermill import PapermillExecutionError, execute_notebook
@@ -350,7 +307,7 @@ def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / notebook.name
     try:
-        with _aside() as said:
+        with _collected_errors() as said:
             execute_notebook(
                 str(notebook), str(copy), parameters, cwd=str(notebook.parent.parent), progress_bar=False,
                 extra_arguments=["--log-level=40"],  # a kernel on this machine need not warn about its own socket
@@ -362,8 +319,8 @@ def execute(notebook: Path, parameters: dict[str, Any], folder: Path) -> Path:
 
 
 @contextmanager
-def _aside() -> Iterator[io.StringIO]:
-    """Keep what a kernel writes on standard error: Jupyter interrupts it to end it, and it says so on its way out."""
+def _collected_errors() -> Iterator[io.StringIO]:
+    """Block that collects standard error: Jupyter ends a kernel by an interrupt, which the kernel reports there."""
     said, kept = io.StringIO(), os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)

@@ -1,4 +1,4 @@
-"""``microflow jobs``, ``job``, ``resume``, ``cancel`` and ``report``: jobs as every process sees them."""
+"""``microflow jobs``, ``job``, ``resume``, ``cancel`` and ``report``: the jobs that the results database records."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microflow.cli.options import busy, counts_text, job_argument, rows_bar
+from microflow.cli.options import OUTPUT, busy, job_argument, json_option, rows_bar
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 from microflow.pipeline import PipelineOrchestrator
 from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.sinks.whole_file import write_whole
-from microflow.store import PostgreSQLConnector
+from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import INTERRUPTED, JobStore, JobView
 from microflow.store.progress import LIVE, JobStatus
 
@@ -29,10 +29,16 @@ _LINE = "{:<24} {:<12} {:<8} {:<7} {:>13} {:>11} {:>11} {:>11}  {}"
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of jobs.")
+@json_option("the list")
 def jobs(limit: int, as_json: bool) -> None:
-    """List the newest jobs: how far they are, and what became of them."""
+    """List the newest jobs and their progress.
+
+    \b
+    Examples:
+      microflow jobs
+      microflow jobs --limit 100 --json
+    """
     with PostgreSQLConnector() as connector:
         found = JobStore(connector).newest(limit)
     if as_json:
@@ -48,9 +54,15 @@ def jobs(limit: int, as_json: bool) -> None:
 
 @click.command()
 @job_argument
-@click.option("--json", "as_json", is_flag=True, help="The metrics document of a completed job.")
+@json_option("the metrics document of a completed job")
 def job(job_id: str, as_json: bool) -> None:
-    """Show one job: its settings, its progress, and its error if it stopped early."""
+    """Show the settings, progress and error of a job.
+
+    \b
+    Examples:
+      microflow job batch-20261124-1a2b3c
+      microflow job batch-20261124-1a2b3c --json
+    """
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).load(job_id)
     if as_json:
@@ -63,11 +75,27 @@ def job(job_id: str, as_json: bool) -> None:
 @click.command()
 @job_argument
 def resume(job_id: str) -> None:
-    """Continue JOB where it stopped; its output ends as if it never had."""
+    """Continue a job that was stopped.
+
+    JOB was interrupted or cancelled, or it failed. Its output becomes the same as without the interruption. Input,
+    schema, policy and key must be unchanged.
+
+    \b
+    Example:
+      microflow resume batch-20261124-1a2b3c
+
+    Exit status: 0 done, 2 the job cannot be resumed.
+    """
     with PostgreSQLConnector() as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).resume(job_id)
         view = JobStore(connector).load(job_id)
-    click.echo(counts_text(metrics, Path(view.spec["output"])))
+    counted = metrics["processing_metrics"]
+    click.echo(
+        f"{counted['total_records'] + counted['quarantined']:,} rows read = {counted['released']:,} released"
+        f" + {counted['suppressed']:,} suppressed + {counted['quarantined']:,} quarantined\n"
+        f"{counted['violations_found']:,} violations found and remedied before anything was released\n"
+        f"written to {view.spec['output']}"
+    )
     if UNWRITTEN in metrics:
         click.echo(f"warning: {metrics[UNWRITTEN]}", err=True)
 
@@ -75,7 +103,14 @@ def resume(job_id: str) -> None:
 @click.command()
 @job_argument
 def cancel(job_id: str) -> None:
-    """Ask JOB to stop at its next commit; it can be resumed."""
+    """Ask a running job to stop.
+
+    JOB stops at its next commit. It can be resumed.
+
+    \b
+    Example:
+      microflow cancel batch-20261124-1a2b3c
+    """
     with PostgreSQLConnector() as connector:
         view = JobStore(connector).request_cancel(job_id)
     if view.status == JobStatus.RUNNING:
@@ -136,11 +171,12 @@ _ATTEMPTS = 500
 
 @click.command()
 @job_argument
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="By default JOB.html in this folder.")
+@click.option("--output", type=OUTPUT, help="File for the report; by default JOB.html in the current folder.")
 def report(job_id: str, output: Path | None) -> None:
-    """Write one HTML page about JOB: counts, violations by rule, phases, risk and utility.
+    """Write the audit report of a job.
 
-    No value of a record is in it.
+    The report is an HTML page with counts, violations by rule, times by phase, risk and utility. It contains no value
+    of a record. Risk and utility are measured if input and output of the job still exist.
 
     \b
     Examples:
@@ -160,7 +196,7 @@ def report(job_id: str, output: Path | None) -> None:
 
 
 def _assessed(view: JobView) -> Assessment | str:
-    """What the output gives away, where input and output are still at hand; else why that is not known."""
+    """Assessment of the output, if input and output still exist; otherwise the reason why there is none."""
     from microflow.advise.release import compare_files
 
     original, released = Path(view.spec["input"]), Path(view.spec["output"])

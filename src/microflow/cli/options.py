@@ -1,4 +1,4 @@
-"""What several commands share: the words for a method, a progress bar that is silent in a pipe, counts as text."""
+"""Options, types and progress displays that several commands share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
+from microflow.anonymize.keys import read_key
+from microflow.datasets import DATA_TYPES
 from microflow.errors import MicroflowError
 from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import JobProgress
@@ -22,30 +24,40 @@ from microflow.store.progress import JobProgress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from microflow.engine.contract import ProcessingSpec
+
 __all__ = [
+    "EXISTING",
     "FILE",
     "OUTPUT",
     "PLACE",
     "FiniteRange",
     "busy",
+    "complete_policy",
     "complete_schema",
-    "counts_text",
+    "generator_options",
     "job_argument",
+    "json_option",
     "method_options",
     "method_settings",
+    "overwrite_option",
     "policy_option",
+    "profile_option",
     "progress_bar",
+    "require_equal",
     "rows_bar",
+    "rows_text",
     "schema_option",
-    "together",
+    "tokenizing",
 ]
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 class FiniteRange(click.FloatRange):
-    """A number between two others: NaN lies between none, although it compares with neither."""
+    """Type of an option: a finite number within bounds. Click's own range accepts NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -55,7 +67,7 @@ class FiniteRange(click.FloatRange):
 
 
 class _Place(click.ParamType[Path | str]):
-    """A path, a folder (it ends with a slash), an address for fsspec, or ``-``."""
+    """Type of an argument: a path, a folder (it ends with a slash), an address for fsspec, or ``-``."""
 
     name = "path"
 
@@ -64,7 +76,7 @@ class _Place(click.ParamType[Path | str]):
 
 
 class _Share(click.ParamType[float]):
-    """A share of rows: ``1%`` or ``0.01``."""
+    """Type of an option: a share of rows, ``1%`` or ``0.01``."""
 
     name = "share"
 
@@ -80,31 +92,31 @@ class _Share(click.ParamType[float]):
 
 
 def _named(names: Iterable[str], begun: str) -> list[CompletionItem]:
-    """The names that begin so, and whatever file the shell finds."""
+    """Completions: the names with this beginning, and the files that the shell finds."""
     return [*(CompletionItem(name) for name in names if name.startswith(begun)), CompletionItem(begun, type="file")]
 
 
 def complete_schema(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The descriptors that ship with the package, and files."""
+    """Completions of a schema: the shipped descriptors, and files."""
     from microflow.descriptors import schema_names
 
     return _named(schema_names(), incomplete)
 
 
 def complete_policy(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The policies that ship with the package, and files."""
+    """Completions of a policy: the shipped policies, and files."""
     from microflow.compliance import policy_names
 
     return _named(policy_names(), incomplete)
 
 
 def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The newest jobs, where a database is at hand already: a key press starts no server."""
+    """Completions of a job: the newest jobs, if a database runs already. A key press starts no server."""
     from microflow.settings import Settings
 
     try:
-        from microflow.store import PostgreSQLConnector
-        from microflow.store.connector import Retries
+        from microflow.settings import Retries
+        from microflow.store.connector import PostgreSQLConnector
         from microflow.store.jobs import JobStore
         from microflow.store.server import ServerPlace, is_running
 
@@ -118,23 +130,38 @@ def complete_job(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 
 PLACE = _Place()
-SHARE = _Share()
 _PATIENCE_S = 2.0
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-#: The option that names a data set of the user's.
 schema_option = click.option(
     "--schema", required=True, shell_complete=complete_schema,
-    help="What the columns mean: a shipped name, or your YAML file.",
+    help="Descriptor of the columns: the name of a shipped one, or a YAML file.",
 )  # fmt: skip
 policy_option = click.option(
     "--policy", shell_complete=complete_policy,
-    help="Which rules: a shipped name or your YAML file; by default the schema's.",
+    help="Policy: the name of a shipped one, or a YAML file; by default the policy of the schema.",
 )  # fmt: skip
 job_argument = click.argument("job_id", metavar="JOB", shell_complete=complete_job)
 
 
-def together(*options: Decorator) -> Decorator:
-    """Several options as one decorator, in the order in which the help lists them."""
+def json_option(what: str) -> Decorator:
+    """Option ``--json`` that prints a result as JSON instead of as text."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
+
+def overwrite_option(what: str) -> Decorator:
+    """Option ``--overwrite`` that allows a command to replace its output."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {what} if it exists.")
+
+
+def profile_option(default: str, purpose: str) -> Decorator:
+    """Option ``--profile`` that chooses the size of experiments."""
+    from microflow.lab.experiment import PROFILES  # other commands need no experiments
+
+    return click.option("--profile", type=click.Choice(PROFILES), default=default, show_default=True, help=purpose)
+
+
+def _together(*options: Decorator) -> Decorator:
+    """Decorator that adds several options, in the order in which the help lists them."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -147,42 +174,46 @@ def together(*options: Decorator) -> Decorator:
 # fmt: off
 _PARAMETERS = (
     click.option("--k", type=click.IntRange(2), default=5, show_default=True,
-                 help="k-anonymity: persons in a class (rows, where no column has the role person)."),
-    click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]), help="k-anonymity: what is seen."),
+                 help="k-anonymity: fewest persons in a class (fewest rows, if no column has the role person)."),
+    click.option("--scope", type=click.Choice(["microflow", "dataset", "stream"]),
+                 help="k-anonymity: the rows among which classes are formed; by default what suits the pipeline."),
     click.option("--l", "--l-diversity", "l_diversity", type=click.IntRange(1), default=1, show_default=True,
-                 help="k-anonymity: different values of each sensitive column in a class."),
-    click.option("--l-entropy", is_flag=True, help="Entropy l-diversity: the entropy of a class is at least log(l)."),
+                 help="k-anonymity: fewest different values of each sensitive column in a class."),
+    click.option("--l-entropy", is_flag=True,
+                 help="k-anonymity: entropy l-diversity (the entropy of a class is at least log(l))."),
     click.option("--l-recursive", metavar="C", type=FiniteRange(0), default=0.0,
-                 help="Recursive (C, l)-diversity: the most frequent value has fewer rows than C times the rare ones."),
+                 help="k-anonymity: recursive (C, l)-diversity (the most frequent value has fewer rows than C times "
+                      "the rare ones)."),
     click.option("--t", "--t-closeness", "t_closeness", type=FiniteRange(0, 1), default=1.0, show_default=True,
-                 help="k-anonymity: how far a class's sensitive values may be from everybody's."),
-    click.option("--suppress", type=SHARE, default=0.0, show_default="0%",
-                 help="k-anonymity: rows that may be suppressed, such as 1%, where the others gain by more."),
+                 help="k-anonymity: greatest distance between the sensitive values of a class and those of all rows."),
+    click.option("--suppress", type=_Share(), default=0.0, show_default="0%",
+                 help="k-anonymity: share of rows that may be suppressed, such as 1%, so that the others lose less."),
     click.option("--effort", type=click.IntRange(0), default=1, show_default=True,
-                 help="k-anonymity: search longer for classes that lose less."),
-    click.option("--strict", is_flag=True, help="k-anonymity: equal values stay together (strict Mondrian)."),
-    click.option("--delta", type=click.IntRange(1), default=1_000, show_default=True, help="CASTLE's delay bound."),
-    click.option(
-        "--epsilon", type=FiniteRange(0, min_open=True), default=1.0, show_default=True, help="Budget per record."
-    ),
-    click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True),
-    click.option("--reversible", is_flag=True, help="Tokens that 'microflow detokenize' turns back."),
-    click.option("--seed", type=int, help="The same choices each time. With noise it needs --insecure-seed."),
-    click.option(
-        "--insecure-seed",
-        is_flag=True,
-        help="Allow --seed with differential privacy in a recorded run: who knows it computes every value back.",
-    ),
+                 help="k-anonymity: how long to search for classes that lose less."),
+    click.option("--strict", is_flag=True, help="k-anonymity: keep equal values together (strict Mondrian)."),
+    click.option("--delta", type=click.IntRange(1), default=1_000, show_default=True,
+                 help="k-anonymity of a stream: longest delay of a record, in records (CASTLE)."),
+    click.option("--epsilon", type=FiniteRange(0, min_open=True), default=1.0, show_default=True,
+                 help="Differential privacy: budget of each record."),
+    click.option("--key-bits", type=click.Choice(["128", "256", "512"]), default="256", show_default=True,
+                 help="Tokenization: length of the key."),
+    click.option("--reversible", is_flag=True,
+                 help="Tokenization: make tokens that 'microflow detokenize' turns back."),
+    click.option("--seed", type=int,
+                 help="Make the same random choices each time. Differential privacy also needs --insecure-seed."),
+    click.option("--insecure-seed", is_flag=True,
+                 help="Allow --seed with differential privacy in a recorded run. A person who knows the seed can "
+                      "compute the original values."),
 )
 # fmt: on
 
 
 def method_options(command: Callable[..., Any], *, required: bool = True) -> Callable[..., Any]:
-    """The options that choose a method; where it is not ``required``, leaving it out leaves the choice to advice."""
+    """Decorator that adds the options of a method; without ``required``, the command chooses a method by itself."""
     method = click.option(
-        "--method", type=click.Choice([str(m) for m in Method]), required=required, help="How to anonymize."
+        "--method", type=click.Choice([str(m) for m in Method]), required=required, help="Method of anonymization."
     )
-    return together(method, *_PARAMETERS)(command)
+    return _together(method, *_PARAMETERS)(command)
 
 
 def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> MethodSettings:
@@ -209,7 +240,7 @@ def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> Met
 
 
 def progress_bar(total: int | None, what: str) -> tqdm[Any]:
-    """Counts rows on standard error; draws nothing where that is not a terminal. Use as a context manager."""
+    """Progress bar of rows on standard error, for a ``with`` block; draws nothing if that is not a terminal."""
     from tqdm import tqdm  # most commands draw no bar
 
     return tqdm(total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None)
@@ -217,7 +248,7 @@ def progress_bar(total: int | None, what: str) -> tqdm[Any]:
 
 @contextmanager
 def busy(what: str) -> Iterator[None]:
-    """On a terminal: what takes longer than two seconds says so, and for how long; nothing where output is piped."""
+    """Block that shows its name and duration on a terminal once it takes longer than two seconds."""
     over = Event()
 
     def say() -> None:
@@ -238,7 +269,7 @@ def busy(what: str) -> Iterator[None]:
 
 @contextmanager
 def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
-    """A bar on a terminal's standard error that follows a job's progress; nothing where output is piped."""
+    """Block with a progress bar that follows a job; draws nothing if standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -250,13 +281,35 @@ def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
         yield follow
 
 
-def counts_text(metrics: dict[str, Any], output: Path) -> str:
-    """One paragraph on what became of every row."""
-    counted = metrics["processing_metrics"]
-    read = counted["total_records"] + counted["quarantined"]
-    return (
-        f"{read:,} rows read = {counted['released']:,} released + {counted['suppressed']:,} suppressed"
-        f" + {counted['quarantined']:,} quarantined\n"
-        f"{counted['violations_found']:,} violations found and remedied before anything was released\n"
-        f"written to {output}"
-    )
+#: Options that choose generated records, besides their number.
+generator_options = _together(
+    click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True,
+                 help="Type of the generated records."),
+    click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generator."),
+)  # fmt: skip
+
+
+def tokenizing(schema: str) -> ProcessingSpec:
+    """Specification of a demonstration: a data type under its own policy, tokenized with the key of the environment.
+
+    Raises:
+        KeyMaterialError: there is no key; other processes of the demonstration must be able to read the same one.
+    """
+    from microflow.compliance import load_policy
+    from microflow.descriptors import load_schema
+    from microflow.engine.contract import ProcessingSpec
+
+    described, settings = load_schema(schema), MethodSettings(Method.TOKENIZATION)
+    return ProcessingSpec(described, load_policy(described.policy), settings, key=read_key(settings.key_bits))
+
+
+def rows_text(rows_in: int, rows_out: int, *, equal: bool) -> str:
+    """Two lines that compare the rows of a demonstration with the same work in this process."""
+    answer = "yes" if equal else "NO"
+    return f"rows in       {rows_in:,}\nrows out      {rows_out:,}, equal to the in-process run: {answer}"
+
+
+def require_equal(rows_in: int, rows_out: int, *, equal: bool) -> None:
+    """End with exit status 1 unless rows out = rows in and all are equal."""
+    if not equal or rows_in != rows_out:
+        raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""``microflow policy``: which policies there are, what one says, and whether a file of one's own is right."""
+"""``microflow policy``: commands that list, explain and check policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from microflow.cli.options import complete_policy, complete_schema
+from microflow.cli.options import complete_policy, complete_schema, json_option
 from microflow.compliance import Policy, Rule, load_policy, policy_names
 from microflow.compliance.conditions import explain
 from microflow.compliance.findings import Targets
@@ -23,16 +23,18 @@ _WIDTH = 100
 
 @click.group()
 def policy() -> None:
-    """Explain the rules that data are checked against, and check rules of your own."""
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+    """Explain and check policies."""
 
 
 @policy.command("list")
-@_json
+@json_option("the list")
 def list_policies(*, as_json: bool) -> None:
-    """List the policies that ship with Microflow."""
+    """List the policies that are part of Microflow.
+
+    \b
+    Example:
+      microflow policy list
+    """
     found = {name: load_policy(name) for name in policy_names()}
     if as_json:
         click.echo(json.dumps([_facts(name, loaded) for name, loaded in found.items()], indent=2, ensure_ascii=False))
@@ -43,9 +45,11 @@ def list_policies(*, as_json: bool) -> None:
 
 @policy.command()
 @click.argument("name", shell_complete=complete_policy)
-@_json
+@json_option("the rules")
 def show(name: str, *, as_json: bool) -> None:
-    """Show every rule of a policy: a shipped NAME, or a YAML file.
+    """Explain every rule of a policy.
+
+    NAME is the name of a shipped policy, or a YAML file.
 
     \b
     Examples:
@@ -68,16 +72,20 @@ def show(name: str, *, as_json: bool) -> None:
     "--schema",
     "schema_name",
     shell_complete=complete_schema,
-    help="Also say which columns of this data set (a name or a YAML file) it covers.",
+    help="Also list the rules that apply to each column of this descriptor.",
 )
-@_json
+@json_option("the result")
 def check(file: str, schema_name: str | None, *, as_json: bool) -> None:
-    """Check that FILE is a policy; an error names file, rule and the words allowed.
+    """Check a policy of your own.
+
+    An error names the file, the line, the rule and the allowed words.
 
     \b
     Examples:
       microflow policy check company-rules.yaml
       microflow policy check company-rules.yaml --schema healthcare
+
+    Exit status: 0 FILE is a policy, 2 it is not.
     """
     loaded = load_policy(file)
     if as_json:
@@ -91,12 +99,14 @@ def check(file: str, schema_name: str | None, *, as_json: bool) -> None:
 
 @policy.command()
 def schema() -> None:
-    """Print the JSON Schema of policies, with which editors complete and check a file.
+    """Print the JSON Schema of policies.
+
+    With it, an editor completes and checks a policy. The first line of the policy names the schema for the editor:
+    # yaml-language-server: $schema=policy.schema.json
 
     \b
     Example:
       microflow policy schema > policy.schema.json
-      (then, as the first line of a policy: # yaml-language-server: $schema=policy.schema.json)
     """
     click.echo(json.dumps(msgspec.json.schema(PolicyModel), indent=2, ensure_ascii=False))
 
@@ -116,7 +126,7 @@ def _selected(rule: Rule) -> str:
 
 
 def _coverage(loaded: Policy, schema_name: str) -> str:
-    """Which field answers to which rules, and which rules to none; a rule that cannot be asked is an error."""
+    """Text of the rules that apply to each column, and of the rules that apply to no column."""
     found = _covered(loaded, schema_name)
     lines = [f"  {name}: {', '.join(rules)}" for name, rules in found["columns"].items() if rules]
     idle = ", ".join(found["without_a_column"]) or "none"

@@ -1,7 +1,7 @@
-"""A rehearsal of what goes wrong: processes that share a topic, one of them killed, and the broker once.
+"""Test of the recovery of streams: several processes share a topic, and one of them and the broker are killed.
 
-Everything is what a user would start: ``microflow kafka feed`` writes, ``microflow stream`` processes share the work.
-It ends with every record once, or with an error.
+The processes are those that a user starts: ``microflow kafka feed`` writes messages, and ``microflow stream`` processes
+share the work. At the end, every record must have been written once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError, SetupError
 from microflow.topics.broker import Broker
-from microflow.topics.kafka import GroupLag, KafkaReader, TopicSettings, create_topic
+from microflow.topics.kafka import GroupLag, KafkaReader, create_topic
 
 __all__ = ["Rehearsal", "Work", "messages"]
 
-#: A killed process is missed after so long; in the field longer is wiser.
+#: Short time limits, so that a killed process is noticed quickly; a production system needs longer ones.
 _QUICK = "session.timeout.ms=2000\nheartbeat.interval.ms=500\ntransaction.timeout.ms=3000\n"
 _LOOK_S = 0.25
 _PATIENCE_S = 240
@@ -35,7 +35,7 @@ _READ_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is fed: ``rows`` generated records, ``rate`` a second, and every ``broken``-th message cut short."""
+    """Messages to send: ``rows`` generated records, ``rate`` per second, and every ``broken``-th without its end."""
 
     schema: str
     rows: int
@@ -45,7 +45,7 @@ class Work:
 
 
 def messages(work: Work) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and messages, in order."""
+    """Keys and messages of a work, in order."""
     number = 0
     for block in generate(work.schema, work.rows, work.seed):
         for record in block.rows.to_pylist():
@@ -56,15 +56,17 @@ def messages(work: Work) -> Iterator[tuple[bytes, bytes]]:
 
 @dataclass
 class Rehearsal:
-    """One run on a broker.
+    """A run of the test on one broker.
 
     Attributes:
-        address: The broker's.
-        broker: The broker where it is ours to kill.
-        work: What is fed.
-        folder: For settings and what the processes say.
-        samples: Seconds, messages fed and messages committed.
-        events: Seconds and what happened.
+        address: Address of the broker.
+        work: Messages to send.
+        folder: Folder for settings and for the output of the processes.
+        broker: The broker, if it may be killed.
+        partitions: Partitions of each topic.
+        processes: Number of stream processes.
+        samples: Seconds since the start, messages sent, and messages committed.
+        events: Seconds since the start, and the fault that happened then.
     """
 
     address: str
@@ -77,14 +79,17 @@ class Rehearsal:
     events: list[tuple[float, str]] = field(default_factory=list)
 
     def run(self, source: str) -> None:
-        """Create the topics, feed, serve, kill; ends when everything fed is committed.
+        """Create the topics, start the processes and kill one; return when every message is committed.
+
+        Args:
+            source: Name of the topic to feed.
 
         Raises:
-            MicroflowError: it did not end in time, or a process failed.
+            MicroflowError: the processes did not finish in time, or one failed.
         """
         self.source, self.sink, self.dead = source, f"{source}.safe", f"{source}.dead"
         for topic in (self.source, self.sink, self.dead):
-            create_topic(self.address, topic, TopicSettings(self.partitions))
+            create_topic(self.address, topic, self.partitions)
         config = self.folder / "client.properties"
         config.write_text(_QUICK, "utf-8")
         place, target = (f"kafka://{self.address}/{topic}" for topic in (self.source, self.sink))
@@ -102,24 +107,24 @@ class Rehearsal:
             self._watch(lag, feeder, streams)
             for process in streams:
                 process.send_signal(signal.SIGTERM)
-            # The one that was killed says so.
+            # The first process was killed.
             for number, process in enumerate(streams[1:], 2):
                 self._expect_end(f"stream {number}", process)
 
     def results(self, released: int, broken: int) -> tuple[list[bytes], int]:
-        """What a reader of committed records sees, and how many dead letters there are: so many are waited for."""
+        """Committed records and number of dead letters; waits until there are at least as many as expected."""
         with KafkaReader(self.address, self.sink) as sink, KafkaReader(self.address, self.dead) as dead:
             return _all(sink, released), len(_all(dead, broken))
 
     def expected(self, spec: ProcessingSpec) -> tuple[list[bytes], int]:
-        """The same by one service in this process."""
+        """Records and number of dead letters of the same work in this process."""
         outcomes = MessageService(spec, hybrid=True)([message for _, message in messages(self.work)])
         released = [outcome.released for outcome in outcomes if outcome.released is not None]
         return released, sum(outcome.unreadable is not None for outcome in outcomes)
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Messages committed a second: from the first to the last, and in the best two seconds."""
+        """Messages committed per second: from the first to the last one, and in the best two seconds."""
         first = next((at for at, _, done in self.samples if done), 0.0)
         last, _, total = self.samples[-1]
         best = max(
@@ -192,12 +197,12 @@ class Rehearsal:
 
 
 def same(messages: Sequence[bytes], other: Sequence[bytes]) -> bool:
-    """Equal as multisets: partitions are read in any order."""
+    """Whether two sequences are equal as multisets; partitions are read in any order."""
     return Counter(messages) == Counter(other)
 
 
 def _all(reader: KafkaReader, enough: int) -> list[bytes]:
-    """Everything committed. Marks of transactions take offsets too, so the end is where nothing more comes."""
+    """All committed messages. Transaction markers have offsets too, so the end is reached when no message arrives."""
     found: list[bytes] = []
     deadline = time.monotonic() + _READ_S
     while (got := reader.poll(10_000, 1.0)) or (len(found) < enough and time.monotonic() < deadline):

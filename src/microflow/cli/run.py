@@ -1,11 +1,10 @@
-"""``microflow run``: check and anonymize a file."""
+"""``microflow run``: a job that checks and anonymizes a file."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,10 @@ from microflow.cli.options import (
     OUTPUT,
     PLACE,
     FiniteRange,
+    json_option,
     method_options,
     method_settings,
+    overwrite_option,
     policy_option,
     rows_bar,
     schema_option,
@@ -32,7 +33,7 @@ from microflow.sources.files import STANDARD, is_url
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
 
-__all__ = ["connected", "run"]
+__all__ = ["run"]
 
 
 @click.command()
@@ -40,23 +41,25 @@ __all__ = ["connected", "run"]
 @click.argument("output", type=PLACE)
 @schema_option
 @policy_option
-@click.option("--pipeline", type=click.Choice(PIPELINES), default="batch", show_default=True)
-@click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="'local' needs no Java.")
+@click.option("--pipeline", type=click.Choice(PIPELINES), default="batch", show_default=True,
+              help="Whether rows are processed together, one by one, or as a router decides.")  # fmt: skip
+@click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True,
+              help="Run the batch pipeline on this machine, or on Spark, which needs Java.")  # fmt: skip
 @method_options
-@click.option("--quarantine", type=OUTPUT, help="Where unusable rows go; by default OUTPUT.quarantine.csv.")
-@click.option("--quarantine-raw", is_flag=True, help="Keep their raw text too; it may be personal data.")
-@click.option("--metrics", type=OUTPUT, help="Write what the run was and cost as JSON.")
+@click.option("--quarantine", type=OUTPUT, help="File for rows that cannot be used; by default OUTPUT.quarantine.csv.")
+@click.option("--quarantine-raw", is_flag=True, help="Write the text of these rows too; it may contain personal data.")
+@click.option("--metrics", type=OUTPUT, help="Also write the metrics document as JSON to this file.")
 @click.option("--store", type=click.Choice([str(s) for s in StoreRecords]), default="none", show_default=True,
-              help="Which values go to the database; 'none' keeps it free of personal data.")  # fmt: skip
-@click.option("--no-database", is_flag=True, help="Work without PostgreSQL; the job cannot be resumed.")
-@click.option("--job", "job_id", help="A name for the job, for 'microflow resume'.")
+              help="Values to write to the database; with 'none' it contains no personal data.")  # fmt: skip
+@click.option("--no-database", is_flag=True, help="Work without PostgreSQL; then the job cannot be resumed.")
+@click.option("--job", "job_id", help="Name of the job, for 'microflow resume'; by default one is generated.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Worker processes; by default one a core, none for small files."
+    "--workers", type=click.IntRange(1), help="Worker processes; by default one per core, and none for small files."
 )
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the files beside it if they are there.")
+@overwrite_option("OUTPUT, the quarantine or the metrics document")
 @click.option("--min-released", type=FiniteRange(0, 1), default=0.0, show_default=True,
-              help="End with status 1 where a smaller part of the rows is released, or none.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+              help="End with exit status 1 if a smaller share of the rows is released, or none.")  # fmt: skip
+@json_option("the verdict")
 def run(
     *,
     input_file: Path | str,
@@ -68,13 +71,14 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Check INPUT against a policy, anonymize it, and write OUTPUT with an audit trail.
+    """Check a file against a policy and anonymize it.
 
     INPUT is a file, a folder, a pattern such as 'visits/*.csv', an address (s3://... or
-    postgresql://host/name?table=visits), or - for standard input. CSV, Parquet, JSON and spreadsheets are recognised by
-    their suffix, text may be compressed (.gz, .zst); standard input and output are CSV. OUTPUT appears whole or not at
-    all; where it ends with a slash it is a folder of parts, one for each split of the input, in the format of the
-    folder's name (safe.parquet/) or of the input (safe/).
+    postgresql://host/name?table=visits), or - for standard input. The suffix decides the format: CSV, Parquet, JSON or
+    a spreadsheet; text may be compressed (.gz, .zst). Standard input and output are CSV.
+
+    OUTPUT is written completely or not at all. If it ends with a slash, it is a folder with one part for each split of
+    the input, in the format of the folder's name (safe.parquet/) or of the input (safe/).
 
     \b
     Examples:
@@ -85,28 +89,33 @@ def run(
       zcat mine.csv.gz | microflow run - - --schema mine.yaml --method k_anonymity --no-database > out.csv
       microflow run mine.csv out.csv --schema mine.yaml --policy gdpr --method k_anonymity --no-database
 
-    Exit status: 0 done; 1 less was released than --min-released asks for, or nothing; 2 something is wrong with the
-    input or the settings.
+    Exit status: 0 done, 1 fewer rows were released than --min-released requires, or none, 2 error in the input or the
+    settings.
     """
     settings = method_settings(options, is_recorded=not no_database)
     job = JobSpec(
         input=input_file,
         output=output,
         method=settings,
-        quarantine=quarantine or beside(output, "quarantine.csv"),
+        quarantine=quarantine or _beside(output, "quarantine.csv"),
         store_records=StoreRecords(store),
         **options,
     )
-    with connected(no_database=no_database) as connector, rows_bar() as follow:
+    connection: AbstractContextManager[PostgreSQLConnector | None] = nullcontext()
+    if not no_database:
+        from microflow.store.connector import PostgreSQLConnector  # needs the extra database
+
+        connection = PostgreSQLConnector()
+    with connection as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).run(job)
     say = partial(click.echo, err=str(output) == STANDARD)
-    found = judged(metrics, job)
+    found = _judged(metrics, job)
     if as_json:
         say(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
         say("\n".join([*found.lines(), f"written to {output}"]))
         if found.quarantined:
-            say(f"each quarantined row: {job.quarantine}" if job.quarantine else "nothing says why: --quarantine")
+            say(f"quarantined rows: {job.quarantine}" if job.quarantine else "--quarantine would list these rows")
     if not no_database and not as_json:
         say(f"job {metrics['job_id']}: microflow report {metrics['job_id']}")
     if UNWRITTEN in metrics:
@@ -117,29 +126,17 @@ def run(
         raise click.exceptions.Exit(1)
 
 
-def judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
-    """The verdict of a finished job, with the reasons that its quarantine gives."""
+def _judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
+    """Verdict of a finished job, with the most frequent reasons in its quarantine."""
     found = JobVerdict.from_dict(metrics["verdict"])
     most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
-    return replace(found, reasons=tuple(most))
+    return replace(found, quarantine_reasons=dict(most))
 
 
-def beside(output: Path | str, suffix: str) -> Path | None:
-    """The file of this suffix beside an output on this machine."""
+def _beside(output: Path | str, suffix: str) -> Path | None:
+    """Path of a file beside the output, with one more suffix; ``None`` if the output is not a local file."""
     if str(output) == STANDARD or is_url(output):
         return None
     path = Path(output)
     # A folder by itself has no name; that it is one is said by the job.
     return path.with_name(f"{path.name}.{suffix}") if path.name else None
-
-
-@contextmanager
-def connected(*, no_database: bool) -> Iterator[PostgreSQLConnector | None]:
-    """The results database, or nothing; its driver is imported only when it is used."""
-    if no_database:
-        yield None
-        return
-    from microflow.store.connector import PostgreSQLConnector
-
-    with PostgreSQLConnector() as connector:
-        yield connector

@@ -1,4 +1,4 @@
-"""``microflow storm``: the stream topology on Apache Storm, in one JVM."""
+"""``microflow storm``: the stream topology on Apache Storm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from microflow.cli.demonstration import generated, generator_options, require_equal, rows_text, tokenizing
+from microflow.cli.options import generator_options, require_equal, rows_text, tokenizing
+from microflow.datasets import generate
 from microflow.errors import SetupError
 from microflow.jvm import jars
 from microflow.lab.arrivals import poisson
@@ -21,27 +22,34 @@ _PACED_S = 2.0
 
 @click.group()
 def storm() -> None:
-    """Run the topology on Apache Storm, or write it down for a cluster."""
+    """Run the topology on Apache Storm."""
 
 
 @storm.command()
-@click.option("--topology", type=click.Choice(list(TOPOLOGIES)), default="stream", show_default=True)
+@click.option("--topology", type=click.Choice(list(TOPOLOGIES)), default="stream", show_default=True,
+              help="Topology with a bolt for each step, or with one bolt for all steps.")  # fmt: skip
 @generator_options
-@click.option("--rows", type=click.IntRange(1), default=5_000, show_default=True)
-@click.option("--load", type=click.IntRange(1), default=300, show_default=True, help="Records/s latency is taken at.")
+@click.option("--rows", type=click.IntRange(1), default=5_000, show_default=True,
+              help="Number of records that are sent at once.")  # fmt: skip
+@click.option("--load", type=click.IntRange(1), default=300, show_default=True,
+              help="Records per second while latency is measured.")  # fmt: skip
 def run(topology: str, schema: str, rows: int, load: int, seed: int) -> None:
-    """Tokenize generated records on Storm and check them against the in-process run.
+    """Tokenize generated records on Storm and compare them with the in-process run.
 
-    ROWS records come at once, which gives the rate, and then a Poisson stream of LOAD records a second for two
-    seconds, which gives the latency: from when a record was due to its acknowledgement at the spout.
+    First, all records of --rows are sent at once, to measure the rate. Then a Poisson stream of --load records per
+    second is sent for two seconds, to measure the latency: from the time at which a record was due to its
+    acknowledgement at the spout. A token key must be set.
 
     \b
-    Ends with exit status 1 unless rows out = rows in and all are equal.
+    Example:
       MICROFLOW_TOKEN_KEY_FILE=key microflow storm run --rows 10000
+
+    Exit status: 0 rows out = rows in and all are equal, 1 they are not, 2 error in the set-up or the settings.
     """
     spec = tokenizing(schema)
     schedule = poisson(load, _PACED_S, seed)
-    records = generated(schema, rows + len(schedule), seed)
+    blocks = generate(schema, rows + len(schedule), seed)
+    records = [record for block in blocks for record in block.rows.to_pylist()]
     with tempfile.TemporaryDirectory() as folder:
         trial = storm_trial(
             Path(folder), spec, schema, spec.schema.policy, records, schedule=schedule, topology=TOPOLOGIES[topology]
@@ -57,9 +65,15 @@ def run(topology: str, schema: str, rows: int, load: int, seed: int) -> None:
 
 @storm.command()
 def fetch() -> None:
-    """Put Storm's jars into the cache, so that no experiment waits for them; or say why it will go without.
+    """Download the libraries of Storm into the cache.
 
-    The set-up runs it. Storm is optional, so the exit status is 0 either way.
+    'make' runs this command during the set-up. Storm is optional: if the download fails, the reason is printed.
+
+    \b
+    Example:
+      microflow storm fetch
+
+    Exit status: always 0.
     """
     try:
         click.echo(f"Apache Storm: {len(jars('storm'))} jars in the cache")
@@ -70,12 +84,15 @@ def fetch() -> None:
 @storm.command("flux")
 @click.argument("topology", type=click.Choice(list(TOPOLOGIES)))
 @click.argument("job", type=click.Path(path_type=Path))
-@click.option("--python", default="python3", show_default=True, help="The interpreter on the workers.")
+@click.option("--python", default="python3", show_default=True, help="Python interpreter on the workers.")
 def write_flux(topology: str, job: Path, python: str) -> None:
-    """Print a topology as Flux YAML, for 'storm jar … org.apache.storm.flux.Flux FILE'.
+    """Print a topology as Flux YAML for a Storm cluster.
+
+    JOB is the path, on every worker, of the JSON file that microflow.storm.shell describes. Submit the YAML with
+    'storm jar flux-core.jar org.apache.storm.flux.Flux FILE'.
 
     \b
-    JOB is the path, on every worker, of the JSON file that microflow.storm.shell describes.
+    Example:
       microflow storm flux stream /srv/microflow/job.json > stream.yaml
     """
     click.echo(flux(TOPOLOGIES[topology], job, python=python), nl=False)

@@ -1,4 +1,4 @@
-"""``microflow stream``: records from a topic, or from standard input, as they arrive."""
+"""``microflow stream``: records from a topic or from standard input, processed as they arrive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 
 from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
-from microflow.cli.options import FiniteRange, method_options, method_settings, schema_option
+from microflow.cli.options import FILE, FiniteRange, method_options, method_settings, policy_option, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec, scoped
@@ -36,41 +36,40 @@ _EVERY_S = 0.5
 @click.argument("source")
 @click.argument("sink")
 @schema_option
-@click.option("--policy", help="Which rules: a shipped name or your YAML file; by default the schema's.")
-@click.option("--pipeline", type=click.Choice(["stream", "hybrid"]), default="hybrid", show_default=True)
-@click.option(
-    "--urgency",
-    type=click.Path(path_type=Path),
-    help="hybrid: which records go first (a YAML list); by default the schema's.",
-)
+@policy_option
+@click.option("--pipeline", type=click.Choice(["stream", "hybrid"]), default="hybrid", show_default=True,
+              help="Whether records are processed one by one, or as a router decides.")  # fmt: skip
+@click.option("--urgency", type=FILE,
+              help="hybrid: YAML list of the records to process first; by default that of the schema.")  # fmt: skip
 @method_options
-@click.option("--group", help="Processes of one group share the partitions; by default from schema and topic.")
-@click.option("--dead-letters", help="For messages that cannot be read: kafka://HOST:PORT/TOPIC, or a file.")
-@click.option("--client-config", type=click.Path(path_type=Path), help="Properties for Kafka: SASL, TLS.")
-@click.option("--until-idle", type=FiniteRange(0, min_open=True), help="End when nothing came for so many seconds.")
-@click.option("--ordered", is_flag=True, help="hybrid: no urgent record overtakes earlier ones of its message key.")
-@click.option(
-    "--max-delay",
-    type=FiniteRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="k-anonymity: seconds that a record is held back for others, at most; --delta is the bound in records.",
-)
-@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Answer Prometheus here, at /metrics.")
-@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address it is answered at.")
+@click.option("--group", help="Consumer group, whose processes share the partitions; by default from schema and topic.")
+@click.option("--dead-letters", metavar="PLACE",
+              help="Place for messages that cannot be read: kafka://HOST:PORT/TOPIC, or a file.")  # fmt: skip
+@click.option("--client-config", type=FILE, help="File with properties for Kafka, such as SASL and TLS.")
+@click.option("--until-idle", type=FiniteRange(0, min_open=True), metavar="SECONDS",
+              help="End when no message has arrived for so many seconds.")  # fmt: skip
+@click.option("--ordered", is_flag=True, help="hybrid: keep the order of records with the same message key.")
+@click.option("--max-delay", type=FiniteRange(0, min_open=True), default=60.0, show_default=True, metavar="SECONDS",
+              help="k-anonymity: longest delay of a record; --delta is the limit in records.")  # fmt: skip
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve metrics for Prometheus at this port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address at which metrics are served.")
 def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline: str, **options: Any) -> None:
-    """Check and anonymize records from SOURCE as they arrive, and send them to SINK.
+    """Check and anonymize records as they arrive.
 
-    SOURCE is kafka://HOST:PORT/TOPIC or '-' (JSON Lines on standard input). SINK is a topic of the same cluster, a
-    postgresql:// address (or 'postgresql' for DATABASE_URL or the embedded server), a file of JSON Lines, or '-'.
-    Topics must exist. SIGTERM commits what is under way and ends; started again, it goes on behind the last commit.
-    k-anonymity holds records back until each leaves among k (CASTLE); they are committed when they leave.
+    SOURCE is kafka://HOST:PORT/TOPIC, or - for JSON Lines on standard input. SINK is a topic of the same cluster, a
+    postgresql:// address (or 'postgresql' for DATABASE_URL or the embedded server), a file of JSON Lines, or - for
+    standard output. Topics must exist.
+
+    The command runs until you stop it. SIGTERM and Ctrl-C commit the records in progress and end it. After a restart,
+    it continues behind the last commit. k-anonymity holds each record back until it can be released in a group of k.
 
     \b
     Examples:
       microflow stream kafka://host:9092/visits kafka://host:9092/safe --schema visits.yaml --method tokenization
       microflow stream kafka://host:9092/visits postgresql --schema visits.yaml --method differential_privacy
       tail -f visits.jsonl | microflow stream - safe.jsonl --schema visits.yaml --method tokenization
+
+    Exit status: 0 the input ended, or you stopped the command; 2 error in the input, the set-up or the settings.
     """
     names = ("group", "dead_letters", "client_config", "until_idle", "urgency", "metrics_port", "metrics_host")
     ordered, delay = options.pop("ordered"), options.pop("max_delay")
@@ -87,7 +86,7 @@ def stream(*, source: str, sink: str, schema: str, policy: str | None, pipeline:
         service.counts["given again"] = live.progress.given_again
         if ends.finish is not None:
             ends.finish({"messages": dict(service.counts), "routes": dict(service.reasons)})
-    _tell(service)
+    _print_counts(service)
     if service.held:
         click.echo(f"held back: {service.held:,}, not committed; the next start reads them again", err=True)
 
@@ -97,7 +96,7 @@ def _observer(stack: ExitStack, service: MessageService, port: int | None, host:
     stack.callback(view.close)
     if port is None:
         return view.observe
-    from microflow.pipeline.stream_metrics import StreamMetrics  # only who asks for it needs its package
+    from microflow.pipeline.stream_metrics import StreamMetrics  # needs the extra kafka
 
     metrics = StreamMetrics(service)
     stack.enter_context(metrics.serve(port, host))
@@ -117,7 +116,7 @@ def _spec(schema: str, policy: str | None, options: dict[str, Any]) -> Processin
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or SIGINT comes."""
+    """Block with a list that receives the number of each SIGTERM and SIGINT."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda sign, _: came.append(sign)) for number in (signal.SIGTERM, signal.SIGINT)
@@ -130,7 +129,7 @@ def _stopping() -> Iterator[list[int]]:
 
 
 def _properties(path: Path | None) -> dict[str, str]:
-    """``name=value`` lines; blank ones and comments are left out."""
+    """Properties of a file with a ``name=value`` per line; blank lines and comments are ignored."""
     if path is None:
         return {}
     try:
@@ -147,7 +146,7 @@ def _properties(path: Path | None) -> dict[str, str]:
     return found
 
 
-def _tell(service: MessageService) -> None:
+def _print_counts(service: MessageService) -> None:
     def text(counts: Counter[str]) -> str:
         return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items()) if n) or "none"
 
@@ -157,11 +156,11 @@ def _tell(service: MessageService) -> None:
 
 
 class LiveView:
-    """One line on a terminal that follows a stream; nothing where standard error is no terminal.
+    """Progress line of a stream on a terminal.
 
     Args:
-        out: A terminal, or a pipe that nothing is written to.
-        service: Whose counts are shown.
+        out: Standard error; nothing is written if it is not a terminal.
+        service: The service whose counts are shown.
     """
 
     def __init__(self, out: IO[str], service: MessageService) -> None:
@@ -170,7 +169,7 @@ class LiveView:
         self._last, self._committed = time.monotonic(), 0
 
     def observe(self, progress: Progress) -> None:
-        """Show how far it is."""
+        """Show the progress, at most twice a second."""
         now = time.monotonic()
         if not self._is_on or now - self._last < _EVERY_S:
             return
@@ -186,7 +185,7 @@ class LiveView:
         self._out.flush()
 
     def close(self) -> None:
-        """Leave the line free."""
+        """Clear the line."""
         if self._is_on:
             self._out.write("\r\x1b[K")
             self._out.flush()

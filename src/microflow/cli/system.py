@@ -1,4 +1,4 @@
-"""``microflow doctor``, ``db`` and ``completion``: what this machine has, the results database, the shell's help."""
+"""``microflow doctor``, ``db`` and ``completion``: the set-up of this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPARK_BYTES = 4 * _GIB
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: whether it is there, what was found, and what to do if it is not."""
+    """Result of one check of the set-up, with a remedy if the thing is missing."""
 
     name: str
     is_there: bool
@@ -37,13 +37,15 @@ class Finding:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def doctor(*, as_json: bool) -> None:
-    """Look at Python, cores, memory, Java, PostgreSQL and the token key, and say what will run.
+    """Report what can run on this machine.
+
+    Python, cores, memory, Java, PostgreSQL and the token key are checked. The embedded PostgreSQL is started for this.
 
     \b
     Example:
       microflow doctor
 
-    Exit status: 0 everything runs, 1 something does not.
+    Exit status: 0 all parts can run, 1 Java or PostgreSQL is missing.
     """
     findings = list(examine())
     there = {finding.name for finding in findings if finding.is_there}
@@ -67,7 +69,7 @@ def _text(findings: list[Finding], there: set[str]) -> str:
 
 
 def examine() -> Iterator[Finding]:
-    """Everything that decides what can run here; the embedded PostgreSQL is started if it does not run yet."""
+    """Checks of everything that decides what can run; starts the embedded PostgreSQL if it does not run yet."""
     machine = Machine.here()
     yield Finding("Python", is_there=True, found=f"{machine.python} on {machine.kernel}")
     yield Finding("Cores", is_there=True, found=f"{machine.cores} × {machine.cpu_model}")
@@ -91,8 +93,8 @@ def _tried(name: str, attempt: Callable[[], str]) -> Finding:
 
 def _postgresql() -> str:
     # The address may hold a password: only where it comes from is shown.
-    from microflow.store import PostgreSQLConnector
-    from microflow.store.connector import Retries
+    from microflow.settings import Retries
+    from microflow.store.connector import PostgreSQLConnector
 
     place = "the server of DATABASE_URL" if Settings.read().database_url else "the embedded server"
     with PostgreSQLConnector(retries=Retries(pauses=())) as connector:
@@ -118,15 +120,20 @@ def _what_runs(there: set[str]) -> Iterator[str]:
 
 @click.group()
 def db() -> None:
-    """Start, stop and migrate the database that results go to.
+    """Start, stop and migrate the results database.
 
-    DATABASE_URL names a server of your own; without it an embedded PostgreSQL is started when it is needed.
+    DATABASE_URL names your own server. Without it, an embedded PostgreSQL is started when it is needed.
     """
 
 
 @db.command()
 def start() -> None:
-    """Start the embedded PostgreSQL unless it runs, and print its address."""
+    """Start the embedded PostgreSQL and print its address.
+
+    \b
+    Example:
+      microflow db start
+    """
     from microflow.store.database import migrate
     from microflow.store.server import ensure_server
 
@@ -137,7 +144,12 @@ def start() -> None:
 
 @db.command()
 def stop() -> None:
-    """Stop the embedded PostgreSQL; what it holds stays."""
+    """Stop the embedded PostgreSQL; its data stay.
+
+    \b
+    Example:
+      microflow db stop
+    """
     from microflow.store.server import stop_server
 
     click.echo("stopped" if stop_server() else "it was not running")
@@ -145,7 +157,12 @@ def stop() -> None:
 
 @db.command()
 def url() -> None:
-    """Print the address results go to, without its password."""
+    """Print the address of the results database, without its password.
+
+    \b
+    Example:
+      microflow db url
+    """
     from microflow.store.database import without_password
     from microflow.store.server import server_url
 
@@ -154,7 +171,14 @@ def url() -> None:
 
 @db.command("migrate")
 def migrate_database() -> None:
-    """Bring the database to the newest schema (every command does so by itself where it may)."""
+    """Update the tables of the results database to this version.
+
+    Every command does this by itself if its user may change the tables.
+
+    \b
+    Example:
+      microflow db migrate
+    """
     from microflow.store.database import migrate, without_password
     from microflow.store.server import ensure_server
 
@@ -167,7 +191,7 @@ def migrate_database() -> None:
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL.
+    """Print the completion script of a shell.
 
     \b
     Examples:

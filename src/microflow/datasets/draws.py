@@ -35,7 +35,7 @@ class Draws:
         self.rows = rows
 
     def of(self, rows: int) -> Draws:
-        """The same stream for another number of rows."""
+        """Stream of the same generator for another number of rows."""
         other = object.__new__(Draws)
         other.rng, other.rows = self.rng, rows
         return other
@@ -45,7 +45,7 @@ class Draws:
         return self.rng.random(self.rows)
 
     def below(self, limit: int) -> Integers:
-        """Whole numbers from 0 up to ``limit``, exclusive."""
+        """Random whole numbers from 0 up to ``limit``, exclusive."""
         return self.rng.integers(0, limit, self.rows)
 
     def hits(self, share: float) -> Flags:
@@ -120,7 +120,7 @@ def category(words: Sequence[str], positions: Integers) -> pa.Array:
 
 
 def maybe(column: pa.Array, present: Flags) -> pa.Array:
-    """The column where ``present``, null elsewhere."""
+    """Column with its values where ``present``, and null elsewhere."""
     return pc.if_else(pa.array(present), column, pa.scalar(None, column.type))
 
 

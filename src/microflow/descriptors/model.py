@@ -1,7 +1,6 @@
-"""The document that a descriptor is: what may be written, for the reader and, as a JSON Schema, for editors.
+"""Model of the descriptor document: the keys that it may contain, for the reader and, as a JSON Schema, for editors.
 
-The descriptions are those of docs/descriptor.md and of the JSON Schema, which ``python tests/descriptors/reference.py``
-writes.
+``python tests/descriptors/reference.py`` writes docs/descriptor.md and the JSON Schema with these descriptions.
 """
 
 from __future__ import annotations
@@ -20,95 +19,108 @@ _Length = Annotated[int, Meta(ge=0, le=1_000)]
 
 
 class SourceModel(msgspec.Struct):
-    """How files of this data set are written."""
+    """Format of the files of a data set: the section ``source:``."""
 
     delimiter: Annotated[
-        str | None, Meta(description="One character; by default a comma, and a tab in files named `.tsv`.")
+        str | None, Meta(description="One character; by default a comma, or a tab in files named `.tsv`.")
     ] = None
-    quote: Annotated[str | None, Meta(description="One character, or `null` where nothing is quoted.")] = '"'
+    quote: Annotated[str | None, Meta(description="One character, or `null` if values are never quoted.")] = '"'
     encoding: Annotated[
-        str, Meta(description="One that Python knows, such as `cp1252`; a byte order mark overrides it.")
+        str, Meta(description="An encoding that Python knows, such as `cp1252`; a byte order mark has priority.")
     ] = "utf-8"
-    decimal: Annotated[str, Meta(description="`.` or `,`, for all numbers without a `format`.")] = "."
-    header: Annotated[bool, Meta(description="Whether the first line names the columns.")] = True
-    trim: Annotated[bool, Meta(description="Whether blanks around values are dropped.")] = False
-    missing: Annotated[list[str], Meta(description="What else than the empty text means an absent value.")] = []
-    sheet: Annotated[str, Meta(description="The sheet of a spreadsheet that is meant, where several hold rows.")] = ""
+    decimal: Annotated[
+        str, Meta(description="The decimal separator of all numbers without a `format`: `.` or `,`.")
+    ] = "."
+    header: Annotated[bool, Meta(description="Whether the first line contains the names of the columns.")] = True
+    trim: Annotated[bool, Meta(description="Whether blanks before and after values are removed.")] = False
+    missing: Annotated[list[str], Meta(description="Texts that mean a missing value, besides the empty text.")] = []
+    sheet: Annotated[str, Meta(description="The sheet to read, if several sheets of a spreadsheet contain rows.")] = ""
 
 
 class HierarchyModel(msgspec.Struct):
-    """How values are generalised step by step: either `prefix` or `tree`."""
+    """Generalisation hierarchy of a column: either `prefix` or `tree`."""
 
     prefix: Annotated[
-        list[_Length] | None, Meta(description="How many characters stay at each step, as `[5, 3, 0]` of a ZIP code.")
+        list[_Length] | None, Meta(description="How many characters remain at each step: `[5, 3, 0]` for ZIP codes.")
     ] = None
     tree: Annotated[
-        Any, Meta(description="Nested groups with one root, as `{any: {office: [clerk], other: [cook]}}`.")
+        Any, Meta(description="Nested groups with one root: `{any: {office: [clerk], other: [cook]}}`.")
     ] = None
 
 
 class ColumnModel(msgspec.Struct):
-    """One column, under its name."""
+    """Description of a column, under its name."""
 
-    role: Annotated[Role, Meta(description="What it is to a person's privacy; see below.")] = Role.ATTRIBUTE
-    dtype: Annotated[Dtype, Meta(description="How its values are held.")] = msgspec.field(
+    role: Annotated[Role, Meta(description="The column's meaning for privacy: one of the roles below.")] = (
+        Role.ATTRIBUTE
+    )
+    dtype: Annotated[Dtype, Meta(description="The type of the values.")] = msgspec.field(
         default=Dtype.STRING, name="type"
     )
-    kind: Annotated[_Kind | None, Meta(description="What it holds, for the rules of policies.")] = None
+    kind: Annotated[_Kind | None, Meta(description="The kind of information; the rules of policies refer to it.")] = (
+        None
+    )
     format: Annotated[
         str | None,
-        Meta(description="How its values are written, as `MM/DD/YYYY`, `$1,234.50` or `Y/N`, where not plainly."),
+        Meta(description="How the values are written, if not in the plain form: `MM/DD/YYYY`, `$1,234.50`, `Y/N`."),
     ] = None
-    low: Annotated[int | float | None, Meta(description="The least value that is public, of a number.")] = None
-    high: Annotated[int | float | None, Meta(description="The greatest value that is public.")] = None
-    categories: Annotated[list[str], Meta(description="All values that there may be, where they are public.")] = []
-    ordered: Annotated[bool, Meta(description="Whether the categories are in order, lowest first.")] = False
-    hierarchy: Annotated[HierarchyModel | None, Meta(description="How values are generalised.")] = None
-    required: Annotated[bool, Meta(description="Whether a row without it is quarantined.")] = False
+    low: Annotated[int | float | None, Meta(description="The smallest possible number, if it is publicly known.")] = (
+        None
+    )
+    high: Annotated[int | float | None, Meta(description="The largest possible number, if it is publicly known.")] = (
+        None
+    )
+    categories: Annotated[list[str], Meta(description="All possible values, if they are publicly known.")] = []
+    ordered: Annotated[bool, Meta(description="Whether the categories are sorted, lowest first.")] = False
+    hierarchy: Annotated[HierarchyModel | None, Meta(description="How values are generalised, step by step.")] = None
+    required: Annotated[bool, Meta(description="Whether a row without a value here is quarantined.")] = False
     share: Annotated[
-        float, Meta(gt=0, description="Its part of a record's privacy budget, relative to other columns.")
+        float, Meta(gt=0, description="The column's part of a record's privacy budget, relative to other columns.")
     ] = 1.0
     token_domain: Annotated[
-        str | None, Meta(description="Columns of one domain, of any file, give the same token for the same value.")
+        str | None,
+        Meta(description="Columns of one domain, also in other files, have the same token for the same value."),
     ] = None
 
 
 class UrgencyModel(msgspec.Struct):
-    """One reason for which a record is urgent, of a column or a kind."""
+    """Urgency rule: a condition on a column, or on the columns of a kind, that makes a record urgent."""
 
-    kind: Annotated[_Kind | None, Meta(description="Of the first column of this kind.")] = None
-    column: Annotated[str | None, Meta(description="Of this column.")] = None
-    one_of: Annotated[list[str], Meta(description="Urgent are these values.")] = []
-    at_least: Annotated[int | float | str | None, Meta(description="Urgent is this value, and what is above it.")] = (
-        None
-    )
-    within_days: Annotated[int | None, Meta(description="Urgent is a date at most so many days ahead.")] = None
+    kind: Annotated[_Kind | None, Meta(description="The columns of this kind.")] = None
+    column: Annotated[str | None, Meta(description="The column of this name.")] = None
+    one_of: Annotated[list[str], Meta(description="These values are urgent.")] = []
+    at_least: Annotated[
+        int | float | str | None, Meta(description="This value and all values above it are urgent.")
+    ] = None
+    within_days: Annotated[
+        int | None, Meta(description="A date at most so many days after the policy's reference date is urgent.")
+    ] = None
 
 
 class DescriptorModel(msgspec.Struct):
-    """A data set."""
+    """Description of a data set: the whole document."""
 
     columns: Annotated[
         dict[str, ColumnModel],
-        Meta(description='By name; a name given twice in a header is `zip` and `zip#2`, no name is `""`.'),
+        Meta(description='By name. A repeated name in a header becomes `zip#2`, an empty name `""`.'),
     ]
-    name: Annotated[str | None, Meta(description="By default the name of the descriptor's file.")] = None
-    title: Annotated[str | None, Meta(description="For people.")] = None
-    policy: Annotated[str, Meta(description="The name of a policy that ships, or a path.")] = "combined"
-    source: Annotated[SourceModel, Meta(description="How files are written.")] = msgspec.field(
+    name: Annotated[str | None, Meta(description="The name of the data set; by default that of the file.")] = None
+    title: Annotated[str | None, Meta(description="A title for readers.")] = None
+    policy: Annotated[str, Meta(description="The name of a policy of Microflow, or a path.")] = "combined"
+    source: Annotated[SourceModel, Meta(description="How the files are written.")] = msgspec.field(
         default_factory=SourceModel
     )
-    others: Annotated[Others, Meta(description="What is done with columns of a file that are not described.")] = (
-        "refuse"
-    )
+    others: Annotated[Others, Meta(description="What happens to columns that are not described.")] = "refuse"
     unlisted: Annotated[
         Unlisted,
         Meta(
-            description="What is done with columns of the role `attribute`: they pass, are blanked, or are treated as"
-            " quasi-identifiers (as identifiers, where the method makes tokens)."
+            description="What happens to columns of the role `attribute`: they pass unchanged, are emptied, or are"
+            " treated as quasi-identifiers (by tokenization, as identifiers)."
         ),
     ] = "pass"
     urgent: Annotated[
         list[UrgencyModel] | None,
-        Meta(description="Which records a live pipeline takes first; by default those of the kind `urgency`."),
+        Meta(
+            description="The records that a stream processes first; by default the emergencies of the kind `urgency`."
+        ),
     ] = None

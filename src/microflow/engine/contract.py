@@ -1,4 +1,4 @@
-"""What every engine is given and gives back; the engines differ in nothing else.
+"""Input and output of every engine; nothing else differs between engines but speed.
 
 Also which scopes of k-anonymity a pipeline can do, and what engines do that are made without a specification.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 from microflow.anonymize.contract import Anonymizer, Method, MethodSettings, Scope
 from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key
 from microflow.compliance import load_policy
-from microflow.compliance.conditions import Present
+from microflow.compliance.conditions import FieldCondition
 from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy, Rule
 from microflow.descriptors import load_schema
@@ -41,14 +41,14 @@ DROPPED = Rule(
     kinds=frozenset(),
     roles=frozenset({Role.ATTRIBUTE}),
     names=frozenset(),
-    condition=Present(),
+    condition=FieldCondition("present"),
     remedy="blank",
 )
 
 
 @dataclass(frozen=True)
 class ProcessingSpec:
-    """The work, independent of the engine: what the columns mean, what is forbidden, how to anonymize.
+    """Specification of the work, independent of the engine: schema, policy and method.
 
     ``key`` is secret material for tokenization; it is left out of ``repr`` and of everything stored. What the schema
     says of ``unlisted`` attributes is done here, once for all engines: ``treat`` makes them quasi-identifiers, or
@@ -89,7 +89,7 @@ class ProcessingSpec:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """One microflow after the pure phase.
+    """Result of one microflow after the pure phase.
 
     ``released`` are the rows that may leave and ``ordinals`` (int64) name them; with a stream method they may belong to
     earlier microflows. ``suppressed`` (int64) names the rows that never will. ``findings`` are the violations of *this*
@@ -123,7 +123,7 @@ class Engine:
 
 
 class Processor(Protocol):
-    """An engine. It reads microflows, keeps the clock, and yields results; it never writes and never prints."""
+    """Engine that reads microflows, keeps the clock, and yields results; it never writes and never prints."""
 
     pipeline_type: str
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import RecordAnonymizer, Released
+from microflow.compliance import Findings
 from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
 from microflow.engine.kernel import (
     BatchKernel,
     FindingsBuilder,
     Morsel,
-    Screened,
     merge_findings,
     portions,
     results_of,
@@ -92,12 +92,12 @@ class HybridProcessor(Engine):
 
     def _whole(self, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
         with clock.pure():
-            released, screened = self._kernel.run_morsel(morsel)
+            released, findings = self._kernel.run_morsel(morsel)
         spent = clock.pure_spans[-1]
         with clock.post():
             self._learned.observe(len(morsel), spent, together=True)
             self.reasons["microflow in time"] += len(morsel)
-            return list(results_of(morsel, released, screened, spent))
+            return list(results_of(morsel, released, findings, spent))
 
     def _urgent_first(self, morsel: Morsel, anonymize: AnonymizeBolt, clock: PhaseClock) -> list[Processed]:
         """Urgent records by the bolts, then the others by the kernel."""
@@ -114,24 +114,22 @@ class HybridProcessor(Engine):
             ]
         alone = clock.pure_spans[-1]
         with clock.pure():
-            released, screened = self._kernel.run(others)
+            released, findings = self._kernel.run(others)
         together = clock.pure_spans[-1]
         with clock.post():
             self._learned.observe(len(rest), together, together=True)
             self.reasons.update({"urgent": len(early), "microflow": len(rest)})
             if len(early):
-                released, screened = self._merged(len(morsel), passed, rest, released, screened)
-            return list(results_of(morsel, released, screened, routing + alone + together))
+                released, findings = self._merged(len(morsel), passed, rest, released, findings)
+            return list(results_of(morsel, released, findings, routing + alone + together))
 
     def _merged(
-        self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, screened: Screened
-    ) -> tuple[Released, Screened]:
+        self, seen: int, passed: list[Passing], rest: npt.NDArray[np.int64], released: Released, findings: Findings
+    ) -> tuple[Released, Findings]:
         """Both ways' results as if one had done it all, in the order of the input."""
         early = [(passing.ordinal, passing.record) for passing in passed if passing.record is not None]
         rows = pa.concat_batches([to_batch((record for _, record in early), self.output_schema), released.rows])
-        kept = np.concatenate([np.array([row for row, _ in early], np.int64), rest[screened.kept[released.kept]]])
+        kept = np.concatenate([np.array([row for row, _ in early], np.int64), rest[released.kept]])
         order = np.argsort(kept)
         mine = self._findings.build(seen, ((passing.ordinal, passing.violations) for passing in passed))
-        findings = merge_findings(mine, screened.findings, rest)
-        merged = Released(rows.take(pa.array(order)), np.arange(len(kept)), seen)
-        return merged, Screened(merged.rows, kept[order], findings)
+        return Released(rows.take(pa.array(order)), kept[order], seen), merge_findings(mine, findings, rest)

@@ -1,4 +1,4 @@
-"""The pure phase: check, remedy, anonymize. The only place where it is written; every engine calls it.
+"""Kernel of the pure phase: check, remedy, anonymize. Every engine calls it.
 
 A vectorised operation costs something before its first row; on a microflow of 1,000 rows that is as much as the rows
 themselves. Engines that read ahead therefore hand the kernel a *morsel* (Leis et al., Morsel-Driven Parallelism, SIGMOD
@@ -30,7 +30,7 @@ from microflow.settings import MICROFLOW_BYTES, MORSEL
 from microflow.timing.clock import PhaseClock
 
 __all__ = [
-    "BatchKernel", "FindingsBuilder", "Morsel", "Screened", "Screening", "absent", "merge_findings", "morsels",
+    "BatchKernel", "FindingsBuilder", "Morsel", "Screening", "absent", "merge_findings", "morsels", "placed",
     "portions", "results_of", "tally", "warm_up", "warm_up_counting", "warm_up_deciding", "warmed",
 ]  # fmt: skip
 
@@ -95,15 +95,6 @@ def _portion(flows: Iterator[Microflow], size: int) -> list[Microflow]:
     return portion
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
-    """Rows after check and remedy: those that may go on, the positions they had, and what was found before."""
-
-    rows: pa.RecordBatch
-    kept: npt.NDArray[np.int64]
-    findings: Findings
-
-
 class Screening:
     """Check and remedy: the half of the work that is the same for every method."""
 
@@ -115,11 +106,16 @@ class Screening:
         self._checker = BatchChecker(spec.policy, spec.schema)
         self._remedy = BatchRemedy(spec.policy, spec.schema, spec.counted)
 
-    def screen(self, rows: pa.RecordBatch) -> Screened:
-        """Count the violations, then act on them."""
+    def screen(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """Count the violations, then act on them: the rows that may go on, and what was found before."""
         findings = self._checker.check(rows)
         remedied, kept = self._remedy.apply(rows, findings)
-        return Screened(remedied, kept, findings)
+        return Released(remedied, kept, rows.num_rows), findings
+
+
+def placed(released: Released, screened: Released) -> Released:
+    """What a method releases of screened rows, by the positions that they had before the remedy."""
+    return Released(released.rows, screened.kept[released.kept], screened.seen)
 
 
 class BatchKernel:
@@ -129,21 +125,21 @@ class BatchKernel:
         self._screening = screening or Screening(spec)
         self.anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
 
-    def run(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
-        """What may leave of one microflow, and what was found in it."""
-        screened = self._screening.screen(rows)
-        return self.anonymizer.anonymize(screened.rows), screened
+    def run(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
+        """Release of one microflow, and the findings in it; both name rows by their positions in the microflow."""
+        screened, findings = self._screening.screen(rows)
+        return placed(self.anonymizer.anonymize(screened.rows), screened), findings
 
-    def run_morsel(self, morsel: Morsel) -> tuple[Released, Screened]:
-        """The same of several microflows: as if each had been run, one after the other."""
+    def run_morsel(self, morsel: Morsel) -> tuple[Released, Findings]:
+        """Release of several microflows, as if each had been run, one after the other."""
         if len(morsel.ends) == 1 or self.anonymizer.scope is not Scope.MICROFLOW:
             return self.run(morsel.rows)
-        screened = self._screening.screen(morsel.rows)
+        screened, findings = self._screening.screen(morsel.rows)
         bounds = [0, *np.searchsorted(screened.kept, morsel.ends).tolist()]
         parts = [self.anonymizer.anonymize(screened.rows.slice(first, end - first)) for first, end in pairwise(bounds)]
         kept = [first + part.kept for first, part in zip(bounds, parts, strict=False)]
-        rows = pa.concat_batches([part.rows for part in parts])
-        return Released(rows, np.concatenate(kept), screened.rows.num_rows), screened
+        released = Released(pa.concat_batches([part.rows for part in parts]), np.concatenate(kept), bounds[-1])
+        return placed(released, screened), findings
 
 
 def tally(
@@ -166,13 +162,12 @@ def absent(positions: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int64]
     return np.flatnonzero(is_absent)
 
 
-def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Iterator[Processed]:
+def results_of(morsel: Morsel, released: Released, findings: Findings, pure_ns: int) -> Iterator[Processed]:
     """A morsel's results, cut into those of its microflows; rows and findings share the morsel's memory."""
-    positions = screened.kept[released.kept]
-    counts = tally(morsel.ends, positions, screened.findings, pure_ns)
+    counts = tally(morsel.ends, released.kept, findings, pure_ns)
     ends = [[0] * counts.shape[1], *counts.cumsum(axis=0).tolist()]
     for number, ((row, kept, _, found, before), (end, kept_end, _, found_end, after)) in enumerate(pairwise(ends)):
-        mine = positions[kept:kept_end] - row
+        mine = released.kept[kept:kept_end] - row
         first_row = morsel.first_row + row
         yield Processed(
             number=morsel.number + number,
@@ -181,7 +176,7 @@ def results_of(morsel: Morsel, released: Released, screened: Screened, pure_ns: 
             released=released.rows.slice(kept, kept_end - kept),
             ordinals=first_row + mine,
             suppressed=first_row + absent(mine, end - row),
-            findings=screened.findings.cut(found, found_end, row, end - row),
+            findings=findings.cut(found, found_end, row, end - row),
             pure_ns=after - before,
         )
 
@@ -203,14 +198,14 @@ def warm_up(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening | N
 
 
 def warm_up_counting(spec: ProcessingSpec, rows: pa.RecordBatch, screening: Screening) -> None:
-    """The same for who counts for data-set k-anonymity, and decides nothing."""
+    """Warm up a process that counts for data-set k-anonymity but decides no classes."""
     anonymizer = cast("DatasetAnonymizer", build_anonymizer(spec.method, spec.schema))
-    anonymizer.observe(screening.screen(rows).rows)
+    anonymizer.observe(screening.screen(rows)[0].rows)
     _ = anonymizer.counts
 
 
 def warm_up_deciding(spec: ProcessingSpec) -> None:
-    """The same for who merges counts and decides, and sees no row."""
+    """Warm up a process that merges counts and decides classes but sees no row."""
     from microflow.anonymize.classes import warm
 
     warm(spec.schema)
@@ -221,7 +216,7 @@ def warm_up_deciding(spec: ProcessingSpec) -> None:
 
 
 def warmed(source: Iterable[Flow], clock: PhaseClock, warm: Callable[[pa.RecordBatch], object]) -> Iterator[Flow]:
-    """What the source holds, read in pre-processing; the first one's rows are given to ``warm`` beforehand."""
+    """Microflows of a source, read in pre-processing; ``warm`` gets the rows of the first one beforehand."""
     flows = clock.reading(source)
     for first in flows:
         with clock.pre():
@@ -241,7 +236,7 @@ def merge_findings(first: Findings, second: Findings, rows_of_second: npt.NDArra
 
 
 class FindingsBuilder:
-    """Turns violations of single records into the columns that `BatchChecker` gives."""
+    """Builder of the columns that `BatchChecker` gives, from violations of single records."""
 
     def __init__(self, spec: ProcessingSpec) -> None:
         targets = Targets(spec.policy, spec.schema).all

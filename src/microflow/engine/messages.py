@@ -81,13 +81,13 @@ class Messages:
         return self._records.take(pa.array(places, pa.int64()))
 
     def urgent(self, urgency: Urgency) -> Sequence[bool]:
-        """Of each whether it is urgent."""
+        """Urgency of each message."""
         if isinstance(self._records, list):
             return [urgency.of_record(record) for record in self._records]
         return list(urgency.of_rows(self._records))
 
     def same_key(self, place: int) -> Sequence[int]:
-        """Places of those with the same key, itself included; without a key there is no order to keep."""
+        """Places of the messages with the same key, itself included; without a key there is no order to keep."""
         key = self._keys[self.places[place]] if self._keys else None
         return () if key is None else self._by_key[key]
 

@@ -1,4 +1,4 @@
-"""What a worker reads: splits of the source with what was refused beside them, and the spools of a first pass.
+"""Input of a worker: splits of the source with their refused rows, and the spools of a first pass.
 
 A spool is an Arrow stream on disk in which a batch is a screened morsel that waits until the equivalence classes are
 decided; what belongs to it beside its rows travels as the batch's metadata.
@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from microflow.anonymize.contract import Released
 from microflow.compliance import Findings
 from microflow.engine.contract import ProcessingSpec
-from microflow.engine.kernel import Morsel, Screened
+from microflow.engine.kernel import Morsel
 from microflow.settings import MORSEL
 from microflow.sinks.writers import quarantine_text
-from microflow.sources.columns import Refusal
+from microflow.sources.columns import Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.record_ids import Digest, SeenIds, digest
 from microflow.sources.splits import Split
@@ -55,7 +56,7 @@ Text = bytes | Part
 
 @dataclass(frozen=True)
 class SplitWork:
-    """What is to be done with every split.
+    """Specification of the work on every split.
 
     Args:
         spec: Schema, policy, method and key.
@@ -82,7 +83,7 @@ class SplitWork:
 
 @dataclass(slots=True)
 class Ids:
-    """How record ids are kept unique: by what this process has ``seen``, or by what a coordinator said is ``doubled``.
+    """Check of record ids for duplicates: those that this process has ``seen``, or that are known to be ``doubled``.
 
     Without ``seen``, digests are collected in ``digests`` for the coordinator to compare.
     """
@@ -119,18 +120,17 @@ class SplitReader:
         self._spilled: str | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        schema, ids = self._work.spec.schema, self._ids
+        schema, ids, refusals = self._work.spec.schema, self._ids, Refusals(self._work.keep_raw)
         for split in self._splits:
-            for rows in read_split(split, schema, keep_raw=self._work.keep_raw, seen=ids.seen, doubled=ids.doubled):
-                self._refuse(split.file, rows.refused[self._skip :])
-                self._skip = max(self._skip - len(rows.refused), 0)
+            for rows in read_split(split, schema, refusals, seen=ids.seen, doubled=ids.doubled):
+                self._refuse(split.file, refusals)
                 if schema.record_id is not None and ids.seen is None and ids.doubled is None:
-                    ids.note(rows.batch.column(schema.record_id))
-                ids.accepted += rows.batch.num_rows
-                yield rows.batch
+                    ids.note(rows.column(schema.record_id))
+                ids.accepted += rows.num_rows
+                yield rows
 
     def take_refused(self) -> tuple[int, Text]:
-        """How many rows were refused since the last call, and the text that says so, in a file where it is long."""
+        """Number of rows refused since the last call, and their text, in a file if it is long."""
         count, self._refused = self._refused, 0
         if self._spilled is None:
             text, self._text = b"".join(self._text), []
@@ -139,7 +139,10 @@ class SplitReader:
         path, self._spilled = self._spilled, None
         return count, Part(path, 0, Path(path).stat().st_size, last=True)
 
-    def _refuse(self, file: str, refused: list[Refusal]) -> None:
+    def _refuse(self, file: str, refusals: Refusals) -> None:
+        found = refusals.take()
+        refused = found[self._skip :]
+        self._skip = max(self._skip - len(found), 0)
         if not refused:
             return
         self._refused += len(refused)
@@ -161,13 +164,16 @@ class SplitReader:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A morsel after the first pass, ``pure_ns`` of work so far, and what was refused before its last row.
+    """A morsel after the first pass: what check and remedy left of it (``screened``) and what they found.
+
+    ``pure_ns`` is the work so far; ``refused`` rows, of which ``text`` says which, came before the morsel's last row.
 
     The morsel has no microflow where it only says what was refused behind the last accepted row.
     """
 
     morsel: Morsel
-    screened: Screened
+    screened: Released
+    findings: Findings
     pure_ns: int = 0
     refused: int = 0
     text: Text = b""
@@ -186,10 +192,10 @@ def batches_of(file: IO[bytes]) -> Iterator[tuple[pa.RecordBatch, dict[bytes, by
 
 def lay(writer: pa.ipc.RecordBatchStreamWriter, spooled: Spooled) -> None:
     """Append one screened morsel to a spool."""
-    morsel, findings = spooled.morsel, spooled.screened.findings
+    morsel = spooled.morsel
     numbers = np.array([morsel.number, morsel.first_row, spooled.pure_ns, spooled.refused], np.int64)
     arrays = {"numbers": numbers, "microflow_ends": morsel.ends, "kept": spooled.screened.kept}
-    arrays |= {name: getattr(findings, name) for name in _FINDINGS}
+    arrays |= {name: getattr(spooled.findings, name) for name in _FINDINGS}
     metadata = {name: values.tobytes() for name, values in arrays.items()}
     if isinstance(spooled.text, Part):
         metadata |= {"refused_file": os.fsencode(spooled.text.path), "refused_bytes": str(spooled.text.stop).encode()}
@@ -199,14 +205,14 @@ def lay(writer: pa.ipc.RecordBatchStreamWriter, spooled: Spooled) -> None:
 
 
 def pick_up(file: IO[bytes]) -> Iterator[Spooled]:
-    """What `lay` appended, in order."""
+    """Batches that `lay` appended, in order."""
     for rows, metadata in batches_of(file):
         number, first_row, pure_ns, refused = np.frombuffer(metadata[b"numbers"], np.int64).tolist()
         ends, kept = (np.frombuffer(metadata[name], np.int64) for name in (b"microflow_ends", b"kept"))
         morsel = Morsel(number, first_row, ends, rows)
         found = (np.frombuffer(metadata[name.encode()], kind) for name, kind in _FINDINGS.items())
-        screened = Screened(rows, kept, Findings(len(morsel), *found))
+        screened, findings = Released(rows, kept, len(morsel)), Findings(len(morsel), *found)
         text: Text = metadata.get(b"quarantine", b"")
         if b"refused_file" in metadata:
             text = Part(os.fsdecode(metadata[b"refused_file"]), 0, int(metadata[b"refused_bytes"]), last=True)
-        yield Spooled(morsel, screened, pure_ns, refused, text)
+        yield Spooled(morsel, screened, findings, pure_ns, refused, text)

@@ -1,4 +1,4 @@
-"""Who decides what is served next, and how: record by record at a low load, in microflows at a high one.
+"""Routers, which decide what is served next: single records at a low load, microflows at a high one.
 
 The adaptive router holds nothing back: what has arrived is served, so the size of a microflow follows the load by
 itself (natural batching), up to a whole morsel. It chooses the cheaper way by costs it learns, with a band
@@ -51,7 +51,7 @@ _PRIOR = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Nanoseconds: of one record served alone, of a microflow before its first record, of each of its records."""
+    """Costs in nanoseconds: of a record served alone, of a microflow before its first record, and per record."""
 
     single: float = 12_000.0
     fixed: float = 300_000.0
@@ -76,7 +76,7 @@ class Costs:
 
 
 class LearnedCosts:
-    """Follows the machine: a moving mean for ``single``, exponentially weighted least squares for the two others.
+    """Costs learned from serving: a moving mean for ``single``, weighted least squares for the two others.
 
     Args:
         prior: Where to start. A little of it stays for ever, as one small and one full microflow, so that a long time
@@ -92,7 +92,7 @@ class LearnedCosts:
         self._prior_sums = [sum(pair) for pair in zip(*ends, strict=True)]
 
     def observe(self, records: int, ns: float, *, together: bool) -> None:
-        """One service of ``records`` took ``ns``."""
+        """Note that one service of ``records`` took ``ns``."""
         costs = self.now
         expected = costs.together(records) if together else costs.alone(records)
         ns = min(ns, _MOST * expected)
@@ -119,7 +119,7 @@ def _sums(records: int, ns: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Serve these records now (ordinals, ascending), as one microflow or one by one, and why."""
+    """Decision: the records to serve now (ordinals, ascending), as one microflow or one by one, and the reason."""
 
     records: Sequence[int]
     together: bool
@@ -128,28 +128,28 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """Nanoseconds: how long one service may take, and how long an urgent record may wait before it overtakes."""
+    """Objectives in nanoseconds: the longest service, and the longest wait before an urgent record overtakes."""
 
     service_ns: int = 20_000_000
     urgent_ns: int = 30_000_000
 
 
 class Router(Protocol):
-    """Anything that decides what is served next. It owns the queue: ordinals from 0 in order of arrival."""
+    """Router and owner of the queue: ordinals from 0 in order of arrival."""
 
     reasons: Counter[str]
     """Records by why they went the way they went."""
 
     def wanted(self) -> int:
-        """Serve when this many records have arrived in all (or when no more will)."""
+        """Number of records in all that must have arrived before the next service, unless no more will."""
         ...
 
     def route(self, arrived: int) -> Route | None:
-        """What to serve now that ``arrived`` records have come in all; ``None`` when all of them are served."""
+        """Next route, when ``arrived`` records have come in all; ``None`` when all of them are served."""
         ...
 
     def observe(self, route: Route, ns: int) -> None:
-        """What serving it cost."""
+        """Note the time that serving a route took."""
         ...
 
 
@@ -174,7 +174,7 @@ class _InOrder:
 
 
 class StaticRouter(_InOrder):
-    """A control arm: one at a time (``size=1``), or microflows of a fixed size that are waited for.
+    """Control arm: one record at a time (``size=1``), or microflows of a fixed size that are waited for.
 
     Of these as many as are full by then go together, up to a morsel: what the batch engine does with a file.
 
@@ -190,7 +190,7 @@ class StaticRouter(_InOrder):
         self.linger_ns = linger_ns
 
     def wanted(self) -> int:
-        """A whole microflow."""
+        """Number of records in all that complete the next microflow."""
         return self._next + self._size
 
     def oldest(self) -> int:
@@ -198,7 +198,7 @@ class StaticRouter(_InOrder):
         return self._next
 
     def route(self, arrived: int) -> Route | None:
-        """The same at every load: what is full, or all that wait where nothing is."""
+        """Next route, the same at every load: full microflows, or all waiting records if none is full."""
         waiting = arrived - self._next
         if not waiting:
             return None
@@ -207,14 +207,14 @@ class StaticRouter(_InOrder):
 
 
 class RandomRouter(_InOrder):
-    """A control arm: a coin decides between one record and a microflow of all that wait."""
+    """Control arm: a random choice between one record and a microflow of all waiting records."""
 
     def __init__(self, seed: int = 1) -> None:
         super().__init__()
         self._rng = np.random.default_rng(seed)
 
     def route(self, arrived: int) -> Route | None:
-        """Heads or tails."""
+        """Next route, chosen at random."""
         waiting = arrived - self._next
         if not waiting:
             return None
@@ -223,7 +223,7 @@ class RandomRouter(_InOrder):
 
 
 class NaturalRouter(_InOrder):
-    """A control arm: natural batching. From a fixed size on all that wait go together, else one by one.
+    """Control arm: natural batching. From a fixed number on, all waiting records go together, else one by one.
 
     Given the true break-even size it has all of the adaptive router but learning, hysteresis, bound and urgency.
     """
@@ -233,7 +233,7 @@ class NaturalRouter(_InOrder):
         self._size = size
 
     def route(self, arrived: int) -> Route | None:
-        """By the number that wait alone."""
+        """Next route, chosen by the number of waiting records alone."""
         waiting = arrived - self._next
         if not waiting:
             return None
@@ -242,7 +242,7 @@ class NaturalRouter(_InOrder):
 
 
 class AdaptiveRouter(_InOrder):
-    """The hybrid's router.
+    """Adaptive router of the hybrid pipeline.
 
     Args:
         objectives: What it keeps.
@@ -279,7 +279,7 @@ class AdaptiveRouter(_InOrder):
 
     @property
     def costs(self) -> Costs:
-        """What it believes serving costs now."""
+        """Present estimate of the costs of serving."""
         return self._learned.now
 
     def route(self, arrived: int) -> Route | None:

@@ -1,4 +1,4 @@
-"""Who does the work on splits: this process, or a pool of workers. Results come in the splits' order.
+"""Schedulers of the work on splits: this process, or a pool of workers. Results come in the splits' order.
 
 All call the one work of `microflow.engine.split_work`; a scheduler hands out splits, keeps record ids unique
 across them, merges the counts of data-set k-anonymity, and gathers what each worker's clock and guard measured. A pool
@@ -35,7 +35,7 @@ Task = tuple[int, str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How far into its splits a job has come: those before ``split`` are settled, whose accepted rows are ``rows``.
+    """Progress of a job through its splits: those before ``split`` are settled, with ``rows`` accepted rows.
 
     Of ``split`` itself so many ``microflows`` and ``refused`` rows are settled.
     """
@@ -46,7 +46,7 @@ class Done:
     refused: int = 0
 
     def after(self, split: int, piece: Piece) -> Done:
-        """One piece further; the first one of a split begins with the split's first row."""
+        """Progress after one more piece; the first one of a split begins with the split's first row."""
         now = self if split == self.split else Done(split, piece.first_row)
         return replace(now, microflows=now.microflows + len(piece.microflows), refused=now.refused + piece.refused)
 
@@ -56,16 +56,16 @@ class Done:
 
 
 class Scheduler(Protocol):
-    """Yields the pieces of all splits in order, each with the number of its split; ordinals are those of the job."""
+    """Scheduler: yields the pieces of all splits in order, with the number of their split and the job's ordinals."""
 
     @property
     def output_schema(self) -> pa.Schema:
-        """Of the rows that are released."""
+        """Arrow schema of the released rows."""
         ...
 
     @property
-    def efforts(self) -> Sequence[Effort] | None:
-        """What each worker's clock and guard saw; ``None`` where the job's own process does the work."""
+    def efforts(self) -> Sequence[Effort]:
+        """Evidence of each worker's clock and guard; none if the job's own process does the work."""
         ...
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
@@ -73,7 +73,7 @@ class Scheduler(Protocol):
         ...
 
     def describe(self) -> dict[str, object]:
-        """What the method guarantees, as it was carried out."""
+        """Method and guarantee, as they were carried out."""
         ...
 
     def close(self) -> None:
@@ -82,9 +82,9 @@ class Scheduler(Protocol):
 
 
 class InProcess:
-    """Works in this process, on one core, with nothing kept but the current morsel."""
+    """Scheduler in this process, on one core, which keeps only the current morsel in memory."""
 
-    efforts = None
+    efforts: Sequence[Effort] = ()
 
     def __init__(self, work: SplitWork, clock: PhaseClock) -> None:
         self._work, self._clock = work, clock
@@ -96,7 +96,7 @@ class InProcess:
         return self._claim or self._worker.anonymizer.describe()
 
     def close(self) -> None:
-        """There is no worker to end."""
+        """Do nothing: there is no worker to end."""
 
     def pieces(self, splits: Iterable[Split], done: Done) -> Iterator[tuple[int, Piece]]:
         splits = self._clock.reading(splits)
@@ -146,7 +146,7 @@ class Pool(Protocol):
 
     @property
     def ahead(self) -> int:
-        """How many tasks may be under way, so that no worker waits for the next one."""
+        """Number of tasks that may be in progress, so that no worker waits for the next one."""
         ...
 
     def submit(self, number: int, name: str, arguments: tuple[object, ...]) -> Future[Any]:
@@ -154,7 +154,7 @@ class Pool(Protocol):
         ...
 
     def share(self, classes: object) -> None:
-        """Give every worker the equivalence classes that were decided."""
+        """Send the equivalence classes to every worker."""
         ...
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class Pool(Protocol):
 
 
 class Workers:
-    """Hands splits out to the workers of a pool.
+    """Scheduler that distributes splits to the workers of a pool.
 
     Args:
         work: What to do.

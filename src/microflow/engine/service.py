@@ -1,4 +1,4 @@
-"""What serves records that arrive: what a router decides is done by the bolts or by the kernel.
+"""Service for records that arrive: bolts or kernel do what a router decides.
 
 `Service` is one server on records that are at hand. Experiments and benchmarks offer it a schedule
 (`microflow.lab.open_loop`) and a `Workload`, which holds every record in both forms, because which form a broker's
@@ -23,9 +23,9 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, RecordAnonymizer, Released, Scope
-from microflow.compliance.findings import Targets
+from microflow.compliance.findings import Findings, Targets
 from microflow.engine.contract import ProcessingSpec, with_scope
-from microflow.engine.kernel import BatchKernel, Screened
+from microflow.engine.kernel import BatchKernel
 from microflow.engine.messages import Messages, as_json
 from microflow.engine.router import AdaptiveRouter, Costs, Objectives, Route
 from microflow.engine.stream import ComplianceBolt, Passing
@@ -45,7 +45,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Workload:
-    """Records over and over: ordinal ``i`` is record ``i`` modulo their number. Made in pre-processing."""
+    """Endless sequence of records: ordinal ``i`` is record ``i`` modulo their number. Made in pre-processing."""
 
     def __init__(self, rows: pa.RecordBatch) -> None:
         self._records: list[Record] = rows.to_pylist()
@@ -65,7 +65,7 @@ class Workload:
 
 
 class Service:
-    """One server; k-anonymity holds records back, each for ``delta`` further ones and ``seconds`` at most.
+    """Server of records; k-anonymity holds each back for ``delta`` further records and ``seconds`` at most.
 
     Args:
         spec: The work.
@@ -103,7 +103,7 @@ class Service:
 
     @property
     def holds(self) -> bool:
-        """Whether the method holds records back."""
+        """True if the method holds records back."""
         return self._holding is not None
 
     @property
@@ -134,21 +134,21 @@ class Service:
         self._held[ordinal] = passing
         return self._leaving(self._holding.push(ordinal, passing.record))
 
-    def together(self, rows: pa.RecordBatch) -> tuple[Released, Screened]:
+    def together(self, rows: pa.RecordBatch) -> tuple[Released, Findings]:
         """Serve a microflow."""
         assert self._kernel is not None
         return self._kernel.run(rows)
 
     def due(self) -> Sequence[Passing]:
-        """What has been held back for long enough, while nothing comes."""
+        """Records whose longest delay has passed; asked for while no record arrives."""
         return () if self._holding is None else self._leaving(self._holding.release_due())
 
     def finish(self) -> Sequence[Passing]:
-        """The end of the stream: everything that is held back leaves, suppressed where it is not among k."""
+        """Records that leave at the end of the stream; those without a group of k are suppressed."""
         return () if self._holding is None else self._leaving(self._holding.flush())
 
     def flush(self) -> Sequence[int]:
-        """The same of a workload: the ordinals that are done."""
+        """Ordinals of a workload's records that leave at the end of the stream."""
         return [passing.ordinal for passing in self.finish()]
 
     def _leaving(self, released: Sequence[tuple[int, Record]]) -> Sequence[Passing]:
@@ -160,7 +160,7 @@ class Service:
 
 
 def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
-    """What serving costs here and now: medians of services alone, of a few records, of a morsel. Pre-processing."""
+    """Measured costs of serving single records, few records and a morsel (medians); part of pre-processing."""
 
     def median(size: int, *, together: bool) -> float:
         times = []
@@ -181,7 +181,7 @@ def measured_costs(service: Service, *, rounds: int = 15) -> Costs:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one message: released as JSON, suppressed (neither is set), or unreadable for a reason.
+    """Outcome of one message: released as JSON, suppressed (neither is set), or unreadable for a reason.
 
     ``violations`` were found in it, and ``route`` is why the router served it as it did.
     """
@@ -193,7 +193,7 @@ class Outcome:
 
 
 class MessageService:
-    """Reads, checks and anonymizes JSON messages, which it numbers from 0 on as they are given.
+    """Server of JSON messages: reads, checks and anonymizes them, numbered from 0 in the order they are given.
 
     Args:
         spec: The work.
@@ -241,7 +241,7 @@ class MessageService:
 
     @property
     def reasons(self) -> Counter[str]:
-        """Records by why the router sent them the way they went; all are alone in a `stream`."""
+        """Number of records by the router's reason; in a `stream` all are alone."""
         return self._router.reasons if self._router else Counter(alone=self._first)
 
     @property
@@ -282,13 +282,13 @@ class MessageService:
         yield outcomes if self._service.holds else dict(sorted(outcomes.items()))
 
     def due(self) -> dict[int, Outcome]:
-        """What has been held back for long enough, while nothing comes."""
+        """Outcomes of records whose longest delay has passed; asked for while no message arrives."""
         with self.clock.pure():
             passed = self._service.due()
         return self._outcomes(passed, "held back")
 
     def finish(self) -> dict[int, Outcome]:
-        """The end of the stream: everything that is held back."""
+        """Outcomes of all held records at the end of the stream."""
         with self.clock.pure():
             passed = self._service.finish()
         return self._outcomes(passed, "held back")
@@ -346,16 +346,16 @@ class MessageService:
         with self.clock.pre():
             rows = self._arrived.rows([ordinal - self._first for ordinal in route.records])
         with self.clock.pure():
-            released, screened = self._service.together(rows)
+            released, findings = self._service.together(rows)
         with self.clock.post():
-            for target, count in enumerate(np.bincount(screened.findings.targets).tolist()):
+            for target, count in enumerate(np.bincount(findings.targets).tolist()):
                 if count:
                     self.findings[self._rules[target]] += count
             self._count(released.rows.num_rows, rows.num_rows - released.rows.num_rows)
             texts: list[bytes | None] = [None] * rows.num_rows
-            for row, text in zip(screened.kept[released.kept].tolist(), as_json(released.rows), strict=True):
+            for row, text in zip(released.kept.tolist(), as_json(released.rows), strict=True):
                 texts[row] = text
-            found = np.bincount(screened.findings.rows, minlength=rows.num_rows).tolist()
+            found = np.bincount(findings.rows, minlength=rows.num_rows).tolist()
             return {
                 number: Outcome(text, None, violations, route.reason)
                 for number, text, violations in zip(self._numbered(route), texts, found, strict=True)

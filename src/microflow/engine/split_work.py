@@ -26,10 +26,10 @@ from microflow.engine.contract import Engine, Processed, ProcessingSpec, scoped
 from microflow.engine.kernel import (
     BatchKernel,
     Morsel,
-    Screened,
     Screening,
     absent,
     morsels,
+    placed,
     results_of,
     tally,
     warm_up,
@@ -54,7 +54,7 @@ _ORIGINAL = ".original"
 
 @dataclass(slots=True)
 class Piece:
-    """Microflows that were worked on together, ready to be written and committed.
+    """Microflows that were processed together, ready to be written and committed.
 
     ``microflows`` (int64, n × 5) counts each: see `tally`. ``ordinals`` and ``suppressed`` (int64) name released and
     suppressed rows; they and ``first_row`` count accepted rows of the split until `moved` makes them the job's.
@@ -74,7 +74,7 @@ class Piece:
     original: pa.RecordBatch | None = None
 
     def moved(self, rows: int) -> Piece:
-        """The same, so many rows further on."""
+        """Piece with its ordinals shifted by a number of rows."""
         return replace(
             self, first_row=self.first_row + rows, ordinals=self.ordinals + rows, suppressed=self.suppressed + rows
         )
@@ -97,7 +97,7 @@ def piece_of(done: Processed, encode: Encoder) -> Piece:
 
 @dataclass(slots=True)
 class Effort:
-    """What work took where it was done: nanoseconds before and after the pure phase, and each pure span; evidence."""
+    """Cost of work in the process that did it: pre- and post-processing in ns, each pure span, evidence."""
 
     worker: str = ""
     pre_ns: int = 0
@@ -108,7 +108,7 @@ class Effort:
 
 @dataclass(slots=True)
 class SplitResult:
-    """A split that is done, or screened: its accepted rows, and the digests of their record ids.
+    """Result of a split that is done, or screened: its accepted rows, and the digests of their record ids.
 
     Done, it has its pieces, whose bodies lie in a part file. Screened, it has a spool with its rows, and their counts.
     """
@@ -123,7 +123,7 @@ class SplitResult:
 
 
 def needs_order(spec: ProcessingSpec) -> bool:
-    """Whether the answer depends on the order in which microflows are worked on, so that one process must do it all.
+    """True if the result depends on the order of the microflows, so that one process must do all the work.
 
     Equivalence classes inside microflows depend on where the source is cut; seeded noise without whole-number record
     ids is drawn in the order of the rows. Everything else looks at one row, or at all of them.
@@ -138,7 +138,7 @@ def needs_order(spec: ProcessingSpec) -> bool:
 
 
 class SplitWorker:
-    """Does the work on splits, one after the other; one object belongs to one process and thread.
+    """Worker on splits, one after the other; one object belongs to one process and thread.
 
     Args:
         work: What to do.
@@ -164,7 +164,7 @@ class SplitWorker:
     # One pass
 
     def note_ids(self, splits: Sequence[Split], ids: Ids) -> None:
-        """Only read, for the record ids."""
+        """Read splits only for their record ids."""
         if self._work.spec.schema.record_id is not None:
             with self._clock.pre():
                 for _ in SplitReader(self._work, splits, ids):
@@ -178,9 +178,9 @@ class SplitWorker:
         reading = SplitReader(self._work, splits, ids, refused)
         flows = microflows(reading, self._work.spec.microflow_rows)
         for morsel in self.morsels(flow for flow in flows if flow.number >= skip):
-            released, screened = self.run(morsel)
+            released, findings = self.run(morsel)
             with self._clock.post():
-                piece = self._piece(morsel, released, screened, self._clock.pure_spans[-1])
+                piece = self._piece(morsel, released, findings, self._clock.pure_spans[-1])
                 piece.refused, piece.quarantine = reading.take_refused()
                 piece.original = morsel.rows if self._work.keep_original else None
             yield piece
@@ -188,7 +188,7 @@ class SplitWorker:
         if count:  # behind the last accepted row
             yield only_refused(count, text)
 
-    def run(self, morsel: Morsel) -> tuple[Released, Screened]:
+    def run(self, morsel: Morsel) -> tuple[Released, Findings]:
         """The pure phase of one morsel."""
         assert self._kernel is not None
         with self._clock.pure():
@@ -220,19 +220,19 @@ class SplitWorker:
             originally = originals and opened.enter_context(pa.ipc.new_stream(originals, spec.schema.arrow))
             for morsel in self.morsels(flows):
                 with clock.pure():
-                    screened = self._screening.screen(morsel.rows)
+                    screened, findings = self._screening.screen(morsel.rows)
                     anonymizer.observe(screened.rows)
                 with clock.post():
-                    lay(writer, Spooled(morsel, screened, clock.pure_spans[-1], *take_refused()))
+                    lay(writer, Spooled(morsel, screened, findings, clock.pure_spans[-1], *take_refused()))
                     if originally:
                         originally.write_batch(morsel.rows)
-                    del screened
+                    del screened, findings
             with clock.post():
                 refused, text = take_refused()
                 if refused:
-                    none = np.empty(0, np.int64)
-                    nothing = Screened(self._nothing, none, Findings.none(0))
-                    lay(writer, Spooled(Morsel(0, 0, none, self._nothing), nothing, 0, refused, text))
+                    nothing = Released.whole(self._nothing)
+                    morsel = Morsel(0, 0, nothing.kept, self._nothing)
+                    lay(writer, Spooled(morsel, nothing, Findings.none(0), 0, refused, text))
         with clock.pure():
             return anonymizer.counts
 
@@ -254,21 +254,21 @@ class SplitWorker:
                 if not microflows:
                     yield only_refused(spooled.refused, spooled.text)
                     continue
-                released = self.look_up(anonymizer, spooled)
+                released = self.look_up(anonymizer, spooled.screened)
                 with self._clock.post():
                     spent = spooled.pure_ns + self._clock.pure_spans[-1]
-                    piece = self._piece(spooled.morsel, released, spooled.screened, spent)
+                    piece = self._piece(spooled.morsel, released, spooled.findings, spent)
                     piece.refused, piece.quarantine, piece.original = spooled.refused, spooled.text, original
                 yield piece
 
-    def look_up(self, anonymizer: DatasetAnonymizer, spooled: Spooled) -> Released:
-        """What may leave of one morsel, now that the classes are decided."""
+    def look_up(self, anonymizer: DatasetAnonymizer, screened: Released) -> Released:
+        """Released rows of one morsel, after the classes are decided."""
         if not self._looked_up:
             with self._clock.pre():
-                anonymizer.anonymize(spooled.screened.rows)
+                anonymizer.anonymize(screened.rows)
             self._looked_up = True
         with self._clock.pure():
-            return anonymizer.anonymize(spooled.screened.rows)
+            return placed(anonymizer.anonymize(screened.rows), screened)
 
     # Shared
 
@@ -290,17 +290,17 @@ class SplitWorker:
                 (warm_up_counting if self.is_two_pass else warm_up)(self._work.spec, rows, self._screening)
             self._cold_rows -= max(rows.num_rows, 1)
 
-    def _piece(self, morsel: Morsel, released: Released, screened: Screened, pure_ns: int) -> Piece:
-        positions, first = screened.kept[released.kept], morsel.first_row
+    def _piece(self, morsel: Morsel, released: Released, findings: Findings, pure_ns: int) -> Piece:
+        positions, first = released.kept, morsel.first_row
         return Piece(
-            first, tally(morsel.ends, positions, screened.findings, pure_ns), first + positions,
-            first + absent(positions, len(morsel)), screened.findings, self._encode(released.rows),
+            first, tally(morsel.ends, positions, findings, pure_ns), first + positions,
+            first + absent(positions, len(morsel)), findings, self._encode(released.rows),
             released=released.rows if self._work.keep_released else None,
         )  # fmt: skip
 
 
 class LocalBatchProcessor(Engine):
-    """The same work on microflows in memory, in this process: for experiments, and samples that are tried out.
+    """Batch engine on microflows in memory, in this process: for experiments, and for trials on samples.
 
     A method of scope data set reads its source once: screened morsels wait in a temporary file without a name.
     """
@@ -337,14 +337,15 @@ class LocalBatchProcessor(Engine):
 
 
 def _through(worker: SplitWorker, morsel: Morsel, clock: PhaseClock) -> list[Processed]:
-    released, screened = worker.run(morsel)
+    released, findings = worker.run(morsel)
     with clock.post():
-        return list(results_of(morsel, released, screened, clock.pure_spans[-1]))
+        return list(results_of(morsel, released, findings, clock.pure_spans[-1]))
 
 
 def _looked_up(
     worker: SplitWorker, anonymizer: DatasetAnonymizer, spooled: Spooled, clock: PhaseClock
 ) -> list[Processed]:
-    released = worker.look_up(anonymizer, spooled)
+    released = worker.look_up(anonymizer, spooled.screened)
     with clock.post():
-        return list(results_of(spooled.morsel, released, spooled.screened, spooled.pure_ns + clock.pure_spans[-1]))
+        spent = spooled.pure_ns + clock.pure_spans[-1]
+        return list(results_of(spooled.morsel, released, spooled.findings, spent))

@@ -49,7 +49,7 @@ class Passing(NamedTuple):
 
 
 class ComplianceBolt:
-    """Checks a record and acts on what it finds."""
+    """Bolt that checks a record and applies remedies."""
 
     name = "compliance"
 
@@ -69,7 +69,7 @@ class ComplianceBolt:
 
 
 class AnonymizeBolt:
-    """Anonymizes every surviving record, whatever was found in it, by a method that works record by record."""
+    """Bolt that anonymizes every remaining record by a method that works record by record."""
 
     name = "anonymize"
 
@@ -96,21 +96,21 @@ class AnonymizeBolt:
         return Passing(passing.ordinal, None if record is None else self._anonymize(record), passing.violations)
 
     def release(self, ordinal: int, record: Record) -> list[tuple[int, Record]]:
-        """This record, at once."""
+        """Release the record at once."""
         return [(ordinal, self._anonymize(record))]
 
     def flush(self) -> list[tuple[int, Record]]:
-        """Nothing is held back."""
+        """Return no record: none is held back."""
         return []
 
     @property
     def suppressed(self) -> Iterable[int]:
-        """None by the method."""
+        """Ordinals of suppressed records: always empty for this kind of method."""
         return ()
 
 
 class HoldingBolt:
-    """Anonymizes by a method that holds records back for a bounded delay; keeps state, so it serves one stream."""
+    """Bolt with a method that holds records back for a bounded delay; keeps state, so it serves one stream."""
 
     name = "anonymize"
 

@@ -1,4 +1,4 @@
-"""Which records cannot wait: declarative rules over a record's own fields.
+"""Urgency of records: declarative rules over a record's own fields.
 
     urgent:                                   # in a descriptor, or as a list in a file of its own
     - {kind: urgency, at_least: emergency}    # severity: an ordered category
@@ -85,7 +85,7 @@ class Urgency:
         self._tests = [(column.name, *_compiled(column, rule, reference)) for column, rule in compiled]
 
     def of_record(self, record: Record) -> bool:
-        """Whether one record is urgent."""
+        """True if the record is urgent."""
         for name, test, _ in self._tests:
             value = record.get(name)
             if value is not None and test(value):
@@ -93,7 +93,7 @@ class Urgency:
         return False
 
     def of_rows(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-        """Whether each row is urgent."""
+        """Flags of the urgent rows."""
         masks = (_true(vectorised(rows.column(name))) for name, _, vectorised in self._tests)
         return reduce(or_, masks, np.zeros(rows.num_rows, np.bool_))
 

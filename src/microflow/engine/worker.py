@@ -43,7 +43,7 @@ _END_SECONDS = 5.0
 
 
 class ProcessPool:
-    """So many processes of this machine.
+    """Pool of worker processes on this machine.
 
     Args:
         work: What they do.
@@ -61,7 +61,7 @@ class ProcessPool:
         return self._threads.submit(self._call, number, name, arguments)
 
     def share(self, classes: object) -> None:
-        """Give every process the equivalence classes that were decided."""
+        """Send the equivalence classes to every process."""
         for worker in self._workers:
             worker.classes = classes
 
@@ -170,7 +170,7 @@ class _NoPandas(MetaPathFinder):
 
 
 class Server:
-    """Does what it is asked on splits, one after the other; belongs to one process.
+    """Server in a worker process: does the requested work on splits, one after the other.
 
     What it leaves in the folder of the work has a name of its own that the answer says: where work is done twice, it
     does not matter which of the two is late.

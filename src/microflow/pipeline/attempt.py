@@ -1,4 +1,4 @@
-"""One attempt at a job: from the splits of the input to settled output and commits, and what that cost."""
+"""Attempt at a job: from the splits of the input to settled output and commits, with its costs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.contract import Method
 from microflow.anonymize.keys import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
@@ -57,14 +57,14 @@ _SPARK_TASKS = 16
 
 @dataclass(frozen=True, slots=True)
 class CommitPolicy:
-    """How many microflows, and seconds, lie between commits at most: more cost less, and are more to do again."""
+    """Largest distance between commits, in microflows and in seconds: a larger one costs less, and more is redone."""
 
     microflows: int = 256
     seconds: float = 2.0
 
 
 class Attempt:
-    """Everything that one attempt needs, made ready while the clock counts pre-processing.
+    """Attempt at a job, with everything it needs made ready while the clock counts pre-processing.
 
     Raises:
         MicroflowError: schema, policy, key or settings are not usable.
@@ -81,7 +81,10 @@ class Attempt:
         self._processor: Processor | None = None
         with self.clock.pre():
             _refuse_engine(job)
-            self.work = _work_of(job)
+            schema = with_others(load_schema(job.schema), job.input)
+            policy = load_policy(job.policy or schema.policy)
+            key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
+            self.work = ProcessingSpec(schema, policy, job.method, job.microflow_rows, key)
             self.source = _source(job, self.work.schema)
             self._part = part_name(job.output, self.source.files[0]) if is_folder(job.output) else ""
             if job.pipeline == "batch":
@@ -90,16 +93,17 @@ class Attempt:
                 self._processor = build_processor(self.work, job.pipeline)
             self.folder = _new_folder(job)
 
-    def open(self, attempt: int, settled: dict[str, Any], *, durable: bool, retries: Retries | None) -> Files:
+    def open(self, journal: MemoryJournal, retries: Retries | None) -> Files:
         """The job's files, continued where they were settled."""
-        schema = self._output_schema()
+        if self._processor is not None:
+            schema = self._processor.output_schema
+        else:
+            self._scheduler = self._schedule()
+            schema = self._scheduler.output_schema
         with self.clock.pre():
-            return Files(
-                self.job, schema, attempt, settled, part=self._part, several=self.source.is_several,
-                durable=durable, retries=retries,
-            )  # fmt: skip
+            return Files(self.job, schema, journal, part=self._part, several=self.source.is_several, retries=retries)
 
-    def process(self, journal: MemoryJournal, files: Files, observe: Observer, settled: dict[str, Any]) -> None:
+    def process(self, journal: MemoryJournal, files: Files, observe: Observer) -> None:
         """Take the input through the work into the files.
 
         Every accepted row ends as released or suppressed, every other row in the quarantine.
@@ -109,9 +113,13 @@ class Attempt:
         """
         clock = self.clock
         self._resumed_at = journal.progress.microflows
-        again = 0 if _forgets(self.work.method) and self._processor is None else self._resumed_at
-        done = Done() if again else Done(*settled.get("place", ()))
-        turn, repeated = _Turn(self._commits), 0
+        method = self.work.method
+        # Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
+        is_seeded = method.method is Method.DIFFERENTIAL_PRIVACY and method.seed is not None
+        again = self._resumed_at if is_seeded or self._processor is not None else 0
+        done = Done() if again else Done(*journal.settled.get("place", ()))
+        repeated = waiting = 0
+        began = time.monotonic()
         for split, piece in self._pieces(done):
             self._batch_rows += piece.microflows[:, 0].tolist()
             done = done.after(split, piece)
@@ -120,26 +128,34 @@ class Attempt:
                 journal.repeated(piece)
                 continue
             with clock.post():
-                _refuse_gap(piece, journal.progress)
+                turn = journal.progress.rows_read
+                if len(piece.microflows) and piece.first_row != turn:
+                    raise MicroflowError(f"the engine gave row {piece.first_row} when it was the turn of {turn}")
                 files.add(piece, split)
                 journal.add(piece)
-                if turn.is_over(len(piece.microflows)):
+                waiting += len(piece.microflows)
+                now = time.monotonic()
+                if waiting >= self._commits.microflows or now - began >= self._commits.seconds:
+                    waiting, began = 0, now
                     self._settle(journal, files, done)
             observe(journal.progress)
         with clock.post():
             self._settle(journal, files, done)
             self.source.refuse_changes()
-        _refuse_loss(journal.progress)
+        counted = journal.progress
+        if counted.rows_read != counted.rows_released + counted.rows_suppressed:
+            raise MicroflowError(
+                f"{counted.rows_read} rows were read, {counted.rows_released} released and"
+                f" {counted.rows_suppressed} suppressed", hint="this is an error in Microflow: please report it",
+            )  # fmt: skip
 
     def metrics(self, journal: MemoryJournal, reconnections: int) -> dict[str, Any]:
         """The metrics document of this attempt."""
-        assert self.job.job_id is not None
-        efforts = None if self._scheduler is None else self._scheduler.efforts
         kind = "batch_microflow_spark" if self.job.engine == "spark" else "batch_microflow"
         if self._processor is not None:
             kind = self._processor.pipeline_type
         document = metrics_document(
-            job_id=self.job.job_id,
+            job_id=self.job.name,
             pipeline_type=kind,
             method=self.job.to_document()["method"],
             clock=self.clock,
@@ -149,7 +165,7 @@ class Attempt:
             costs=journal.costs,
             reconnections=reconnections,
             resumed_at=self._resumed_at,
-            efforts=efforts,
+            efforts=() if self._scheduler is None else self._scheduler.efforts,
         )
         engine = self._processor or self._scheduler
         claim = {} if engine is None else engine.describe()
@@ -170,13 +186,6 @@ class Attempt:
         settled = {**files.settle(), "place": [done.split, done.rows, done.microflows, done.refused]}
         if journal.commit(settled):
             raise JobCancelledError("the job was cancelled", hint="microflow resume goes on where it stopped")
-
-    def _output_schema(self) -> Any:
-        if self._processor is not None:
-            return self._processor.output_schema
-        if self._scheduler is None:
-            self._scheduler = self._schedule()
-        return self._scheduler.output_schema
 
     def _split_work(self) -> SplitWork:
         job = self.job
@@ -235,24 +244,6 @@ class Attempt:
             yield 0, only_refused(refused, text)
 
 
-@dataclass
-class _Turn:
-    """Counts microflows and time since the last commit."""
-
-    commits: CommitPolicy
-    microflows: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def is_over(self, microflows: int) -> bool:
-        """Count some microflows; true if it is time to commit, which starts the next turn."""
-        self.microflows += microflows
-        now = time.monotonic()
-        if self.microflows < self.commits.microflows and now - self.started < self.commits.seconds:
-            return False
-        self.microflows, self.started = 0, now
-        return True
-
-
 def _source(job: JobSpec, schema: DatasetSchema) -> Source:
     """The input in splits; how large they are depends on the input alone, so that a resumed job finds the same."""
     size = job.split_bytes or SPLIT_BYTES
@@ -274,48 +265,13 @@ def _refuse_engine(job: JobSpec) -> None:
         raise MicroflowError("Spark cannot read standard input", hint="use engine 'local', or a file that workers see")
 
 
-def _beside(output: Path | str) -> Path | None:
-    """A folder on the output's own file system, for what is gone again at the end."""
-    if str(output) == STANDARD or is_url(output) or is_device(output):
-        return None
-    if not Path(output).parent.is_dir():
-        raise InputError("cannot be written: its folder is not there", path=output, hint="make the folder first")
-    return Path(output).parent
-
-
 def _new_folder(job: JobSpec) -> Path:
+    """A folder for what is gone again at the end, on the output's own file system where that is a local one."""
+    is_elsewhere = str(job.output) == STANDARD or is_url(job.output) or is_device(job.output)
     shared = Settings.read().spark_folder if job.engine == "spark" else None
+    prefix = f".{Path(job.output).name[:_LONGEST_PREFIX]}.{job.job_id}."
     try:
-        prefix = f".{Path(job.output).name[:_LONGEST_PREFIX]}.{job.job_id}."
-        return Path(tempfile.mkdtemp(prefix=prefix, dir=shared or _beside(job.output)))
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=shared or (None if is_elsewhere else Path(job.output).parent)))
     except OSError as error:
         reason = f"cannot be written: {error.strerror}"
         raise InputError(reason, path=job.output, hint="choose another folder") from error
-
-
-def _work_of(job: JobSpec) -> ProcessingSpec:
-    schema = with_others(load_schema(job.schema), job.input)
-    key = read_key(job.method.key_bits) if job.method.method is Method.TOKENIZATION else None
-    return ProcessingSpec(schema, load_policy(job.policy or schema.policy), job.method, job.microflow_rows, key)
-
-
-def _forgets(method: MethodSettings) -> bool:
-    """Whether what is committed need not be done again, because the rest does not depend on it.
-
-    Noise without a seed is fresh for every record; seeded noise must be drawn again to come out the same.
-    """
-    return method.method is not Method.DIFFERENTIAL_PRIVACY or method.seed is None
-
-
-def _refuse_gap(piece: Piece, progress: JobProgress) -> None:
-    if len(piece.microflows) and piece.first_row != progress.rows_read:
-        raise MicroflowError(f"the engine gave row {piece.first_row} when it was the turn of {progress.rows_read}")
-
-
-def _refuse_loss(progress: JobProgress) -> None:
-    if progress.rows_read != progress.rows_released + progress.rows_suppressed:
-        raise MicroflowError(
-            f"{progress.rows_read} rows were read, {progress.rows_released} released and"
-            f" {progress.rows_suppressed} suppressed",
-            hint="this is an error in Microflow: please report it",
-        )

@@ -1,4 +1,4 @@
-"""A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again.
+"""Specification of a job as data, which can be stored, named by a hash, and started again.
 
 A stored job carries a seal: HMAC-SHA-256 (RFC 2104) over its document, paths included, under a key that stays in the
 user's state folder, mode 0600. So a user who can write to the database cannot make another user's ``resume`` write
@@ -33,7 +33,7 @@ _SEAL_BYTES = 32
 
 
 class StoreRecords(StrEnum):
-    """Which values of rows go to the database. Only ``none`` keeps it free of personal data."""
+    """Values of rows to write to the database. Only ``none`` keeps it free of personal data."""
 
     NONE = "none"
     """Ordinals, fates, counts and rule names."""
@@ -45,7 +45,7 @@ class StoreRecords(StrEnum):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Everything that decides a run, and no secret: the token key comes from the environment when the job starts.
+    """Specification of a job, without secrets: the token key comes from the environment when the job starts.
 
     ``schema`` and ``policy`` are names of shipped ones or paths; ``policy=None`` is the schema's default.
     ``quarantine`` is where unusable rows go; ``quarantine_raw`` puts their raw text there too.
@@ -72,8 +72,14 @@ class JobSpec:
     is_stored: bool = False
     """Whether the results database knows of it, so that it can be resumed."""
 
+    @property
+    def name(self) -> str:
+        """The ``job_id`` of a job that runs: it has one."""
+        assert self.job_id is not None
+        return self.job_id
+
     def absolute(self) -> JobSpec:
-        """The same job whatever the working directory is when it is resumed."""
+        """Job with absolute paths, so that it can be resumed from any working directory."""
 
         def settled(name: str | None) -> str | None:
             return str(Path(name).absolute()) if name and Path(name).is_file() else name
@@ -94,21 +100,18 @@ class JobSpec:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> JobSpec:
-        """Read what `to_document` wrote.
+        """Job from the document of `to_document`.
 
         Raises:
             CheckpointError: written by a version of this package that knew other fields.
         """
         try:
-            values = dict(document)
-            method = dict(values.pop("method"))
-            scope = method.pop("scope")
-            settings = MethodSettings(
-                **{**method, "method": Method(method["method"]), "scope": None if scope is None else Scope(scope)}
-            )
-            paths = {key: values[key] and _path(values[key]) for key in ("input", "output", "quarantine", "metrics")}
-            stored = StoreRecords(values["store_records"])
-            return cls(**{**values, **paths, "store_records": stored, "method": settings})
+            method = dict(document["method"])
+            method |= {"method": Method(method["method"]), "scope": method["scope"] and Scope(method["scope"])}
+            places = ("input", "output", "quarantine", "metrics")
+            paths = {name: document[name] and _path(document[name]) for name in places}
+            stored = StoreRecords(document["store_records"])
+            return cls(**{**document, **paths, "store_records": stored, "method": MethodSettings(**method)})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError("the job was stored by another version of Microflow") from error
 
@@ -152,12 +155,14 @@ def _plain(value: Any) -> Any:
     return str(plain) if isinstance(plain, Path | date) else plain
 
 
-def sealed(job_id: str, document: Mapping[str, Any], *, folder: Path | None = None) -> dict[str, Any]:
-    """The document with its seal; ``folder`` holds the key (the state folder unless given; tests name one)."""
-    return {**document, _SEAL: _seal(job_id, document, _seal_key(folder, create=True))}
+def sealed(job_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its seal."""
+    key = _seal_key(create=True)
+    assert key is not None
+    return {**document, _SEAL: _seal(job_id, document, key)}
 
 
-def check_seal(job_id: str, document: Mapping[str, Any], *, folder: Path | None = None) -> dict[str, Any]:
+def check_seal(job_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without its seal, once that has been found to be this user's.
 
     Raises:
@@ -165,7 +170,7 @@ def check_seal(job_id: str, document: Mapping[str, Any], *, folder: Path | None 
     """
     rest = {name: value for name, value in document.items() if name != _SEAL}
     seal = document.get(_SEAL)
-    key = _seal_key(folder, create=False)
+    key = _seal_key(create=False)
     if key is None or not isinstance(seal, str) or not hmac.compare_digest(seal, _seal(job_id, rest, key)):
         raise CheckpointError(
             f"job {job_id} was not begun by this user, or its paths or settings were changed in the database",
@@ -174,15 +179,14 @@ def check_seal(job_id: str, document: Mapping[str, Any], *, folder: Path | None 
     return rest
 
 
-def _seal(job_id: str, document: Mapping[str, Any], key: bytes | None) -> str:
-    assert key is not None
+def _seal(job_id: str, document: Mapping[str, Any], key: bytes) -> str:
     text = json.dumps([job_id, document], sort_keys=True, separators=(",", ":"))
     return hmac.digest(key, text.encode(), hashlib.sha256).hex()
 
 
-def _seal_key(folder: Path | None, *, create: bool) -> bytes | None:
+def _seal_key(*, create: bool) -> bytes | None:
     """This user's key, made on first use."""
-    path = (folder or Settings.read().state_folder) / "job-seal.key"
+    path = Settings.read().state_folder / "job-seal.key"
     try:
         if create and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

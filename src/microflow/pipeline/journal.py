@@ -1,4 +1,4 @@
-"""Where a job's progress is kept: nowhere but in memory, or in PostgreSQL with what is written down of each piece.
+"""Journal of a job's progress: in memory only, or in PostgreSQL with the results of each piece.
 
 A row's fate (released or suppressed) may be known later than its violations: a stream method holds rows back. The
 database's journal keeps flagged rows until then, and nothing about the others.
@@ -7,7 +7,7 @@ database's journal keeps flagged rows until then, and nothing about the others.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +21,32 @@ from microflow.errors import CheckpointError
 from microflow.store.progress import JobProgress, JobStatus, array_literal, json_document
 
 if TYPE_CHECKING:
-    from microflow.store.jobs import JobStore
+    from microflow.store.jobs import JobStore, JobView
 
 __all__ = ["DatabaseJournal", "MemoryJournal"]
 
 #: The span and the names of a violation, as columns, one entry a target.
 _DESCRIBED = ("rule", "field", "severity", "regulation", "article")
+#: The columns of `Piece.microflows`.
+_COUNTED = ("rows_in", "released", "suppressed", "violations", "pure_ns")
 _SMALLINT_MAX = 2**15 - 1
 
 
 class MemoryJournal:
-    """Counts only: a job that stops early cannot be resumed. Also the contract of every journal."""
+    """Journal in memory: counts only, so that a job cannot be resumed. Also the contract of every journal."""
 
     is_resumable = False
-    #: Nanoseconds of each commit, and of the pure processing that it commits; ``None``: there is no database.
-    costs: list[tuple[int, int]] | None = None
+    #: The number of this attempt at the job.
+    attempt = 0
     #: What the whole output hashes to, where an earlier attempt had written all of it.
     finished: str | None = None
 
-    def __init__(self, progress: JobProgress | None = None) -> None:
-        self.progress = progress or JobProgress()
+    def __init__(self) -> None:
+        self.progress = JobProgress()
+        #: Where the job's files and its splits stood at the last commit of an earlier attempt.
+        self.settled: dict[str, Any] = {}
+        #: Nanoseconds of each commit, and of the pure processing that it commits.
+        self.costs: list[tuple[int, int]] = []
 
     def repeated(self, piece: Piece) -> None:
         """A piece that an earlier attempt committed has been processed again, to get back to where it was."""
@@ -57,6 +63,10 @@ class MemoryJournal:
     def finishing(self, output_sha256: str) -> None:
         """Every row is committed; next the output, which hashes to this, is put in place."""
 
+    def put_in_place(self, put: Callable[[], None]) -> None:
+        """Put the files in their places while the job is this attempt's."""
+        put()
+
     def complete(self, metrics: dict[str, Any]) -> None:
         """The output is in place."""
 
@@ -65,26 +75,23 @@ class MemoryJournal:
 
 
 class DatabaseJournal(MemoryJournal):
-    """Commits rows, violations and progress together, and notes what that cost.
+    """Journal in PostgreSQL: commits rows, violations and progress together, and records the cost.
 
     Args:
         jobs: The store; the job is locked by this process.
-        job_id: The job.
+        view: The job as it stands.
         targets: What `Findings.targets` index.
         anonymized: Whether the method changes rows at all.
-        progress: What had been committed before.
-        finished: What the whole output hashes to, where all of it had been written.
     """
 
     is_resumable = True
 
-    def __init__(
-        self, jobs: JobStore, job_id: str, targets: Sequence[Target], *, anonymized: bool, progress: JobProgress,
-        finished: str | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(progress)
-        self.finished = finished
-        self._jobs, self._job_id, self._anonymized = jobs, job_id, anonymized
+    def __init__(self, jobs: JobStore, view: JobView, targets: Sequence[Target], *, anonymized: bool) -> None:
+        super().__init__()
+        self.progress, self.settled = jobs.progress(view.id)
+        self.attempt = jobs.fence
+        self.finished = view.output_sha256 if view.total_rows is not None else None
+        self._jobs, self._job_id, self._anonymized = jobs, view.id, anonymized
         self._rules = [target.rule.id for target in targets]
         violations = [target.violation() for target in targets]
         self._described = {
@@ -93,10 +100,8 @@ class DatabaseJournal(MemoryJournal):
         self._flagged: dict[int, tuple[int, str]] = {}
         self._tables: dict[str, list[pa.Table]] = {}
         self._pure_ns = 0
-        self._expected = progress
+        self._expected = self.progress
         self._repeated = JobProgress()
-        self._costs: list[tuple[int, int]] = []
-        self.costs = self._costs
 
     def repeated(self, piece: Piece) -> None:
         """Check that it went as before.
@@ -118,7 +123,9 @@ class DatabaseJournal(MemoryJournal):
             self._put("data_records", self._fates(piece))
             self._put("violations", self._violations(piece))
             if piece.original is not None:
-                self._put("original_records", self._originals(piece.first_row, piece.original))
+                ordinals = np.arange(piece.first_row, piece.first_row + piece.original.num_rows)
+                documents = pa.array(_documents(piece.original), pa.string())
+                self._put("original_records", pa.table({"ordinal": ordinals, "original_data": documents}))
             self._put("checkpoints", self._checkpoints(piece))
             self._pure_ns += int(piece.microflows[:, 4].sum())
         super().add(piece)
@@ -129,12 +136,15 @@ class DatabaseJournal(MemoryJournal):
         tables = {name: pa.concat_tables(tables) for name, tables in self._tables.items()}
         started = time.perf_counter_ns()
         cancelled = self._jobs.commit(self._job_id, tables, self.progress, settled)
-        self._costs.append((time.perf_counter_ns() - started, self._pure_ns))
+        self.costs.append((time.perf_counter_ns() - started, self._pure_ns))
         self._tables, self._pure_ns, self._expected = {}, 0, self.progress
         return cancelled
 
     def finishing(self, output_sha256: str) -> None:
         self._jobs.finishing(self._job_id, rows_quarantined=self.progress.rows_quarantined, sha256=output_sha256)
+
+    def put_in_place(self, put: Callable[[], None]) -> None:
+        self._jobs.put_in_place(self._job_id, put)
 
     def complete(self, metrics: dict[str, Any]) -> None:
         self._jobs.complete(self._job_id, metrics)
@@ -147,15 +157,10 @@ class DatabaseJournal(MemoryJournal):
         self._tables.setdefault(name, []).append(signed)
 
     def _checkpoints(self, piece: Piece) -> pa.Table:
-        rows_in, released, suppressed, violations, pure_ns = piece.microflows.T
-        first = self.progress.microflows
-        numbers = {
-            "microflow": np.arange(first, first + len(rows_in)),
-            "first_row": piece.first_row + np.cumsum(rows_in) - rows_in,
-        }
-        counts = {"rows_in": rows_in, "released": released, "suppressed": suppressed, "violations": violations}
-        columns = {**numbers, **counts, "pure_ns": pure_ns}
-        return pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+        counts = dict(zip(_COUNTED, map(np.ascontiguousarray, piece.microflows.T), strict=True))
+        first, rows_in = self.progress.microflows, counts["rows_in"]
+        numbers = np.arange(first, first + len(rows_in))
+        return pa.table({"microflow": numbers, "first_row": piece.first_row + np.cumsum(rows_in) - rows_in, **counts})
 
     def _flag(self, piece: Piece) -> None:
         """Remember the violations of each flagged row: how many, and which rules as an array of PostgreSQL's."""
@@ -175,17 +180,18 @@ class DatabaseJournal(MemoryJournal):
         order = np.argsort(ordinals, kind="stable")
         ordinals, released = ordinals[order], order < len(piece.ordinals)
         counts, types = self._known(ordinals)
-        columns: dict[str, pa.Array] = {
-            "ordinal": pa.array(ordinals),
-            "released": pa.array(released),
-            "compliance_status": pa.array(counts == 0),
-            "violation_count": pa.array(counts),
+        columns: dict[str, Any] = {
+            "ordinal": ordinals,
+            "released": released,
+            "compliance_status": counts == 0,
+            "violation_count": counts,
             "violation_types": types,
-            "anonymization_applied": pa.array(released & self._anonymized),
+            "anonymization_applied": released & self._anonymized,
             "processing_time": _same(datetime.now(UTC), len(ordinals)),
         }
         if piece.released is not None:
-            columns["processed_data"] = pa.array(_documents(piece.released, order), pa.string())
+            written = [*_documents(piece.released), *[None] * len(piece.suppressed)]
+            columns["processed_data"] = pa.array([written[place] for place in order.tolist()], pa.string())
         return pa.table(columns)
 
     def _known(self, ordinals: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int16], pa.Array]:
@@ -205,21 +211,13 @@ class DatabaseJournal(MemoryJournal):
     def _violations(self, piece: Piece) -> pa.Table:
         found = piece.findings
         columns = {name: values.take(pa.array(found.targets)) for name, values in self._described.items()}
-        ordinals = pa.array(found.rows.astype(np.int64) + piece.first_row)
-        spans = {"span_start": pa.array(found.starts), "span_end": pa.array(found.ends)}
-        return pa.table({"ordinal": ordinals, **columns, **spans})
-
-    def _originals(self, first_row: int, rows: pa.RecordBatch) -> pa.Table:
-        ordinals = np.arange(first_row, first_row + rows.num_rows)
-        documents = [json_document(row) for row in rows.to_pylist()]
-        return pa.table({"ordinal": ordinals, "original_data": pa.array(documents, pa.string())})
+        ordinals = found.rows.astype(np.int64) + piece.first_row
+        return pa.table({"ordinal": ordinals, **columns, "span_start": found.starts, "span_end": found.ends})
 
 
 def _same(value: object, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), count)
 
 
-def _documents(released: pa.RecordBatch, order: npt.NDArray[np.int64]) -> list[str | None]:
-    """Released rows as JSON. ``order`` sorts released rows followed by suppressed ones, of which nothing is kept."""
-    written = [json_document(row) for row in released.to_pylist()]
-    return [written[place] if place < len(written) else None for place in order.tolist()]
+def _documents(rows: pa.RecordBatch) -> list[str | None]:
+    return [json_document(row) for row in rows.to_pylist()]

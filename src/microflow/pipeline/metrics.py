@@ -31,12 +31,12 @@ def metrics_document(
     usage: ResourceUsage,
     progress: JobProgress,
     batch_rows: Sequence[int],
-    costs: Sequence[tuple[int, int]] | None = None,
+    costs: Sequence[tuple[int, int]] = (),
     reconnections: int = 0,
     resumed_at: int = 0,
-    efforts: Sequence[Effort] | None = None,
+    efforts: Sequence[Effort] = (),
 ) -> dict[str, Any]:
-    """What a job was and cost. Seconds, rows, bytes and shares (0 to 1, never per cent); ``None`` is "not measured".
+    """Metrics document of a job. Seconds, rows, bytes and shares (0 to 1); ``None`` is "not measured".
 
     A resumed run measures what it did itself; ``total_records`` and the fates of rows count the whole job.
     ``records_per_second`` is per second of pure processing over all workers; ``records_per_second_wall`` per second
@@ -50,10 +50,10 @@ def metrics_document(
         usage: Memory and processor time.
         progress: What became of the rows of the whole job.
         batch_rows: Sizes of the microflows of this run.
-        costs: Nanoseconds of each commit and of the pure processing it commits; ``None``: there was no database.
+        costs: Nanoseconds of each commit to the database, and of the pure processing it commits.
         reconnections: How often the database was lost.
         resumed_at: The microflow at which this run began.
-        efforts: What workers measured; ``None``: there were none.
+        efforts: What workers measured.
     """
     phases = clock.report()
     rows_here, batches = sum(batch_rows), len(batch_rows)
@@ -89,11 +89,11 @@ def metrics_document(
         },
         "research_benefits": {
             # Without a database there is no database work: that is known, and not unknown.
-            "database_io_overhead": _overhead(costs or ()),
+            "database_io_overhead": _overhead(costs),
             "timing_contamination": _contamination(clock, efforts),
             "memory_bounds": max(batch_rows, default=0),
             "fault_tolerance": {
-                "checkpoints": len(costs or ()),
+                "checkpoints": len(costs),
                 "reconnections": reconnections,
                 "resumed_at_microflow": resumed_at,
             },
@@ -119,7 +119,7 @@ def _overhead(costs: Sequence[tuple[int, int]]) -> dict[str, float | int]:
     return {"value": float(commits.sum() / pure.sum()), "low": float(low), "high": float(high), "commits": len(commits)}
 
 
-def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[str, object] | None:
+def _contamination(clock: PhaseClock, efforts: Sequence[Effort]) -> dict[str, object] | None:
     """The evidence of every guard, added up; ``is_pure`` is ``None`` where it does not show that the run was pure.
 
     With workers, that answer of each which knows of the most spans holds all it ever saw; spans of this process
@@ -128,7 +128,7 @@ def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[
     if clock.guard is None:
         return None
     latest: dict[str, dict[str, Any]] = {}
-    for effort in efforts or ():
+    for effort in efforts:
         evidence: dict[str, Any] | None = effort.evidence
         if evidence is not None and evidence["spans"] >= latest.get(effort.worker, evidence)["spans"]:
             latest[effort.worker] = evidence
@@ -138,6 +138,6 @@ def _contamination(clock: PhaseClock, efforts: Sequence[Effort] | None) -> dict[
         threads.update(worker["by_thread"])
     total: dict[str, Any] = {"kernel_counters": all(worker["kernel_counters"] for worker in found)}
     total |= {name: sum(worker[name] for worker in found) for name in found[0] if name not in {*total, "by_thread"}}
-    is_shown = all(effort.evidence is not None for effort in efforts or ()) and total["spans"]
+    is_shown = all(effort.evidence is not None for effort in efforts) and total["spans"]
     is_touched = any(total[name] for name in _IMPURE)
     return {**total, "by_thread": dict(threads), "is_pure": False if is_touched else True if is_shown else None}

@@ -7,12 +7,10 @@ too little: resuming copies as much as was recorded, sees that it hashes to the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,8 @@ from microflow.errors import CheckpointError, JobCancelledError, JobConflictErro
 from microflow.pipeline.attempt import Attempt, CommitPolicy, Observer
 from microflow.pipeline.job import JobSpec, check_seal, sealed, work_hash
 from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
-from microflow.pipeline.output import Files, drop_quarantine
+from microflow.pipeline.output import drop_quarantine
+from microflow.pipeline.partial import sha256_of
 from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
 from microflow.settings import MICROFLOW_ROWS, Retries
 from microflow.sinks.whole_file import write_whole
@@ -42,7 +41,7 @@ UNWRITTEN = "metrics_not_written"
 
 
 class PipelineOrchestrator:
-    """Runs jobs: reads, processes, writes, commits, measures.
+    """Orchestrator of jobs: reads, processes, writes, commits, measures.
 
     Whatever it raises, the output has not appeared; with a database the job says so to other processes (``microflow
     jobs``) and can be resumed.
@@ -76,12 +75,13 @@ class PipelineOrchestrator:
         """
         without_pandas()
         stored = self._connector is not None
-        job = replace(job.absolute(), job_id=job.job_id or _new_id(job.pipeline), is_stored=stored)
+        job_id = job.job_id or f"{job.pipeline}-{secrets.token_hex(6)}"
+        job = replace(job.absolute(), job_id=job_id, is_stored=stored)
         refuse_clashes(job, files_of(job.input))
         refuse_overwriting(job)
-        with _attempt(job, self._commits) as attempt:
+        with closing(Attempt(job, self._commits)) as attempt:
             if self._connector is None:
-                return self._finish(attempt, None, None)
+                return self._finish(attempt, None)
             if not attempt.source.is_repeatable:
                 raise MicroflowError(
                     "an input that can be read only once cannot be resumed", hint="use --no-database, or a file"
@@ -93,10 +93,10 @@ class PipelineOrchestrator:
             jobs = self._store()
             with attempt.clock.pre():
                 jobs.create(
-                    _id_of(job),
+                    job_id,
                     pipeline=job.pipeline,
                     engine=job.engine,
-                    spec=sealed(_id_of(job), job.to_document()),
+                    spec=sealed(job_id, job.to_document()),
                     spec_hash=work_hash(job, attempt.work),
                     input_sha256=attempt.source.sha256(),
                 )
@@ -118,11 +118,15 @@ class PipelineOrchestrator:
             raise CheckpointError(
                 f"job {view.id} is a stream", hint="start microflow stream again: it goes on behind its last commit"
             )
-        if view.status == JobStatus.COMPLETED:
-            return self._say_again(view)
         job = JobSpec.from_document(check_seal(view.id, view.spec))
+        if view.status == JobStatus.COMPLETED:
+            # Only its metrics may be missing from their file.
+            if view.metrics is None or job.metrics is None or os.path.lexists(job.metrics):
+                raise _completed(job_id)
+            _write_metrics(job, view.metrics)
+            return view.metrics
         refuse_clashes(job, files_of(job.input))
-        with _attempt(job, self._commits) as attempt:
+        with closing(Attempt(job, self._commits)) as attempt:
             with attempt.clock.pre():
                 _refuse_changes(view, attempt)
             return self._hold(jobs, attempt, resumed=True)
@@ -133,38 +137,27 @@ class PipelineOrchestrator:
         assert self._connector is not None
         return JobStore(self._connector)
 
-    def _say_again(self, view: JobView) -> dict[str, Any]:
-        """Of a job that is done only the metrics may be missing from their file."""
-        job = JobSpec.from_document(check_seal(view.id, view.spec))
-        if view.metrics is None or job.metrics is None or os.path.lexists(job.metrics):
-            raise CheckpointError(f"job {view.id} is completed", hint="run it again under another name")
-        _write_metrics(job, view.metrics)
-        return view.metrics
-
     def _hold(self, jobs: JobStore, attempt: Attempt, *, resumed: bool) -> dict[str, Any]:
         """Take the job, and go on from where it stands."""
-        job_id = _id_of(attempt.job)
+        job_id = attempt.job.name
         with attempt.clock.pre():
-            fence = jobs.lock(job_id)
+            jobs.lock(job_id)
         try:
-            return self._finish(attempt, jobs, fence, resumed=resumed)
+            return self._finish(attempt, jobs, resumed=resumed)
         finally:
             # A lost connection holds no lock, and its error is already on its way.
             with suppress(StoreError, JobConflictError):
                 jobs.unlock(job_id)
 
-    def _finish(
-        self, attempt: Attempt, jobs: JobStore | None, fence: int | None, *, resumed: bool = False
-    ) -> dict[str, Any]:
+    def _finish(self, attempt: Attempt, jobs: JobStore | None, *, resumed: bool = False) -> dict[str, Any]:
         """Work to the end, or say to others why not."""
-        journal: MemoryJournal = MemoryJournal()
-        settled: dict[str, Any] = {}
+        journal = MemoryJournal()
         try:
             with held_output(attempt.job, resumed=resumed):
                 if jobs is not None:
                     with attempt.clock.pre():
-                        journal, settled = self._journal(attempt, jobs)
-                return self._work(attempt, journal, jobs, fence or 0, settled)
+                        journal = _begun(jobs, attempt)
+                return self._work(attempt, journal)
         except (StoreError, JobConflictError):
             raise  # it cannot be recorded, or the job is no longer ours; without its lock the job shows as interrupted
         except JobCancelledError as error:
@@ -184,33 +177,13 @@ class PipelineOrchestrator:
             journal.fail(JobStatus.FAILED, type(error).__name__)  # a foreign error's text may quote a value
             raise
 
-    def _journal(self, attempt: Attempt, jobs: JobStore) -> tuple[MemoryJournal, dict[str, Any]]:
-        job_id = _id_of(attempt.job)
-        view = jobs.load(job_id)
-        if view.status == JobStatus.COMPLETED:
-            raise CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
-        progress, settled = jobs.progress(job_id)
-        jobs.start(job_id)
-        journal = DatabaseJournal(
-            jobs,
-            job_id,
-            Targets(attempt.work.policy, attempt.work.schema).all,
-            anonymized=attempt.job.method.method is not Method.IDENTITY,
-            progress=progress,
-            finished=view.output_sha256 if view.total_rows is not None else None,
-        )
-        return journal, settled
-
-    def _work(
-        self, attempt: Attempt, journal: MemoryJournal, jobs: JobStore | None, fence: int, settled: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _work(self, attempt: Attempt, journal: MemoryJournal) -> dict[str, Any]:
         job, clock = attempt.job, attempt.clock
         if not _is_in_place(job, journal.finished):
-            self._produce(attempt, journal, jobs, fence, settled)
+            self._produce(attempt, journal)
         elif job.quarantine is not None and not journal.progress.rows_quarantined:
-            drop_quarantine(job.quarantine, _id_of(job))
-        reconnections = 0 if self._connector is None else self._connector.reconnections
-        metrics = attempt.metrics(journal, reconnections)
+            drop_quarantine(job.quarantine, job.name)
+        metrics = attempt.metrics(journal, 0 if self._connector is None else self._connector.reconnections)
         with clock.post():
             journal.complete(metrics)
             if job.metrics is not None:
@@ -220,32 +193,23 @@ class PipelineOrchestrator:
                     metrics[UNWRITTEN] = str(error)
         return metrics
 
-    def _produce(
-        self, attempt: Attempt, journal: MemoryJournal, jobs: JobStore | None, fence: int, settled: dict[str, Any]
-    ) -> None:
+    def _produce(self, attempt: Attempt, journal: MemoryJournal) -> None:
         """Write the output and put it in place."""
-        job, clock = attempt.job, attempt.clock
-        if not job.overwrite and jobs is not None and settled:
-            refuse_overwriting(replace(job, metrics=None))
-        files = attempt.open(fence, settled, durable=journal.is_resumable, retries=self._retries)
+        if not attempt.job.overwrite and journal.settled:
+            refuse_overwriting(replace(attempt.job, metrics=None))
+        files = attempt.open(journal, self._retries)
         try:
-            attempt.process(journal, files, self._observe, settled)
-            with clock.post():
+            attempt.process(journal, files, self._observe)
+            with attempt.clock.post():
                 journal.finishing(files.output.prepare())
-                self._put_in_place(job, jobs, files, refused=bool(journal.progress.rows_quarantined))
+                journal.put_in_place(lambda: files.finish(refused=bool(journal.progress.rows_quarantined)))
         except BaseException:
             files.close(discard=not journal.is_resumable)
             raise
 
-    def _put_in_place(self, job: JobSpec, jobs: JobStore | None, files: Files, *, refused: bool) -> None:
-        if jobs is None:
-            files.finish(refused=refused)
-        else:
-            jobs.put_in_place(_id_of(job), lambda: files.finish(refused=refused))
-
 
 class SparkBatchProcessor:
-    """Releases files on the active Spark session, or on a new one on ``SPARK_MASTER``.
+    """Batch processor of files on the active Spark session, or on a new one on ``SPARK_MASTER``.
 
     Args:
         schema: What the columns mean: a shipped name, or a path.
@@ -294,30 +258,26 @@ class SparkBatchProcessor:
         return PipelineOrchestrator(None).run(job)
 
 
-@contextmanager
-def _attempt(job: JobSpec, commits: CommitPolicy) -> Iterator[Attempt]:
-    attempt = Attempt(job, commits)
-    try:
-        yield attempt
-    finally:
-        attempt.close()
+def _begun(jobs: JobStore, attempt: Attempt) -> DatabaseJournal:
+    """The job's journal, from where it stands; the job shows as running."""
+    view = jobs.load(attempt.job.name)
+    if view.status == JobStatus.COMPLETED:
+        raise _completed(view.id)
+    targets = Targets(attempt.work.policy, attempt.work.schema).all
+    journal = DatabaseJournal(jobs, view, targets, anonymized=attempt.job.method.method is not Method.IDENTITY)
+    jobs.start(view.id)
+    return journal
 
 
-def _new_id(pipeline: str) -> str:
-    return f"{pipeline}-{secrets.token_hex(6)}"
-
-
-def _id_of(job: JobSpec) -> str:
-    assert job.job_id is not None
-    return job.job_id
+def _completed(job_id: str) -> CheckpointError:
+    return CheckpointError(f"job {job_id} is completed", hint="run it again under another name")
 
 
 def _is_in_place(job: JobSpec, sha256: str | None) -> bool:
     """Whether a job that had committed every row got as far as putting its output in place, as it was."""
     if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not Path(job.output).exists():
         return False
-    with Path(job.output).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return sha256_of(Path(job.output)) == sha256
 
 
 def _refuse_changes(view: JobView, attempt: Attempt) -> None:

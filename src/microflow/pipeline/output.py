@@ -1,4 +1,4 @@
-"""Where a job's rows go: a file, a folder of parts, an address or standard output, with the quarantine beside it.
+"""Output of a job: a file, a folder of parts, an address or standard output, with the quarantine beside it.
 
 Plain CSV and JSON Lines are continued as they are; compressed text and Parquet are put together from what was settled
 at the end. Where the job cannot be resumed, they are written at once, while workers are busy with the next splits. A
@@ -7,7 +7,6 @@ folder has one part a split, named by its number: workers write whole parts, whi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -15,14 +14,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pyarrow as pa
 
 from microflow.engine.reading import Part, Text
 from microflow.engine.split_work import Piece
 from microflow.pipeline.job import JobSpec
-from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sync_folder
+from microflow.pipeline.journal import MemoryJournal
+from microflow.pipeline.partial import NOTHING, PIECE, PartialFile, Settled, partials, pieces_of, sha256_of, sync_folder
 from microflow.settings import Retries
 from microflow.sinks.whole_file import is_device, refused_as
 from microflow.sinks.writers import RowSink, head_of, private, quarantine_head, remove, row_sink, text_of, written_to
@@ -34,35 +34,31 @@ _PART = "part-"
 
 
 class Files:
-    """What a job writes: its output and its quarantine, settled together."""
+    """Files of a job: its output and its quarantine, settled together."""
 
     def __init__(
-        self, job: JobSpec, schema: Any, attempt: int, settled: dict[str, Any], *, part: str, several: bool,
-        durable: bool, retries: Retries | None,
+        self, job: JobSpec, schema: pa.Schema, journal: MemoryJournal, *, part: str, several: bool,
+        retries: Retries | None,
     ) -> None:  # fmt: skip
-        assert job.job_id is not None
-        self._job_id = job.job_id
-        starts = {name: tuple(settled[name]) for name in ("output", "quarantine") if name in settled}
-        options: dict[str, dict[str, Any]] = {
-            name: {"durable": durable, "retries": retries, **({"start": starts[name]} if name in starts else {})}
-            for name in ("output", "quarantine")
-        }
+        self._job = job.name
+
+        def options(name: str) -> dict[str, Any]:
+            start = tuple(journal.settled.get(name, NOTHING))
+            return {"start": start, "durable": journal.is_resumable, "retries": retries}
+
         self.quarantine: PartialFile | None = None
         self.output: Output | FolderOutput
         if part:
-            self.output = FolderOutput(job.output, part, schema, job.job_id)
+            self.output = FolderOutput(job.output, part, schema, job.name)
         else:
-            self.output = Output(job.output, schema, job.job_id, attempt, **options["output"])
+            self.output = Output(job.output, schema, job.name, journal.attempt, **options("output"))
         try:
             if job.quarantine is not None:
-                self.quarantine = PartialFile(
-                    job.quarantine, job.job_id, attempt,
-                    **options["quarantine"],
-                )  # fmt: skip
-                if "quarantine" not in starts:
+                self.quarantine = PartialFile(job.quarantine, job.name, journal.attempt, **options("quarantine"))
+                if "quarantine" not in journal.settled:
                     self.quarantine.add(quarantine_head(keep_raw=job.quarantine_raw, several=several))
         except BaseException:
-            self.output.close(discard=not durable)
+            self.output.close(discard=not journal.is_resumable)
             raise
 
     def add(self, piece: Piece, split: int) -> None:
@@ -85,7 +81,7 @@ class Files:
         self.output.finish()
         if self.quarantine is not None and not refused:
             self.quarantine.close(discard=True)
-            drop_quarantine(self.quarantine.path, self._job_id)
+            drop_quarantine(self.quarantine.path, self._job)
 
     def close(self, *, discard: bool) -> None:
         """Stop early."""
@@ -170,12 +166,11 @@ class Output:
                 self._sink.finish()
                 self._file.file.flush()
             return ""
-        _, checksum = self._file.settle()
+        length, checksum = self._file.settle()
         if not self._converted:
             return checksum
-        self._convert()
-        with self._file.bodies() as file:
-            return hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
+        self._convert(Part(str(self._file.partial), 0, length))
+        return sha256_of(self._file.partial)
 
     def finish(self) -> None:
         """Put the whole file, which is prepared, in its place."""
@@ -200,18 +195,13 @@ class Output:
         if self._waiting is not None:
             self._waiting.cleanup()
 
-    def _convert(self) -> None:
+    def _convert(self, settled: Part) -> None:
         whole = self._file.partial.with_suffix(".whole")
         with refused_as(self._place):
             with private(whole) as file:
                 sink = row_sink(file, self._place, self._schema)
-                with self._file.bodies() as settled:
-                    if self._text == "arrow":
-                        for batch in _batches(settled):
-                            sink.write(batch)
-                    else:
-                        while piece := settled.read(PIECE):
-                            sink.write(piece)
+                for piece in _rows_of(settled, self._text):
+                    sink.write(piece)
                 sink.finish()
                 file.flush()
                 os.fsync(file.fileno())
@@ -261,7 +251,7 @@ class FolderOutput:
             self._sink.write(body)
 
     def settle(self) -> Settled:
-        """Nothing: a folder is whole when the job is done."""
+        """Do nothing: a folder is complete when the job is done."""
         return 0, ""
 
     def prepare(self) -> str:
@@ -312,7 +302,7 @@ class FolderOutput:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's name is that of a part.
+    """True if a file's name is that of a part.
 
     >>> is_part("part-00000.csv"), is_part("mine.csv")
     (True, False)
@@ -328,20 +318,13 @@ def _stream(batch: pa.RecordBatch) -> bytes:
 
 
 def _rows_of(body: Text | pa.RecordBatch, text: str) -> Iterator[bytes | pa.RecordBatch]:
-    """What a sink takes; of a part file, mapped where it holds batches."""
+    """What a sink takes: pieces of text, or the batches of Arrow streams, one after the other."""
     if isinstance(body, pa.RecordBatch):
         yield body
     elif isinstance(body, bytes) or text != "arrow":
         yield from pieces_of(body)
-    elif body.start < body.stop:
-        with pa.memory_map(body.path) as file:
+    else:
+        with pa.OSFile(body.path) as file:
             file.seek(body.start)
-            yield from pa.ipc.open_stream(file)
-
-
-def _batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    """Batches of Arrow streams, one after the other."""
-    size = os.fstat(file.fileno()).st_size
-    with pa.PythonFile(file, "r") as source:
-        while source.tell() < size:
-            yield from pa.ipc.open_stream(source)
+            while file.tell() < body.stop:
+                yield from pa.ipc.open_stream(file)

@@ -1,4 +1,4 @@
-"""A file of a job that may die at any instant: continued where it was proven right, and whole at the end.
+"""Partial file of a job that may die at any time: continued from its settled length, and complete at the end.
 
 It waits under a name of the job and the attempt, so that no other job and no abandoned attempt writes into it.
 `PartialFile.settle` says how long it is and what its bytes hash to; a later attempt copies so much into a partial file
@@ -20,10 +20,10 @@ from typing import IO, Any
 from microflow.engine.reading import Part, Text
 from microflow.errors import CheckpointError
 from microflow.settings import Retries
-from microflow.sinks.whole_file import FULL, is_device, refused_as, unwritable
+from microflow.sinks.whole_file import FULL, is_device, refused_as
 from microflow.sinks.writers import private
 
-__all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "partials", "pieces_of", "sync_folder"]
+__all__ = ["NOTHING", "PIECE", "PartialFile", "Settled", "partials", "pieces_of", "sha256_of", "sync_folder"]
 
 #: Bytes that are in memory at a time.
 PIECE = 1 << 20
@@ -33,7 +33,7 @@ NOTHING: Settled = (0, hashlib.sha256().hexdigest())
 
 
 class PartialFile:
-    """Bytes on their way to ``path``: `add` collects, `settle` writes and makes durable, `finish` puts them in place.
+    """Partial file of ``path``: `add` collects, `settle` writes and makes durable, `finish` puts it in place.
 
     Args:
         path: The target.
@@ -85,22 +85,14 @@ class PartialFile:
         Raises:
             MicroflowError: the disk stays full, or refuses otherwise.
         """
-        for pause in (*self._retries.pauses, None):
-            try:
-                checksum = self._write()
-            except OSError as error:
-                if pause is None or error.errno not in FULL:
-                    raise unwritable(self.path, error) from error
-                self._retries.sleep(pause)
-            else:
-                self._hash = checksum
-                self._length = self.file.tell()
-                for body in self._waiting:
-                    if isinstance(body, Part) and body.last:
-                        Path(body.path).unlink(missing_ok=True)
-                self._waiting.clear()
-                return self._length, self._hash.hexdigest()
-        raise AssertionError("the last attempt returns or raises")
+        with refused_as(self.path):
+            self._hash = self._retries.persist(self._write, OSError, lambda error: error.errno in FULL)
+        self._length = self.file.tell()
+        for body in self._waiting:
+            if isinstance(body, Part) and body.last:
+                Path(body.path).unlink(missing_ok=True)
+        self._waiting.clear()
+        return self._length, self._hash.hexdigest()
 
     def finish(self) -> None:
         """Put the file, which is settled, in its place at once."""
@@ -157,10 +149,9 @@ class PartialFile:
             checksum = hashlib.sha256()
             self.file.seek(0)
             self.file.truncate()
-            with candidate.open("rb") as file:
-                for piece in pieces_of(Part(str(candidate), 0, start[0]), file):
-                    checksum.update(piece)
-                    self.file.write(piece)
+            for piece in pieces_of(Part(str(candidate), 0, start[0])):
+                checksum.update(piece)
+                self.file.write(piece)
             if self.file.tell() == start[0] and checksum.hexdigest() == start[1]:
                 self._hash = checksum
                 self.file.flush()
@@ -171,12 +162,18 @@ class PartialFile:
         raise CheckpointError(f"what the job had written of {self.path} {what}", hint="run the job again")
 
 
-def pieces_of(body: Text, file: IO[bytes] | None = None) -> Iterator[bytes]:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pieces_of(body: Text) -> Iterator[bytes]:
     """The bytes, a piece in memory at a time."""
     if isinstance(body, bytes):
         yield body
         return
-    with file or Path(body.path).open("rb") as part:
+    with Path(body.path).open("rb") as part:
         part.seek(body.start)
         left = body.stop - body.start
         while left and (piece := part.read(min(left, PIECE))):
@@ -194,7 +191,7 @@ def _copy(part: Part, file: IO[bytes]) -> None:
 
 
 def partials(path: Path, job: str) -> list[Path]:
-    """What attempts of a job left of a file."""
+    """Partial files that attempts of a job left."""
     folder = Path(tempfile.gettempdir()) if is_device(path) else path.parent
     pattern = f"{glob.escape(str(folder / f'.{path.name}.{job}'))}.*.partial"
     return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern

@@ -1,4 +1,4 @@
-"""The files a job is about to touch: no two of them one, nothing overwritten unasked, one job at a time on each."""
+"""Checks of a job's files: all different, nothing overwritten unasked, one job at a time on each."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def refuse_overwriting(job: JobSpec) -> None:
     if job.overwrite:
         return
     hint = "--overwrite replaces it"
-    if _is_local(job.output) and os.path.lexists(job.output) and not _is_free(job.output):
+    is_lost = any(Path(job.output).iterdir()) if is_there else not is_device(job.output)
+    if _is_local(job.output) and os.path.lexists(job.output) and is_lost:
         raise InputError("is there already", path=job.output, hint=hint)
     if job.quarantine is not None and not is_device(job.quarantine) and not _begins(job.quarantine, _QUARANTINE):
         raise InputError("is there already, and is no quarantine", path=job.quarantine, hint=hint)
@@ -100,11 +101,6 @@ def refuse_overwriting(job: JobSpec) -> None:
         with suppress(OSError), job.metrics.open("rb") as file:
             if _METRICS not in file.read(1 << 16):
                 raise InputError("is there already, and is no metrics document", path=job.metrics, hint=hint)
-
-
-def _is_free(place: Path | str) -> bool:
-    """Whether nothing is lost: a device, or a folder with nothing in it."""
-    return not any(Path(place).iterdir()) if is_folder(place) and Path(place).is_dir() else is_device(place)
 
 
 def _begins(path: Path, heads: tuple[bytes, ...]) -> bool:
@@ -130,7 +126,7 @@ def held_output(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
         return
     target = Path(job.output)
     path = target.resolve().with_name(f".{target.name}.lock")
-    descriptor = _hold(path, target, str(job.job_id), resumed=resumed)
+    descriptor = _hold(path, target, job.name, resumed=resumed)
     try:
         yield
     finally:

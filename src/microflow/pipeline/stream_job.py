@@ -25,7 +25,7 @@ from itertools import count
 from microflow.engine.service import MessageService, Outcome
 from microflow.topics import DeadLetters, OverlappingSink, Position, Received, Result, Sink, Source
 
-__all__ = ["Progress", "Stream", "nothing_stops"]
+__all__ = ["Progress", "Stream"]
 
 _POLL_S = 0.2
 #: So many more objects than before make the collector look for cycles. Messages and results are none, and there are
@@ -35,7 +35,7 @@ _COLLECT_AT = 100_000
 
 @dataclass(slots=True)
 class Progress:
-    """How far a stream has come; passed to the observer after each commit and while no message comes.
+    """Progress of a stream; passed to the observer after each commit and while no message comes.
 
     ``latencies`` are the last commit's: how many records, by the router's reason, took how many seconds from their
     arrival in this process to the commit. ``given_again`` counts messages whose commit was aborted.
@@ -48,13 +48,8 @@ class Progress:
     held: int = 0
 
 
-def nothing_stops() -> bool:
-    """For streams that end with their source."""
-    return False
-
-
 class Stream:
-    """Serves a source until it ends, is idle for long, or is asked to stop.
+    """Stream that serves a source until it ends, is idle for long, or is asked to stop.
 
     Args:
         source: Where messages come from.
@@ -83,7 +78,7 @@ class Stream:
         self._under_way: _Commit | None = None
         self.progress = Progress()
 
-    def run(self, *, stopping: Callable[[], bool] = nothing_stops, until_idle_s: float | None = None) -> None:
+    def run(self, *, stopping: Callable[[], bool] = lambda: False, until_idle_s: float | None = None) -> None:
         """Serve; what is under way when it is asked to stop is committed.
 
         What is held back then is read again at the next start, from a source that can be read again; else, and at the
@@ -138,7 +133,11 @@ class Stream:
         if not self._settle():
             return False
         left = [self._open.pop(number) for number in outcomes]
-        results = [_result(message, outcome) for (message, _), outcome in zip(left, outcomes.values(), strict=True)]
+        results = [
+            Result(message.partition, message.offset, message.key, outcome.released, outcome.violations,
+                   outcome.unreadable)
+            for (message, _), outcome in zip(left, outcomes.values(), strict=True)
+        ]  # fmt: skip
         for message, _ in left:
             self._partitions[message.partition].leave(message.offset)
         positions = {
@@ -240,9 +239,3 @@ class _Partition:
         done = next(offset for offset in count(first) if offset not in self.ahead)
         self.ahead = {offset for offset in self.ahead if offset > done}
         return Position(done, frozenset(self.ahead))
-
-
-def _result(message: Received, outcome: Outcome) -> Result:
-    return Result(
-        message.partition, message.offset, message.key, outcome.released, outcome.violations, outcome.unreadable
-    )

@@ -1,4 +1,4 @@
-"""What a person must know at the end of a job: what became of the rows, and what the release does *not* protect."""
+"""Verdict at the end of a job: the counts of its rows, and what the release does *not* protect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.differential_privacy import public_domain
 from microflow.compliance.policy import Policy
 from microflow.schema import PASSING, DatasetSchema, Role, named_like_persons
-from microflow.sources.formulas import unescaped
+from microflow.sources.delimited import unescaped
 from microflow.sources.reader import REPEATED_ID
 
-__all__ = ["JobVerdict", "blanked_columns", "passed_unprotected", "quarantine_reasons", "verdict"]
+__all__ = ["JobVerdict", "quarantine_reasons", "verdict"]
 
 _MOST_NAMES = 12
 #: Reasons about names that stand in the file.
@@ -39,14 +39,14 @@ _ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "achieve
 
 @dataclass(frozen=True)
 class JobVerdict:
-    """The end of a job in words.
+    """Verdict of a finished job.
 
     Attributes:
         read: Rows that were read: released + suppressed + quarantined.
         released: Rows that left.
         suppressed: Rows that may not leave.
         quarantined: Rows that cannot be used.
-        reasons: The most frequent reasons of the quarantine, with their rows.
+        quarantine_reasons: The most frequent reasons of the quarantine, with their rows.
         guarantee: The method's guarantee, and the persons it covers.
         achieved: What k-anonymity was found to have achieved: ``scope``, ``unit``, ``achieved_k``, ``classes``, and
             where they were asked for ``achieved_l``, ``achieved_t`` and ``achieved_c`` by sensitive column.
@@ -60,7 +60,7 @@ class JobVerdict:
     released: int
     suppressed: int
     quarantined: int
-    reasons: tuple[tuple[str, int], ...]
+    quarantine_reasons: Mapping[str, int]
     guarantee: str
     passed_unprotected: tuple[str, ...]
     blanked: tuple[str, ...]
@@ -79,7 +79,7 @@ class JobVerdict:
             f"{self.read:,} rows read = {self.released:,} released + {self.suppressed:,} suppressed"
             f" + {self.quarantined:,} quarantined"
         )
-        for reason, rows in self.reasons:
+        for reason, rows in self.quarantine_reasons.items():
             yield f"  quarantined: {rows:,} × {reason}"
             if remedy := next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, reason)), ""):
                 yield f"    perhaps: {remedy}"
@@ -98,27 +98,13 @@ class JobVerdict:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> JobVerdict:
-        """What `to_dict` gave."""
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
-        }
-        return cls(reasons=tuple(values.pop("quarantine_reasons").items()), **values)
+        """Verdict from the document of `to_dict`."""
+        values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; names of columns and counts, no value."""
-        return {
-            "read": self.read,
-            "released": self.released,
-            "suppressed": self.suppressed,
-            "quarantined": self.quarantined,
-            "quarantine_reasons": dict(self.reasons),
-            "guarantee": self.guarantee,
-            "passed_unprotected": list(self.passed_unprotected),
-            "blanked": list(self.blanked),
-            "unnamed_kinds": list(self.unnamed_kinds),
-            "warnings": list(self.warnings),
-            "achieved": dict(self.achieved),
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def verdict(
@@ -128,9 +114,8 @@ def verdict(
     settings: MethodSettings,
     *,
     claim: Mapping[str, object],
-    reasons: Mapping[str, int] | None = None,
 ) -> JobVerdict:
-    """The verdict on a finished job.
+    """The verdict on a finished job, whose quarantine has not been read: see `quarantine_reasons`.
 
     Args:
         metrics: Its metrics document.
@@ -138,20 +123,21 @@ def verdict(
         policy: The rules that were enforced.
         settings: The method.
         claim: What the anonymizer says that it guarantees and achieved.
-        reasons: Rows of the quarantine by reason, where they are known.
     """
     counted = metrics["processing_metrics"]
     parts = {name: int(counted[name]) for name in ("released", "suppressed", "quarantined")}
-    most = sorted((reasons or {}).items(), key=lambda item: -item[1])[:3]
+    is_noise = settings.method is Method.DIFFERENTIAL_PRIVACY
+    noisy = schema.with_role(Role.QUASI_IDENTIFIER, Role.SENSITIVE) if is_noise else ()
+    kinds = {kind for rule in policy.rules for kind in rule.kinds} - {column.kind for column in schema.columns}
     return JobVerdict(
         read=sum(parts.values()),
         **parts,
-        reasons=tuple(most),
+        quarantine_reasons={},
         guarantee=str(claim.get("guarantee", "none")),
         achieved={name: claim[name] for name in _ACHIEVED if name in claim} if "achieved_k" in claim else {},
-        passed_unprotected=passed_unprotected(schema, settings.method),
-        blanked=blanked_columns(schema, settings.method),
-        unnamed_kinds=_unnamed_kinds(schema, policy),
+        passed_unprotected=_passed_unprotected(schema, settings.method),
+        blanked=tuple(column.name for column in noisy if public_domain(column) is None),
+        unnamed_kinds=tuple(sorted(kinds)),
         warnings=tuple(_warnings(schema, settings)),
     )
 
@@ -184,7 +170,7 @@ def _reason(row: Mapping[str, str | None]) -> str:
     return f"column {unescaped(column)!r}: {reason}" if column and reason not in _OF_UNKNOWN else reason
 
 
-def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
+def _passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
     """The columns that a method leaves as the remedies left them, in file order.
 
     Sensitive columns of k-anonymity are what a release is made for, and pass by design; they are not named here.
@@ -193,19 +179,6 @@ def passed_unprotected(schema: DatasetSchema, method: Method) -> tuple[str, ...]
     if method in (Method.TOKENIZATION, Method.IDENTITY):
         roles |= {Role.QUASI_IDENTIFIER, Role.SENSITIVE}
     return tuple(column.name for column in schema.columns if column.role in roles)
-
-
-def blanked_columns(schema: DatasetSchema, method: Method) -> tuple[str, ...]:
-    """The columns that differential privacy removes for want of a public domain."""
-    if method is not Method.DIFFERENTIAL_PRIVACY:
-        return ()
-    perturbed = schema.with_role(Role.QUASI_IDENTIFIER, Role.SENSITIVE)
-    return tuple(column.name for column in perturbed if public_domain(column) is None)
-
-
-def _unnamed_kinds(schema: DatasetSchema, policy: Policy) -> tuple[str, ...]:
-    named = {column.kind for column in schema.columns}
-    return tuple(sorted({kind for rule in policy.rules for kind in rule.kinds} - named))
 
 
 def _warnings(schema: DatasetSchema, settings: MethodSettings) -> Iterator[str]:

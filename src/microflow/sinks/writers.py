@@ -1,6 +1,6 @@
-"""From released batches to text, and to a file that appears whole or not at all; and refused rows as text.
+"""Encoders and writers of released batches and refused rows, to files that appear complete or not at all.
 
-Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.formulas`).
+Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.delimited`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Protocol, Self, cast
 
 import polars as pl
@@ -22,8 +21,8 @@ import pyarrow as pa
 from microflow.schema import SourceFormat
 from microflow.sinks.whole_file import WholeFile, refused_as, unwritable
 from microflow.sources.columns import Refusal
+from microflow.sources.delimited import harmless, harmless_column
 from microflow.sources.files import compression_of, format_of, remote
-from microflow.sources.formulas import harmless, harmless_column
 
 __all__ = [
     "Encoder", "RowSink", "Writer", "encoder", "head_of", "open_writer", "private", "quarantine_head",
@@ -38,7 +37,7 @@ Encoder = Callable[[pa.RecordBatch], "bytes | pa.RecordBatch"]
 
 
 def text_of(place: Path | str) -> str:
-    """How rows of an output lie in parts: ``csv``, ``tsv`` or ``jsonl``, or ``arrow`` where it is no text."""
+    """Encoding of an output's rows in parts: ``csv``, ``tsv`` or ``jsonl``; ``arrow`` for other formats."""
     kind = format_of(place)
     if kind == "csv" and SourceFormat().of(place).delimiter == "\t":
         return "tsv"
@@ -46,7 +45,7 @@ def text_of(place: Path | str) -> str:
 
 
 def encoder(text: str) -> Encoder:
-    """What makes rows into text of `text_of`, or leaves them as they are (``arrow``)."""
+    """Encoder of rows to a text of `text_of`; ``arrow`` leaves them as they are."""
     if text in _DELIMITERS:
         return partial(_delimited, delimiter=_DELIMITERS[text])
     return _json_lines if text == "jsonl" else lambda rows: rows
@@ -71,7 +70,7 @@ def _json_lines(rows: pa.RecordBatch) -> bytes:
 
 
 def head_of(text: str, schema: pa.Schema) -> bytes:
-    """What stands before the first row."""
+    """Header of an encoded file; empty for a format without one."""
     if text not in _DELIMITERS:
         return b""
     delimiter = _DELIMITERS[text]
@@ -134,7 +133,7 @@ def remove(url: str, beginning: str) -> None:
 
 
 class RowSink(Protocol):
-    """Appends encoded rows to a file of one format."""
+    """Sink that appends encoded rows to a file of one format."""
 
     def write(self, body: bytes | pa.RecordBatch) -> None: ...
 
@@ -221,7 +220,7 @@ def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) 
 
 
 class Writer:
-    """Writes batches of one Arrow schema to a file that appears when the block is left; use as a context manager."""
+    """Writer of batches of one Arrow schema to a file that appears when the ``with`` block ends."""
 
     def __init__(self, path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> None:
         self.path = path
@@ -243,9 +242,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with refused_as(self.path), self._whole if kind is None else suppress(OSError):
             self._sink.finish()  # the first error is the one to tell
         if kind is not None:

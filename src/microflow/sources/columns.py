@@ -57,7 +57,7 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class Refusals:
-    """Collects refused rows; their raw text only where ``keep_raw`` asks for it."""
+    """Collection of refused rows; with their raw text only if ``keep_raw`` asks for it."""
 
     keep_raw: bool = False
     rows: list[Refusal] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Refusals:
         self.rows.append(Refusal(line, column[:80], reason, raw[:_MOST_RAW] if self.keep_raw else ""))
 
     def take(self) -> list[Refusal]:
-        """What was collected since the last call, in the order of lines."""
+        """Refusals collected since the last call, in the order of lines."""
         taken, self.rows = self.rows, []
         return sorted(taken, key=lambda refusal: refusal.line)
 
@@ -95,7 +95,7 @@ def require_columns(
     if absent := [name for name in schema.names if name not in names]:
         message, hint = f"lacks {_listed(absent)}", _why_absent(found, absent, schema, header=header)
     elif schema.others == "refuse" and (unknown := [at for at, name in enumerate(names) if name not in schema.names]):
-        shown = [_shown(names[at], at) for at in unknown]
+        shown = [_shown(names[at], at + 1) for at in unknown]
         message = f"has columns that the schema does not describe: {', '.join(shown[:_MOST_SHOWN])}{_more(shown)}"
         hint = "describe them, or set others: drop, or others: pass"
         if any(not found[at].strip() for at in unknown):
@@ -201,10 +201,9 @@ def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
 
 
-def _shown(name: str, position: int) -> str:
-    if not name.strip():
-        return f"the column {position + 1}, which has no name"
-    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
+def _shown(name: str, number: int) -> str:
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return repr(short) if name.strip() else f"the column {number}, which has no name"
 
 
 #: Position in the batch, and the reason.
@@ -225,7 +224,7 @@ _NOUGHTS = r"^([+-]?[0-9]{1,18})\.0*$"
 
 
 def is_text(decoded: str) -> bool:
-    """Whether it can be written as UTF-8: half of a surrogate pair cannot, nor can invalid bytes that became one."""
+    """True if the text can be written as UTF-8: half of a surrogate pair cannot, nor an invalid byte."""
     try:
         decoded.encode()
     except UnicodeEncodeError:

@@ -3,11 +3,18 @@
 A chunk without any irregularity goes through Arrow's parser as a whole: valid UTF-8 without NUL, lines that end with LF
 or CRLF, quotes only where they open, close or double, and the right number of fields in every row; Arrow and Python's
 ``csv`` module read such a chunk alike. Any other chunk is read line by line (`microflow.sources.lines`).
+
+Text that a spreadsheet would run as a formula has a leading apostrophe, and loses it here. A spreadsheet runs a cell
+that begins with ``=``, ``@``, a tab or a line end, and one that begins with ``+`` or ``-`` and goes on with more than a
+number, a telephone number or a range of numbers (OWASP, "CSV Injection"); some run the same signs in full width, too,
+and some drop blanks before them. The escape is exact: what begins with apostrophes and would be risky without them gets
+one more, so that taking one away gives the text back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import IO
 
@@ -18,12 +25,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from microflow.schema import DatasetSchema, SourceFormat
-from microflow.sources.columns import Block, Refusals, require_columns
-from microflow.sources.formulas import unescaped, unescaped_column
+from microflow.sources.columns import Block, Refusals, cleaned, require_columns
 from microflow.sources.lines import Feed, LineReader, RowReader
 from microflow.sources.tables import is_database, is_table
 
-__all__ = ["header_names", "header_of", "parse_plain", "read_delimited"]
+__all__ = [
+    "are_regular", "harmless", "harmless_column", "header_names", "header_of", "parse_plain", "read_delimited",
+    "unescaped", "unescaped_column",
+]  # fmt: skip
 
 _NEWLINE, _RETURN = b"\n"[0], b"\r"[0]
 _Positions = npt.NDArray[np.int64]
@@ -85,7 +94,7 @@ def read_delimited(
     if header is None:
         header, lines = header_of(feed, place, schema)
         first_line += lines
-    order = {name: at for at, name in enumerate(header)}
+    order, missing = {name: at for at, name in enumerate(header)}, source.missing | {""}
     rows = RowReader(LineReader(feed, source), len(header), source, refusals, first_line)
     while (chunk := feed.peek()) or rows.holds_lines:
         plain = None if rows.holds_lines else parse_plain(chunk, list(header), source, is_last=feed.is_last())
@@ -94,21 +103,15 @@ def read_delimited(
             feed.skip(size)
             columns, numbers = list(block.columns.values()), rows.pass_over(line_count) + block.lines
         else:
-            columns, numbers = _text_columns(rows.until(feed.taken + len(chunk)), len(header), source)
+            read = rows.until(feed.taken + len(chunk))
+            numbers = np.array([line for line, _ in read], np.int64)
+            fields = list(zip(*(row for _, row in read), strict=True)) or [()] * len(header)
+            columns = [pa.array([None if text in missing else text for text in field], pa.string()) for field in fields]
         picked = {name: columns[order[name]] for name in names}
         # Apostrophes against formulas stand in files of text alone.
         if not is_table(place) and (plain is None or b"'" in chunk):
             picked = {name: unescaped_column(column) for name, column in picked.items()}
         yield Block(numbers, picked)
-
-
-def _text_columns(
-    rows: list[tuple[int, list[str]]], width: int, source: SourceFormat
-) -> tuple[list[pa.Array], _Positions]:
-    missing = source.missing | {""}
-    fields = list(zip(*(row for _, row in rows), strict=True)) or [()] * width
-    columns = [pa.array([None if value in missing else value for value in field], pa.string()) for field in fields]
-    return columns, np.array([line for line, _ in rows], np.int64)
 
 
 def parse_plain(
@@ -119,7 +122,8 @@ def parse_plain(
     Returns:
         The rows, in the order of ``names`` and with lines counted from 0; the bytes and the lines that they took.
     """
-    if b"\0" in chunk or _has_lone_return(chunk) or not (source.delimiter + source.quote).isascii():
+    has_lone_return = b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")
+    if b"\0" in chunk or has_lone_return or not (source.delimiter + source.quote).isascii():
         return None
     if source.trim and not chunk.isascii():
         return None  # what counts as a blank is only certain in ASCII
@@ -129,7 +133,7 @@ def parse_plain(
     if size < len(chunk) and np.searchsorted(quotes, size) % 2:  # the last line end stands inside quotes
         ends = _row_ends(text, quotes)
         size = int(ends[-1]) + 1 if len(ends) else 0
-    if not size or not _are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
+    if not size or not are_regular(text[:size], quotes[quotes < size], ord(source.delimiter)):
         return None
     columns = _parse(chunk[:size], names, source)
     if columns is None:
@@ -140,7 +144,8 @@ def parse_plain(
     else:
         ends = _row_ends(text, quotes)
         starts = np.concatenate([[0], ends[ends < size - 1] + 1])
-        starts = starts[~_is_blank(text, starts, size)]
+        first, second = text[np.minimum(starts, size - 1)], text[np.minimum(starts + 1, size - 1)]
+        starts = starts[~((first == _NEWLINE) | ((first == _RETURN) & (second == _NEWLINE)))]
         if len(columns[0]) != len(starts):
             return None
         lines = np.searchsorted(np.flatnonzero(text[:size] == _NEWLINE), starts)
@@ -154,11 +159,7 @@ def _row_ends(text: npt.NDArray[np.uint8], quotes: _Positions) -> _Positions:
     return outside
 
 
-def _has_lone_return(chunk: bytes) -> bool:
-    return b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n")
-
-
-def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
+def are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
     """Whether every quote opens a field, closes one, or is half of a doubled one.
 
     Quotes alternate: one that opens may follow the delimiter, a line end, or the quote that has just closed.
@@ -170,20 +171,12 @@ def _are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int
     opening, closing = quotes[::2], quotes[1::2]
     quote = text[quotes[0]]
     before, after = text[np.maximum(opening - 1, 0)], text[np.minimum(closing + 1, len(text) - 1)]
-    opens = (before == delimiter) | (before == _NEWLINE) | (before == quote)
+    opens = (before == delimiter) | (before == _NEWLINE) | (before == _RETURN) | (before == quote)
     closes = (after == delimiter) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
     return bool((opens & closes).all())
 
 
-def _is_blank(text: npt.NDArray[np.uint8], starts: _Positions, size: int) -> npt.NDArray[np.bool_]:
-    first = text[np.minimum(starts, size - 1)]
-    second = text[np.minimum(starts + 1, size - 1)]
-    blank: npt.NDArray[np.bool_] = (first == _NEWLINE) | ((first == _RETURN) & (second == _NEWLINE))
-    return blank
-
-
 def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Array] | None:
-    missing = ["", *source.missing]
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(chunk),
@@ -193,7 +186,7 @@ def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Arra
             ),
             pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
-                null_values=missing,
+                null_values=["", *source.missing],
                 strings_can_be_null=not source.trim,
                 quoted_strings_can_be_null=True,
             ),
@@ -201,9 +194,70 @@ def _parse(chunk: bytes, names: list[str], source: SourceFormat) -> list[pa.Arra
     except pa.ArrowInvalid:
         return None
     columns = [column.combine_chunks() for column in table.columns]
-    return [_trimmed(column, missing) for column in columns] if source.trim else columns
+    return [cleaned(column, source) for column in columns] if source.trim else columns
 
 
-def _trimmed(column: pa.Array, missing: list[str]) -> pa.Array:
-    bare = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.is_in(bare, pa.array(missing)), pa.scalar(None, pa.string()), bare)
+# Apostrophes against formulas
+
+#: Nothing but digits and what stands between them: there is no name in it to call.
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_NUMBERS = rf"[+-](?:[0-9(][0-9 ().,:/-]*{_EXPONENT}(?:\.\.[+-]?[0-9.,]+{_EXPONENT})?%?)?"
+_RISKY = re.compile(rf"'*[ \u00a0\u3000\ufeff]*(?:[=@\t\r\n\uff1d\uff20]|(?!{_NUMBERS}\Z)[+\uff0b\uff0d-])")
+#: First bytes (of UTF-8) of text that may need an escape, and of text that may have one.
+_SIGNS = np.zeros(256, np.bool_)
+_SIGNS[np.frombuffer(b"=@\t\r\n+-' \xc2\xe3\xef", np.uint8)] = True
+_APOSTROPHE = np.zeros(256, np.bool_)
+_APOSTROPHE[ord("'")] = True
+
+
+def harmless(text: str) -> str:
+    """One text, escaped where it must be.
+
+    >>> harmless("=1+1"), harmless("-70"), harmless("-1..3"), harmless("+353 1 555 0100"), harmless("-1+cmd()")
+    ("'=1+1", '-70', '-1..3', '+353 1 555 0100', "'-1+cmd()")
+    """
+    return f"'{text}" if _RISKY.match(text) else text
+
+
+def unescaped(text: str) -> str:
+    """The text that `harmless` was given.
+
+    >>> unescaped("'=1+1"), unescaped("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return text[1:] if text.startswith("'") and _RISKY.match(text) else text
+
+
+def harmless_column(column: pa.Array) -> pa.Array:
+    """Every text of a column, escaped where it must be; numbers are no formulas."""
+    if not pa.types.is_string(column.type):
+        return column
+    return _changed(column, _SIGNS, harmless)
+
+
+def unescaped_column(column: pa.Array) -> pa.Array:
+    """The column that `harmless_column` was given."""
+    data = column.buffers()[2]
+    if data is None or not (np.frombuffer(data, np.uint8) == ord("'")).any():
+        return column
+    return _changed(column, _APOSTROPHE, unescaped)
+
+
+def _changed(column: pa.Array, first_bytes: npt.NDArray[np.bool_], change: Callable[[str], str]) -> pa.Array:
+    """The column with the texts changed that begin with one of these bytes: nearly always there are none."""
+    _, offsets, data = column.buffers()
+    if data is None or not data.size:
+        return column
+    content = np.frombuffer(data, np.uint8)
+    begins = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    found = np.flatnonzero(first_bytes.take(content.take(begins[:-1], mode="clip")))
+    found = found[begins[found] < begins[found + 1]]  # an empty text begins where the next one does
+    if not len(found):
+        return column
+    picked = column.take(pa.array(found)).to_pylist()
+    changed = [None if text is None else change(text) for text in picked]
+    if changed == picked:
+        return column
+    is_found = np.zeros(len(column), np.bool_)
+    is_found[found] = True
+    return pc.replace_with_mask(column, pa.array(is_found), pa.array(changed, pa.string()))

@@ -197,8 +197,11 @@ def _plain_columns(raws: Sequence[bytes], schema: DatasetSchema) -> dict[str, pa
         parse = _quick(schema.source.missing)
         found = [parse(raw) for raw in raws]
         whole = b" ".join(raws)
-        if any(begin in whole and sign in whole for begin, sign in _NOT_PLAIN) or not _are_plain(whole, found):
+        if any(begin in whole and sign in whole for begin, sign in _NOT_PLAIN) or not set(map(type, found)) <= {dict}:
             return None
+        # Where no colon stands apart, no object has fewer of them than keys: it is enough that the sums agree.
+        if whole.count(b'":') != sum(map(len, found)):
+            return None  # some key stands there twice
         if schema.others == "refuse" and not all(map(names.issuperset, found)):
             return None
         columns = zip(schema.columns, _columns(found, schema.names), strict=True)
@@ -215,14 +218,6 @@ def _columns(found: list[dict[str, Any]], names: Sequence[str]) -> Iterable[Sequ
         except KeyError:
             pass
     return ([record.get(name) for record in found] for name in names)
-
-
-def _are_plain(whole: bytes, found: list[Any]) -> bool:
-    """Whether all are objects that name no key twice: as many colons behind a quotation mark as keys.
-
-    Where no colon stands apart, no object has fewer of them than keys. So it is enough that the sums agree.
-    """
-    return set(map(type, found)) <= {dict} and whole.count(b'":') == sum(map(len, found))
 
 
 def _exact(values: Sequence[Any], column: Column, source: SourceFormat) -> pa.Array:
@@ -250,18 +245,12 @@ def _exact(values: Sequence[Any], column: Column, source: SourceFormat) -> pa.Ar
 
 def _checked(block: list[Line], schema: DatasetSchema, refusals: Refusals) -> Block:
     """The lines one by one, those at fault refused."""
-    names, parse = frozenset(schema.names), _decoder(schema.source.missing)
     accepted: list[tuple[int, Record]] = []
     for number, raw in block:
-        column, reason = "", "not a JSON object"
         try:
-            accepted.append((number, _record(parse(raw.decode().strip()), names, schema)))
-            continue
+            accepted.append((number, read_message(raw, schema)))
         except UnreadableError as fault:
-            column, reason = fault.column, fault.reason
-        except (ValueError, RecursionError):
-            pass  # not JSON at all
-        refusals.add(number, column, reason, raw.decode(errors="replace").rstrip("\r\n"))
+            refusals.add(number, fault.column, fault.reason, raw.decode(errors="replace").rstrip("\r\n"))
     columns = {
         column.name: pa.array([record[column.name] for _, record in accepted], column.dtype.arrow)
         for column in schema.columns

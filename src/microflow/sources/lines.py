@@ -36,7 +36,7 @@ _INVALID = b"\xff"
 
 
 class Feed:
-    """Reads ahead by a chunk. A byte order mark selects UTF-8, 16 or 32 and is dropped, else ``encoding`` counts.
+    """Reader of a file's bytes with look-ahead. A byte order mark selects UTF-8, 16 or 32, else ``encoding``.
 
     Bytes that are no valid text pass through, for the reader to refuse the rows they are in. ``is_start=False``: the
     file is read from its middle, where no mark can be.
@@ -56,7 +56,7 @@ class Feed:
 
     @property
     def is_converted(self) -> bool:
-        """Whether the file is no UTF-8: then bytes handed out are not bytes of the file."""
+        """True if the file is not UTF-8: then the bytes handed out are not the bytes of the file."""
         return self._decoder is not None
 
     def peek(self) -> bytes:
@@ -65,7 +65,7 @@ class Feed:
         return self._kept[self._at :] if self._at else self._kept
 
     def is_last(self) -> bool:
-        """Whether nothing follows what `peek` shows."""
+        """True if nothing follows what `peek` shows."""
         return self._ended
 
     def skip(self, count: int) -> None:
@@ -78,33 +78,33 @@ class Feed:
 
         Of a line longer than `LONGEST_LINE` the first part is returned, which is longer too, and the rest is skipped.
         """
-        size, looked = 1, 0
-        while True:
-            end = _line_end(self._kept, self._at, self._at + looked)
-            # A CR that ends what was read may be the first half of a CRLF.
-            if 0 < end < len(self._kept) or self._kept[end - 1 : end] == b"\n" or self._ended:
-                line = self._kept[self._at : end or len(self._kept)]
-                self.skip(len(line))
-                return line
+        looked = 0
+        while not (end := self._line_end(self._at + looked)) and not self._ended:
             looked = max(len(self._kept) - self._at - 1, 0)
             if looked > LONGEST_LINE:
                 return self._overlong(looked)
-            size = looked + 1 + CHUNK_BYTES
-            self._fill(size)
+            self._fill(looked + 1 + CHUNK_BYTES)
+        line = self._kept[self._at : end or len(self._kept)]
+        self.skip(len(line))
+        return line
 
     def _overlong(self, looked: int) -> bytes:
         """The first part of a line without an end so far; what follows is dropped up to where it ends."""
         first = self._kept[self._at : self._at + looked]
         self.skip(looked)
-        while not self._ended:
-            end = _line_end(self._kept, self._at, self._at)
-            if 0 < end < len(self._kept) or self._kept[end - 1 : end] == b"\n":
-                break
+        while not (end := self._line_end(self._at)) and not self._ended:
             self.skip(max(len(self._kept) - self._at - 1, 0))
             self._fill(1 + CHUNK_BYTES)
-        end = _line_end(self._kept, self._at, self._at)
         self.skip((end or len(self._kept)) - self._at)
         return first
+
+    def _line_end(self, look: int) -> int:
+        """Where the line at hand ends, its end included; 0 if that is not known yet. Nothing ends before ``look``."""
+        feed = self._kept.find(b"\n", look)
+        carriage = self._kept.find(b"\r", look, len(self._kept) if feed < 0 else feed)
+        end = feed + 1 if carriage < 0 else carriage + (2 if feed == carriage + 1 else 1)
+        # A CR that ends what was read may be the first half of a CRLF.
+        return end if self._ended or end < len(self._kept) or end == feed + 1 else 0
 
     def _start(self) -> None:
         self._fill(len(codecs.BOM_UTF32_LE))
@@ -140,16 +140,6 @@ class Feed:
         except UnicodeDecodeError:
             self._decoder.reset()
             return _INVALID
-
-
-def _line_end(buffer: bytes, start: int, look: int) -> int:
-    """Where the first line ends, its end included; 0 if it has none. Nothing ends before ``look``."""
-    look = max(start, look)
-    feed = buffer.find(b"\n", look)
-    carriage = buffer.find(b"\r", look, len(buffer) if feed < 0 else feed)
-    if carriage < 0:
-        return feed + 1
-    return carriage + 2 if feed == carriage + 1 else carriage + 1
 
 
 class _Seen(NamedTuple):
@@ -190,7 +180,7 @@ class LineReader:
         return next(csv.reader(lines, **self._options), [])
 
     def seen(self, line: str, *, inside: bool) -> _Seen:
-        """What a line does where a row begins, or ``inside`` of a quoted field."""
+        """Effect of a line on a row, where a row begins or ``inside`` of a quoted field."""
         quote = self._quote
         if not quote or quote not in line:
             return _Seen(end=False, fields=0) if inside else _Seen(end=True, fields=line.count(self._delimiter) + 1)
@@ -229,30 +219,29 @@ class LineReader:
 class RowReader:
     """Rows of the expected width with their first lines; whatever is none is refused by its first line.
 
-    Lines are held from the first one of the row to the furthest that was looked at for its end. ``_inside`` says what
-    each does inside of a quoted field, and covers a stretch without gaps up to ``_stop``, where an open row ends.
+    Lines are held from the first one of the row to the furthest that was looked at for its end, all by their numbers in
+    the file. Those behind the first up to ``_looked`` were looked at as the middle of a row, which ends with ``_stop``.
     """
 
     def __init__(self, lines: LineReader, width: int, source: SourceFormat, refusals: Refusals, line: int) -> None:
         self._lines, self._width, self._source, self._refusals = lines, width, source, refusals
         self._refused = 0
-        self._held: list[str] = []
-        self._first = 0  # index of the current row's first line in ``_held``
-        self._line = line  # its number in the file
-        self._looked = 0  # lines of ``_held`` before this one were looked at as the middle of a row, from the begin on
-        self._stop: _Seen | None = None  # what ends the stretch, at ``_looked - 1``
-        self._fields: list[int] = []  # of ``_held``: fields added inside, summed up
-        self._bytes: list[int] = []  # of ``_held``: lengths, summed up
+        self._line = self._next = line  # the current row's first line, and the next one to hold
+        self._held: dict[int, str] = {}
+        self._bytes = {line: 0}  # before a line
+        self._fields: dict[int, int] = {}  # that lines before it add inside of a row
+        self._looked = line
+        self._stop: _Seen | None = None
 
     @property
     def holds_lines(self) -> bool:
-        """Whether lines were looked at that are still to be read as rows."""
-        return self._first < len(self._held)
+        """True if lines were looked at that must still be read as rows."""
+        return self._line < self._next
 
     def pass_over(self, lines: int) -> int:
         """Count lines that were read another way; returns the number of the first."""
-        first = self._line
-        self._line += lines
+        first, self._line = self._line, self._line + lines
+        self._next, self._bytes = self._line, {self._line: 0}
         return first
 
     def until(self, taken: int) -> list[tuple[int, list[str]]]:
@@ -260,20 +249,18 @@ class RowReader:
         rows: list[tuple[int, list[str]]] = []
         most = self._refused + BLOCK_ROWS
         while len(rows) < BLOCK_ROWS and self._refused < most and (self.holds_lines or self._lines.feed.taken < taken):
-            if not self._have(self._first):
+            if not self._have(self._line):
                 break
             self._one(rows)
-            if self._first > MOST_LINES:
-                self._forget()
         return rows
 
     def _one(self, rows: list[tuple[int, list[str]]]) -> None:
         """The row that begins with the current line, or the refusal of that line."""
-        line = self._held[self._first]
+        line = self._held[self._line]
         if not line.strip("\r\n"):
             self._advance(1)
             return
-        if self._size(self._first, self._first) > LONGEST_LINE:
+        if self._size(self._line, self._line) > LONGEST_LINE:
             self._refuse(f"not delimited text: a line of more than {LONGEST_LINE:,} bytes")
             return
         begin = self._lines.seen(line, inside=False)
@@ -289,7 +276,7 @@ class RowReader:
             self._accept(count, rows)
 
     def _accept(self, count: int, rows: list[tuple[int, list[str]]]) -> None:
-        fields = self._lines.parsed(self._held[self._first : self._first + count])
+        fields = self._lines.parsed([self._held[number] for number in range(self._line, self._line + count)])
         joined = "".join(fields)
         if "\0" in joined:
             self._refuse("a NUL character", count)
@@ -301,12 +288,12 @@ class RowReader:
 
     def _refuse(self, fault: str, count: int = 1) -> None:
         self._refused += 1
-        self._refusals.add(self._line, "", fault, self._held[self._first].rstrip("\r\n"))
+        self._refusals.add(self._line, "", fault, self._held[self._line].rstrip("\r\n"))
         self._advance(count)
 
     def _end_of_open_row(self) -> tuple[int, int, str]:
         """Lines of a row whose quote is open behind the current line, fields they add, and what is wrong with it."""
-        first = self._first
+        first = self._line
         if self._looked <= first + 1:  # nothing behind the current line was looked at yet
             self._looked, self._stop = first + 1, None
         while self._stop is None:
@@ -314,43 +301,31 @@ class RowReader:
             if at - first > MOST_LINES or self._size(first, at) > LONGEST_LINE or not self._have(at):
                 return 1, 0, _UNCLOSED
             seen = self._lines.seen(self._held[at], inside=True)
-            self._fields[at] = seen.fields + (self._fields[at - 1] if at else 0)
-            self._looked += 1
+            self._looked = at + 1
+            self._fields[at + 1] = self._fields.get(at, 0) + seen.fields
             if seen.end:
                 self._stop = seen
         last = self._looked - 1
         if last - first > MOST_LINES or self._size(first, last) > LONGEST_LINE:
             return 1, 0, _UNCLOSED
-        return last - first + 1, self._fields[last] - self._fields[first], self._stop.error
+        return last - first + 1, self._fields[last + 1] - self._fields.get(first + 1, 0), self._stop.error
 
     def _size(self, first: int, last: int) -> int:
-        return self._bytes[min(last, len(self._bytes) - 1)] - (self._bytes[first - 1] if first else 0)
+        return self._bytes[min(last + 1, self._next)] - self._bytes[first]
 
-    def _have(self, index: int) -> bool:
-        """Hold the line of this index, unless the file ends before it."""
-        if index < len(self._held):
+    def _have(self, number: int) -> bool:
+        """Hold the line of this number, unless the file ends before it."""
+        if number < self._next:
             return True
         line, size = self._lines.next()
         if line:
-            self._held.append(line)
-            self._bytes.append(size + (self._bytes[-1] if self._bytes else 0))
-            self._fields.append(self._fields[-1] if self._fields else 0)
+            self._held[number] = line
+            self._next = number + 1
+            self._bytes[self._next] = self._bytes[number] + size
         return bool(line)
 
     def _advance(self, lines: int) -> None:
-        self._first += lines
+        for number in range(self._line, self._line + lines):
+            del self._held[number], self._bytes[number]
+            self._fields.pop(number, None)
         self._line += lines
-        if not self.holds_lines:
-            self._forget()
-
-    def _forget(self) -> None:
-        """Drop the lines that are done with."""
-        first = self._first
-        base_bytes = self._bytes[first - 1] if first else 0
-        base_fields = self._fields[first - 1] if first else 0
-        self._held = self._held[first:]
-        self._bytes = [size - base_bytes for size in self._bytes[first:]]
-        self._fields = [fields - base_fields for fields in self._fields[first:]]
-        self._looked = max(self._looked - first, 0)
-        self._stop = self._stop if self._looked else None
-        self._first = 0

@@ -32,7 +32,7 @@ def group_rows(path: str) -> list[int]:
     Raises:
         InputError: not Parquet, or truncated.
     """
-    with _whole(path), _parquet(path) as file:
+    with _parquet(path) as file:
         return [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
 
 
@@ -44,32 +44,26 @@ def read_parquet(
     Raises:
         InputError: not Parquet, truncated, or its columns are not those described.
     """
-    with _whole(path), _parquet(path) as file:
-        roots, names = zip(*_leaves(file.schema_arrow), strict=True) if len(file.schema_arrow) else ((), ())
-        known = require_columns(names, schema, path)
-        wanted = {root for root, name in zip(roots, known, strict=True) if name in schema.names}
-        positions = {
-            name: place
-            for place, name in enumerate(name for root, name in zip(roots, known, strict=True) if root in wanted)
-        }
-        first = first_line
-        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=_selection(file.schema_arrow, wanted)):
-            leaves = [
-                array
-                for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                if name in wanted
-                for array in _flat(column)
-            ]
-            picked = {column.name: leaves[positions[column.name]] for column in schema.columns}
-            for start, stop in _bounded(batch.num_rows, [*picked.values()]):
+    with _parquet(path) as file:
+        found = [(field.name, name) for field in file.schema_arrow for name, _ in _names(field, field.name)]
+        known = require_columns([name for _, name in found], schema, path)
+        leaves = [(root, name) for (root, _), name in zip(found, known, strict=True)]
+        wanted = {root for root, name in leaves if name in schema.names}
+        positions = {name: place for place, name in enumerate(name for root, name in leaves if root in wanted)}
+        first, columns = first_line, file.schema_arrow.names
+        # All columns where a name could mean two things to the Parquet reader.
+        is_plain = len(set(columns)) == len(columns) and not any("." in name for name in columns)
+        selected = [name for name in columns if name in wanted] if is_plain else None
+        for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=selected):
+            read = zip(batch.schema.names, batch.columns, strict=True)
+            arrays = [array for name, column in read if name in wanted for array in _flat(column)]
+            picked = [(column, arrays[positions[column.name]]) for column in schema.columns]
+            for start, stop in _bounded(batch.num_rows, [array for _, array in picked]):
                 lines = np.arange(first + start, first + stop, dtype=np.int64)
-                yield Block(
-                    lines,
-                    {
-                        column.name: typed_array(picked[column.name][start:stop], column, schema.source, path)
-                        for column in schema.columns
-                    },
-                )
+                typed = {
+                    column.name: typed_array(array[start:stop], column, schema.source, path) for column, array in picked
+                }
+                yield Block(lines, typed)
             first += batch.num_rows
 
 
@@ -98,23 +92,18 @@ def _parquet(path: str) -> Iterator[pq.ParquetFile]:
     """A file whose texts stay in their dictionaries where it has them there; see `_bounded`."""
     import pyarrow.parquet as pq  # heavy, and most files are text
 
-    with ExitStack() as files:
-        file = files.enter_context(opened(path)) if is_url(path) else path
-        # Without reading ahead, of which Arrow keeps all until the file is closed.
-        found = files.enter_context(pq.ParquetFile(file, pre_buffer=False))
-        columns = [found.schema.column(number) for number in range(len(found.schema))]
-        texts = [column.path for column in columns if column.logical_type.type in {"STRING", "NONE"}
-                 and column.physical_type == "BYTE_ARRAY" and not column.max_repetition_level]  # fmt: skip
-        if texts:
-            options = {"metadata": found.metadata, "read_dictionary": texts, "pre_buffer": False}
-            found = files.enter_context(pq.ParquetFile(file, **options))
-        yield found
-
-
-@contextmanager
-def _whole(path: str) -> Iterator[None]:
     try:
-        yield
+        with ExitStack() as files:
+            file = files.enter_context(opened(path)) if is_url(path) else path
+            # Without reading ahead, of which Arrow keeps all until the file is closed.
+            found = files.enter_context(pq.ParquetFile(file, pre_buffer=False))
+            columns = [found.schema.column(number) for number in range(len(found.schema))]
+            texts = [column.path for column in columns if column.logical_type.type in {"STRING", "NONE"}
+                     and column.physical_type == "BYTE_ARRAY" and not column.max_repetition_level]  # fmt: skip
+            if texts:
+                options = {"metadata": found.metadata, "read_dictionary": texts, "pre_buffer": False}
+                found = files.enter_context(pq.ParquetFile(file, **options))
+            yield found
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if getattr(error, "errno", None):
             raise  # the system refused, which is nothing about Parquet
@@ -123,29 +112,18 @@ def _whole(path: str) -> Iterator[None]:
 
 def parquet_names(path: str, *, lists: bool = False) -> tuple[str, ...]:
     """The names of all values in a file, or of the ``lists`` among them; those within structs as ``a.b``."""
-    with _whole(path), _parquet(path) as file:
+    with _parquet(path) as file:
         found = [(name, kind) for field in file.schema_arrow for name, kind in _names(field, field.name)]
         return tuple(name for name, kind in found if not lists or pa.types.is_nested(kind))
 
 
-def _leaves(schema: pa.Schema) -> Iterator[tuple[str, str]]:
-    """The column and the whole name of every value with structs flattened: ``a.b`` is field ``b`` of column ``a``."""
-    for field in schema:
-        yield from ((field.name, name) for name, _ in _names(field, field.name))
-
-
 def _names(field: pa.Field, name: str) -> Iterator[tuple[str, pa.DataType]]:
+    """The name and type of every value in a field, with structs flattened: ``a.b`` is field ``b`` of column ``a``."""
     if not pa.types.is_struct(field.type):
         yield name, field.type
         return
     for below in field.type:
         yield from _names(below, f"{name}.{below.name}")
-
-
-def _selection(schema: pa.Schema, wanted: set[str]) -> list[str] | None:
-    """The columns to read, or all where a name could mean two things to the Parquet reader."""
-    is_plain = len(set(schema.names)) == len(schema.names) and not any("." in name for name in schema.names)
-    return [name for name in schema.names if name in wanted] if is_plain else None
 
 
 def _flat(array: pa.Array) -> Iterator[pa.Array]:

@@ -1,14 +1,13 @@
-"""From splits to typed batches: any of three formats, one way of refusing rows; and the names of a file's columns."""
+"""Reader from splits to typed batches: any of three formats, one way of refusing rows, and column names."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,38 +26,31 @@ from microflow.sources.record_ids import SeenIds
 from microflow.sources.splits import Source, Split
 
 __all__ = [
-    "REPEATED_ID", "Quarantine", "Rows", "column_names", "list_names", "read_microflows", "read_split", "with_others",
+    "REPEATED_ID", "Quarantine", "column_names", "list_names", "read_microflows", "read_split", "with_others",
 ]  # fmt: skip
 
 #: Why a row with an id that another row had before is refused.
 REPEATED_ID = "this record id was seen before"
 
 
-class Rows(NamedTuple):
-    """Accepted rows, typed, and the rows between them that were refused, in the order of the file."""
-
-    batch: pa.RecordBatch
-    refused: list[Refusal]
-
-
 def read_split(
     split: Split,
     schema: DatasetSchema,
+    refusals: Refusals,
     *,
-    keep_raw: bool = False,
     seen: SeenIds | None = None,
     doubled: npt.NDArray[np.int64] | None = None,
-) -> Iterator[Rows]:
-    """The rows of one split in bounded memory: every row is accepted or refused.
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one split, typed, in bounded memory: every row is accepted or refused.
 
     Refused are ragged rows, values that are not of their column's type, missing required values, and record ids that
     were seen before (the first one counts): those that ``seen`` knows of, or the rows at the positions ``doubled``
-    (ascending) among those that are acceptable otherwise.
+    (ascending) among those that are acceptable otherwise. With each batch the caller takes those before its end from
+    ``refusals``.
 
     Raises:
         InputError: the file cannot be read at all, or is not the one described; names file, line and column.
     """
-    refusals = Refusals(keep_raw)
     first = 0
     for block in _blocks(split, schema, refusals):
         batch, lines = _typed(block, schema, refusals)
@@ -73,9 +65,9 @@ def read_split(
             if len(again):
                 faults = [(position, REPEATED_ID) for position in again.tolist()]
                 batch, _ = _without(batch, lines, {schema.record_id: faults}, batch.columns, refusals)
-        yield Rows(batch, refusals.take())
+        yield batch
     if refusals.rows:
-        yield Rows(pa.RecordBatch.from_pylist([], schema=schema.arrow), refusals.take())
+        yield pa.RecordBatch.from_pylist([], schema=schema.arrow)
 
 
 def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator[Block]:
@@ -85,24 +77,17 @@ def _blocks(split: Split, schema: DatasetSchema, refusals: Refusals) -> Iterator
             groups = None if split.stop is None else range(split.start, split.stop)
             yield from read_parquet(path, schema, groups, first_line=first_line)
             return
-        with _part(split, schema.source.sheet) as file:
+        with opened(path, schema.source.sheet) as whole:
+            file = whole
+            if split.start:
+                whole.seek(split.start)
+            if split.stop is not None:
+                file = cast("IO[bytes]", io.BufferedReader(_Range(whole, split.stop - split.start)))
             if split.kind == "jsonl":
                 is_whole = split.start == 0 and split.stop is None
                 yield from read_json_lines(file, path, schema, refusals, first_line=first_line, is_whole=is_whole)
             else:
                 yield from read_delimited(file, path, schema, refusals, header=split.header, first_line=first_line)
-
-
-@contextmanager
-def _part(split: Split, sheet: str) -> Iterator[IO[bytes]]:
-    """The bytes of a split of text."""
-    with opened(split.file, sheet) as file:
-        if split.start:
-            file.seek(split.start)
-        if split.stop is None:
-            yield file
-        else:
-            yield cast("IO[bytes]", io.BufferedReader(_Range(file, split.stop - split.start)))
 
 
 class _Range(io.RawIOBase):
@@ -196,12 +181,12 @@ def read_microflows(
     """
 
     def accepted() -> Iterator[pa.RecordBatch]:
-        seen = SeenIds()
+        seen, refusals = SeenIds(), Refusals()
         for split in Source(path, schema, split_bytes=2**62).splits():
-            for rows in read_split(split, schema, seen=seen):
-                for refusal in rows.refused:
+            for rows in read_split(split, schema, refusals, seen=seen):
+                for refusal in refusals.take():
                     quarantine.add(refusal)
-                yield rows.batch
+                yield rows
 
     return microflows(accepted(), size)
 

@@ -49,7 +49,7 @@ class SeenIds:
         return np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))[again] if ids.null_count else again
 
     def seen(self, digested: Digest) -> _Flags:
-        """Whether each of these ids (`digest`) was seen before, here or in an earlier call."""
+        """Flags of the ids (`digest`) that were seen before, here or in an earlier call."""
         if digested.dtype == np.uint64:
             hashes = digested.view(np.uint64)
             new = _firsts(hashes) & ~self._in_runs(hashes)
@@ -115,15 +115,11 @@ def _firsts(values: _Numbers | _Hashes) -> _Flags:
     if not _is_ascending(values):
         ordered = np.sort(values)
         if (ordered[1:] == ordered[:-1]).any():
-            return _first_of_several(values)
+            firsts = np.zeros(len(values), np.bool_)
+            firsts[np.unique(values, return_index=True)[1]] = True
+            return firsts
     return np.ones(len(values), np.bool_)  # nearly always
 
 
 def _is_ascending(values: _Numbers | _Hashes) -> bool:
     return bool((values[1:] > values[:-1]).all())
-
-
-def _first_of_several(values: _Numbers | _Hashes) -> _Flags:
-    firsts = np.zeros(len(values), np.bool_)
-    firsts[np.unique(values, return_index=True)[1]] = True
-    return firsts

@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema
-from microflow.sources.delimited import header_of
+from microflow.sources.delimited import are_regular, header_of
 from microflow.sources.files import (
-    STANDARD,
     Identity,
     compression_of,
     files_of,
@@ -87,12 +86,12 @@ class Source:
 
     @property
     def is_several(self) -> bool:
-        """Whether rows come from more than one file, so that a line number alone does not name one."""
+        """True if rows come from more than one file, so that a line number alone names no line."""
         return len(self.files) > 1
 
     @property
     def is_one_split(self) -> bool:
-        """Whether it is one compressed file or table: no second worker helps, and its results come all at once."""
+        """True for one compressed file or table: a second worker cannot help, and all results come at once."""
         return len(self.files) == 1 and (is_table(self.files[0]) or compression_of(self.files[0]) is not None)
 
     @property
@@ -103,7 +102,7 @@ class Source:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it can be read a second time."""
+        """True if the source can be read a second time."""
         addresses = (file for file, found in self._identities.items() if found is None)
         return all(is_url(file) and not is_database(file) for file in addresses)
 
@@ -146,7 +145,7 @@ class Source:
         kind = self._kinds[file]
         whole = Split(number, file, kind)
         identity = self._identities[file]
-        if file == STANDARD or (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
+        if (identity is None and not is_url(file)) or is_table(file) or compression_of(file):
             yield whole
         elif kind == "parquet":
             yield from self._of_groups(whole)
@@ -174,29 +173,24 @@ class Source:
         if whole.kind == "csv":
             feed = Feed(file, self._schema.source.encoding)
             source = self._schema.source.of(whole.file)
-            if feed.is_converted or source.quote != '"':
+            if feed.is_converted or source.quote != '"' or not source.delimiter.isascii():
                 yield whole
                 return
             header, lines = header_of(feed, whole.file, self._schema)
             start, line = feed.mark + feed.taken, 1 + lines
             file.seek(start)
-            delimiter = ord(source.delimiter) if source.delimiter.isascii() else None
-            scan = _row_ends(delimiter, len(header)) if delimiter is not None else _nowhere
-        elif _is_array(file):
-            yield whole
-            return
+            scan = _row_ends(ord(source.delimiter), len(header))
+        else:
+            head = file.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+            file.seek(0)
+            if head.lstrip().startswith(b"["):  # an array of records, whose elements no line end separates
+                yield whole
+                return
         number = whole.number
         for cut, lines in _cuts(file, start, self._split_bytes, scan):
             yield Split(number, whole.file, whole.kind, start, cut, line, header)
             number, start, line = number + 1, cut, line + lines
         yield Split(number, whole.file, whole.kind, start, None, line, header)
-
-
-def _is_array(file: IO[bytes]) -> bool:
-    """Whether JSON is one array of records, whose elements no line end separates."""
-    head = file.read(_HEAD_BYTES)
-    file.seek(0)
-    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 #: Of whole lines, whose first begins a record: positions behind the records' last bytes, and behind the line ends (both
@@ -231,10 +225,6 @@ def _cuts(file: IO[bytes], start: int, split_bytes: int, scan: _Scan) -> Iterato
         kept, base = kept[last:], base + last
 
 
-def _nowhere(text: bytes) -> None:  # noqa: ARG001 - the contract of a scan
-    return None
-
-
 def _end_of_line(text: bytes) -> tuple[_Positions, _Positions]:
     """JSON Lines: a record ends with LF, and with nothing else."""
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LF) + 1
@@ -257,44 +247,20 @@ def _row_ends(delimiter: int, width: int) -> _Scan:
         is_inside = np.searchsorted(quotes, line_ends) % 2 == 1  # an odd number of quotes stands before
         outside = line_ends[~is_inside]
         ends = outside if feeds is line_ends else outside[signs[outside - 1] == _LF]
-        if len(ends) and not _are_regular(signs, quotes[quotes < ends[-1]], delimiter):
+        if len(ends) and not are_regular(signs, quotes[quotes < ends[-1]], delimiter):
             return None
-        inside = line_ends[is_inside]
-        inside = inside[inside <= ends[-1]] if len(ends) else inside[:0]
-        if len(inside) and not _have_width(
-            signs[: ends[-1]], quotes, outside, inside, delimiter=delimiter, width=width
-        ):
-            return None
+        last = int(ends[-1]) if len(ends) else 0
+        inside = line_ends[is_inside & (line_ends <= last)]
+        if len(inside):
+            # Rows that go over a line end inside of quotes must have the right number of fields, and not be overlong.
+            delimiters = np.flatnonzero(signs[:last] == delimiter)
+            delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
+            rows = outside[outside <= last]
+            begins = np.concatenate([[0], rows[:-1]])
+            several = np.unique(np.searchsorted(rows, inside))
+            counts = np.searchsorted(delimiters, rows[several]) - np.searchsorted(delimiters, begins[several])
+            if (counts != width - 1).any() or (rows[several] - begins[several] > MOST_LINES).any():
+                return None
         return ends, line_ends
 
     return scan
-
-
-def _are_regular(signs: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
-    """Whether every quote opens a field, closes one, or is half of a doubled one; a line end follows the last."""
-    opening, closing = quotes[::2], quotes[1::2]
-    before = np.where(opening > 0, signs[np.maximum(opening - 1, 0)], _LF)
-    after = signs[closing + 1]
-    opens = (before == delimiter) | (before == _LF) | (before == _CR) | (before == _QUOTE)
-    closes = (after == delimiter) | (after == _LF) | (after == _CR) | (after == _QUOTE)
-    return bool(opens.all() and closes.all())
-
-
-def _have_width(
-    signs: npt.NDArray[np.uint8],
-    quotes: _Positions,
-    row_ends: _Positions,
-    inside: _Positions,
-    *,
-    delimiter: int,
-    width: int,
-) -> bool:
-    """Whether each row that goes over a line end ``inside`` of quotes has ``width`` fields, and is not overlong."""
-    delimiters = np.flatnonzero(signs == delimiter)
-    delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
-    rows = row_ends[row_ends <= len(signs)]
-    begins = np.concatenate([[0], rows[:-1]])
-    several = np.unique(np.searchsorted(rows, inside))
-    counts = np.searchsorted(delimiters, rows[several]) - np.searchsorted(delimiters, begins[several])
-    sizes = rows[several] - begins[several]
-    return bool((counts == width - 1).all() and (sizes <= MOST_LINES).all())

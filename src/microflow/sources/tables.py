@@ -30,7 +30,7 @@ from microflow.settings import child_environment
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["is_database", "is_sheet", "is_table", "require_address", "table_name", "table_text"]
+__all__ = ["address_parts", "is_database", "is_sheet", "is_table", "table_name", "table_text"]
 
 _DATABASE = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
 #: What reading a spreadsheet may take: about a hundred million cells.
@@ -40,7 +40,7 @@ _SHEET = re.compile(r"\.(?:xlsx|xlsm|xlsb|xls|ods)$", re.IGNORECASE)
 
 
 def is_database(place: object) -> bool:
-    """Whether an input is a table or query of PostgreSQL.
+    """True if an input is a table or query of PostgreSQL.
 
     >>> is_database("postgresql://host/shop?table=orders"), is_database("s3://host/orders.csv")
     (True, False)
@@ -49,12 +49,12 @@ def is_database(place: object) -> bool:
 
 
 def is_sheet(place: object) -> bool:
-    """Whether an input is a spreadsheet, by its suffix."""
+    """True if an input is a spreadsheet, by its suffix."""
     return not is_database(place) and _SHEET.search(str(place)) is not None
 
 
 def is_table(place: object) -> bool:
-    """Whether an input is no text itself and is read as CSV."""
+    """True if an input is a spreadsheet or database, which is read as CSV."""
     return is_database(place) or is_sheet(place)
 
 
@@ -142,7 +142,7 @@ def _copy(url: str, file: IO[bytes]) -> None:
     import psycopg2
     from psycopg2 import sql
 
-    address, table, query = _parts(url)
+    address, table, query = address_parts(url)
     asked = sql.SQL(query) if query else sql.SQL("SELECT * FROM {}").format(sql.Identifier(*table.split(".")))
     copy = sql.SQL("COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER true, ENCODING 'UTF8')").format(asked)
     try:
@@ -162,7 +162,7 @@ def _copy(url: str, file: IO[bytes]) -> None:
         connection.close()
 
 
-def _parts(url: str) -> tuple[str, str, str]:
+def address_parts(url: str) -> tuple[str, str, str]:
     """The address of the database, and the table or the query.
 
     Raises:
@@ -172,18 +172,12 @@ def _parts(url: str) -> tuple[str, str, str]:
     options = parse_qsl(parts.query, keep_blank_values=True)
     named = dict(options)
     if parts.password or "password" in named:
-        raise InputError(
-            "a password stands in the address, which is recorded and shown",
-            path=_shown(url),
-            hint="put it into PGPASSWORD or ~/.pgpass",
-        )
+        message = "a password stands in the address, which is recorded and shown"
+        raise InputError(message, path=_shown(url), hint="put it into PGPASSWORD or ~/.pgpass")
     table, query = named.get("table", ""), named.get("query", "").strip().rstrip(";")
     if bool(table) == bool(query):
-        raise InputError(
-            "the address names a table or a query",
-            path=_shown(url),
-            hint="for instance postgresql://host/name?table=visits",
-        )
+        hint = "for instance postgresql://host/name?table=visits"
+        raise InputError("the address names a table or a query", path=_shown(url), hint=hint)
     rest = urlencode([(name, value) for name, value in options if name not in {"table", "query"}])
     return urlunsplit(parts._replace(query=rest)), table, query
 
@@ -198,13 +192,4 @@ def _shown(url: str) -> str:
 
 def table_name(url: str) -> str:
     """The name of the table, or ``query``."""
-    return _parts(url)[1] or "query"
-
-
-def require_address(url: str) -> None:
-    """See that an address can be used, before anything is recorded.
-
-    Raises:
-        InputError: it holds a password, or names neither a table nor a query.
-    """
-    _parts(url)
+    return address_parts(url)[1] or "query"

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -26,22 +24,11 @@ from microflow.errors import StoreError
 from microflow.store.progress import ID_BLOCK, array_literal, json_document
 
 __all__ = [
-    "Dicts",
-    "Ids",
-    "check_records",
-    "check_violations",
-    "copy_table",
-    "copy_tables",
-    "in_pieces",
-    "original_columns",
-    "record_columns",
+    "ORIGINALS", "RECORDS", "VIOLATIONS", "Ids", "check_keys", "columns_of", "copy_table", "copy_tables", "in_pieces",
     "reserve_ids",
-    "violation_columns",
-]
-
+]  # fmt: skip
 
 _PIECE_BYTES = 1 << 18
-
 _CSV = pacsv.WriteOptions(include_header=False)
 
 
@@ -50,60 +37,21 @@ def copy_table(cursor: Cursor, name: str, table: pa.Table) -> int:
 
     Part of the caller's transaction. Nulls are SQL nulls; an empty string stays an empty string.
     """
-    return copy_tables(cursor, name, iter([table]))
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.column_names))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(name), columns)
+    cursor.copy_expert(statement, io.BytesIO(_csv(table)), size=_PIECE_BYTES)
+    return len(table)
 
 
 def copy_tables(cursor: Cursor, name: str, tables: Iterator[pa.Table]) -> int:
-    """`copy_table` for tables of equal columns that are made one by one: the server stores one as the next is made.
-
-    Raises:
-        StoreError: whatever making a table raises; nothing is appended then.
-    """
-    first = next(tables)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
-        sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, first.column_names))
-    )
-    # A thread makes the next table while this one waits for the server to take the last.
+    """`copy_table` for tables that are made one by one: the server stores one while a thread makes the next."""
+    rows = 0
     with ThreadPoolExecutor(1) as maker:
-        stream = _CsvStream(chain([first], tables), maker)
-        try:
-            cursor.copy_expert(statement, stream, size=_PIECE_BYTES)
-        except psycopg2.Error:
-            if stream.error is not None:
-                raise stream.error from None
-            raise
-    return stream.rows
-
-
-class _CsvStream(io.BufferedIOBase):
-    """Tables as a file of CSV that the driver reads piece by piece; ``maker`` is one table ahead."""
-
-    def __init__(self, tables: Iterator[pa.Table], maker: Executor) -> None:
-        self._tables = tables
-        self._maker = maker
-        self._current = io.BytesIO()
-        self._next = maker.submit(self._make)
-        self.rows = 0
-        self.error: StoreError | None = None
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """At most ``size`` bytes; none at the end."""
-        while not (piece := self._current.read(size)):
-            try:
-                made = self._next.result()
-            except StoreError as error:
-                self.error = error  # the driver would hide it behind an error of its own
-                raise
-            if made is None:
-                break
-            self._current, rows = made
-            self.rows += rows
-            self._next = self._maker.submit(self._make)
-        return piece
-
-    def _make(self) -> tuple[io.BytesIO, int] | None:
-        table = next(self._tables, None)
-        return None if table is None else (io.BytesIO(_csv(table)), table.num_rows)
+        made = maker.submit(lambda: next(tables, None))
+        while (table := made.result()) is not None:
+            made = maker.submit(lambda: next(tables, None))
+            rows += copy_table(cursor, name, table)
+    return rows
 
 
 def _csv(table: pa.Table) -> pa.Buffer:
@@ -139,115 +87,86 @@ Dicts = Sequence[Mapping[str, Any]]
 Ids = npt.NDArray[np.int64]
 
 #: Rows that are made into columns while the server stores those before them.
-_PIECE_ROWS = 1_000
+_PIECE_ROWS = 2_000
 
 
-class _Field(NamedTuple):
-    """Where the values of a column come from: a key of a mapping, and what is done with its value."""
+class Field(NamedTuple):
+    """Where the values of a column come from: a key of a mapping, what an absent one means, what is done with them."""
 
     key: str
     type: pa.DataType
     default: object = None
+    """A value, or a function that gives it."""
     convert: Callable[[Any], object] = lambda value: value
 
 
-def _text(key: str) -> _Field:
-    return _Field(key, pa.string(), convert=lambda value: None if value is None else str(value))
+def _text(key: str) -> Field:
+    return Field(key, pa.string(), convert=lambda value: None if value is None else str(value))
 
 
-def _json(key: str) -> _Field:
-    return _Field(key, pa.string(), convert=json_document)
+def _json(key: str) -> Field:
+    return Field(key, pa.string(), convert=json_document)
 
 
-_RECORD = {
-    "job_id": _Field("job_id", pa.string()),
-    "ordinal": _Field("ordinal", pa.int64()),
+#: Columns of ``data_records``, ``original_records`` and ``violations``; what is absent takes the seed's defaults.
+RECORDS = {
+    "job_id": Field("job_id", pa.string()),
+    "ordinal": Field("ordinal", pa.int64()),
     "record_id": _text("record_id"),
-    "released": _Field("released", pa.bool_(), True),
-    "compliance_status": _Field("compliance_status", pa.bool_(), True),
-    "violation_count": _Field("violation_count", pa.int16(), 0),
-    "violation_types": _Field("violation_types", pa.string(), (), lambda words: array_literal(tuple(words or ()))),
-    "anonymization_applied": _Field("anonymization_applied", pa.bool_(), False),
-    "processing_time": _Field("processing_time", pa.timestamp("us", "UTC")),
+    "released": Field("released", pa.bool_(), True),
+    "compliance_status": Field("compliance_status", pa.bool_(), True),
+    "violation_count": Field("violation_count", pa.int16(), 0),
+    "violation_types": Field("violation_types", pa.string(), (), lambda words: array_literal(tuple(words or ()))),
+    "anonymization_applied": Field("anonymization_applied", pa.bool_(), False),
+    "processing_time": Field("processing_time", pa.timestamp("us", "UTC"), lambda: datetime.now(UTC)),
     "processed_data": _json("processed_data"),
 }
-_ORIGINAL = {name: _RECORD[name] for name in ("job_id", "ordinal", "record_id")} | {
+ORIGINALS = {name: RECORDS[name] for name in ("job_id", "ordinal", "record_id")} | {
     "original_data": _json("original_data")
 }
-_VIOLATION = {
+VIOLATIONS = {
     **{name: _text(name) for name in ("job_id", "record_id", "rule", "field")},
-    **{name: _Field(name, pa.string(), "") for name in ("severity", "regulation", "article")},
-    "ordinal": _Field("ordinal", pa.int64()),
-    "span_start": _Field("start", pa.int32(), -1),
-    "span_end": _Field("end", pa.int32(), -1),
+    **{name: Field(name, pa.string(), "") for name in ("severity", "regulation", "article")},
+    "ordinal": Field("ordinal", pa.int64()),
+    "span_start": Field("start", pa.int32(), -1),
+    "span_end": Field("end", pa.int32(), -1),
 }
 
 
-def in_pieces(columns: Callable[[Dicts, Ids], pa.Table], rows: Dicts, ids: Ids) -> Iterator[pa.Table]:
-    """``columns(rows, ids)`` as several tables, each made when it is asked for."""
+def check_keys(rows: Dicts, fields: Mapping[str, Field], *, required: Sequence[str]) -> None:
+    """Refuse unknown keys, and rows without a required one.
+
+    Raises:
+        StoreError: names the row by its position.
+    """
+    allowed = {field.key for field in fields.values()}
+    for index, row in enumerate(rows):
+        if not allowed.issuperset(row):
+            hint = f"keys are: {', '.join(sorted(allowed))}"
+            raise StoreError(f"record {index}: unknown key {min(row.keys() - allowed)!r}", hint=hint)
+        for key in required:
+            if row.get(key) is None:
+                raise StoreError(f"record {index}: {key!r} is missing")
+
+
+def in_pieces(fields: Mapping[str, Field], rows: Dicts, ids: Ids) -> Iterator[pa.Table]:
+    """`columns_of` as several tables, each made when it is asked for."""
     for start in range(0, len(rows), _PIECE_ROWS):
         piece = slice(start, start + _PIECE_ROWS)
-        yield columns(rows[piece], ids[piece])
+        yield columns_of(fields, rows[piece], ids[piece])
 
 
-def record_columns(records: Dicts, ids: Ids) -> pa.Table:
-    """Columns of ``data_records``; absent keys take the seed's defaults.
+def columns_of(fields: Mapping[str, Field], rows: Dicts, ids: Ids) -> pa.Table:
+    """Rows with these ids as the columns of a database table.
 
     Raises:
         StoreError: a value is of the wrong type.
     """
-    now = _RECORD["processing_time"]._replace(default=datetime.now(UTC))
-    return _table(_RECORD | {"processing_time": now}, records, ids)
-
-
-def original_columns(records: Dicts, ids: Ids) -> pa.Table:
-    """Columns of ``original_records`` for records that bring ``original_data``."""
-    return _table(_ORIGINAL, records, ids)
-
-
-def violation_columns(violations: Dicts, ids: Ids) -> pa.Table:
-    """Columns of ``violations``; ``rule`` and ``field`` must be given, a span only where there is one.
-
-    Raises:
-        StoreError: as in `record_columns`.
-    """
-    return _table(_VIOLATION, violations, ids)
-
-
-def check_records(records: Dicts) -> None:
-    """Refuse unknown keys, and records without ``job_id``.
-
-    Raises:
-        StoreError: names the record by its position.
-    """
-    _check_keys(records, frozenset(_RECORD) | {"original_data"}, required=("job_id",))
-
-
-def check_violations(violations: Dicts) -> None:
-    """Refuse unknown keys, and violations without ``job_id``, ``rule`` or ``field``.
-
-    Raises:
-        StoreError: names the violation by its position.
-    """
-    allowed = frozenset(field.key for field in _VIOLATION.values())
-    _check_keys(violations, allowed, required=("job_id", "rule", "field"))
-
-
-def _check_keys(records: Dicts, allowed: frozenset[str], required: Sequence[str]) -> None:
-    for index, record in enumerate(records):
-        if not allowed.issuperset(record):
-            hint = f"keys are: {', '.join(sorted(allowed))}"
-            raise StoreError(f"record {index}: unknown key {min(record.keys() - allowed)!r}", hint=hint)
-        for key in required:
-            if record.get(key) is None:
-                raise StoreError(f"record {index}: {key!r} is missing")
-
-
-def _table(fields: Mapping[str, _Field], rows: Dicts, ids: Ids) -> pa.Table:
     arrays = {"id": pa.array(ids)}
     for name, (key, kind, default, convert) in fields.items():
+        absent = default() if callable(default) else default
         try:
-            arrays[name] = pa.array([convert(row.get(key, default)) for row in rows], kind)
+            arrays[name] = pa.array([convert(row.get(key, absent)) for row in rows], kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             # Arrow's own message quotes the value.
             raise StoreError(f"{name!r} holds a value that is not of type {kind}") from None

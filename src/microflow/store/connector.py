@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg2
@@ -13,27 +12,17 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from microflow.errors import StoreError
 from microflow.settings import Retries, Settings
-from microflow.store.bulk import (
-    Ids,
-    check_records,
-    check_violations,
-    copy_tables,
-    in_pieces,
-    original_columns,
-    record_columns,
-    reserve_ids,
-    violation_columns,
-)
+from microflow.store.bulk import ORIGINALS, RECORDS, VIOLATIONS, Ids, check_keys, copy_tables, in_pieces, reserve_ids
 from microflow.store.database import driver_dsn, ensure_schema
 from microflow.store.server import ensure_server
 from microflow.timing.database import GuardedConnection
 from microflow.timing.refusal import refuse_if_pure
 
-__all__ = ["PostgreSQLConnector", "Retries", "is_worth_retrying", "store_error"]
+__all__ = ["PostgreSQLConnector", "is_worth_retrying", "store_error"]
 
 
 def is_worth_retrying(error: psycopg2.Error) -> bool:
-    """Whether the same work may succeed later: a lost or refused connection, a full disk, a deadlock."""
+    """True if the same work may succeed later: a lost or refused connection, a full disk, a deadlock."""
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
 
 
@@ -51,16 +40,10 @@ def store_error(error: psycopg2.Error, doing: str) -> StoreError:
 
 
 T = TypeVar("T")
-
 Work = Callable[[Cursor], T]
 
 #: Notices a server that went away without a word after about half a minute instead of the kernel's two hours.
-_KEEPALIVE: dict[str, Any] = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "connect_timeout": 10,
-}
+_KEEPALIVE: Any = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "connect_timeout": 10}
 
 
 class PostgreSQLConnector:
@@ -90,9 +73,7 @@ class PostgreSQLConnector:
         ensure_schema(self.url)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._disconnect()
 
     def transaction(self, work: Work[T], *, doing: str = "working", done: Work[bool] | None = None) -> T | None:
@@ -149,14 +130,14 @@ class PostgreSQLConnector:
         ``anonymization_applied``, ``released``. ``original_data`` goes to a table of its own, which the writer's role
         cannot read back.
         """
-        check_records(records)
+        check_keys(records, RECORDS | ORIGINALS, required=("job_id",))
         originals = [record for record in records if record.get("original_data")]
 
         def load(cursor: Cursor, ids: Ids) -> None:
-            copy_tables(cursor, "data_records", in_pieces(record_columns, records, ids))
+            copy_tables(cursor, "data_records", in_pieces(RECORDS, records, ids))
             if originals:
                 own = reserve_ids(cursor, "original_records", len(originals))
-                copy_tables(cursor, "original_records", in_pieces(original_columns, originals, own))
+                copy_tables(cursor, "original_records", in_pieces(ORIGINALS, originals, own))
 
         return self._insert("data_records", len(records), load)
 
@@ -166,10 +147,10 @@ class PostgreSQLConnector:
         Keys: ``job_id``, ``rule``, ``field`` (required), ``record_id``, ``ordinal``, ``severity``, ``regulation``,
         ``article``, ``start``, ``end``.
         """
-        check_violations(violations)
+        check_keys(violations, VIOLATIONS, required=("job_id", "rule", "field"))
 
         def load(cursor: Cursor, ids: Ids) -> None:
-            copy_tables(cursor, "violations", in_pieces(violation_columns, violations, ids))
+            copy_tables(cursor, "violations", in_pieces(VIOLATIONS, violations, ids))
 
         return self._insert("violations", len(violations), load)
 
@@ -192,9 +173,8 @@ class PostgreSQLConnector:
     def _connect(self) -> Connection:
         refuse_if_pure("connecting to PostgreSQL")
         self.url = self._given_url or ensure_server()
-        connection: Connection = psycopg2.connect(
-            driver_dsn(self.url), connection_factory=GuardedConnection, **_KEEPALIVE
-        )
+        dsn = driver_dsn(self.url)
+        connection: Connection = psycopg2.connect(dsn, connection_factory=GuardedConnection, **_KEEPALIVE)
         if self.on_connect is not None:
             with connection, connection.cursor() as cursor:
                 self.on_connect(cursor)
@@ -207,13 +187,14 @@ class PostgreSQLConnector:
             self._connection = None
 
     def _persist(self, attempt: Callable[[], T], doing: str) -> T:
-        for pause in (*self._retries.pauses, None):
-            try:
-                return attempt()
-            except psycopg2.Error as error:
-                if pause is None or not is_worth_retrying(error):
-                    raise store_error(error, doing) from error
-            self._disconnect()
-            self.reconnections += 1
-            self._retries.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        def is_lost(error: psycopg2.Error) -> bool:
+            if is_worth_retrying(error):
+                self._disconnect()
+                self.reconnections += 1
+                return True
+            return False
+
+        try:
+            return self._retries.persist(attempt, psycopg2.Error, is_lost)
+        except psycopg2.Error as error:
+            raise store_error(error, doing) from error

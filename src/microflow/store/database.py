@@ -5,6 +5,7 @@ SQLAlchemy and Alembic are imported only where something is to be migrated: a jo
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -99,13 +100,10 @@ def _identifier(name: str) -> str:
 def _administer(url: str, statement: str) -> None:
     """Run what PostgreSQL refuses inside a transaction."""
     try:
-        connection = psycopg2.connect(driver_dsn(url))
-        try:
+        with closing(psycopg2.connect(driver_dsn(url))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)
-        finally:
-            connection.close()
     except psycopg2.Error as error:
         raise StoreError(f"PostgreSQL refused: {str(error).strip()}") from error
 
@@ -149,13 +147,9 @@ def ensure_schema(url: str) -> None:
 
 def _revision(url: str) -> str | None:
     try:
-        connection = psycopg2.connect(driver_dsn(url))
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT version_num FROM alembic_version")
-                found = cursor.fetchone()
-        finally:
-            connection.close()
+        with closing(psycopg2.connect(driver_dsn(url))) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT version_num FROM alembic_version")
+            found = cursor.fetchone()
     except psycopg2.errors.UndefinedTable:
         return None
     except psycopg2.Error as error:

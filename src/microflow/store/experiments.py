@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy as np
@@ -47,7 +46,7 @@ class ExperimentStore:
     def __init__(self, url: str | None = None) -> None:
         self.url = url or Settings.read().database_url or ensure_server()
         ensure_schema(self.url)
-        # A server may default to repeatable read, where the snapshot is older than the lock of `_experiment_id`: the
+        # A server may default to repeatable read, where the snapshot is older than the lock of `_record`: the
         # trial that another process has just recorded would not be superseded but collide.
         self._engine: Engine = create_engine(
             engine_url(self.url), pool_pre_ping=True, json_serializer=json_document, isolation_level="READ COMMITTED"
@@ -56,13 +55,11 @@ class ExperimentStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
     def record_trial(
@@ -83,7 +80,7 @@ class ExperimentStore:
         Args:
             experiment: Its name; made when it is new.
             config: The cell of the matrix, JSON-ready.
-            config_hash: Names the configuration; see `completed`.
+            config_hash: Names the configuration.
             samples: Raw values by series, in the order they were measured (put the unit into the name).
             metrics: Results derived from the samples, JSON-ready.
             machine: What it ran on.
@@ -118,7 +115,11 @@ class ExperimentStore:
         return recorded
 
     def _record(self, session: Session, experiment: str, given: Mapping[str, Any]) -> int:
-        experiment_id = self._experiment_id(session, experiment)
+        session.execute(insert(ExperimentRow).values(name=experiment).on_conflict_do_nothing())
+        # The lock makes two processes that record the same trial take turns instead of failing; the one that inserts a
+        # trial in any other way holds a share of it by the foreign key, and is waited for too.
+        found = select(ExperimentRow.id).where(ExperimentRow.name == experiment).with_for_update()
+        experiment_id = session.execute(found).scalar_one()
         current = (TrialRow.experiment_id == experiment_id, TrialRow.config_hash == given["config_hash"], _IS_CURRENT)
         session.execute(update(TrialRow).where(*current).values(superseded_at=func.now()))
         plain = {name: given[name] for name in ("config_hash", "git", "seed")}
@@ -128,12 +129,6 @@ class ExperimentStore:
         session.flush()
         self._copy_samples(session, trial.id, given["samples"])
         return trial.id
-
-    def completed(self, experiment: str, config_hash: str) -> bool:
-        """Whether a current trial of this configuration exists."""
-        wanted = select(TrialRow.id).join(ExperimentRow).where(ExperimentRow.name == experiment, _IS_CURRENT)
-        with self._session() as session:
-            return session.scalar(wanted.where(TrialRow.config_hash == config_hash)) is not None
 
     def experiments(self) -> list[str]:
         """Names of all experiments, sorted."""
@@ -177,23 +172,14 @@ class ExperimentStore:
             return pd.read_sql(query, session.connection())
 
     @staticmethod
-    def _experiment_id(session: Session, name: str) -> int:
-        session.execute(insert(ExperimentRow).values(name=name).on_conflict_do_nothing())
-        # The lock makes two processes that record the same trial take turns instead of failing; the one that inserts a
-        # trial in any other way holds a share of it by the foreign key, and is waited for too.
-        found = select(ExperimentRow.id).where(ExperimentRow.name == name).with_for_update()
-        return session.execute(found).scalar_one()
-
-    @staticmethod
     def _copy_samples(session: Session, trial_id: int, samples: Samples) -> None:
         cursor = cast("Cursor", session.connection().connection.cursor())
         for name, values in samples.items():
             if len(values) == 0:
                 continue
-            column = pa.array(np.asarray(values, np.float64))
-            same = [pa.repeat(pa.scalar(value), len(column)) for value in (trial_id, name)]
-            ordinals = pa.array(np.arange(len(column), dtype=np.int32))
-            columns = dict(zip(("trial_id", "name", "ordinal", "value"), (*same, ordinals, column), strict=True))
+            trial, series = (pa.repeat(pa.scalar(value), len(values)) for value in (trial_id, name))
+            ordinals, measured = np.arange(len(values), dtype=np.int32), np.asarray(values, np.float64)
+            columns = {"trial_id": trial, "name": series, "ordinal": ordinals, "value": measured}
             copy_table(cursor, "samples", pa.table(columns))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +18,7 @@ from microflow.store.bulk import copy_table, reserve_ids
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.progress import JobProgress, JobStatus, json_document
 
-__all__ = ["INTERRUPTED", "JobStore", "JobView", "job_views"]
-
+__all__ = ["INTERRUPTED", "JobStore", "JobView"]
 
 #: What `JobView.status` says besides the words of `JobStatus`.
 INTERRUPTED = "interrupted"
@@ -74,17 +73,9 @@ WITH locks AS (
 SELECT {_COLUMNS} FROM seen
 """  # noqa: S608 - names of ours
 
-
-def job_views(connector: PostgreSQLConnector, which: str, *values: object) -> list[JobView]:
-    """The jobs of a condition or an order in SQL, such as ``WHERE id = %s``, with the values it asks for."""
-    return [JobView(*row) for row in connector.query(f"{_VIEW} {which}", values)]
-
-
 #: How long a lock may outlive a killed process or a cut line: the server needs a moment to notice.
 LOCK_SECONDS = 5.0
-
 LOCK_POLL_SECONDS = 0.05
-
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -93,7 +84,8 @@ class JobStore:
 
     def __init__(self, connector: PostgreSQLConnector) -> None:
         self._connector = connector
-        self._fence: int | None = None
+        #: The number of this process's attempt at the job that it holds; 0: it holds none.
+        self.fence = 0
 
     def create(
         self, job_id: str, *, pipeline: str, engine: str, spec: Mapping[str, Any], spec_hash: str, input_sha256: str
@@ -108,17 +100,9 @@ class JobStore:
         created = self._connector.query(
             "INSERT INTO jobs (id, lock_key, pipeline, engine, status, spec, spec_hash, input_sha256)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id",
-            (
-                job_id,
-                lock_key(job_id),
-                pipeline,
-                engine,
-                JobStatus.PENDING,
-                json_document(spec),
-                spec_hash,
-                input_sha256,
-            ),
-        )
+            (job_id, _lock_key(job_id), pipeline, engine, JobStatus.PENDING, json_document(spec), spec_hash,
+             input_sha256),
+        )  # fmt: skip
         if not created:
             raise StoreError(f"job {job_id} exists already", hint=f"microflow resume {job_id}, or choose another name")
 
@@ -128,17 +112,19 @@ class JobStore:
         Raises:
             StoreError: there is no such job.
         """
-        found = job_views(self._connector, "WHERE id = %s", job_id)
-        if not found:
-            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+        if not (found := self._views("WHERE id = %s", job_id)):
+            raise _unknown(job_id)
         return found[0]
 
     def newest(self, limit: int = 20) -> list[JobView]:
         """The newest jobs, newest first."""
-        return job_views(self._connector, "ORDER BY created_at DESC LIMIT %s", limit)
+        return self._views("ORDER BY created_at DESC LIMIT %s", limit)
 
-    def lock(self, job_id: str) -> int:
-        """Take the job for this process; returns its fence, the number of this attempt.
+    def _views(self, which: str, *values: object) -> list[JobView]:
+        return [JobView(*row) for row in self._connector.query(f"{_VIEW} {which}", values)]
+
+    def lock(self, job_id: str) -> None:
+        """Take the job for this process, as one attempt more: `fence` is its number.
 
         A connection that was lost and made again takes the lock again only while no other process has had the job: the
         fence is checked then, in every commit, and before the output is put in place.
@@ -146,7 +132,7 @@ class JobStore:
         Raises:
             JobConflictError: another process is working on it, or has taken it since.
         """
-        key = lock_key(job_id)
+        key = _lock_key(job_id)
 
         def acquire(cursor: Cursor) -> None:
             deadline = time.monotonic() + LOCK_SECONDS
@@ -159,33 +145,32 @@ class JobStore:
                         f"another process is working on job {job_id}", hint=f"see microflow job {job_id}"
                     )
                 time.sleep(LOCK_POLL_SECONDS)
-            if self._fence is not None:
+            if self.fence:
                 self._check_fence(cursor, job_id)
 
-        self._fence = None
+        self.fence = 0
         self._connector.transaction(acquire, doing="locking a job")
         raised = self._connector.query("UPDATE jobs SET fence = fence + 1 WHERE id = %s RETURNING fence", (job_id,))
         if not raised:
-            raise StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
-        self._fence = int(raised[0][0])
+            raise _unknown(job_id)
+        self.fence = int(raised[0][0])
         self._connector.on_connect = acquire
-        return self._fence
 
     def _check_fence(self, cursor: Cursor, job_id: str) -> None:
         """Hold the job's row until the transaction ends, and see that the job is still ours (`lock`)."""
         cursor.execute("SELECT fence FROM jobs WHERE id = %s FOR UPDATE", (job_id,))
-        if cursor.fetchone() != (self._fence,):
+        if cursor.fetchone() != (self.fence,):
             raise JobConflictError(
                 f"another process has taken job {job_id} since", hint="what this one did since then is dropped"
             )
 
     def unlock(self, job_id: str) -> None:
-        """Give the job back while the connection stays open."""
+        """Release the lock of a job while the connection stays open."""
         self._connector.on_connect = None
-        self._connector.query("SELECT pg_advisory_unlock(%s)", (lock_key(job_id),))
+        self._connector.query("SELECT pg_advisory_unlock(%s)", (_lock_key(job_id),))
 
     def progress(self, job_id: str) -> tuple[JobProgress, dict[str, Any]]:
-        """What has been committed, and where the job's files were then; call it while holding the lock.
+        """Committed progress of a job, and the state of its files then; call it while holding the lock.
 
         Raises:
             CheckpointError: microflows are missing between the first and the last committed one.
@@ -233,9 +218,8 @@ class JobStore:
                 "UPDATE jobs SET microflows = %s, rows_read = %s, rows_released = %s, rows_suppressed = %s,"
                 " violations = %s, rows_quarantined = %s, settled = %s, updated_at = now() WHERE id = %s"
                 " RETURNING cancel_requested",
-                (progress.microflows, progress.rows_read, progress.rows_released, progress.rows_suppressed,
-                 progress.violations, progress.rows_quarantined, json_document(settled), job_id),
-            )  # fmt: skip
+                (*astuple(progress), json_document(settled), job_id),
+            )
             return cursor.fetchone() == (True,)
 
         def stored(cursor: Cursor) -> bool:
@@ -295,7 +279,7 @@ class JobStore:
 
     def _set(self, job_id: str, assignments: str, *values: object) -> None:
         def update(cursor: Cursor) -> None:
-            if self._fence is not None:
+            if self.fence:
                 self._check_fence(cursor, job_id)
             statement = f"UPDATE jobs SET {assignments}, updated_at = now() WHERE id = %s"  # noqa: S608 - ours
             cursor.execute(statement, (*values, job_id))
@@ -303,6 +287,10 @@ class JobStore:
         self._connector.transaction(update, doing="updating a job")
 
 
-def lock_key(job_id: str) -> int:
+def _unknown(job_id: str) -> StoreError:
+    return StoreError(f"there is no job {job_id!r}", hint="microflow jobs lists them")
+
+
+def _lock_key(job_id: str) -> int:
     """The number of a job's advisory lock: 63 bits of SHA-256, so that two jobs never share one by chance."""
     return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") >> 1

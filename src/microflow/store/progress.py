@@ -1,12 +1,13 @@
-"""How far a job has come, and how values are written for PostgreSQL: known without a database or its driver."""
+"""Progress of a job, and the encoding of values for PostgreSQL, usable without a database or its driver."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from functools import lru_cache
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a job has come: everything before ``microflows`` is committed. Totals since its beginning."""
+    """Progress of a job: everything before ``microflows`` is committed. Totals since its beginning."""
 
     microflows: int = 0
     rows_read: int = 0
@@ -45,16 +46,8 @@ class JobProgress:
 
     def after(self, microflows: npt.NDArray[np.int64], refused: int) -> JobProgress:
         """The totals with some microflows more (n × 5: rows in, released, suppressed, violations, nanoseconds)."""
-        rows_in, released, suppressed, violations, _ = microflows.sum(axis=0).tolist()
-        return replace(
-            self,
-            microflows=self.microflows + len(microflows),
-            rows_read=self.rows_read + rows_in,
-            rows_released=self.rows_released + released,
-            rows_suppressed=self.rows_suppressed + suppressed,
-            violations=self.violations + violations,
-            rows_quarantined=self.rows_quarantined + refused,
-        )
+        *counts, _ = microflows.sum(axis=0).tolist()
+        return JobProgress(*map(add, astuple(self), (len(microflows), *counts, refused)))
 
 
 @lru_cache(maxsize=4096)

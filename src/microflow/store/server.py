@@ -27,7 +27,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,7 +86,7 @@ class ServerPlace:
 
     @property
     def data(self) -> Path:
-        """What PostgreSQL keeps; its socket is in it too."""
+        """Data folder of PostgreSQL; its socket is in it too."""
         return self.folder / "data"
 
     def url(self, database: str) -> str:
@@ -177,7 +177,7 @@ def running_lock(folder: Path) -> Iterator[int]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether some process of a server on this folder is alive, in whatever container of this machine."""
+    """True if a process of a server on this folder is alive, in any container of this machine."""
     try:
         with running_lock(folder):
             return False
@@ -300,13 +300,9 @@ def _start(place: ServerPlace) -> None:
                 hint=f"a server of another container or machine may hold {place.folder}; its log is {log}",
             )
         time.sleep(_POLL_SECONDS)
-    _create_own_database(place)
-
-
-def _create_own_database(place: ServerPlace) -> None:
-    with psycopg2.connect(driver_dsn(place.url("postgres"))) as connection, connection.cursor() as cursor:
+    server = place.url("postgres")
+    with closing(psycopg2.connect(driver_dsn(server))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
-        missing = cursor.fetchone() is None
-    connection.close()
-    if missing:
-        create_database(place.url("postgres"), DATABASE)
+        found = cursor.fetchone()
+    if found is None:
+        create_database(server, DATABASE)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
@@ -22,17 +23,11 @@ from microflow.topics import Position, Result
 __all__ = ["TopicStore"]
 
 _RESULTS = pa.schema(
-    [
-        ("consumer", pa.string()),
-        ("topic", pa.string()),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("violation_count", pa.int16()),
-        ("record", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
+    [("consumer", pa.string()), ("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
+     ("violation_count", pa.int16()), ("record", pa.string()), ("reason", pa.string())]
+)  # fmt: skip
 _WHERE = "WHERE consumer = %s AND topic = %s"
+_KEPT = f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}"  # noqa: S608 - names of ours
 
 
 class _MovedError(Exception):
@@ -40,7 +35,7 @@ class _MovedError(Exception):
 
 
 class TopicStore:
-    """What one named consumer has done with one topic; the sink of a stream whose results go to PostgreSQL.
+    """Results and positions of one named consumer of one topic; the sink of a stream to PostgreSQL.
 
     Args:
         connector: The database.
@@ -68,14 +63,13 @@ class TopicStore:
         return job
 
     def end(self, metrics: Mapping[str, object]) -> None:
-        """This process has ended in good order."""
+        """Record that this process has ended in good order."""
         if self._job is not None:
             self._jobs.complete(self._job, metrics)
 
     def kept(self, partitions: Sequence[int] = ()) -> Mapping[int, Position]:
-        """Where partitions go on; all that are known where none is named."""
-        rows = self._connector.query(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
-        found = {row[0]: Position(row[1], frozenset(row[2])) for row in rows}
+        """Stored positions of partitions; of all that are known if none is named."""
+        found = _positions(self._connector.query(_KEPT, self._name))
         self._known = {partition: at for partition, at in found.items() if not partitions or partition in partitions}
         return self._known
 
@@ -91,8 +85,8 @@ class TopicStore:
             self._count(cursor, results)
 
         def done(cursor: Cursor) -> bool:
-            cursor.execute(f"SELECT partition, next_offset, ahead FROM topic_offsets {_WHERE}", self._name)  # noqa: S608
-            found = {row[0]: Position(row[1], frozenset(row[2])) for row in cursor.fetchall()}
+            cursor.execute(_KEPT, self._name)
+            found = _positions(cursor.fetchall())
             return all(found.get(partition) == at for partition, at in positions.items())
 
         try:
@@ -104,14 +98,6 @@ class TopicStore:
 
     def close(self) -> None:
         """The connection belongs to the caller."""
-
-    def results(self) -> list[tuple[int, int, int, dict[str, object] | None, str | None]]:
-        """Partition, offset, violations, record and reason of everything committed, in order."""
-        statement = (
-            'SELECT partition, "offset", violation_count, record, reason FROM topic_results'  # noqa: S608
-            f' {_WHERE} ORDER BY partition, "offset"'
-        )
-        return [(row[0], row[1], row[2], row[3], row[4]) for row in self._connector.query(statement, self._name)]
 
     def _moved(self, cursor: Cursor, partition: int, at: Position) -> bool:
         """Move a partition on from where this process knows it to be; whether it still was there."""
@@ -144,20 +130,14 @@ class TopicStore:
         )  # fmt: skip
 
     def _table(self, results: Sequence[Result]) -> pa.Table:
-        consumer, topic = self._name
         rows = [
-            (
-                consumer,
-                topic,
-                result.partition,
-                result.offset,
-                result.violations,
-                result.text and result.text.decode(),
-                result.reason,
-            )
+            (*self._name, result.partition, result.offset, result.violations, result.text and result.text.decode(),
+             result.reason)
             for result in results
-        ]
+        ]  # fmt: skip
         columns = list(zip(*rows, strict=True)) or [()] * len(_RESULTS)
-        return pa.table(
-            [pa.array(column, f.type) for column, f in zip(columns, _RESULTS, strict=True)], schema=_RESULTS
-        )
+        return pa.Table.from_pydict(dict(zip(_RESULTS.names, columns, strict=True)), _RESULTS)
+
+
+def _positions(rows: Iterable[Sequence[Any]]) -> dict[int, Position]:
+    return {partition: Position(offset, frozenset(ahead)) for partition, offset, ahead in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["downgrade", "upgrade"]
+__all__ = ["upgrade"]
 
 revision = "0001"
 down_revision = None
@@ -115,8 +115,3 @@ CREATE INDEX violations_job ON violations USING brin (job_id, ordinal);
 def upgrade() -> None:
     """Create the tables."""
     op.execute(TABLES)
-
-
-def downgrade() -> None:
-    """Drop the tables and all they hold."""
-    op.execute("DROP TABLE violations, original_records, data_records, checkpoints, jobs, samples, trials, experiments")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["downgrade", "upgrade"]
+from microflow.store.migrations import change_rights
+
+__all__ = ["upgrade"]
 
 revision = "0002"
 down_revision = "0001"
@@ -51,16 +53,4 @@ def upgrade() -> None:
     """Create the roles where we may, and give those that exist their rights."""
     op.execute(CREATE_ROLES)
     for role, grants in GRANTS.items():
-        _if_it_exists(role, grants)
-
-
-def downgrade() -> None:
-    """Take the rights away; the roles stay, because other databases may use them."""
-    for role in GRANTS:
-        revoke = f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
-        _if_it_exists(role, f"{revoke}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role}")
-
-
-def _if_it_exists(role: str, statements: str) -> None:
-    found = f"EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}')"  # noqa: S608 - names of ours
-    op.execute(f"DO $do$ BEGIN IF {found} THEN {statements.strip()}; END IF; END $do$")
+        change_rights(role, grants)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["downgrade", "upgrade"]
+from microflow.store.migrations import change_rights
+
+__all__ = ["upgrade"]
 
 revision = "0003"
 down_revision = "0002"
@@ -28,20 +30,13 @@ CREATE TABLE topic_results (
 )
 """
 
-GRANT = """
-DO $do$ BEGIN IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'microflow_writer') THEN
-    GRANT SELECT, INSERT, UPDATE ON topic_offsets TO microflow_writer;
-    GRANT INSERT ON topic_results TO microflow_writer;
-END IF; END $do$
+GRANTS = """
+GRANT SELECT, INSERT, UPDATE ON topic_offsets TO microflow_writer;
+GRANT INSERT ON topic_results TO microflow_writer
 """
 
 
 def upgrade() -> None:
     """Create both tables; the writer may add results but not read them."""
     op.execute(TABLES)
-    op.execute(GRANT)
-
-
-def downgrade() -> None:
-    """Drop them with everything in them."""
-    op.execute("DROP TABLE topic_results, topic_offsets")
+    change_rights("microflow_writer", GRANTS)

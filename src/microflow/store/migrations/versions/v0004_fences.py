@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["downgrade", "upgrade"]
+__all__ = ["upgrade"]
 
 revision = "0004"
 down_revision = "0003"
@@ -12,13 +12,6 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add the columns. A job that was interrupted before them cannot be resumed: nothing proves its output."""
-    op.execute("ALTER TABLE jobs ADD COLUMN fence bigint NOT NULL DEFAULT 0")
-    op.execute("ALTER TABLE jobs ADD COLUMN settled jsonb")
-    op.execute("ALTER TABLE jobs ADD COLUMN output_sha256 text")
+    fence = "ADD COLUMN fence bigint NOT NULL DEFAULT 0"
+    op.execute(f"ALTER TABLE jobs {fence}, ADD COLUMN settled jsonb, ADD COLUMN output_sha256 text")
     op.execute("ALTER TABLE checkpoints DROP COLUMN output_bytes")
-
-
-def downgrade() -> None:
-    """Take them away again."""
-    op.execute("ALTER TABLE jobs DROP COLUMN fence, DROP COLUMN settled, DROP COLUMN output_sha256")
-    op.execute("ALTER TABLE checkpoints ADD COLUMN output_bytes bigint NOT NULL DEFAULT 0")

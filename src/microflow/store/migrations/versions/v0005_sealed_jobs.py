@@ -5,9 +5,9 @@ A thief of the writer's password can no longer redirect a job that another user 
 
 from __future__ import annotations
 
-from alembic import op
+from microflow.store.migrations import change_rights
 
-__all__ = ["downgrade", "upgrade"]
+__all__ = ["upgrade"]
 
 revision = "0005"
 down_revision = "0004"
@@ -22,20 +22,8 @@ _REPORTED = "id, job_id, ordinal, rule, regulation, article, severity"
 
 def upgrade() -> None:
     """Narrow one right, widen another."""
-    _if_the_writer_exists(
+    change_rights(
+        "microflow_writer",
         f"REVOKE UPDATE ON jobs FROM microflow_writer; GRANT UPDATE ({_MOVING}) ON jobs TO microflow_writer; "
-        f"GRANT SELECT ({_REPORTED}) ON violations TO microflow_writer"
+        f"GRANT SELECT ({_REPORTED}) ON violations TO microflow_writer",
     )
-
-
-def downgrade() -> None:
-    """As it was."""
-    _if_the_writer_exists(
-        f"REVOKE UPDATE ({_MOVING}) ON jobs FROM microflow_writer; GRANT UPDATE ON jobs TO microflow_writer; "  # noqa: S608
-        "REVOKE SELECT (rule, regulation, article, severity) ON violations FROM microflow_writer"
-    )
-
-
-def _if_the_writer_exists(statements: str) -> None:
-    exists = "EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'microflow_writer')"
-    op.execute(f"DO $do$ BEGIN IF {exists} THEN {statements}; END IF; END $do$")

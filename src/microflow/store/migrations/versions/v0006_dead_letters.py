@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["downgrade", "upgrade"]
+__all__ = ["upgrade"]
 
 revision = "0006"
 down_revision = "0005"
@@ -14,9 +14,3 @@ def upgrade() -> None:
     """Add both columns; the rights on their tables cover them."""
     op.execute("ALTER TABLE topic_results ADD COLUMN reason text")
     op.execute("ALTER TABLE topic_offsets ADD COLUMN ahead bigint[] NOT NULL DEFAULT '{}'")
-
-
-def downgrade() -> None:
-    """Take them away again."""
-    op.execute("ALTER TABLE topic_results DROP COLUMN reason")
-    op.execute("ALTER TABLE topic_offsets DROP COLUMN ahead")
