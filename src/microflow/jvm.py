@@ -63,7 +63,7 @@ def find_java() -> Path:
 
 
 def missing_java(jar_set: str = "") -> str:
-    """Why Java, or a set of jars, is not to be had here; nothing where it is. Jars not in the cache are fetched."""
+    """Reason why Java, or a set of jars, is missing here; empty if it is there. Jars not in the cache are fetched."""
     try:
         find_java()
         if jar_set:

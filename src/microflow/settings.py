@@ -1,7 +1,7 @@
 """Settings from the environment, read once per call and frozen.
 
 Nothing here is read at import: a test, a notebook or a worker can change the environment and ask again.
-Keys are not settings: `microflow.anonymize.keys` reads them at the moment they are used and keeps no copy.
+Keys are not settings: `microflow.anonymize.tokenization` reads them at the moment they are used and keeps no copy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Retries:
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def persist(self, attempt: Callable[[], T], errors: type[E], may_pass: Callable[[E], bool]) -> T:
-        """What ``attempt`` returns, made again after each pause as long as it ends by an error that may pass."""
+        """Call ``attempt`` again after each pause as long as it ends by an error that may pass; return its result."""
         for pause in self.pauses:
             try:
                 return attempt()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lab.made_up import made_up
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import MicroflowError, SetupError

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.differential_privacy import public_domain
-from microflow.anonymize.keys import derived_key, key_id
 from microflow.anonymize.mechanisms import TruncatedGeometric, Uniforms
+from microflow.anonymize.tokenization import derived_key, key_id
 from microflow.bench import k_anonymity
 from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.datasets import generate

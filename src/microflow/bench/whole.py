@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from microflow.anonymize.contract import Method
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.bench.harness import Case, Goal, Line, compared
 from microflow.datasets import generate
 from microflow.errors import MicroflowError

@@ -185,7 +185,7 @@ def _may_hold(text: str, kind: str, value: str) -> bool:
         return True
     if kind == "code" and (head := value[:_HEAD]).isalnum():
         return head in text
-    compact, there = (written.encode().translate(None, _MARKS) for written in (value, text))
+    compact, there = value.encode().translate(None, _MARKS), text.encode().translate(None, _MARKS)
     if kind in WITH_DIGITS:
         return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in there.translate(None, _LETTERS)
     return compact[:_BEGINNING] in there

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Literal
 
 from microflow.compliance import measures
@@ -30,7 +30,7 @@ _REACH = 256
 _ASCII = "".join(map(chr, range(128)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pattern:
     """One way of writing one identifier.
 
@@ -68,27 +68,23 @@ class Pattern:
         """The whole of it, what is read backwards apart."""
         return f"[{self.first}]{PLACES[self.at]}(?:{self.rest})"
 
-    @cached_property
-    def matcher(self) -> re.Pattern[str]:
-        """The expression, compiled when a number first calls for it, since most jobs need few."""
-        return re.compile(self.expression, re.ASCII)
-
-    @cached_property
+    @property
     def starts(self) -> frozenset[str]:
         """The characters that a match may begin with."""
         return frozenset(re.findall(f"[{self.first}]", _ASCII))
 
-    @cached_property
-    def _in_front(self) -> re.Pattern[str]:
-        return re.compile(f"{self.before}+" if self.before else rf"(?:{self.behind})\Z", re.ASCII)
-
     def begin(self, text: str, start: int) -> int:
-        """Where the identifier begins whose match begins at ``start``, by what is read backwards."""
+        """Start of the identifier whose match begins at ``start``; a part of it is read backwards."""
         if self.before:
-            found = self._in_front.match(text[max(start - _REACH, 0) : start][::-1])
+            found = _in_front(f"{self.before}+").match(text[max(start - _REACH, 0) : start][::-1])
         else:
-            found = self._in_front.search(text[max(start - BEHIND, 0) : start])
+            found = _in_front(rf"(?:{self.behind})\Z").search(text[max(start - BEHIND, 0) : start])
         return start - (found.end() - found.start() if found else 0)
+
+
+@cache
+def _in_front(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.ASCII)
 
 
 #: Labels that are written without anything between them and their number, as in ``SSN123-45-6789``.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby
 from typing import Any
@@ -28,8 +28,6 @@ Span = tuple[str, int, int]
 #: Finds persons (``name``) and places (``address``) in a text, by start.
 Recogniser = Callable[[str], list[Span]]
 Search = Callable[[str, int], re.Match[str] | None]
-#: A pattern, and which others may be right where it was a look-alike, by how many digits follow each other there.
-Proposed = tuple[Pattern, list[list[Pattern]]]
 
 #: One of these is in every identifier that a pattern finds.
 _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\.|\.[A-Za-z]{2,3}/"
@@ -112,11 +110,31 @@ class TextScanner:
         return found
 
 
-def _other_span(others: list[list[Pattern]], text: str, start: int, found: list[Span]) -> Span | None:
+class _Others(dict[int, list[tuple[Pattern, Search]]]):
+    """The patterns that may be right where another was a look-alike, by how many digits follow each other there.
+
+    They are compiled when a number first calls for them, since most jobs need few.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        super().__init__()
+        self._patterns = patterns
+
+    def __missing__(self, run: int) -> list[tuple[Pattern, Search]]:
+        found = self[run] = [(other, _matcher(other.expression)) for other in self._patterns if _may_be(other, run)]
+        return found
+
+
+@cache
+def _matcher(expression: str) -> Search:
+    return re.compile(expression, re.ASCII).match
+
+
+def _other_span(others: _Others, text: str, start: int, found: list[Span]) -> Span | None:
     """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
     run = _run_of_digits(text, start, start + _MANY)
-    for pattern in others[run.end() - start if run else 0]:
-        match = pattern.matcher.match(text, start)
+    for pattern, matches in others[run.end() - start if run else 0]:
+        match = matches(text, start)
         if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
             return span
     return None
@@ -135,7 +153,7 @@ def _span(pattern: Pattern, match: re.Match[str], length: int, found: list[Span]
     return pattern.name, begin, start + length
 
 
-def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[Proposed]]:
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[Pattern, _Others]]]:
     """The search for the first of several patterns, and what each group of it proposes.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
@@ -144,11 +162,11 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[Proposed]]:
     """
     if not patterns:
         return re.compile("(?!)").search, []
-    ready: list[Proposed] = []
-    proposed: list[Proposed] = []
-    for place, pattern in enumerate(patterns):
-        others = [other for other in patterns[place + 1 :] if other.starts & pattern.starts]
-        ready.append((pattern, [[other for other in others if _may_be(other, run)] for run in range(_MANY + 1)]))
+    proposed: list[tuple[Pattern, _Others]] = []
+    ready = [
+        (pattern, _Others([other for other in patterns[place + 1 :] if other.starts & pattern.starts]))
+        for place, pattern in enumerate(patterns)
+    ]
 
     def either(chosen: Sequence[Pattern]) -> str:
         """The patterns each in a group; neighbours that begin alike behind one look back."""

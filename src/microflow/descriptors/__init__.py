@@ -31,14 +31,14 @@ from typing import Any
 
 import msgspec
 
-from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
+from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel, UrgencyModel
 from microflow.errors import SchemaError
 from microflow.formats import format_of
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import DEFAULT_URGENCY, Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, UrgencyRule, Value
 from microflow.yaml_model import Document, read_named, shipped_names
 
-__all__ = ["load_schema", "schema_names"]
+__all__ = ["load_schema", "schema_names", "urgency_rules"]
 
 _SHIPPED = resources.files(__package__)
 
@@ -96,15 +96,27 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
 def _urgent(document: Document[DescriptorModel], names: Container[str]) -> tuple[UrgencyRule, ...]:
     if document.model.urgent is None:
         return DEFAULT_URGENCY
-    rules = []
     for position, model in enumerate(document.model.urgent):
         if model.column is not None and model.column not in names:
             raise document.error(f"there is no column {model.column!r}", "urgent", position, "column")
+    return urgency_rules(document, document.model.urgent, "urgent")
+
+
+def urgency_rules(
+    document: Document[DescriptorModel] | Document[list[UrgencyModel]], models: Iterable[UrgencyModel], *where: str
+) -> tuple[UrgencyRule, ...]:
+    """The urgency rules of a document, which stand at ``where``.
+
+    Raises:
+        SchemaError: a rule does not name one kind or column and one condition.
+    """
+    rules = []
+    for position, model in enumerate(models):
         try:
-            found = UrgencyRule(model.kind, model.column, tuple(model.one_of), model.at_least, model.within_days)
+            rule = UrgencyRule(model.kind, model.column, tuple(model.one_of), model.at_least, model.within_days)
         except SchemaError as error:
-            raise document.error(error.message, "urgent", position, hint=error.hint) from error
-        rules.append(found)
+            raise document.error(error.message, *where, position, hint=error.hint) from error
+        rules.append(rule)
     return tuple(rules)
 
 

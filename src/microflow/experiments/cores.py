@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine import build_processor
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
 from microflow.jvm import missing_java

@@ -121,9 +121,9 @@ def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]
     """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
     if not flows:  # no stream: and a stream may not even offer what the setting asks for (l, t)
         return {"delay_p50": 0.0, "delay_max": 0.0}
-    bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
+    last, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
     for now, record in enumerate(record for flow in flows for record in flow.rows.to_pylist()):
-        waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
+        waited += [now - ordinal for ordinal, _ in last.push(now, record)]
     return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
 

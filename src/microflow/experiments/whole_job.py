@@ -17,7 +17,7 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine import PIPELINES
 from microflow.experiments.work import write_rows
 from microflow.lab.experiment import Experiment, Matrix, Plot, ratios_to, scale_of

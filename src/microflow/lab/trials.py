@@ -176,7 +176,7 @@ def _refuse_unequal(trials: Iterable[Trial], key: str) -> None:
 
 
 def find_warm_up(samples: npt.ArrayLike) -> int:
-    """How many leading samples to cut so that the mean of the rest is known well: MSER (White 1997), made reluctant.
+    """Number of leading samples to cut so that the mean of the rest is known well: MSER (White 1997), made reluctant.
 
     A cut ``d`` scores ``sum((x - mean)²) / (n - d)²`` over ``x[d:]``: dropping a slow start lowers the numerator,
     dropping good samples the denominator. The smallest cut, up to half of the samples, whose score is near the best is

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from microflow.anonymize.keys import KEY_FILE_VARIABLE
+from microflow.anonymize.tokenization import KEY_FILE_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.errors import SetupError

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec

@@ -181,7 +181,7 @@ def client_settings(address: str, client: Mapping[str, str] | None = None) -> di
 
 
 def enqueue(producer: Producer, *message: Any, **settings: Any) -> None:
-    """Give a producer a message; while its queue is full, wait."""
+    """Send a message to a producer; wait while its queue is full."""
     while True:
         try:
             producer.produce(*message, **settings)
