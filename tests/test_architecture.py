@@ -117,7 +117,7 @@ def test_no_forbidden_construct_is_used(module: Path) -> None:
 #: Classes of one name that still mean two things; the list may only get shorter.
 TWICE = {
     "Bag", "Constraint", "Domain", "Estimate", "Feed", "FileSink", "Line", "Point", "Progress", "Source", "Stream",
-    "Thresholds", "Trial",
+    "Trial",
 }  # fmt: skip
 #: What every experiment, command, benchmark or migration defines by contract is no second meaning.
 BY_CONTRACT = {"main", "migrate", "warm"}

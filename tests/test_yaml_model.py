@@ -109,6 +109,13 @@ def test_aliases_repeat_but_do_not_explode():
     assert time.process_time() - begin < 1
 
 
+def test_a_chain_of_aliases_is_not_followed_as_deep_as_it_goes():
+    """Each repeats the one before, one level further in: what is written flat would be a thousand levels deep."""
+    chain = "".join(f"  a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 1_300))
+    with pytest.raises(SchemaError, match=r"s\.yaml:\d+: nested too deeply"):
+        read(f"columns: {{}}\ntree:\n  a0: &a0 [x]\n{chain}")
+
+
 def test_meaning_is_said_with_its_line():
     """What only the caller can judge is reported where it stands, or at what holds it."""
     document = read_text("columns:\n  a:\n    low: 3\n", Whole, "p.yaml", PolicyError)

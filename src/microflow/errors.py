@@ -9,18 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
-    "CheckpointError",
-    "InputError",
-    "JobCancelledError",
-    "JobConflictError",
-    "KeyMaterialError",
-    "MicroflowError",
-    "PolicyError",
-    "SchemaError",
-    "SetupError",
-    "StoreError",
-    "TimingContaminationError",
-]
+    "CheckpointError", "InputError", "JobCancelledError", "JobConflictError", "KeyMaterialError", "MicroflowError",
+    "PolicyError", "SchemaError", "SetupError", "StoreError", "TimingContaminationError",
+]  # fmt: skip
 
 
 class MicroflowError(Exception):
@@ -41,15 +32,8 @@ class MicroflowError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Spark carries exceptions between processes by pickle, which would lose the keyword.
-        return _rebuild, (type(self), self.message, self.hint, self.__dict__)
-
-
-def _rebuild(kind: type[MicroflowError], message: str, hint: str, state: dict[str, object]) -> MicroflowError:
-    error = kind.__new__(kind)
-    MicroflowError.__init__(error, message, hint=hint)
-    error.__dict__.update(state)
-    return error
+        # Spark carries exceptions between processes by pickle, which would call the class with its message alone.
+        return type(self).__new__, (type(self), self.message), self.__dict__
 
 
 class InputError(MicroflowError):

@@ -27,7 +27,7 @@ from functools import cached_property, lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.schema import Column, Dtype
+from microflow.schema import WHOLE_DATE, Column, Dtype
 
 __all__ = [
     "BooleanFormat", "CountedTime", "Format", "NumberFormat", "TimeFormat", "format_of", "iso_text", "plain_time",
@@ -54,13 +54,11 @@ _DATE = re.compile(r"(?P<year>[0-9]{4})(?:-(?P<month>[0-9]{2})(?:-(?P<day>[0-9]{
 _STAMP = re.compile(
     rf"{_DATE.pattern.removesuffix(')?)?')}(?:[T ]{_CLOCK.pattern}(?: ?{_PARTS['Z']})?)?)?)?"  # the time within the day
 )
-_WHOLE = len("2021-03-14")
-_PIVOT = 68
-_NOON = 12
+_PIVOT, _NOON = 68, 12
 
 
 class Format(ABC):
-    """One way to write the values of a type."""
+    """Format of the values of a type."""
 
     @abstractmethod
     def one(self, text: str) -> str | None:
@@ -141,7 +139,7 @@ class TimeFormat(Format):
         match = self._pattern.fullmatch(text)
         if match is not None:
             return iso_text(match.groupdict(), self.dtype)
-        return plain_time(text, self.dtype) if len(text) >= _WHOLE or self.dtype is Dtype.TIME else None
+        return plain_time(text, self.dtype) if len(text) >= WHOLE_DATE or self.dtype is Dtype.TIME else None
 
 
 def _unknown_part(letters: str, written: str) -> str:
@@ -181,7 +179,7 @@ class CountedTime(Format):
 
     def one(self, text: str) -> str | None:
         if _COUNT.fullmatch(text) is None:
-            return plain_time(text, self.dtype) if len(text) >= _WHOLE else None
+            return plain_time(text, self.dtype) if len(text) >= WHOLE_DATE else None
         first, unit, least = _COUNTED[self.unit]
         days, rest = divmod(int((Decimal(text) * unit / least).to_integral_value()) * least, _DAY)
         try:
@@ -202,12 +200,9 @@ _UNIX = date(1970, 1, 1)
 #: The first day; the nanoseconds of a unit, and the finest step in nanoseconds that is kept: a day of a spreadsheet has
 #: too few decimals for more than milliseconds.
 _COUNTED = {
-    "unix": (_UNIX, 10**9, 1),
-    "unix-ms": (_UNIX, 10**6, 1),
-    "unix-us": (_UNIX, 10**3, 1),
-    "unix-ns": (_UNIX, 1, 1),
+    "unix": (_UNIX, 10**9, 1), "unix-ms": (_UNIX, 10**6, 1), "unix-us": (_UNIX, 10**3, 1), "unix-ns": (_UNIX, 1, 1),
     "excel": (date(1899, 12, 30), _DAY, 10**6),
-}
+}  # fmt: skip
 
 
 def iso_text(parts: dict[str, str], dtype: Dtype) -> str | None:
@@ -268,7 +263,7 @@ def _in_utc(day: str, clock: str, zone: str) -> str | None:
 
 
 def plain_time(text: str, dtype: Dtype) -> str | None:
-    """What a plain date, time or time stamp is in ISO 8601 (``T`` or a blank before the time, seconds optional).
+    """ISO 8601 form of a plain date, time or time stamp (``T`` or a blank before the time, seconds optional).
 
     A time stamp may be a date alone, as a remedy leaves it.
 
@@ -278,7 +273,7 @@ def plain_time(text: str, dtype: Dtype) -> str | None:
     pattern = {Dtype.TIME: _CLOCK, Dtype.DATE: _DATE, Dtype.TIMESTAMP: _STAMP}[dtype]
     match = pattern.fullmatch(text)
     if match is None and dtype is Dtype.DATE and (moment := plain_time(text, Dtype.TIMESTAMP)):
-        return moment[:_WHOLE]  # a date drops the time that a database writes with it
+        return moment[:WHOLE_DATE]  # a date drops the time that a database writes with it
     return match and iso_text({name: part for name, part in match.groupdict().items() if part}, dtype)
 
 
@@ -322,7 +317,8 @@ class NumberFormat(Format):
         sign = r"[+\-−]?"
         digits = "[0-9]+"
         if self._group:
-            group = _alike(self._group)
+            shapes = next((shapes for shapes in (_BLANKS, _APOSTROPHES) if self._group in shapes), self._group)
+            group = f"[{re.escape(shapes)}]"  # in whichever of its shapes
             # In India the last three digits are a group, and those before go in twos.
             pairs = f"(?:{group}[0-9]{{2}})*" if re.search(rf"{group}[0-9]{{2}}{group}", body) else ""
             head, repeated = ("{1,2}", "") if pairs else ("{1,3}", "+")
@@ -340,7 +336,7 @@ class NumberFormat(Format):
             return None
         is_negative = text[0] == "(" or "-" in text or "−" in text
         whole, _, decimals = text.partition(self._decimal)
-        kept = ["".join(filter(_is_digit, part)) for part in (whole, decimals)]
+        kept = [re.sub("[^0-9]", "", part) for part in (whole, decimals)]
         return f"{'-' * is_negative}{kept[0]}{f'.{kept[1]}' if kept[1] else ''}"
 
     def column(self, texts: pa.Array) -> pa.Array:
@@ -356,16 +352,6 @@ class NumberFormat(Format):
 
 _BLANKS = " \u00a0\u202f\u2009"
 _APOSTROPHES = "'’"
-
-
-def _alike(sign: str) -> str:
-    """A pattern of a separator, in whichever of its shapes."""
-    shapes = next((shapes for shapes in (_BLANKS, _APOSTROPHES) if sign in shapes), sign)
-    return f"[{re.escape(shapes)}]"
-
-
-def _is_digit(sign: str) -> bool:
-    return "0" <= sign <= "9"
 
 
 def _separators(separators: list[str], body: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Records and batches of them: conversions by one rule, and the microflow, the unit of everything.
+"""Records and batches: conversion of values by one rule, and the microflow, the unit of all work.
 
 A value that is not of its column's type is converted as text is when a file is read; what cannot be converted counts as
 missing. Readers use the same functions and quarantine such a row instead.

@@ -21,23 +21,9 @@ import pyarrow as pa
 from microflow.errors import SchemaError
 
 __all__ = [
-    "ISO_DATE",
-    "KINDS",
-    "NAMES_A_PERSON",
-    "PASSING",
-    "PERSON_WORD",
-    "WHOLE_DATE",
-    "Column",
-    "DatasetSchema",
-    "Dtype",
-    "Hierarchy",
-    "Record",
-    "Role",
-    "SourceFormat",
-    "Value",
-    "named_like_persons",
-    "words_of",
-]
+    "ISO_DATE", "KINDS", "NAMES_A_PERSON", "PASSING", "PERSON_WORD", "WHOLE_DATE", "Column", "DatasetSchema", "Dtype",
+    "Hierarchy", "Record", "Role", "SourceFormat", "Value", "named_like_persons", "words_of",
+]  # fmt: skip
 
 #: What one field of one record may hold, after ingest.
 Value = str | int | float | bool | None
@@ -48,40 +34,36 @@ Record = dict[str, Value]
 #: add, and what the rules on consent, retention, location and transfer read. ``code`` is a random key that says
 #: nothing about the person (164.514(c)).
 KINDS = frozenset(
-    {
-        *("name", "street_address", "city", "zip", "date", "age", "phone", "fax", "email", "ssn", "mrn"),
-        *("health_plan_id", "account", "license", "vehicle", "device", "url", "ip", "biometric", "photo", "unique_id"),
-        *("county", "precinct", "geocode", "national_id"),
-        *("code", "pan", "cvv", "latitude", "longitude", "country", "amount", "urgency"),
-        *("consent_status", "consent_expires", "retain_until", "collected_on"),
-        *("legal_basis", "special_category", "transfer_country", "transfer_basis"),
-    }
+    """name street_address city zip date age phone fax email ssn mrn health_plan_id account license vehicle device url
+    ip biometric photo unique_id county precinct geocode national_id code pan cvv latitude longitude country amount
+    urgency consent_status consent_expires retain_until collected_on legal_basis special_category transfer_country
+    transfer_basis""".split()  # noqa: SIM905
 )
 
 
 class Role(StrEnum):
-    """What a column is to a person's privacy (ISO/IEC 20889, section 3)."""
+    """Role of a column: its meaning for a person's privacy (ISO/IEC 20889, section 3)."""
 
     RECORD_ID = "record_id"
-    """Names the record, not the person; passes through and is never released as an identifier of anybody."""
+    """Identifies the record, not the person; passes unchanged and is never treated as an identifier of a person."""
     IDENTIFIER = "identifier"
-    """Singles a person out on its own: removed or tokenized by every method."""
+    """Identifies a person alone: removed or tokenized by every method."""
     PERSON = "person"
     """An identifier that is the same in all rows of one person: k counts its distinct values instead of rows."""
     QUASI_IDENTIFIER = "quasi_identifier"
-    """Singles a person out together with others: generalised or perturbed."""
+    """Identifies a person together with other columns: generalised or perturbed."""
     SENSITIVE = "sensitive"
-    """What an attacker wants to learn."""
+    """A value that an attacker wants to learn."""
     CONSENT = "consent"
-    """What the person agreed to; passes unless a rule names its kind."""
+    """The person's consent; passes unless a rule names its kind."""
     RETENTION = "retention"
-    """How long the record may be kept; passes unless a rule names its kind."""
+    """The time for which the record may be kept; passes unless a rule names its kind."""
     FREE_TEXT = "free_text"
-    """Prose in which identifiers may hide."""
+    """Prose that may contain identifiers."""
     ATTRIBUTE = "attribute"
-    """Anything else: passes through unless a rule names its kind."""
+    """Any other column; passes unless a rule names its kind."""
     UNDECIDED = "undecided"
-    """Not decided yet: a job refuses to start until a person has given the role."""
+    """Not decided yet: a job refuses to start until a person has chosen the role."""
 
 
 #: Roles of columns that pass whatever the method is; rules of a policy may touch them.
@@ -89,7 +71,7 @@ PASSING = (Role.ATTRIBUTE, Role.CONSENT, Role.RETENTION)
 
 
 class Dtype(StrEnum):
-    """How a column's values are written and held."""
+    """Type of a column's values."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -103,19 +85,11 @@ class Dtype(StrEnum):
 
     @property
     def arrow(self) -> pa.DataType:
-        """The Arrow type of a column of this kind."""
-        return _ARROW[self]
+        """The Arrow type of a column of this kind: dates and times are text."""
+        return _ARROW.get(self, pa.string())
 
 
-_ARROW = {
-    Dtype.STRING: pa.string(),
-    Dtype.INTEGER: pa.int64(),
-    Dtype.NUMBER: pa.float64(),
-    Dtype.BOOLEAN: pa.bool_(),
-    Dtype.DATE: pa.string(),
-    Dtype.TIME: pa.string(),
-    Dtype.TIMESTAMP: pa.string(),
-}
+_ARROW = {Dtype.INTEGER: pa.int64(), Dtype.NUMBER: pa.float64(), Dtype.BOOLEAN: pa.bool_()}
 #: What happens to columns of a file that have no description.
 Others = Literal["refuse", "drop", "pass"]
 #: What happens to columns with the role attribute.
@@ -124,7 +98,7 @@ Unlisted = Literal["pass", "drop", "treat"]
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """How a value is generalised: exactly one of the two is set.
+    """Generalisation hierarchy: exactly one of the two is set.
 
     ``prefix``: lengths of text kept, finest first, e.g. ``(5, 3, 0)`` for ZIP codes.
     ``parents``: child label to parent label, up to one root that has no parent.
@@ -168,7 +142,7 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether values have a distance (integers and numbers)."""
+        """True if values have a distance (integers and numbers)."""
         return self.dtype in (Dtype.INTEGER, Dtype.NUMBER)
 
     @property
@@ -179,7 +153,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SourceFormat:
-    """How a source of this data set is written.
+    """Format of the files of a data set.
 
     ``missing`` spells an absent value besides the empty text, in every format; all else is for delimited text.
     ``delimiter`` is one character; by default a tab in files named ``.tsv``, and a comma in others. ``quote`` is one
@@ -209,7 +183,7 @@ URGENCY_CONDITIONS = ("one_of", "at_least", "within_days")
 
 @dataclass(frozen=True, slots=True)
 class UrgencyRule:
-    """Which records cannot wait: a kind of column or one column's name, and exactly one condition on its value.
+    """Urgency rule: a kind of column or one column's name, and exactly one condition on its value.
 
     Raises:
         SchemaError: neither or both are given.
@@ -254,10 +228,9 @@ class DatasetSchema:
         names = [column.name for column in self.columns]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise SchemaError(f"schema {self.name!r}: column {doubled[0]!r} is described twice")
-        if len(self.with_role(Role.RECORD_ID)) > 1:
-            raise SchemaError(f"schema {self.name!r}: more than one column has the role record_id")
-        if len(self.with_role(Role.PERSON)) > 1:
-            raise SchemaError(f"schema {self.name!r}: more than one column has the role person")
+        for role in (Role.RECORD_ID, Role.PERSON):
+            if len(self.with_role(role)) > 1:
+                raise SchemaError(f"schema {self.name!r}: more than one column has the role {role}")
 
     @cached_property
     def arrow(self) -> pa.Schema:
@@ -290,7 +263,7 @@ class DatasetSchema:
             )
 
     def released(self, *typed: Role) -> DatasetSchema:
-        """How a release of this data set is read: plain, with a header, and as text, since labels and tokens are.
+        """Schema of a release of this data set: plain, with a header, and as text, since labels and tokens are.
 
         Args:
             typed: Roles whose columns have the type they had before.
@@ -321,14 +294,12 @@ class DatasetSchema:
     @property
     def person(self) -> str | None:
         """The column that says which rows are one person's; without one every row is taken for a person."""
-        found = self.with_role(Role.PERSON)
-        return found[0].name if found else None
+        return next((column.name for column in self.with_role(Role.PERSON)), None)
 
     @property
     def record_id(self) -> str | None:
         """The column that names a record; without one a record is named by its ordinal in the input."""
-        found = self.with_role(Role.RECORD_ID)
-        return found[0].name if found else None
+        return next((column.name for column in self.with_role(Role.RECORD_ID)), None)
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:

@@ -1,7 +1,7 @@
-"""What the environment decides, read once per call and frozen.
+"""Settings from the environment, read once per call and frozen.
 
 Nothing here is read at import: a test, a notebook or a worker can change the environment and ask again.
-Keys are not settings: `microflow.anonymize.keys` reads them at the moment they are used and keeps no copy.
+Keys are not settings: `microflow.anonymize.tokenization` reads them at the moment they are used and keeps no copy.
 """
 
 from __future__ import annotations
@@ -29,20 +29,9 @@ E = TypeVar("E", bound=Exception)
 #: What a child process may know of our environment, by name or by the beginning of a name. Everything else, above all
 #: token keys and passwords, is not passed on: a user who can make the child run a command can read its environment.
 _INHERITED = frozenset(
-    {
-        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "SYSTEMROOT"),
-        *(
-            "JAVA_HOME",
-            "LD_LIBRARY_PATH",
-            "DYLD_LIBRARY_PATH",
-            "PYTHONPATH",
-            "PYTHONHOME",
-            "VIRTUAL_ENV",
-            "CONDA_PREFIX",
-        ),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_STATE_HOME", "XDG_CACHE_HOME"),
-        *("MICROFLOW_STATE", "MICROFLOW_SPARK_FOLDER"),
-    }
+    """PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR TERM SYSTEMROOT JAVA_HOME LD_LIBRARY_PATH DYLD_LIBRARY_PATH
+    PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE XDG_STATE_HOME
+    XDG_CACHE_HOME MICROFLOW_STATE MICROFLOW_SPARK_FOLDER""".split()  # noqa: SIM905
 )
 _INHERITED_BEGINNINGS = ("LC_", "OPENBLAS_", "OMP_", "NUMBA_", "POLARS_", "SPARK_LOCAL_", "PYSPARK_", "MAVEN_")
 
@@ -56,12 +45,9 @@ def child_environment(**more: str) -> dict[str, str]:
     False
     >>> del os.environ["MICROFLOW_TOKEN_KEY"]
     """
-    kept = {name: value for name, value in os.environ.items() if _is_inherited(name)}
+    ours = os.environ.items()
+    kept = {name: value for name, value in ours if name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)}
     return kept | more
-
-
-def _is_inherited(name: str) -> bool:
-    return name in _INHERITED or name.startswith(_INHERITED_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +61,7 @@ class Retries:
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def persist(self, attempt: Callable[[], T], errors: type[E], may_pass: Callable[[E], bool]) -> T:
-        """What ``attempt`` returns, made again after each pause as long as it ends by an error that may pass."""
+        """Call ``attempt`` again after each pause as long as it ends by an error that may pass; return its result."""
         for pause in self.pauses:
             try:
                 return attempt()
@@ -88,7 +74,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where this machine's servers are, and where Microflow may keep its own files.
+    """Addresses of this machine's servers, and the folders of Microflow's own files.
 
     >>> Settings.read({"DATABASE_URL": "postgresql://db/one"}).database_url
     'postgresql://db/one'
@@ -110,17 +96,11 @@ class Settings:
         ``$XDG_STATE_HOME/microflow`` or ``~/.local/state/microflow``, never the repository.
         """
         env = os.environ if environ is None else environ
+        state = env.get("MICROFLOW_STATE") or f"{env.get('XDG_STATE_HOME') or '~/.local/state'}/microflow"
         return cls(
             database_url=env.get("DATABASE_URL") or None,
             spark_master=env.get("SPARK_MASTER") or "local[*]",
             spark_folder=Path(folder) if (folder := env.get("MICROFLOW_SPARK_FOLDER")) else None,
             kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS") or None,
-            state_folder=_state_folder(env),
+            state_folder=Path(state).expanduser(),
         )
-
-
-def _state_folder(env: Mapping[str, str]) -> Path:
-    if chosen := env.get("MICROFLOW_STATE"):
-        return Path(chosen)
-    base = env.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "microflow"

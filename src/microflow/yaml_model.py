@@ -1,9 +1,9 @@
-"""Reads YAML into typed models: the one reader of descriptors, policies and urgency rules.
+"""Reader of YAML into typed models: the only reader of descriptors, policies and urgency rules.
 
 A scalar stays the text that was written until a field's type asks for something else, so that ``01``, ``No``,
 ``12:30``, ``on`` and ``1.10`` are themselves wherever text is meant (YAML 1.1 makes numbers, booleans and times of
 them). Keys given twice, tags, merge keys, deep nesting and documents that grow by aliases are refused. Every error
-names the line. The tree is built from the parser's events: nothing in a document makes Python's stack grow.
+names the line. Nothing in a document makes Python's stack grow: its depth is looked at first.
 
 Models are `msgspec.Struct` classes. `msgspec.convert` alone would not do: it takes ``"3"`` for 3, knows no line, and
 tells neither the key of a dictionary at fault nor the words that would do.
@@ -15,10 +15,11 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
@@ -27,7 +28,7 @@ import yaml
 
 from microflow.errors import InputError
 
-__all__ = ["Document", "read_file", "read_text"]
+__all__ = ["Document", "read_file", "read_named", "read_text", "shipped_names"]
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -71,6 +72,27 @@ class Document(Generic[T]):
         return _at(self, where, f"{way}: {message}" if way else message, hint or _words(allowed))
 
 
+def shipped_names(folder: Traversable) -> tuple[str, ...]:
+    """Names of the documents that ship with the package in this folder, sorted."""
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def read_named(
+    name: str, folder: Traversable, model: type[T], kind: type[InputError], words: tuple[str, str]
+) -> Document[T]:
+    """A document that ships in a folder of the package, by its name, or any by its path; see `read_text`.
+
+    Raises:
+        InputError: of ``kind``: there is none, or it is not such a document; ``words`` call it, and several of it.
+    """
+    if name in (names := shipped_names(folder)):
+        return read_text(folder.joinpath(f"{name}.yaml").read_text("utf-8"), model, f"{name}.yaml", kind)
+    if not Path(name).is_file():
+        hint = f"shipped {words[1]} are: {', '.join(names)}; or give the path of a readable YAML file"
+        raise kind(f"no {words[0]} {name!r}", hint=hint)
+    return read_file(Path(name), model, kind)
+
+
 def read_file(path: Path, model: type[T], kind: type[InputError] = InputError) -> Document[T]:
     """The document in a UTF-8 file as a model; see `read_text`.
 
@@ -111,140 +133,129 @@ def read_text(text: str, model: type[T], place: str, kind: type[InputError] = In
     Traceback (most recent call last):
     microflow.errors.InputError: box.yaml:1: wide must be true or false
     """
-    root = _Composer(text, place, kind).root()
     document: Document[Any] = Document(None, place, {}, kind)
-    return Document(_build(document, root, model, ()), place, document.lines, kind)
+    return Document(_build(document, _composed(text, place, kind), model, ()), place, document.lines, kind)
 
 
-@dataclass(slots=True)
-class _Node:
-    """A scalar's text, a list or a mapping (with the line of each key), as it was written.
+def _composed(text: str, place: str, kind: type[InputError]) -> yaml.Node:
+    """The nodes of the one document in a text; depth and cycles are refused before they can make the stack grow."""
+    extents: dict[int, tuple[int, int]] = {}
 
-    ``size`` counts the nodes below once aliases are written out, itself included.
-    """
+    def extent(node: yaml.Node) -> tuple[int, int]:
+        """The nodes below this one once aliases are written out, itself included, and their levels."""
+        if id(node) not in extents:
+            below = [] if isinstance(node, yaml.ScalarNode) else node.value
+            parts = [extent(part) for entry in below for part in (entry if isinstance(entry, tuple) else (entry,))]
+            count = 1 + sum(nodes for nodes, _ in parts)
+            levels = max((levels for _, levels in parts), default=0) + (not isinstance(node, yaml.ScalarNode))
+            if count > MOST_NODES:
+                problem = f"more than {MOST_NODES:,} values once its aliases are written out"
+                raise kind(problem, path=place, line=_line(node))
+            if levels > DEEPEST:
+                raise kind("nested too deeply once its aliases are written out", path=place, line=_line(node))
+            extents[id(node)] = count, levels
+        return extents[id(node)]
 
-    line: int
-    value: str | list[_Node] | dict[str, _Node]
-    is_quoted: bool = False
-    keys: dict[str, int] = field(default_factory=dict)
-    size: int = 1
+    try:
+        for problem, line in _problems(text):
+            raise kind(problem, path=place, line=line)
+        root = yaml.compose(text, Loader=_LOADER) or yaml.ScalarNode("", "")
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None)
+        message = f"not readable as YAML: {reason}" if reason else "not readable as YAML"
+        raise kind(message, path=place, line=mark.line + 1 if mark else None) from error
+    extent(root)
+    return root
 
-    @property
-    def is_null(self) -> bool:
-        return isinstance(self.value, str) and self.value in _NULLS and not self.is_quoted
 
-
-class _Composer:
-    """Builds the tree from the parser's events."""
-
-    def __init__(self, text: str, place: str, kind: type[InputError]) -> None:
-        self._text, self._place, self._kind = text, place, kind
-        #: What is open: a collection, its anchor and, in a mapping behind a key, the key.
-        self._open: list[tuple[_Node, str | None]] = []
-        self._key: list[str | None] = []
-        self._anchors: dict[str | None, _Node] = {}
-        self._root: _Node | None = None
-
-    def root(self) -> _Node:
-        try:
-            for event in yaml.parse(self._text, Loader=_LOADER):
-                self._take(event, event.start_mark.line + 1 if event.start_mark else 1)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-            message = f"not readable as YAML: {problem}" if problem else "not readable as YAML"
-            raise self._error(message, mark.line + 1 if mark else None) from error
-        return self._root or _Node(1, "")
-
-    def _take(self, event: yaml.Event, line: int) -> None:
+def _problems(text: str) -> Iterator[tuple[str, int]]:
+    """What is refused though it is YAML, and its line."""
+    documents = 0
+    anchors: list[str | None] = []  # of the collections that are open
+    known: set[str | None] = set()
+    for event in yaml.parse(text, Loader=_LOADER):
+        line = _line(event)
         if getattr(event, "tag", None) not in _PLAIN_TAGS:
-            raise self._error("a tag (!…) is not understood here", line)
+            yield "a tag (!…) is not understood here", line
         match event:
-            case yaml.DocumentStartEvent() if self._root is not None:
-                raise self._error("more than one document", line)
-            case yaml.AliasEvent():
-                if event.anchor not in self._anchors:
-                    raise self._error(f"*{event.anchor} stands before or within what it repeats", line)
-                self._add(self._anchors[event.anchor], line)
+            case yaml.DocumentStartEvent():
+                documents += 1
+                if documents > 1:
+                    yield "more than one document", line
+            case yaml.AliasEvent() if event.anchor not in known:
+                yield f"*{event.anchor} stands before or within what it repeats", line
             case yaml.ScalarEvent():
-                self._anchors[event.anchor] = node = _Node(line, event.value, event.style in set("'\"|>"))
-                self._add(node, line)
-            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
-                if len(self._open) >= DEEPEST:
-                    raise self._error("nested too deeply", line)
-                self._open.append((_Node(line, [] if isinstance(event, yaml.SequenceStartEvent) else {}), event.anchor))
-                self._key.append(None)
-            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                node, anchor = self._open.pop()
-                self._key.pop()
-                self._anchors[anchor] = node
-                self._add(node, node.line)
+                known.add(event.anchor)
+            case yaml.CollectionStartEvent():
+                anchors.append(event.anchor)
+                if len(anchors) > DEEPEST:
+                    yield "nested too deeply", line
+            case yaml.CollectionEndEvent():
+                known.add(anchors.pop())
             case _:
                 pass
 
-    def _add(self, node: _Node, line: int) -> None:
-        if not self._open:
-            self._root = node
-            return
-        parent, _ = self._open[-1]
-        parent.size += node.size
-        if parent.size > MOST_NODES:
-            raise self._error(f"more than {MOST_NODES:,} values once its aliases are written out", line)
-        if isinstance(parent.value, list):
-            parent.value.append(node)
-        elif isinstance(parent.value, dict):
-            key = self._key[-1]
-            if key is None:
-                self._key[-1] = key = self._checked_key(parent, node, line)
-                parent.keys[key] = line
-            else:
-                parent.value[key], self._key[-1] = node, None
 
-    def _checked_key(self, mapping: _Node, node: _Node, line: int) -> str:
-        if not isinstance(node.value, str):
-            raise self._error("a key is a word, not a list or a mapping", line)
-        if node.value == "<<" and not node.is_quoted:
-            raise self._error("'<<' (merge) is not understood: write the keys out", line)
-        if first := mapping.keys.get(node.value):
-            message = f"{_shown(node.value)} is given twice, first in line {first}"
-            raise self._error(message, line, "keep one of the two")
-        return node.value
-
-    def _error(self, message: str, line: int | None, hint: str = "") -> InputError:
-        return self._kind(message, path=self._place, line=line, hint=hint)
+def _line(part: yaml.Node | yaml.Event) -> int:
+    return part.start_mark.line + 1 if part.start_mark else 1
 
 
-def _build(document: Document[Any], node: _Node, annotation: Any, where: Place) -> Any:
+def _is_quoted(node: yaml.ScalarNode) -> bool:
+    return bool(node.style) and node.style in "'\"|>"
+
+
+def _entries(document: Document[Any], node: yaml.Node, where: Place) -> dict[str, yaml.Node]:
+    """What stands behind each key of a mapping, or of nothing; the lines of the keys are noted in the document."""
+    entries: dict[str, yaml.Node] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        problem = hint = ""
+        if not isinstance(key, yaml.ScalarNode):
+            problem = "a key is a word, not a list or a mapping"
+        elif key.value == "<<" and not _is_quoted(key):
+            problem = "'<<' (merge) is not understood: write the keys out"
+        elif key.value in entries:
+            first = document.lines[*where, key.value]
+            problem, hint = f"{_shown(key.value)} is given twice, first in line {first}", "keep one of the two"
+        if problem:
+            raise document.kind(problem, path=document.place, line=_line(key), hint=hint)
+        entries[key.value] = value
+        document.lines[*where, key.value] = _line(key)
+    return entries
+
+
+def _build(document: Document[Any], node: yaml.Node, annotation: Any, where: Place) -> Any:
     """What the annotation asks for, of a node; the lines of its parts are noted in the document."""
-    document.lines.setdefault(where, node.line)
-    value = node.value
+    document.lines.setdefault(where, _line(node))
     if get_origin(annotation) is Annotated and get_args(annotation)[0] not in _WRITTEN:
         annotation = get_args(annotation)[0]  # what describes it to an editor
     if annotation is Any:
-        annotation = dict[str, Any] if isinstance(value, dict) else list[Any] if isinstance(value, list) else str | None
+        is_mapping, is_list = isinstance(node, yaml.MappingNode), isinstance(node, yaml.SequenceNode)
+        annotation = dict[str, Any] if is_mapping else list[Any] if is_list else str | None
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
-    if node.is_null and type(None) in members:
+    is_null = isinstance(node, yaml.ScalarNode) and node.value in _NULLS and not _is_quoted(node)
+    if is_null and type(None) in members:
         return None
     for member in members:
         origin = get_origin(member) or member
-        if origin in _LISTS and (node.is_null or isinstance(value, list)):
+        if origin in _LISTS and (is_null or isinstance(node, yaml.SequenceNode)):
             below, *_ = get_args(member) or (Any,)
-            items = enumerate(value if isinstance(value, list) else [])
+            items = enumerate([] if is_null else node.value)
             return origin(_build(document, item, below, (*where, place)) for place, item in items)
-        entries = value if isinstance(value, dict) else {} if node.is_null else None
-        if entries is not None and (origin is dict or _is_struct(origin)):
-            document.lines.update({(*where, name): line for name, line in node.keys.items()})
+        is_struct = isinstance(origin, type) and issubclass(origin, msgspec.Struct)
+        if (origin is dict or is_struct) and (is_null or isinstance(node, yaml.MappingNode)):
+            entries = _entries(document, node, where)
             if origin is dict:
                 _, below = get_args(member) or (str, Any)
                 return {name: _build(document, entry, below, (*where, name)) for name, entry in entries.items()}
             return _struct(document, entries, origin, where)
     scalars = [member for member in members if _base(member) in _WRITTEN or _allowed(member)]
-    if isinstance(value, str) and scalars:
+    if isinstance(node, yaml.ScalarNode) and scalars:
         return _scalar(document, node, scalars, where)
     raise _wrong(document, where, f"be {_expected(members)}")
 
 
-def _struct(document: Document[Any], entries: dict[str, _Node], struct: Any, where: Place) -> msgspec.Struct:
+def _struct(document: Document[Any], entries: dict[str, yaml.Node], struct: Any, where: Place) -> msgspec.Struct:
     fields = {found.encode_name: found for found in msgspec.structs.fields(struct)}
     for name in entries:
         if name not in fields:
@@ -258,8 +269,8 @@ def _struct(document: Document[Any], entries: dict[str, _Node], struct: Any, whe
     return struct(**values)  # type: ignore[no-any-return]
 
 
-def _scalar(document: Document[Any], node: _Node, members: list[Any], where: Place) -> Any:
-    if node.is_null and not node.value:
+def _scalar(document: Document[Any], node: yaml.ScalarNode, members: list[Any], where: Place) -> Any:
+    if not node.value and not _is_quoted(node):
         raise _wrong(document, where, "not be empty", 'an empty text is written ""')
     reason = ""
     # Text last: everything is text; whole numbers before others, so that they stay exact.
@@ -274,10 +285,10 @@ def _scalar(document: Document[Any], node: _Node, members: list[Any], where: Pla
     raise _wrong(document, where, f"be {reason or _expected(members)}")
 
 
-def _converted(node: _Node, member: Any) -> Any:
+def _converted(node: yaml.ScalarNode, member: Any) -> Any:
     """The scalar as a type; a `msgspec.ValidationError` without words says "something else is expected"."""
     text, base = str(node.value), _base(member)
-    if node.is_quoted and base in {bool, int, float}:
+    if _is_quoted(node) and base in {bool, int, float}:
         raise msgspec.ValidationError
     written, expected = _WRITTEN[base]
     allowed = _allowed(member)
@@ -312,10 +323,6 @@ def _unknown(document: Document[Any], where: Place, what: str, word: str, allowe
     return _at(
         document, where, f"{way}: unknown {what} {_shown(word)}" if way else f"unknown {what} {_shown(word)}", hint
     )
-
-
-def _is_struct(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
 def _base(member: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from microflow.advise.release import Thresholds, certified, issue, make_release
+from microflow.advise.release import ReleaseConstraints, certified, issue, make_release
 from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.datasets import generate
@@ -32,7 +32,7 @@ def certified_release(folder: Path, rows: int = 400) -> tuple[Path, Path]:
     with open_writer(source, batch.rows.schema) as writer:
         writer.write(batch.rows)
     job = JobSpec(source, output, SCHEMA, MethodSettings(Method.K_ANONYMITY, k=5, l_diversity=2))
-    certificate.write_bytes(make_release(job, lambda _: None).certificate(Thresholds(1, 0, 0)))
+    certificate.write_bytes(make_release(job, lambda _: None).certificate(ReleaseConstraints(1)))
     return output, certificate
 
 
@@ -48,7 +48,7 @@ def is_accepted(output: Path, certificate: Path) -> bool:
 
 
 def accepted_mutations(folder: Path, count: int = 1_000, seed: int = 1) -> list[str]:
-    """The mutations that nobody noticed; none, it is hoped.
+    """Mutations that no test noticed.
 
     Raises:
         AssertionError: the release that was not mutated is refused.

@@ -90,7 +90,7 @@ def test_no_value_is_shown_unless_asked_for(described):
 
 
 def test_sets_of_quasi_identifiers_are_ranked(described):
-    """All together first, then the worst; the count is that of rows which nobody shares."""
+    """All columns together first, then the worst set; the count is that of unique rows."""
     sets = described[COMPAS.name].sets
     assert set(sets[0].columns) == {column.name for column in described[COMPAS.name].schema.quasi_identifiers}
     counts = [one.singled_out for one in sets[1:]]

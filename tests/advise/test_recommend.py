@@ -70,7 +70,7 @@ def test_what_cannot_be_met_names_the_constraint_to_give_up(records: Path) -> No
 
 @pytest.mark.parametrize(("option", "value"), [("--rate", "fast"), ("--deadline", "1 year"), ("--rows", "-3")])
 def test_a_wrong_word_is_explained(records: Path, option: str, value: str) -> None:
-    """A unit or number that nobody can read is one line, before anything is tried."""
+    """A unit or number that cannot be read is an error of one line, before anything is tried."""
     status, text = recommend(records, option, value)
     assert status != 0
     assert "write" in text

@@ -198,7 +198,7 @@ def test_what_does_not_fit_together_is_refused(asked: dict[str, object], tmp_pat
     ],
 )  # fmt: skip
 def test_a_document_that_states_nothing(method: object) -> None:
-    """One line, and no requirement that nobody wrote."""
+    """One line, and no requirement that was not stated."""
     with pytest.raises(InputError):
         stated({"method": method}, Path("m.json"))
     with pytest.raises(InputError):

@@ -11,44 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
+from anonymize.people import QUASI, RECORD, SCHEMA
 from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, MethodSettings, StreamAnonymizer
 from microflow.anonymize.generalise import parse
 from microflow.errors import MicroflowError
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Record, Role
-
-QI = Role.QUASI_IDENTIFIER
-TREE = Hierarchy(parents={"FR": "West", "DE": "West", "IT": "South", "West": "EU", "South": "EU"})
-SCHEMA = DatasetSchema(
-    "people",
-    (
-        Column("name", Role.IDENTIFIER),
-        Column("age", QI, Dtype.INTEGER, low=0, high=120),
-        Column("income", QI, Dtype.NUMBER),
-        Column("zip", QI, hierarchy=Hierarchy(prefix=(5, 3, 0))),
-        Column("country", QI, categories=("FR", "DE", "IT"), hierarchy=TREE),
-        Column("school", QI, categories=("low", "middle", "high"), ordered=True),
-        Column("born", QI, Dtype.DATE),
-        Column("sex", QI, categories=("F", "M")),
-        Column("smoker", QI, Dtype.BOOLEAN),
-        Column("cost", Role.SENSITIVE, Dtype.NUMBER),
-    ),
-    "hipaa",
-)
-QUASI = [column.name for column in SCHEMA.quasi_identifiers]
-VALUES = {
-    "name": st.sampled_from(["Ann", "Bob"]),
-    "age": st.integers(-3, 130),
-    "income": st.sampled_from([-1.5, 0.0, 20.25, 1e9, float("nan")]),
-    "zip": st.sampled_from(["94110", "94107", "941", "10001", "1", "a,b*"]),
-    "country": st.sampled_from(["FR", "DE", "IT", "Mars"]),
-    "school": st.sampled_from(["low", "middle", "high", "none"]),
-    "born": st.sampled_from(["1980", "1980-05", "1980-05-17", "2001-01-01"]),
-    "sex": st.sampled_from(["F", "M", "null"]),
-    "smoker": st.booleans(),
-    "cost": st.floats(0, 10),
-}
-RECORD = st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()})
+from microflow.schema import Record
 
 
 def stream(k: int, delta: int, **more: object) -> StreamKAnonymity:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
+from anonymize.people import QI, QUASI, RECORD, SCHEMA, batch, release
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import (
     BatchAnonymizer,
@@ -23,65 +24,13 @@ from microflow.anonymize.contract import (
     MethodSettings,
     Released,
     Scope,
+    StreamAnonymizer,
 )
 from microflow.anonymize.generalise import parse
 from microflow.anonymize.k_anonymity import KAnonymity
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
-
-QI = Role.QUASI_IDENTIFIER
-TREE = Hierarchy(parents={"FR": "West", "DE": "West", "IT": "South", "West": "EU", "South": "EU"})
-SCHEMA = DatasetSchema(
-    "people",
-    (
-        Column("id", Role.RECORD_ID, Dtype.INTEGER),
-        Column("name", Role.IDENTIFIER),
-        Column("age", QI, Dtype.INTEGER, low=0, high=120),
-        Column("height", QI, Dtype.NUMBER, low=0.5, high=2.5),
-        Column("income", QI, Dtype.NUMBER),
-        Column("zip", QI, hierarchy=Hierarchy(prefix=(5, 3, 0))),
-        Column("country", QI, categories=("FR", "DE", "IT"), hierarchy=TREE),
-        Column("school", QI, categories=("low", "middle", "high"), ordered=True),
-        Column("born", QI, Dtype.DATE),
-        Column("sex", QI, categories=("F", "M")),
-        Column("smoker", QI, Dtype.BOOLEAN),
-        Column("illness", Role.SENSITIVE, categories=("a", "b", "c", "d")),
-        Column("cost", Role.SENSITIVE, Dtype.NUMBER),
-    ),
-    "hipaa",
-)
-QUASI = [column.name for column in SCHEMA.quasi_identifiers]
-
-VALUES = {
-    "name": st.sampled_from(["Ann", "Bob"]),
-    "age": st.integers(-3, 130),
-    "height": st.floats(0.4, 2.6, allow_nan=False) | st.just(float("nan")),
-    "income": st.sampled_from([-1.5, 0.0, 20.25, 1e9]),
-    "zip": st.sampled_from(["94110", "94107", "941", "10001", "1", "a,b*"]),
-    "country": st.sampled_from(["FR", "DE", "IT", "Mars"]),
-    "school": st.sampled_from(["low", "middle", "high", "none"]),
-    "born": st.sampled_from(["1980", "1980-05", "1980-05-17", "2001-01-01"]),
-    "sex": st.sampled_from(["F", "M", "null"]),
-    "smoker": st.booleans(),
-    "illness": st.sampled_from(["a", "b", "c", "d"]),
-    "cost": st.floats(0, 10),
-}
-RECORD = st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()})
-
-
-def batch(records: list[dict[str, object]]) -> pa.RecordBatch:
-    numbered = [{"id": i} | record for i, record in enumerate(records)]
-    return pa.RecordBatch.from_pylist(numbered, schema=SCHEMA.arrow)
-
-
-def release(rows: pa.RecordBatch, schema: DatasetSchema = SCHEMA, **settings: object) -> Released:
-    anonymizer = build_anonymizer(MethodSettings(Method.K_ANONYMITY, **settings), schema)
-    if isinstance(anonymizer, DatasetAnonymizer):
-        anonymizer.observe(rows)
-        anonymizer.freeze()
-    assert isinstance(anonymizer, BatchAnonymizer)
-    return anonymizer.anonymize(rows)
+from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy
 
 
 def table(released: Released, quasi: list[str]) -> pd.DataFrame:
@@ -328,3 +277,17 @@ def test_the_achieved_l_and_t_are_pycanons(*, entropy: bool) -> None:
     assert least >= 2 - 1e-9
     assert most == pytest.approx(canon.t_closeness(frame, QUASI, ["illness"]), abs=1e-9)
     assert most <= 0.6
+
+
+@pytest.mark.parametrize("scope", [Scope.DATASET, Scope.MICROFLOW, Scope.STREAM])
+def test_a_hierarchy_may_have_the_star_alone(scope: Scope) -> None:
+    """Values that share no prefix are written as the star, in every scope."""
+    schema = DatasetSchema("codes", (Column("code", QI, hierarchy=Hierarchy(prefix=(0,))),), "hipaa")
+    rows = pa.RecordBatch.from_pydict({"code": ["ab", "ac", "b"] * 2}, schema=schema.arrow)
+    if scope is Scope.STREAM:
+        stream = build_anonymizer(MethodSettings(Method.K_ANONYMITY, k=5, scope=scope), schema)
+        assert isinstance(stream, StreamAnonymizer)
+        left = [one for i, row in enumerate(rows.to_pylist()) for one in stream.push(i, row)] + stream.flush()
+        assert [row["code"] for _, row in left] == ["*"] * 6
+    else:
+        assert release(rows, schema, k=5, scope=scope).rows["code"].to_pylist() == ["*"] * 6

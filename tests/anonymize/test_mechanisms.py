@@ -48,7 +48,7 @@ def test_no_release_tells_more_than_epsilon(kind: type[Mechanism], size: int, ep
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [2, 3, 10, 1025])
 def test_the_whole_budget_is_used(kind: type[Mechanism], size: int) -> None:
-    """A bound that holds because nearly nothing is told would be no achievement."""
+    """The bound is reached: the mechanism does not add more noise than it must."""
     mechanism = kind(size, 1.0)
     ends = [float(mechanism.probability(0, true)) for true in (0, size - 1)]
     assert math.log(ends[0] / ends[1]) == pytest.approx(1, abs=1e-5)
@@ -135,7 +135,7 @@ def test_one_value_is_perturbed_like_a_column(
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, 1e-5, 17.0, math.nan])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_budget_that_cannot_be_kept_is_refused(kind: type[Mechanism], epsilon: float) -> None:
-    """No epsilon that rounding would break, and none that protects nobody."""
+    """An epsilon is refused if rounding would break it, or if it gives no protection."""
     with pytest.raises(MicroflowError, match="epsilon"):
         kind(5, epsilon)
 

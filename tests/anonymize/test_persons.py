@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycanon import anonymity as canon
 
+from anonymize.people import QI, release
 from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import DatasetAnonymizer, Method, MethodSettings, Released, Scope, StreamAnonymizer
+from microflow.anonymize.contract import Method, MethodSettings, Scope, StreamAnonymizer
 from microflow.anonymize.k_anonymity import KAnonymity
 from microflow.assess.classes import achieved
 from microflow.assess.pair import Pair
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
-QI = Role.QUASI_IDENTIFIER
 TOWNS = Hierarchy(parents={"a": "north", "b": "north", "c": "south", "d": "south", "north": "land", "south": "land"})
 HEAD = (Column("patient", Role.PERSON, Dtype.INTEGER, low=0, high=1_000_000), Column("name", Role.IDENTIFIER))
 TAIL = (Column("illness", Role.SENSITIVE, categories=("flu", "cold", "gout")),)
@@ -46,14 +46,6 @@ ROW = st.fixed_dictionaries(
 )
 ROWS = st.lists(ROW, max_size=70)
 QUASI = ["age", "sex"]
-
-
-def release(rows: pa.RecordBatch, schema: DatasetSchema, **settings: object) -> Released:
-    anonymizer = build_anonymizer(MethodSettings(Method.K_ANONYMITY, **settings), schema)  # type: ignore[arg-type]
-    if isinstance(anonymizer, DatasetAnonymizer):
-        anonymizer.observe(rows)
-        anonymizer.freeze()
-    return anonymizer.anonymize(rows)  # type: ignore[attr-defined,no-any-return]
 
 
 def persons_by_class(released: pa.RecordBatch, patients: list[object]) -> pd.Series:

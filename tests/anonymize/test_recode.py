@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from microflow.anonymize import build_anonymizer
-from microflow.anonymize.contract import BatchAnonymizer, DatasetAnonymizer, Method, MethodSettings, Released, Scope
+from anonymize.people import QI
+from anonymize.people import release as release_by
+from microflow.anonymize.contract import Released, Scope
 from microflow.assess.loss import measure_loss
 from microflow.assess.pair import Pair
 from microflow.errors import MicroflowError
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
-QI = Role.QUASI_IDENTIFIER
 LINES = DatasetSchema(
     "lines",
     (
@@ -53,12 +53,7 @@ def people(rows: int = 2_000, odd: int = 0) -> pa.RecordBatch:
 
 
 def release(rows: pa.RecordBatch, schema: DatasetSchema = LINES, **settings: object) -> Released:
-    anonymizer = build_anonymizer(MethodSettings(Method.K_ANONYMITY, **settings), schema)  # type: ignore[arg-type]
-    if isinstance(anonymizer, DatasetAnonymizer):
-        anonymizer.observe(rows)
-        anonymizer.freeze()
-    assert isinstance(anonymizer, BatchAnonymizer)
-    return anonymizer.anonymize(rows)
+    return release_by(rows, schema, **settings)
 
 
 def gcp(rows: pa.RecordBatch, released: Released, schema: DatasetSchema = LINES) -> float:

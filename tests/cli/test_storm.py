@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from microflow.cli import cli
 from microflow.cli import storm as command
-from microflow.storm.acks import Acks
 from microflow.storm.local import StormTrial
+from microflow.storm.shell import Acks
 
 DUE = np.arange(100) * 1_000_000
 TRIAL = StormTrial(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,3 +74,24 @@ def hostile() -> Any:
 def text_values() -> Any:
     """The strategy of hostile texts."""
     return texts
+
+
+def times_as_long(work: Callable[[str], object], unit: str, size: int, least: float = 0.01) -> float:
+    """By how much longer a text of twice this size takes; at ``least`` so many seconds count, to be measurable."""
+
+    def seconds(size: int) -> float:
+        text, best = (unit * size)[:size], []
+        for _ in range(2):
+            begun = time.process_time()
+            work(text)
+            best.append(time.process_time() - begun)
+        return min(best)
+
+    seconds(1_000)
+    return seconds(2 * size) / max(seconds(size), least)
+
+
+@pytest.fixture(scope="session")
+def growth() -> Any:
+    """The measure of linear time."""
+    return times_as_long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_the_reference_date_can_be_another() -> None:
     schema, policy = load_schema("healthcare"), load_policy("hipaa")
     record = dict.fromkeys(schema.names) | {"retain_until": "2026"}
     assert RecordChecker(policy, schema).check(record) == []
-    later = RecordChecker(policy.at(date(2027, 7, 1)), schema).check(record)
+    later = RecordChecker(replace(policy, reference_date=date(2027, 7, 1)), schema).check(record)
     assert [violation.rule for violation in later] == ["hipaa-retention"]
 
 
@@ -137,12 +138,6 @@ def test_a_rule_that_a_column_cannot_answer_is_an_error(compiled: type) -> None:
     with pytest.raises(PolicyError, match="'hipaa-age' cannot be asked of column 'years'") as refused:
         compiled(load_policy("hipaa"), schema)
     assert refused.value.hint == "describe the column as integer or number"
-
-
-def test_an_unknown_rule_is_named() -> None:
-    """Asking a policy for a rule it lacks says so."""
-    with pytest.raises(PolicyError, match="no rule 'hipaa-dna'"):
-        load_policy("hipaa")["hipaa-dna"]
 
 
 def test_the_documented_policy_is_one(tmp_path: Path) -> None:

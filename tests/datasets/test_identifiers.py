@@ -53,7 +53,7 @@ def test_ssns(draws):
 
 
 def test_addresses_are_set_aside_for_documentation(draws):
-    """RFC 5737 and RFC 3849: nobody's addresses; RFC 2606: nobody's mail."""
+    """Addresses are those of RFC 5737 and RFC 3849, mail domains those of RFC 2606, which belong to no person."""
     documentation = [
         ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
     ]

@@ -73,7 +73,7 @@ def test_it_is_made_without_a_word() -> None:
 def test_what_is_not_pure_is_pre_or_post(
     make_rows: MakeRows, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel is compiled in pre-processing and results are put together in post-processing: none is nobody's."""
+    """The kernel is compiled in pre-processing, results are put together in post-processing: all time has a phase."""
     clock, seen = PhaseClock(), []
     for name in ("BatchKernel", "results_of"):
         original = getattr(hybrid, name)

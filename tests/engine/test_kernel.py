@@ -140,7 +140,7 @@ def test_patients_are_counted_and_removed(pipeline: str) -> None:
 
 
 def test_other_methods_get_what_the_policy_leaves() -> None:
-    """Nothing is spared where nobody counts, also by a remedy that has travelled."""
+    """A remedy spares no column where persons are not counted, also after it was pickled."""
     assert released(Method.TOKENIZATION, "batch")[0]["patient"].null_count == ROWS.num_rows
     spared = pickle.loads(pickle.dumps(BatchRemedy(load_policy("hipaa"), SCHEMA, frozenset({"patient"}))))
     assert spared._spared == {"patient"}

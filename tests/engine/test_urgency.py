@@ -52,11 +52,12 @@ def test_each_rule_says_what_it_should(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: urgency", "are a list"),
-        ("- {kind: urgency}", "rule 1: an urgency rule names"),
-        ("- {kind: urgency, column: sex, one_of: [X]}", "rule 1: an urgency rule names"),
-        ("- {kind: urgency, at_leats: urgent}", "unknown word 'at_leats'"),
-        ("- [", "cannot be read"),
+        ("kind: urgency", "must be a list"),
+        ("- {kind: urgency}", r"\[0\]: an urgency rule names"),
+        ("- {kind: urgency, column: sex, one_of: [X]}", r"\[0\]: an urgency rule names"),
+        ("- {kind: urgency, at_leats: urgent}", "unknown key 'at_leats'"),
+        ("- [", "not readable as YAML"),
+        ("- {kind: urgencies, at_least: urgent}", "unknown kind"),
     ],
 )
 def test_malformed_rules_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -79,7 +80,7 @@ def test_malformed_rules_are_refused(tmp_path: Path, text: str, message: str) ->
     ],
 )
 def test_a_rule_that_does_not_fit_its_column_is_refused(rule: UrgencyRule) -> None:
-    """When it is laid over the data set, not when the first record comes."""
+    """The error comes when the rules are compiled for the data set, not with the first record."""
     with pytest.raises(SchemaError):
         Urgency(load_schema("healthcare"), [rule])
 

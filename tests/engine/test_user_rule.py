@@ -36,7 +36,7 @@ IBAN = "pays by IE29 AIBK 9311 5212 3456 78"
 
 @pytest.fixture
 def spec(tmp_path: Path) -> ProcessingSpec:
-    """HIPAA and two house rules over hospital encounters, rows otherwise unchanged."""
+    """HIPAA and two rules of a hospital over its encounters, rows otherwise unchanged."""
     (tmp_path / "house.yaml").write_text(HOUSE, "utf-8")
     schema = load_schema("healthcare")
     return ProcessingSpec(schema, load_policy(tmp_path / "house.yaml"), MethodSettings(Method.IDENTITY))
@@ -44,7 +44,7 @@ def spec(tmp_path: Path) -> ProcessingSpec:
 
 @pytest.fixture
 def rows(spec: ProcessingSpec, make_rows: Callable[..., pa.RecordBatch]) -> pa.RecordBatch:
-    """Rows in order but for the house rules: every tenth note names an account."""
+    """Rows that break only the two own rules: every tenth note names an account."""
     clean = make_rows(spec.schema, 300, bad=0.0)
     notes = [IBAN if i % 10 == 0 else "stable" for i in range(300)]
     at = clean.schema.get_field_index("notes")

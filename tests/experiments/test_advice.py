@@ -1,9 +1,10 @@
-"""The experiment about advice: pairs are judged as a release is, and beside all candidates run in full."""
+"""Advice: pairs are judged as a release is, beside every candidate in full; architectures are named in a sentence."""
 
 from __future__ import annotations
 
 import pytest
 
+from microflow.advise.capacity import ArchitectureLatency
 from microflow.advise.sample import SETTINGS
 from microflow.experiments import advice
 
@@ -56,3 +57,17 @@ def test_the_timed_trial_reads_a_file() -> None:
     assert found["samples"][0] > 0
     assert found["cpu_seconds"] > 0
     assert found["sampled"] == 1_500
+
+
+def up_to(most: float):
+    """One worker keeps up with so many records/s."""
+    return lambda rate: ArchitectureLatency("hybrid", rate, 1.0, 3.0, is_sustained=True) if rate <= most else None
+
+
+def test_where_nothing_keeps_up_it_says_how_many_workers_would() -> None:
+    """Never `none`: the fewest workers that share the records, or that there are not enough."""
+    assert advice._architecture(20_000, up_to(60_000)) == "at 20,000 records/s hybrid (3 ms)"
+    assert advice._architecture(200_000, up_to(60_000)) == (
+        "at 200,000 records/s no architecture keeps up with one worker on this machine, 4 would as hybrid (3 ms each)"
+    )
+    assert advice._architecture(200_000, up_to(100)).endswith("not even with 64 workers like this machine's")

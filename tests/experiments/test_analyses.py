@@ -7,28 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lab.made_up import made_up
 from microflow.engine import PIPELINES
 from microflow.experiments import detection, experiment_named, load, privacy, speed, throughput, whole_job
 from microflow.experiments.privacy import bound
 from microflow.experiments.privacy import trial as attack
 from microflow.experiments.work import throughput as timed
-from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.report import UNKNOWN, per_cent, pure_or_not, ratio_text, rounded
-from microflow.lab.results import Results
 from microflow.lab.statistics import Estimate, Verdict
-from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 TOKENS = {"method": {"method": "tokenization"}, "data_type": "healthcare", "seed": 5}
-
-
-def made_up(matrix: Matrix, result_of: object) -> Results:
-    """Results of a matrix with known outcomes instead of measured ones."""
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    trials = [Trial(turn, Launch(result_of(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
-    return Results(matrix, tuple(trials))
 
 
 def test_all_arms_of_a_block_release_the_same_rows() -> None:

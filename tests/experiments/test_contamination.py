@@ -8,6 +8,7 @@ import numpy as np
 import psycopg2
 import pytest
 
+from lab.made_up import made_up
 from microflow.errors import MicroflowError, TimingContaminationError
 from microflow.experiments.contamination import (
     CLEAN,
@@ -23,14 +24,11 @@ from microflow.experiments.contamination import (
     table,
     trial,
 )
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.results import Results
 from microflow.lab.statistics import Verdict
-from microflow.lab.trials import Trial, run_trials
+from microflow.lab.trials import Planned, run_trials
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.resources import ResourceUsage
 
 pytestmark = pytest.mark.database
 
@@ -137,18 +135,12 @@ def test_all_arms_release_the_same_rows() -> None:
 def synthetic(factors: dict[str, float], *, drop: int = 0) -> Results:
     """Trials of the paper's pilot whose times are known multiples of the clean arm's."""
     rng = np.random.default_rng(3)
-    plan = replace(matrix("paper"), precision=None)
-    trials = [
-        Trial(
-            turn,
-            Launch(
-                {"samples": list(1_000 * factors.get(turn.arm.config["intrusion"], 1) * rng.lognormal(0, 0.001, 3))},
-                Machine.here(), 0, 0, ResourceUsage(1, 1, 1, 1),
-            ),
-        )
-        for turn in plan.cells().values()
-    ]  # fmt: skip
-    return Results(plan, tuple(trials[: len(trials) - drop]))
+
+    def result(turn: Planned) -> dict[str, object]:
+        return {"samples": list(1_000 * factors.get(turn.arm.config["intrusion"], 1) * rng.lognormal(0, 0.001, 3))}
+
+    whole = made_up(replace(matrix("paper"), precision=None), result)
+    return replace(whole, trials=whole.trials[: len(whole.trials) - drop])
 
 
 def test_penalties_are_ratios_to_the_clean_arm_of_the_same_work() -> None:

@@ -8,18 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lab.made_up import made_up
 from microflow.engine.router import Costs
 from microflow.experiments import bursts, load
 from microflow.experiments.controls import HABITS, ORACLE, make_router, mean_latencies, remains
 from microflow.lab.arrivals import bursts as burst_schedule
-from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.oracle import simulate
 from microflow.lab.report import UNKNOWN
-from microflow.lab.results import Results
-from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 COSTS = Costs(single=12_000, fixed=300_000, each=600)
 RNG = np.random.default_rng(1)
@@ -60,12 +56,6 @@ def test_every_habit_serves_all_and_none_beats_the_oracle() -> None:
     assert min(means, key=lambda name: means[name]) == ORACLE
     assert means["hybrid"] < 1.2 * means[ORACLE] < means["coin"]
     assert means["linger"] < means["batch"]
-
-
-def made_up(matrix: Matrix, result_of: Callable[[Planned], object]) -> Results:
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    trials = [Trial(turn, Launch(result_of(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
-    return Results(matrix, tuple(trials))
 
 
 def latencies(unserved: dict[str, int]) -> Callable[[Planned], object]:

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.made_up import made_up
 from microflow.experiments import effort
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
-from microflow.lab.results import Results
-from microflow.lab.trials import Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 
 def test_without_the_data_the_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,23 +47,12 @@ def test_a_trial_loses_less_than_arx_and_suppresses_nothing() -> None:
 
 def test_loss_and_time_stand_beside_arx() -> None:
     """Constants by columns and k; ARX was timed at k = 5 alone; the answer compares first and last effort."""
-    matrix = effort.matrix("paper")
-    usage = ResourceUsage(1.0, 1.0, 2, 1)
-    trials = [
-        Trial(
-            turn,
-            Launch(
-                {
-                    "samples": [2.0 * turn.arm.config["effort"]],
-                    "loss": 0.02 / turn.arm.config["effort"],
-                    "suppressed": 0,
-                },
-                Machine.here(), 0, 0, usage,
-            ),
-        )
-        for turn in matrix.cells().values()
-    ]  # fmt: skip
-    results = Results(matrix, tuple(trials))
+
+    def result(turn: Planned) -> dict[str, object]:
+        own = turn.arm.config["effort"]
+        return {"samples": [2.0 * own], "loss": 0.02 / own, "suppressed": 0}
+
+    results = made_up(effort.matrix("paper"), result)
     frame = effort.frame(results).set_index(["columns", "k", "effort"])
     shown = frame.loc[(6, 5, 8), ["seconds", "loss", "arx_loss", "arx_seconds"]].tolist()
     assert shown == pytest.approx([16, 0.0025, 0.020, 0.41])

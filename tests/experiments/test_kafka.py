@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lab.made_up import made_up
 from microflow.errors import MicroflowError
 from microflow.experiments import kafka
-from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.results import Results
-from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 HERE, THERE = kafka.matrix("smoke").arms
 
 
-def made_up(matrix: Matrix, checksum: str = "a") -> Results:
+def carried(profile: str, checksum: str = "a") -> Results:
     """In process 1 ms, and 5 of 100 records 4 ms; through Kafka 30 ms more, whatever the block's mood."""
 
     def result(turn: Planned) -> dict[str, object]:
@@ -25,14 +22,12 @@ def made_up(matrix: Matrix, checksum: str = "a") -> Results:
         text = checksum if turn.arm.config["broker"] else "a"
         return {"latency_ns": own.tolist(), "output_checksum": text}
 
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    trials = [Trial(turn, Launch(result(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
-    return Results(matrix, tuple(trials))
+    return made_up(kafka.matrix(profile), result)
 
 
 def test_what_kafka_adds_is_paired_by_block() -> None:
     """The mood of a block is in both arms, so that the difference has none of it."""
-    results = made_up(kafka.matrix("paper"))
+    results = carried("paper")
     assert kafka.table(results).rows[-1] == ["what Kafka adds", "30 [30, 30]", "30 [30, 30]"]
     assert "Kafka adds 30 [30, 30] ms to the median and 30 [30, 30] ms to the p99" in kafka.answer(results).sentence
     assert "within 34.2 ms; the same service in process takes 4.2 ms" in kafka.answer(results).sentence
@@ -41,7 +36,7 @@ def test_what_kafka_adds_is_paired_by_block() -> None:
 def test_other_texts_are_no_comparison() -> None:
     """A fast broker that loses or changes records would win."""
     with pytest.raises(MicroflowError, match="not what the service released"):
-        kafka.table(made_up(kafka.matrix("smoke"), checksum="b"))
+        kafka.table(carried("smoke", checksum="b"))
 
 
 def test_in_process_every_record_is_served_once() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from lab.made_up import made_up
 from microflow.experiments import cores, scaling
-from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.results import Results
-from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 
-def made_up(matrix: Matrix, fixed_s: float, slope_s: float, local_ns: float) -> Results:
+def costing(profile: str, fixed_s: float, slope_s: float, local_ns: float) -> Results:
     """Jobs that cost exactly this, the slope shared by the cores; the first pass of each volume was disturbed."""
 
     def result(turn: Planned) -> dict[str, object]:
@@ -21,14 +18,12 @@ def made_up(matrix: Matrix, fixed_s: float, slope_s: float, local_ns: float) -> 
         times = [fixed_s + slope_s / config["cores"] * rows for rows in config["volumes"]]
         return {"action_s": [[2 * time, time] for time in times], "samples": [local_ns] * 2, "data_checksum": "same"}
 
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    turns = matrix.cells().values()
-    return Results(matrix, tuple(Trial(one, Launch(result(one), Machine.here(), 0, 0, usage)) for one in turns))
+    return made_up(cores.matrix(profile), result)
 
 
 def test_the_fixed_cost_is_told_from_the_rate() -> None:
     """Half a second and 4 µs a record come back as such; two cores are twice as fast, each as far from local."""
-    frame = cores.frame(made_up(cores.matrix("quick"), 0.5, 4e-6, 2_000)).set_index("cores")
+    frame = cores.frame(costing("quick", 0.5, 4e-6, 2_000)).set_index("cores")
     assert frame["fixed_s"].tolist() == pytest.approx([0.5, 0.5])
     assert frame["rate"].tolist() == pytest.approx([250_000, 500_000])
     assert frame["local"].tolist() == pytest.approx([500_000, 500_000])
@@ -37,7 +32,7 @@ def test_the_fixed_cost_is_told_from_the_rate() -> None:
 
 def test_a_larger_job_that_was_no_slower_gives_no_rate() -> None:
     """On a busy machine small volumes may come out upside down: the answer says so, and the notebook goes on."""
-    results = made_up(cores.matrix("smoke"), 0.5, -1e-6, 2_000)
+    results = costing("smoke", 0.5, -1e-6, 2_000)
     assert "not known" in cores.table(results).rows[0][2]
     assert "not known" in cores.answer(results).sentence
 
@@ -53,14 +48,7 @@ def test_no_arm_has_more_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch)
 def test_the_exponent_of_a_linear_pipeline_is_one() -> None:
     """Proportional times give an exponent of 1 with a narrow interval; every method has its memory said."""
     matrix = scaling.scaling_matrix("quick")
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    results = Results(
-        matrix,
-        tuple(
-            Trial(turn, Launch({"samples": [2e-6 * turn.arm.config["rows"]]}, Machine.here(), 0, 0, usage))
-            for turn in matrix.cells().values()
-        ),
-    )
+    results = made_up(matrix, lambda turn: {"samples": [2e-6 * turn.arm.config["rows"]]})
     frame = scaling.scaling_frame(results)
     assert frame["exponent"].to_numpy() == pytest.approx(1.0)
     table = scaling.scaling_table(results)

@@ -11,21 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microflow.anonymize.keys import KEY_VARIABLE
+from lab.made_up import made_up
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments import storm
 from microflow.experiments.work import throughput
 from microflow.lab.experiment import PROFILES
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.results import Progress, Results, Skipped, run_experiment
-from microflow.lab.trials import Planned, Trial
+from microflow.lab.trials import Planned
 from microflow.schema import Record
-from microflow.storm.acks import Acks
 from microflow.storm.local import StormTrial
-from microflow.timing.resources import ResourceUsage
+from microflow.storm.shell import Acks
 
 WORK = {"data_type": "healthcare", "method": {"method": "tokenization"}, "rows": 1_300, "seed": 4}
 STORM = WORK | {"engine": "storm", "topology": "stream", "paced": 40, "load": 200}
@@ -97,23 +95,20 @@ def test_nothing_is_returned_of_another_answer_or_a_disturbed_run(
         storm.trial(STORM)
 
 
-def made_up() -> Results:
+def carried_by_storm() -> Results:
     """Stream takes twice the batch's time, Storm two hundred times; of its latencies 1 in 100 is 50 ms."""
     cost = {"batch": 5e3, "stream": 1e4}
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
 
     def result(turn: Planned) -> dict[str, object]:
         samples = [cost.get(turn.arm.name, 1e6) * (1 + turn.block / 100)] * 12
         return {"samples": samples, "latency_ns": [2e6] * 98 + [50e6] * 2, "data_checksum": "a"}
 
-    matrix = storm.matrix("paper")
-    trials = [Trial(turn, Launch(result(turn), Machine.here(), 0, 0, usage)) for turn in matrix.cells().values()]
-    return Results(matrix, tuple(trials))
+    return made_up(storm.matrix("paper"), result)
 
 
 def test_rates_ratios_and_latencies_are_those_of_the_trials() -> None:
     """Ratios are paired by block, so what all arms of a block share is not noise; in process there is no latency."""
-    results = made_up()
+    results = carried_by_storm()
     rows = {row["arm"]: row for row in storm.frame(results).to_dict("records")}
     found = rows["Storm stream"]
     times = 1e6 * (1 + np.arange(results.matrix.blocks) / 100)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lab.made_up import made_up
 from microflow.experiments import sustained
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
-from microflow.lab.results import Results
-from microflow.lab.trials import Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.lab.trials import Planned
 
 
 def test_a_trial_never_goes_above_saturation() -> None:
@@ -34,30 +31,21 @@ def test_print_allows_one_per_cent_over_thirty_seconds() -> None:
 
 def test_rates_are_typical_values_over_blocks() -> None:
     """An interval from all blocks; a pipeline that once sustained nothing has none; the search's end is told."""
-    matrix = sustained.matrix("paper")
     rng = np.random.default_rng(1)
-    usage = ResourceUsage(1.0, 1.0, 2, 1)
 
-    def rate(arm: str, block: int) -> float:
-        typical = {"batch": 100_000.0, "stream": 0.0 if block == 2 else 40_000.0, "hybrid": 1_000_000.0}[arm]
-        return typical * rng.lognormal(0, 0.01) if arm == "batch" else typical
+    def result(turn: Planned) -> dict[str, object]:
+        arm = turn.arm.name
+        typical = {"batch": 100_000.0, "stream": 0.0 if turn.block == 2 else 40_000.0, "hybrid": 1_000_000.0}[arm]
+        rate = typical * rng.lognormal(0, 0.01) if arm == "batch" else typical
+        return {"rate": rate, "bounded": arm != "hybrid", "capacity": 2e6}
 
-    trials = [
-        Trial(
-            turn,
-            Launch(
-                {"rate": rate(turn.arm.name, turn.block), "bounded": turn.arm.name != "hybrid", "capacity": 2e6},
-                Machine.here(), 0, 0, usage,
-            ),
-        )
-        for turn in matrix.cells().values()
-    ]  # fmt: skip
-    frame = sustained.frame(Results(matrix, tuple(trials))).set_index("pipeline")
+    results = made_up(sustained.matrix("paper"), result)
+    frame = sustained.frame(results).set_index("pipeline")
     batch = frame.loc["batch"]
     assert batch["low"] < batch["rate"] < batch["high"]
     assert batch["rate"] == pytest.approx(100_000, rel=0.02)
     assert frame.loc["stream", "rate"] == 0
     assert frame["bounded"].to_dict() == {"batch": True, "stream": True, "hybrid": False}
-    table = sustained.table(Results(matrix, tuple(trials)))
+    table = sustained.table(results)
     assert [row[-1] for row in table.rows] == ["yes", "yes", "no: all that it can process"]
     assert "1% of the load over 30 s" in table.caption

@@ -1,4 +1,4 @@
-"""A certified release, or its certificate, is changed by a bit, a line or a value: nobody may take it for the same."""
+"""A certified release, or its certificate, is changed by a bit, a line or a value: each change must be noticed."""
 
 from __future__ import annotations
 

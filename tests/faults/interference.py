@@ -137,7 +137,7 @@ def paused_and_fenced(stand: Stand, seed: int) -> Outcome:
 
 
 def jobs_at_once(count: int, stand: Stand, seed: int) -> Outcome:
-    """Jobs of every pipeline, method and format at once on one database: each ends as if it were alone."""
+    """Jobs of every pipeline, method and format at once on one database: each ends as it does alone."""
     draw = random.Random(f"at once {count} {seed}")
     jobs = [
         stand.job(_PIPELINES[turn % 3], "local", draw.choice(METHODS), draw.choice((".csv", ".csv.gz", ".jsonl")))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lab.made_up import launched
 from microflow.experiments import all_experiments
 from microflow.experiments.controls import HABITS, ORACLE
-from microflow.lab.experiment import Matrix, config_hash
-from microflow.lab.machine import Machine
-from microflow.lab.results import is_series
-from microflow.lab.trials import Planned
+from microflow.lab.experiment import Matrix
+from microflow.lab.results import _record
+from microflow.lab.trials import Planned, Trial
 from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.resources import ResourceUsage
 
 TYPES = ("healthcare", "financial")
 
@@ -172,21 +170,8 @@ def outcome(turn: Planned) -> dict[str, object]:
 
 def record(matrix: Matrix, store: ExperimentStore) -> None:
     """Put made-up trials of every cell into the database."""
-    machine, usage = Machine.here(), ResourceUsage(1.0, 1.0, 2**28, 2**27)
     for turn in matrix.cells().values():
-        result = outcome(turn)
-        series = {name: value for name, value in result.items() if is_series(value)}
-        plain = {name: value for name, value in result.items() if name not in series}
-        store.record_trial(
-            matrix.experiment,
-            config=asdict(turn.arm) | {"block": turn.block, "position": turn.position},
-            config_hash=config_hash(matrix.experiment, turn),
-            samples=series,
-            metrics={"result": plain, "load_before": 0.0, "load_after": 0.0, "usage": asdict(usage)},
-            machine=asdict(machine),
-            seed=turn.seed,
-            git="made up",
-        )
+        _record(store, matrix.experiment, Trial(turn, launched(outcome(turn))), {"blocks": matrix.blocks})
 
 
 @pytest.fixture(scope="session")

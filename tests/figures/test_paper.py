@@ -15,7 +15,7 @@ from microflow.store.experiments import ExperimentStore
 
 pytestmark = pytest.mark.database
 PAPER = Path(__file__).resolve().parents[2] / "figures" / "paper.tex"
-#: A LaTeX, and how it is told to stop at the first error. Tectonic runs as often as the references need.
+#: A LaTeX, and its option to stop at the first error. Tectonic runs as often as the references need.
 ENGINES = {"tectonic": ["tectonic"], "pdflatex": ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]}
 
 

@@ -24,7 +24,7 @@ def blocks(readme: Path) -> dict[str, str]:
 
 
 def test_the_readme_says_what_was_recorded() -> None:
-    """Whoever opens the recording finds every number of the table, and the machine."""
+    """The recording contains every number of the table, and the machine."""
     recorded = json.loads((ROOT / "data" / "peers.json").read_text("utf-8"))
     assert blocks(ROOT / "docs" / "peers.md")["peers"] == peers_block(recorded)
 

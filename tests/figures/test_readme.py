@@ -21,7 +21,7 @@ RECORDING = ROOT / "data" / "paper.zip"
 
 @pytest.mark.database
 def test_the_pages_say_what_the_published_recording_says(database_url: str) -> None:
-    """Whoever imports the recording gets every number of both pages, to the last digit, and runs nothing."""
+    """After an import of the recording, every number of both pages is the same to the last digit, without a trial."""
     with ExperimentStore(database_url) as server, bundled(server, RECORDING) as store:
         for experiment in all_experiments():
             Results.read(experiment.matrix("paper"), store)

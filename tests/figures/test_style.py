@@ -13,7 +13,7 @@ POSITIONS = st.lists(st.floats(0, 1_000), min_size=1, max_size=8)
 
 @given(POSITIONS)
 def test_spread_keeps_order_and_distance(wanted: list[float]) -> None:
-    """Neighbours are at least a gap apart and nobody overtakes."""
+    """Neighbours are at least a gap apart and keep their order."""
     placed = np.asarray(spread(wanted, gap=10.0))
     order = np.argsort(wanted, kind="stable")
     assert (np.diff(placed[order]) >= 10.0 - 1e-6).all()

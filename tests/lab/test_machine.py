@@ -19,7 +19,7 @@ def test_this_machine_is_described() -> None:
     assert 1 <= here.cores <= psutil.cpu_count()
     assert here.memory_bytes == psutil.virtual_memory().total
     assert {"numpy", "polars", "pyarrow", "pyspark"} <= set(here.libraries)
-    assert Machine.from_dict(json.loads(json.dumps(asdict(here)))) == here
+    assert Machine(**json.loads(json.dumps(asdict(here)))) == here
 
 
 def test_the_commit_is_that_of_the_work_tree() -> None:

@@ -16,7 +16,7 @@ from microflow.engine.router import StaticRouter
 from microflow.errors import MicroflowError
 from microflow.lab import arrivals
 from microflow.lab.arrivals import SimulatedFeed, poisson, steady
-from microflow.lab.open_loop import OpenLoop, OpenLoopRun, Portions, stream
+from microflow.lab.open_loop import OpenLoop, OpenLoopRun, Portions
 
 MS = 1_000_000
 
@@ -37,14 +37,16 @@ def test_the_simulated_stream_is_lindleys_queue(rate: int, service_us: int, seed
     schedule = poisson(rate, 0.2, seed)
     if len(schedule) == 0:
         return
-    run = OpenLoop(schedule, give_up_s=1e6).simulate(stream(), lambda due: due, service_ns=lambda _: service_us * 1_000)
+    run = OpenLoop(schedule, give_up_s=1e6).simulate(
+        Portions(), lambda due: due, service_ns=lambda _: service_us * 1_000
+    )
     assert (run.latencies_ns() == lindley(schedule, service_us * 1_000)).all()
 
 
 def test_a_stall_is_seen_in_full_simulated() -> None:
     """One stall of 200 ms at 1,000/s: its 200 records waited 200, 199, 198 ... ms, and a closed loop would see one."""
     run = OpenLoop(steady(1_000, 2)).simulate(
-        stream(), lambda due: due, service_ns=lambda due: 200 * MS if due.start == 1_000 else 1_000
+        Portions(), lambda due: due, service_ns=lambda due: 200 * MS if due.start == 1_000 else 1_000
     )
     waited = run.latencies_ns()
     assert (waited > 10 * MS).sum() == pytest.approx(190, abs=2)
@@ -60,7 +62,7 @@ def test_a_stall_is_seen_in_full_in_real_time() -> None:
             time.sleep(0.2)
         return due
 
-    run = OpenLoop(steady(1_000, 0.8)).run(stream(), serve)
+    run = OpenLoop(steady(1_000, 0.8)).run(Portions(), serve)
     waited = run.latencies_ns()
     assert run.unserved == 0
     assert waited.max() >= 200 * MS
@@ -118,7 +120,7 @@ def test_records_held_back_count_until_they_are_released() -> None:
         held.extend(due)
         return [held.pop(0)] if len(held) > 3 else []
 
-    run = OpenLoop(steady(1_000, 0.01)).simulate(stream(), serve, lambda: held, service_ns=lambda _: 0)
+    run = OpenLoop(steady(1_000, 0.01)).simulate(Portions(), serve, lambda: held, service_ns=lambda _: 0)
     assert (run.latencies_ns()[:7] == 3 * MS).all()
     assert (run.latencies_ns()[7:] == np.array([2, 1, 0]) * MS).all()
     assert run.unserved == 0
@@ -127,7 +129,7 @@ def test_records_held_back_count_until_they_are_released() -> None:
 def test_what_is_never_returned_is_not_served() -> None:
     """A lost record is counted, and has no latency."""
     run = OpenLoop(steady(1_000, 0.01)).simulate(
-        stream(), lambda due: [i for i in due if i != 4], service_ns=lambda _: 0
+        Portions(), lambda due: [i for i in due if i != 4], service_ns=lambda _: 0
     )
     assert run.unserved == 1
     assert len(run.latencies_ns()) == 9
@@ -137,14 +139,14 @@ def test_what_is_never_returned_is_not_served() -> None:
 def test_the_backlog_of_an_overload_grows_by_its_excess(service_us: int, slope: float) -> None:
     """At 1,000/s a server of 500/s falls behind by half the load; one that keeps up has no slope."""
     run = OpenLoop(steady(1_000, 2), give_up_s=60).simulate(
-        stream(), lambda due: due, service_ns=lambda _: service_us * 1_000
+        Portions(), lambda due: due, service_ns=lambda _: service_us * 1_000
     )
     assert run.backlog_slope() == pytest.approx(slope, abs=0.01)
 
 
 def test_an_overload_is_given_up() -> None:
     """A hopeless run ends a given time after the last arrival; what was not served is counted."""
-    run = OpenLoop(steady(1_000, 1), give_up_s=1).simulate(stream(), lambda due: due, service_ns=lambda _: 10 * MS)
+    run = OpenLoop(steady(1_000, 1), give_up_s=1).simulate(Portions(), lambda due: due, service_ns=lambda _: 10 * MS)
     assert run.unserved == pytest.approx(800, abs=3)
     assert run.backlog_slope() == pytest.approx(0.9, abs=0.02)
 
@@ -152,7 +154,7 @@ def test_an_overload_is_given_up() -> None:
 def test_warm_up_is_cut_by_arrival() -> None:
     """Records due in the warm-up are not in the percentiles, whenever they were finished."""
     run = OpenLoop(steady(1_000, 1)).simulate(
-        stream(), lambda due: due, service_ns=lambda due: 100 * MS if due.start == 0 else 1_000
+        Portions(), lambda due: due, service_ns=lambda due: 100 * MS if due.start == 0 else 1_000
     )
     assert run.summary().max_ns == 100 * MS
     assert run.summary(warm_up_s=0.5).max_ns == 1_000
@@ -162,7 +164,7 @@ def test_warm_up_is_cut_by_arrival() -> None:
 def test_a_hurried_run_measures_services_and_skips_waits() -> None:
     """The call itself is timed; an idle hour is not waited for."""
     start = time.perf_counter_ns()
-    run = OpenLoop(np.array([0, 3_600 * 10**9])).hurry(stream(), lambda due: time.sleep(0.01) or due)
+    run = OpenLoop(np.array([0, 3_600 * 10**9])).hurry(Portions(), lambda due: time.sleep(0.01) or due)
     assert time.perf_counter_ns() - start < 60 * 10**9
     assert run.latencies_ns().min() >= 10 * MS
 
@@ -231,7 +233,7 @@ def test_no_process_outlives_a_run_that_fails(monkeypatch: pytest.MonkeyPatch) -
         raise KeyError
 
     with pytest.raises(KeyError):
-        OpenLoop(steady(100, 60)).run(stream(), serve)
+        OpenLoop(steady(100, 60)).run(Portions(), serve)
     assert started[0].returncode is not None
 
 
@@ -246,7 +248,7 @@ def test_a_generator_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         return due
 
     with pytest.raises(MicroflowError, match="load generator"):
-        OpenLoop(steady(100, 60)).run(stream(), serve)
+        OpenLoop(steady(100, 60)).run(Portions(), serve)
 
 
 def test_an_empty_schedule_is_refused() -> None:

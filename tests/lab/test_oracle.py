@@ -79,7 +79,7 @@ def test_under_bursts_the_hybrid_is_near_the_oracle() -> None:
 
 
 def test_with_the_true_costs_natural_batching_does_as_well() -> None:
-    """What remains to the adaptive router is that nobody has to know the size: a wrong one costs."""
+    """The advantage of the adaptive router: the size need not be known, and a wrong one costs."""
     schedule = burst()
     mine, told, wrong = (
         mean_latency(simulate(schedule, router, COSTS))

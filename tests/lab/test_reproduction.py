@@ -14,20 +14,18 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from lab.made_up import launched
 from microflow.cli import cli
 from microflow.errors import MicroflowError
 from microflow.experiments import all_experiments, select
 from microflow.lab.bundle import export_bundle
-from microflow.lab.experiment import Experiment, Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
+from microflow.lab.experiment import Experiment, Matrix, beside
 from microflow.lab.report import Answer
-from microflow.lab.reproduction import Agreement, answers_of, beside, repeated, reproduce
+from microflow.lab.reproduction import Agreement, answers_of, repeated, reproduce
 from microflow.lab.results import Progress, run_matrix
 from microflow.lab.trials import Arm, Planned, Trial
 from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.resources import ResourceUsage
 
 ECHO = "builtins:dict"
 #: Two arms with known times: one takes twice the other's.
@@ -42,7 +40,7 @@ MATRIX = Matrix(
 
 
 def made(matrix: Matrix, **changes: Any) -> Experiment:
-    """An experiment with this matrix whose analysis nobody asks for."""
+    """An experiment with this matrix, whose answer is empty."""
     given = Experiment(
         name=matrix.experiment,
         asks="Again?",
@@ -156,9 +154,8 @@ def test_what_need_not_be_recorded_is_left_out(recorded: ExperimentStore) -> Non
 def test_a_ratio_has_the_interval_of_a_paired_t_test() -> None:
     """By scipy, on the logarithms of the blocks: three blocks of an arm beside the reference of its group."""
     times = {"iot: batch": (1.0, 1.1, 0.9), "iot: stream": (5.0, 6.0, 4.1)}
-    usage = ResourceUsage(1.0, 1.0, 1, 1)
     trials = [
-        Trial(Planned(Arm(name, ECHO, {}), block, 0, 1), Launch({"samples": [value]}, Machine.here(), 0, 0, usage))
+        Trial(Planned(Arm(name, ECHO, {}), block, 0, 1), launched({"samples": [value]}))
         for name, values in times.items()
         for block, value in enumerate(values)
     ]
@@ -171,12 +168,8 @@ def test_a_ratio_has_the_interval_of_a_paired_t_test() -> None:
 @pytest.mark.database
 def test_a_repetition_that_was_stopped_continues(recorded: ExperimentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ran before the stop is kept by name of profile; the end removes it."""
-
-    def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
-        # A process of its own would look at the work tree anew: a commit just now would make the first half stale.
-        return Launch(config, Machine.here(), 0, 0, ResourceUsage(1.0, 1.0, 1, 1))
-
-    monkeypatch.setattr("microflow.lab.trials.launch", launched)
+    # A process of its own would look at the work tree anew: a commit just now would make the first half stale.
+    monkeypatch.setattr("microflow.lab.trials.launch", lambda _, config, **__: launched(config))
     run_matrix(MATRIX, recorded)
 
     def stop(progress: Progress) -> None:

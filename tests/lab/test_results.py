@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lab.made_up import launched
 from microflow.errors import MicroflowError
 from microflow.lab.experiment import Matrix, Precision
-from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
 from microflow.lab.results import IncompleteError, Progress, Results, run_matrix
 from microflow.lab.statistics import log_ratio
 from microflow.lab.trials import Arm, gather
 from microflow.store.experiments import ExperimentStore
-from microflow.timing.resources import ResourceUsage
 
 pytestmark = pytest.mark.database
 
@@ -137,12 +136,7 @@ def noisy(experiment: str, noise: float, precision: Precision | None) -> Matrix:
 @pytest.fixture
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials of `restless` without a process for each."""
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-
-    def launched(_: str, config: dict[str, Any], **__: float) -> Launch:
-        return Launch(restless(config), Machine.here(), 0.0, 0.0, usage)
-
-    monkeypatch.setattr("microflow.lab.trials.launch", launched)
+    monkeypatch.setattr("microflow.lab.trials.launch", lambda _, config, **__: launched(restless(config)))
 
 
 @pytest.mark.usefixtures("_in_this_process")
@@ -178,7 +172,7 @@ def test_no_pilot_asks_for_more_than_there_may_be(store: ExperimentStore) -> Non
 
 @pytest.mark.usefixtures("_in_this_process")
 def test_a_matrix_whose_pilot_is_all_there_is_incomplete(store: ExperimentStore) -> None:
-    """What was stopped between pilot and the rest is not read as if it were whole; the next run finishes it."""
+    """A matrix that was stopped after its pilot is not read as complete; the next run completes it."""
     matrix = noisy("stopped", 0.5, Precision(0.001, "base", most=6))
     run_matrix(replace(matrix, precision=None), store)
     with pytest.raises(IncompleteError, match="8 of 24"):
@@ -193,10 +187,8 @@ def test_trials_of_another_machine_are_not_merged(store: ExperimentStore, monkey
     matrix = noisy("moved", 0.01, None)
     run_matrix(replace(matrix, blocks=2), store)
     elsewhere = replace(Machine.here(), cpu_model="another")
-    usage = ResourceUsage(1.0, 1.0, 2**28, 2**27)
-    monkeypatch.setattr(
-        "microflow.lab.trials.launch", lambda *_, **__: Launch({"samples": [1.0]}, elsewhere, 0.0, 0.0, usage)
-    )
+    there = replace(launched({"samples": [1.0]}), machine=elsewhere)
+    monkeypatch.setattr("microflow.lab.trials.launch", lambda *_, **__: there)
     assert run_matrix(matrix, store).ran == 8
     with pytest.raises(MicroflowError, match="unlike machines cannot be merged: cpu_model differ"):
         Results.read(matrix, store)

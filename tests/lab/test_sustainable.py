@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from microflow.lab.arrivals import poisson
-from microflow.lab.open_loop import Objective, OpenLoop, Probe, find_sustainable, judge, stream
+from microflow.lab.open_loop import Objective, OpenLoop, Portions, Probe, find_sustainable, judge
 
 MS = 1_000_000
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 def server(service_us: int, objective: Objective):
     def attempt(rate: float) -> Probe:
         loop = OpenLoop(poisson(rate, 5, seed=1))
-        run = loop.simulate(stream(), lambda due: due, service_ns=lambda _: service_us * 1_000)
+        run = loop.simulate(Portions(), lambda due: due, service_ns=lambda _: service_us * 1_000)
         return judge(run, rate, objective, warm_up_s=0.5)
 
     return attempt
@@ -82,12 +82,12 @@ def test_both_ends_of_a_confirmed_rate_are_of_long_runs() -> None:
 
 
 def test_a_load_that_is_lost_ends_early() -> None:
-    """Once more than 1 in 100 are too late, nothing that follows can help; before that nothing is given up."""
+    """A trial ends once more than 1 in 100 records are late, because the objective is lost; not before."""
     objective, schedule = Objective(p99_ns=250 * MS), poisson(1_200, 30, seed=1)
 
     def served(limit: Objective | None) -> int:
         loop = OpenLoop(schedule, objective=limit, warm_up_s=0.2)
-        run = loop.simulate(stream(), lambda due: due, service_ns=lambda _: MS)
+        run = loop.simulate(Portions(), lambda due: due, service_ns=lambda _: MS)
         assert not judge(run, 1_200, objective, warm_up_s=0.2).sustained
         return len(schedule) - run.unserved
 
@@ -102,7 +102,7 @@ def test_ending_early_changes_no_verdict(rate: float) -> None:
     objective, schedule = Objective(p99_ns=20 * MS, slope=1), poisson(rate, 5, seed=2)
     verdicts = {
         judge(
-            OpenLoop(schedule, objective=limit).simulate(stream(), lambda due: due, service_ns=lambda _: MS),
+            OpenLoop(schedule, objective=limit).simulate(Portions(), lambda due: due, service_ns=lambda _: MS),
             rate,
             objective,
         ).sustained
@@ -120,7 +120,7 @@ def test_no_rate_above_the_upper_end_is_tried() -> None:
 def test_unserved_records_are_not_sustained() -> None:
     """A system that drops what it cannot do has a splendid latency, and fails."""
     run = OpenLoop(poisson(500, 1, seed=1)).simulate(
-        stream(), lambda due: due if due.start % 100 else [], service_ns=lambda _: 1_000
+        Portions(), lambda due: due if due.start % 100 else [], service_ns=lambda _: 1_000
     )
     assert not judge(run, 500, Objective(p99_ns=100 * MS)).sustained
 

@@ -7,18 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from lab.made_up import launched
 from microflow.errors import MicroflowError
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
 from microflow.lab.trials import Arm, Planned, Trial, again, gather, plan, run_trials
-from microflow.timing.resources import ResourceUsage
 
 A, B, C = (Arm(name, "builtins:dict", {"samples": [1.0, 2.0]}) for name in "abc")
 
 
 def trial(arm: Arm, block: int, **result: object) -> Trial:
-    usage = ResourceUsage(1, 1, 1, 1)
-    return Trial(Planned(arm, block, 0, 1), Launch({"samples": [1.0], **result}, Machine.here(), 0, 0, usage))
+    return Trial(Planned(arm, block, 0, 1), launched({"samples": [1.0], **result}))
 
 
 def test_every_block_holds_every_arm_once() -> None:

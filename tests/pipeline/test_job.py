@@ -43,7 +43,7 @@ def test_a_stored_job_reads_back_equal() -> None:
 
 
 def test_a_job_of_another_version_is_refused() -> None:
-    """A field nobody knows any more is a clear error, not a guess."""
+    """A field that is no longer known is a clear error, not a guess."""
     for broken in ({"extra": 1}, {"method": {"scope": None, "method": "magic"}}):
         with pytest.raises(CheckpointError, match="another version"):
             JobSpec.from_document(JOB.to_document() | broken)

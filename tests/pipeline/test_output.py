@@ -105,7 +105,7 @@ def test_what_was_written_and_is_gone_is_not_made_up(tmp_path: Path) -> None:
 
 
 def test_discarding_leaves_nothing(tmp_path: Path) -> None:
-    """Without a database nobody could continue the partial file."""
+    """Without a database the partial file cannot be continued, so it is removed."""
     output = Output(tmp_path / "out.csv", SCHEMA)
     output.add(batch(0, 3))
     output.settle()
@@ -137,7 +137,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, suffix: str, monkeypatch: pyt
 
 
 def test_a_disk_that_stays_full_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pauses are taken, then the user is told to make room."""
+    """After all pauses, the error asks the user to make room."""
     pauses: list[float] = []
     output = Output(tmp_path / "out.csv", SCHEMA, retries=Retries((1, 2, 3), sleep=pauses.append))
 
@@ -155,7 +155,7 @@ def test_a_disk_that_stays_full_is_one_clear_error(tmp_path: Path, monkeypatch: 
 def test_a_refusal_that_waiting_does_not_cure_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An I/O error is told at once."""
+    """An I/O error is reported at once."""
     output = Output(tmp_path / "out.csv", SCHEMA, retries=Retries((1,), sleep=lambda _: pytest.fail("waited")))
 
     def broken(_: int) -> None:
@@ -246,7 +246,7 @@ def test_only_parts_are_replaced(a_job: Make, visits: Path, tmp_path: Path) -> N
 
 
 def test_without_a_row_there_is_a_part_with_the_columns(a_job: Make, people: Path, tmp_path: Path) -> None:
-    """So that whoever reads the folder knows what it holds."""
+    """A reader of the folder finds the names of the columns."""
     (tmp_path / "none.csv").write_text(people.read_text().partition("\n")[0] + "\n")
     PipelineOrchestrator(None).run(a_job(input=tmp_path / "none.csv", output=f"{tmp_path / 'safe'}/"))
     (part,) = parts_of(tmp_path / "safe").values()

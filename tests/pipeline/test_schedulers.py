@@ -1,4 +1,4 @@
-"""Whoever does the work, and however the input is cut: the same bytes, the same quarantine, the same counts."""
+"""All schedulers give the same bytes, quarantine and counts, however the input is cut."""
 
 from __future__ import annotations
 

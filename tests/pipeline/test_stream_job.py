@@ -299,7 +299,7 @@ class Counting(Recorded):
 @pytest.mark.parametrize("refuses", [0, 2, 3, 5])
 @pytest.mark.parametrize("hybrid", [True, False])
 def test_a_commit_goes_on_while_the_next_messages_are_read(refuses: int, hybrid: bool) -> None:
-    """One that is given up takes along what was computed meanwhile; in the end each is there once, in order."""
+    """An aborted commit discards what was computed meanwhile; in the end each record is there once, in order."""
     sink = Overlapping()
     sink.refuses = refuses
     source = Counting(sink.kept, [50])
@@ -338,7 +338,7 @@ HIDING = ProcessingSpec(SCHEMA, load_policy(SCHEMA.policy), MethodSettings(Metho
 def test_what_is_held_back_is_read_again_and_leaves_once(
     sizes: list[int], dies: int, refuses: int, hybrid: bool, kind: type[Collected]
 ) -> None:
-    """Whatever dies or is given up: no position passes a record that has not left, and each class has k records."""
+    """After any kill or abort, no position passes a record that has not left, and each class has k records."""
     sink = kind()
     for starts in range(20):
         # It lives longer and longer, so that it comes to an end.

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a stream."""
+"""Metrics of a stream for Prometheus."""
 
 from __future__ import annotations
 

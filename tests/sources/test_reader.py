@@ -269,7 +269,7 @@ def test_an_unreadable_file_is_refused(tmp_path, read):  # pragma: no cover - no
 
 
 def test_a_refused_permission_is_one_clear_error(tmp_path, people, monkeypatch):
-    """Whoever runs the tests: what the system refuses becomes an input error with its reason."""
+    """For every user who runs the tests: a refusal of the system becomes an input error with its reason."""
     path = tmp_path / "secret.csv"
     path.write_bytes(WHOLE)
 

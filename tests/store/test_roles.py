@@ -92,7 +92,7 @@ def test_the_writer_can_do_all_that_jobs_and_experiments_need(as_role: dict[str,
     ],
 )
 def test_the_writer_cannot(as_role: dict[str, str], statement: str) -> None:
-    """Whoever steals the writer's password learns nothing of the persons, and cannot change results."""
+    """With a stolen password of the writer, one learns nothing about persons and cannot change results."""
     assert is_refused(as_role["writer"], statement)
 
 

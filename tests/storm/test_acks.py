@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.storm.acks import AckLog, Acks
+from microflow.storm.shell import AckLog, Acks
 
 EMPTY = np.empty(0, np.int64)
 

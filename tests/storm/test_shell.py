@@ -9,8 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from microflow.storm.acks import AckLog, Acks
-from microflow.storm.shell import Channel, FileSink, FileSpout, Tuple, read_results, run_bolt, run_spout
+from microflow.storm.shell import (
+    AckLog,
+    Acks,
+    Channel,
+    FileSink,
+    FileSpout,
+    read_results,
+    run_bolt,
+    run_spout,
+)
 
 
 def conversation(*messages: dict[str, Any]) -> io.StringIO:
@@ -37,7 +45,7 @@ def test_the_handshake_leaves_a_pid_file_and_answers_with_the_pid(tmp_path: Path
 def test_a_bolt_emits_anchored_and_then_acks() -> None:
     """In the other order a crash between the two would lose the result."""
     outward = io.StringIO()
-    run_bolt(Channel(conversation(tuple_message("7", 3)), outward), lambda one: [[one.values[0] * 2]])
+    run_bolt(Channel(conversation(tuple_message("7", 3)), outward), lambda values: [[values[0] * 2]])
     emit, ack = answers(outward)
     assert emit == {"command": "emit", "tuple": [6], "anchors": ["7"], "need_task_ids": False}
     assert ack == {"command": "ack", "id": "7"}
@@ -46,8 +54,8 @@ def test_a_bolt_emits_anchored_and_then_acks() -> None:
 def test_a_failing_bolt_fails_its_tuple_and_serves_the_next_without_telling_the_value() -> None:
     """The tuple is replayed; Storm's log gets the error's class, never what the record held."""
 
-    def work(one: Tuple) -> list[list[Any]]:
-        if one.values == ["secret"]:
+    def work(values: list[Any]) -> list[list[Any]]:
+        if values == ["secret"]:
             raise ValueError("secret")
         return []
 

@@ -367,7 +367,7 @@ def test_garbage_of_others_waits_until_the_clock_stands(clock: PhaseClock, tmp_p
 
 
 def test_a_collector_that_was_off_stays_off(clock: PhaseClock) -> None:
-    """Whoever switched it off has a reason; the last of several spans switches it on again otherwise."""
+    """A collector that was off before stays off; otherwise the last of several spans switches it on again."""
     other = PhaseClock(guard=PurityGuard())
     ready, done = threading.Event(), threading.Event()
 

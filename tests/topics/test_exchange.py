@@ -29,7 +29,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, _until_done, places
-from microflow.topics.kafka import KafkaWriter, TopicSettings, create_topic
+from microflow.topics.kafka import KafkaWriter, create_topic
 from pipeline.alike import topic_results
 
 ROWS = 10_000
@@ -96,7 +96,7 @@ def test_three_processes_to_postgresql_one_killed(
 ) -> None:
     """Rows, reasons and positions are one transaction: every message has one row, whatever was held back."""
     topic = f"rows-{method}"
-    create_topic(broker.address, topic, TopicSettings(partitions=3))
+    create_topic(broker.address, topic, partitions=3)
     source = f"kafka://{broker.address}/{topic}"
     with PostgreSQLConnector(database_url) as connector:
 
@@ -151,7 +151,7 @@ def test_what_went_ahead_is_not_read_again(broker: Broker) -> None:
 def test_a_commit_under_way_is_refused_once_the_partitions_are_shared_anew(broker: Broker) -> None:
     """It carries the generation in which the records were read, though it begins when the next one is known."""
     for topic in ("late", "late.out"):
-        create_topic(broker.address, topic, TopicSettings(partitions=2))
+        create_topic(broker.address, topic, partitions=2)
     with KafkaWriter(broker.address, "late") as writer:
         writer.send((b"%d" % n, b"%d" % n) for n in range(10))
     first = GroupSource(broker.address, "late", "late")

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 
 from microflow.datasets import generate
 from microflow.topics.broker import Broker
-from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, client_settings, create_topic
+from microflow.topics.kafka import KafkaReader, KafkaWriter, client_settings, create_topic
 
 ROWS = 4_000
 
@@ -20,7 +20,7 @@ ROWS = 4_000
 def test_a_broker_killed_while_writing_loses_and_doubles_nothing(broker: Broker) -> None:
     """The writer waits for the broker to come back; what is read is what was written, each once."""
     messages = [json.dumps(row).encode() for block in generate("healthcare", ROWS, 1) for row in block.rows.to_pylist()]
-    create_topic(broker.address, "killed", TopicSettings(partitions=2))
+    create_topic(broker.address, "killed", partitions=2)
 
     def kill_and_restart() -> None:
         broker.kill()

@@ -49,7 +49,7 @@ def test_a_line_without_end_is_one_unreadable_message() -> None:
 
 
 def test_a_line_comes_when_it_is_there_and_not_when_the_pipe_ends() -> None:
-    """Waiting ends with the first line; a restart counts on from where it is told."""
+    """Waiting ends with the first line; after a restart, lines are numbered from the given number on."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe:
         source = LineSource(pipe, first=7)
@@ -63,7 +63,7 @@ def test_a_line_comes_when_it_is_there_and_not_when_the_pipe_ends() -> None:
 
 
 def test_reading_ahead_is_bounded(monkeypatch) -> None:
-    """Whoever writes faster than records are served waits."""
+    """A producer that is faster than the service must wait."""
     monkeypatch.setattr(lines, "_CHUNKS", 2)
     pipe = Pieces([b"x\n"] * 100)
     source = LineSource(pipe)

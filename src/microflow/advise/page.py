@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from microflow import __version__
 from microflow.advise.recommend import Recommendation
-from microflow.advise.release import Made, Thresholds, fingerprint
+from microflow.advise.release import Made, ReleaseConstraints, fingerprint
 from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
@@ -126,7 +126,7 @@ def page(found: Recommendation) -> str:
     return _document(f"Recommendation: {title}", title, body)
 
 
-def release_page(made: Made, failures: Sequence[str], thresholds: Thresholds) -> str:
+def release_page(made: Made, failures: Sequence[str], thresholds: ReleaseConstraints) -> str:
     """Page of a release: the verdict first, then its measurements."""
     title = "Not released" if failures else "Released"
     asked = [[name.replace("_", " "), f"{value:g}"] for name, value in asdict(thresholds).items()]

@@ -1,4 +1,4 @@
-"""What a file holds: how it is written, and what each of its columns holds, in one streaming pass.
+"""Profile of a file, in one streaming pass: its dialect, and types, formats and values of each column.
 
 The dialect of delimited text is found by looking: encoding, delimiter, quote, header, blanks around values. Candidates
 for a column's type are struck out block by block; a type that is left holds for every value of the file.
@@ -262,7 +262,7 @@ class ColumnProfile:
 
     @property
     def is_prose(self) -> bool:
-        """Whether values are of many words, by some of each part of the file."""
+        """True if values have many words, judged by some values of each part of the file."""
         return self.words >= _WORDS * self.looked_at and self.letters >= _LETTERS * self.looked_at
 
 

@@ -94,7 +94,7 @@ class Recommendation:
 
     @property
     def is_late(self) -> bool:
-        """Whether a deadline is asked for that no number of workers meets."""
+        """True if there is a deadline that no number of workers meets."""
         is_timed = self.goals.deadline_s is not None and self.capacity is not None
         return is_timed and self.workers_for_deadline is None
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from microflow import __version__
 from microflow.advise.sample import ATTEMPTS
+from microflow.advise.search import Constraints
 from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
@@ -38,7 +39,7 @@ from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress
 
 __all__ = [
-    "CertificateError", "Made", "Thresholds", "certified", "compare_files", "digest_of", "fingerprint", "issue",
+    "CertificateError", "Made", "ReleaseConstraints", "certified", "compare_files", "digest_of", "fingerprint", "issue",
     "make_release", "mismatches", "read_certificate",
 ]  # fmt: skip
 
@@ -106,15 +107,13 @@ def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Thresholds of a release: linkage risk (upper end of its interval), information left, rows released.
+class ReleaseConstraints(Constraints):
+    """Constraints of a release: also the least share of rows that is released, and the greatest average risk.
 
     ``max_average_risk`` is of the mean of 1 over the size of one's class, as ARX has it; 1 asks for nothing.
     """
 
-    max_risk: float
-    min_utility: float
-    min_released: float
+    min_released: float = 0.0
     max_average_risk: float = 1.0
 
 
@@ -145,7 +144,7 @@ class Made:
         """Share of the information that is left, from 0 to 1."""
         return 1 - self.assessment.information_loss
 
-    def failures(self, thresholds: Thresholds) -> list[str]:
+    def failures(self, thresholds: ReleaseConstraints) -> list[str]:
         """Thresholds that are not met, as text."""
         found, attack, share = [], self.assessment.linkage[-1], self.verdict.share_released
         if attack.high > thresholds.max_risk:
@@ -168,7 +167,7 @@ class Made:
         measured = f"linkage risk {risk}, n = {rows:,}; {self.utility:.1%} of the information is left"
         return [*self.verdict.lines(), measured]
 
-    def to_dict(self, thresholds: Thresholds) -> dict[str, Any]:
+    def to_dict(self, thresholds: ReleaseConstraints) -> dict[str, Any]:
         """JSON-ready; no value of a record is in it."""
         attack, failures = self.assessment.linkage[-1], self.failures(thresholds)
         return {
@@ -182,7 +181,7 @@ class Made:
             **self.verdict.to_dict(),
         }
 
-    def certificate(self, thresholds: Thresholds) -> bytes:
+    def certificate(self, thresholds: ReleaseConstraints) -> bytes:
         """The certificate of this release, which passed."""
         verdict, attack, counted = self.metrics["verdict"], self.assessment.linkage[-1], self.guarantee
         rules = load_policy(self.policy)

@@ -172,7 +172,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a setting did to a sample of ``rows`` rows, of which ``released`` left.
+    """Result of one setting on a sample of ``rows`` rows, of which ``released`` were released.
 
     ``risk`` is the success of a linkage attack by somebody who knows every quasi-identifier, above its control, with a
     95 % interval: ``(value, low, high)``; ``loss`` the information loss from 0 to 1 (`Loss.information`); ``pure_ns``

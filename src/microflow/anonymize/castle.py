@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.axes import Floats
-from microflow.anonymize.castle_kernels import note_added, split_cluster
-from microflow.anonymize.castle_space import Point, Space, Written
+from microflow.anonymize.axes import Floats, Index
+from microflow.anonymize.castle_space import Point, Space, compiled, note_added
 from microflow.anonymize.contract import MethodSettings, Scope
 from microflow.anonymize.k_anonymity import guarantee, released_schema, require_classes, unit_of
 from microflow.errors import MicroflowError
@@ -33,8 +32,16 @@ from microflow.schema import DatasetSchema, Record, Value
 
 __all__ = ["BETA", "REUSED", "StreamKAnonymity"]
 
+#: β: the most open clusters.
+BETA = 50
+#: μ: the released clusters whose mean loss decides what is a good cluster.
+_MU = 100
+#: The most released clusters that later records may be written as.
+REUSED = 500
 #: Losses nearer than this are equal.
 _EQUAL = 1e-12
+
+Left = list[tuple[int, Record]]
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +99,7 @@ class Clusters:
         # Compiled now, and not while a record waits.
         point = space.point([None] * space.columns)
         self._note_added(point)
-        split_cluster(*space.matrix([point]), np.zeros(1, np.int64), 1, np.full(1, -1))
+        _split(*space.matrix([point]), np.zeros(1, np.int64), 1, np.full(1, -1))
 
     @property
     def full(self) -> bool:
@@ -111,11 +118,11 @@ class Clusters:
         )
         return found
 
-    def nearest(self, point: Point) -> list[tuple[Cluster, float]]:
-        """Open clusters to which the point adds least loss, and this loss."""
+    def nearest(self, point: Point) -> tuple[list[Cluster], float]:
+        """The open clusters to which the point adds least, and how much that is."""
         count, least = self._note_added(point)
         slots = self._near[:count].tolist()
-        return [(cluster, least) for slot in slots if (cluster := self._by_slot[slot]) is not None]
+        return [cluster for slot in slots if (cluster := self._by_slot[slot]) is not None], least
 
     def open(self, held: Held) -> None:
         """Open a cluster of one record."""
@@ -138,36 +145,28 @@ class Clusters:
 
     def absorb(self, small: Cluster) -> Cluster | None:
         """Move all members of a cluster into the one that loses least by it; ``None`` where there is no other."""
-        slot = int(np.argmin(self._growth(small)))
-        target = self._by_slot[slot]
+        growth: Floats = np.fmax(self._rows[small.slot] - self._rows, 0.0) @ self._space.weights
+        for n, table in enumerate(self._space.tables):
+            growth += table.added_by(list({held.point.codes[n] for held in small.members.values()}))
+        growth[small.slot] = np.inf  # as free slots are
+        target = self._by_slot[int(np.argmin(growth))]
         if target is None or target is small:
             return None
         for held in list(small.members.values()):
             self._note_added(held.point)
-            self.join(target, held, float(self._added[slot]))
+            self.join(target, held, float(self._added[target.slot]))
         self.close(small)
         return target
 
-    def _growth(self, small: Cluster) -> Floats:
-        """What every other cluster would lose if it took a cluster's members; infinite for itself and free slots."""
-        growth: Floats = np.fmax(self._rows[small.slot] - self._rows, 0.0) @ self._space.weights
-        for n, table in enumerate(self._space.tables):
-            growth += table.added_by(list({held.point.codes[n] for held in small.members.values()}))
-        growth[small.slot] = np.inf
-        return growth
-
     def groups(self, cluster: Cluster, k: int) -> list[list[Held]]:
-        """The members in groups of k persons or more: the oldest and its nearest, and so on; the rest with the nearest.
-
-        CASTLE draws the centre of each group at random; the oldest makes a run repeatable.
-        """
+        """The members in groups of k persons or more."""
         members = list(cluster.members.values())
         if len(cluster.persons) < 2 * k:
             return [members]
         number = {person: i for i, person in enumerate(cluster.persons)}
         persons = np.array([number[held.person] for held in members])
         group_of = np.full(len(members), -1, np.int64)
-        count = split_cluster(*self._space.matrix([held.point for held in members]), persons, k, group_of)
+        count = _split(*self._space.matrix([held.point for held in members]), persons, k, group_of)
         groups: list[list[Held]] = [[] for _ in range(count)]
         for held, group in zip(members, group_of.tolist(), strict=True):
             groups[group].append(held)
@@ -182,42 +181,56 @@ class Clusters:
         self._free.append(cluster.slot)
 
 
-class Archive:
-    """Archive of the latest ``limit`` released clusters."""
-
-    def __init__(self, space: Space, limit: int) -> None:
-        self._space = space
-        self._written: list[Written] = []
-        self._losses = np.full(limit, np.inf)
-        self._next = 0
-
-    def remember(self, written: Written) -> None:
-        """Keep a cluster, in place of the oldest where there is no room."""
-        place = self._next
-        self._next = (place + 1) % len(self._losses)
-        self._written[place : place + 1] = [written]
-        self._losses[place] = written.loss
-        self._space.remember(place, written)
-
-    def covering(self, point: Point) -> Written | None:
-        """The cluster of least loss that covers a point, or ``None``."""
-        losses = np.where(self._space.may_cover(point), self._losses, np.inf)
-        for place in map(int, np.argsort(losses, kind="stable")):
-            if losses[place] == np.inf:
-                return None
-            if self._space.covers(self._written[place], point):
-                return self._written[place]
-        return None
+@compiled
+def _apart(a: int, b: int, rows: Floats, weights: Floats, traits: Index, steps: Floats) -> float:
+    """What two records lose together."""
+    total = 0.0
+    for j in range(rows.shape[1]):
+        beyond = rows[a, j] - rows[b, j]
+        if beyond > 0.0:
+            total += beyond * weights[j]
+    for j in range(traits.shape[1]):
+        if traits[a, j] != traits[b, j]:
+            total += steps[j]
+    return total
 
 
-#: β: the most open clusters.
-BETA = 50
-#: μ: the released clusters whose mean loss decides what is a good cluster.
-_MU = 100
-#: The most released clusters that later records may be written as.
-REUSED = 500
+@compiled
+def _split(rows: Floats, weights: Floats, traits: Index, steps: Floats, persons: Index, k: int, group_of: Index) -> int:
+    """Groups of k persons or more: the first record and its nearest, and so on; the rest with the nearest centre.
 
-Left = list[tuple[int, Record]]
+    ``group_of`` is -1 everywhere and becomes the group of each record; returns how many groups there are.
+    """
+    n = len(persons)
+    left, centres = np.arange(n), np.empty(n, np.int64)
+    apart, seen = np.empty(n), np.full(n, -1, np.int64)
+    groups = 0
+    while len(left) >= k:
+        for i in range(len(left)):
+            apart[i] = _apart(left[0], left[i], rows, weights, traits, steps)
+        # The centre is at no distance from itself, and a stable order keeps it before others that are not either.
+        order = left[np.argsort(apart[: len(left)], kind="mergesort")]
+        found, end = 0, 0
+        while end < len(order) and found < k:
+            person = persons[order[end]]
+            if seen[person] != groups:
+                seen[person] = groups
+                found += 1
+            end += 1
+        if found < k:
+            break
+        group_of[order[:end]] = groups
+        centres[groups] = left[0]
+        left = left[group_of[left] < 0]
+        groups += 1
+    for record in left:
+        nearest = np.inf
+        for g in range(groups):
+            distance = _apart(int(record), centres[g], rows, weights, traits, steps)
+            if distance < nearest:
+                nearest = distance
+                group_of[record] = g
+    return groups
 
 
 class StreamKAnonymity:
@@ -242,7 +255,11 @@ class StreamKAnonymity:
         seconds: float | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        _check(settings, schema, beta, timed=seconds is not None and now is None)
+        require_classes(settings, schema, self.scope)
+        if beta < 1:
+            raise MicroflowError(f"beta must be at least 1, not {beta}")
+        if seconds is not None and now is None:
+            raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
         self.output_schema: pa.Schema = released_schema(schema)
         self._settings = settings
         self._k, self._delta = settings.k, settings.delta
@@ -255,7 +272,6 @@ class StreamKAnonymity:
         self._blank = dict.fromkeys(column.name for column in schema.identifiers)
         self._space = Space(schema.quasi_identifiers, beta, REUSED)
         self._clusters = Clusters(self._space, beta)
-        self._archive = Archive(self._space, REUSED)
         self._held: dict[int, Held] = {}
         self._arrivals: deque[Held] = deque()  # in order of arrival; those that have left are skipped
         self._pushed = 0
@@ -310,13 +326,12 @@ class StreamKAnonymity:
 
     def _place(self, held: Held) -> None:
         """Best selection: the smallest of the nearest clusters whose loss stays below the mean, else a new one."""
-        nearest = self._clusters.nearest(held.point)
-        good = [(cluster, added) for cluster, added in nearest if cluster.loss + added <= self._mean_loss]
-        if not good and not self._clusters.full:
+        nearest, added = self._clusters.nearest(held.point)
+        good = [cluster for cluster in nearest if cluster.loss + added <= self._mean_loss]
+        if good or self._clusters.full:
+            self._clusters.join(min(good or nearest, key=lambda cluster: len(cluster.persons)), held, added)
+        else:
             self._clusters.open(held)
-            return
-        cluster, added = min(good or nearest, key=lambda choice: len(choice[0].persons))
-        self._clusters.join(cluster, held, added)
 
     def _is_due(self, held: Held) -> bool:
         if self._pushed - held.number > self._delta:
@@ -337,7 +352,7 @@ class StreamKAnonymity:
     def _let_go(self, held: Held, out: Left) -> None:
         """The delay constraint: the record leaves now, with its cluster, as part of an earlier one, or not at all."""
         cluster = held.cluster
-        if len(cluster.persons) < self._k and (earlier := self._archive.covering(held.point)) is not None:
+        if len(cluster.persons) < self._k and (earlier := self._space.covering(held.point)) is not None:
             self._leave(held, earlier.labels, out)
             cluster.remove(held)
             if not cluster.members:
@@ -362,7 +377,7 @@ class StreamKAnonymity:
         self._losses.append(written.loss)
         self._mean_loss = sum(self._losses) / len(self._losses)
         if written.loss <= self._mean_loss:
-            self._archive.remember(written)
+            self._space.remember(written)
         for held in group:
             self._leave(held, written.labels, out)
 
@@ -378,18 +393,3 @@ class StreamKAnonymity:
             del self._held[ordinal]
             self._suppressed.append(ordinal)
         self._clusters.close(cluster)
-
-
-def _check(settings: MethodSettings, schema: DatasetSchema, beta: int, *, timed: bool) -> None:
-    require_classes(settings, schema)
-    whole = "use the scope 'dataset' or 'microflow'"
-    if settings.delta < settings.k:
-        raise MicroflowError(f"a delay of {settings.delta} records cannot gather {settings.k}", hint="raise delta")
-    if beta < 1:
-        raise MicroflowError(f"beta must be at least 1, not {beta}")
-    if timed:
-        raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
-    if settings.suppress:
-        raise MicroflowError("a stream cannot know which records are worth giving up", hint=whole)
-    if settings.l_diversity > 1 or settings.t_closeness < 1:
-        raise MicroflowError("a stream is released without l-diversity and t-closeness", hint=whole)

@@ -1,36 +1,36 @@
-"""Geometry of a stream's quasi-identifiers: position of a record, added loss, labels of a cluster.
+"""The axes of a stream: where a record lies, what it adds to a cluster's loss, how a cluster is written.
 
-Unlike the axes of a data set (`microflow.anonymize.axes`), nothing is known of values to come.
+They are of the three kinds of `microflow.anonymize.axes`, but nothing is known of values to come:
 
-- `Line`: numbers, dates, ordered categories have positions. One takes four entries of a row: the position, its
+- `StreamScale`: numbers, dates, ordered categories have positions. One takes four entries of a row: the position, its
   negation, whether the value is missing, and whether it is not. A cluster's row is the highest of its members' entries,
   so that whatever a record adds to a cluster's loss is the positive part of its own row minus the cluster's, weighted;
-  NaN (no position) adds nothing by itself, and mixing missing with known values adds 1. Positions only say which
-  records are near each other; what a label covers is decided by the values themselves.
-- `Bag` (categories without order) and `Paths` (hierarchies): a table of what each value adds to each open cluster.
+  NaN (no position) adds nothing by itself, and mixing missing with known values adds 1. What a label covers is decided
+  by the values themselves.
+- `StreamBag` and `StreamLadder`: a table of what each value adds to each open cluster.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
-from microflow.anonymize.axes import Flags, Floats, Index, prefix_paths, tree_paths
-from microflow.anonymize.castle_kernels import common_length, note_gain
-from microflow.anonymize.generalise import exact_label, number_label, set_label, text_range_label
+from microflow.anonymize.axes import Flags, Floats, Index, path_of
+from microflow.anonymize.generalise import number_label, set_label, text_of, text_order, text_range_label, values_label
 from microflow.errors import MicroflowError
 from microflow.schema import ISO_DATE, Column, Dtype, Hierarchy, Value
 
-__all__ = ["Point", "Space", "Written"]
+__all__ = ["Point", "Space", "Written", "compiled", "note_added"]
 
 #: Entries of a row that one column with positions takes.
 _WIDTH = 4
 #: Values that a table has room for at first.
 _ROOM = 64
+compiled = numba.njit(cache=True, nogil=True)
 
 
 class Point(NamedTuple):
@@ -41,55 +41,59 @@ class Point(NamedTuple):
     codes: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Range of values that one label covers; ``shape`` depends on the kind of column, ``None`` if all are missing."""
+class Covered(NamedTuple):
+    """What a label covers: the lowest and highest value of a scale, the node of a ladder, the codes of a bag."""
 
     shape: Any
     missing: bool
+    label: str | None = None
+    loss: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Release of a cluster: the range of each label, the labels by column, and the summed loss."""
+class Written(NamedTuple):
+    """How a cluster leaves: what each label covers, the labels by column, and the summed loss."""
 
-    summaries: list[Summary]
+    covered: list[Covered]
     labels: list[str | None]
     loss: float
 
 
 class Space:
-    """``slots`` open clusters and ``remembered`` released ones over some columns."""
+    """``slots`` open clusters and the latest ``remembered`` released ones over some columns."""
 
     def __init__(self, columns: Sequence[Column], slots: int, remembered: int) -> None:
         self.columns = len(columns)
-        self.lines: list[Line] = []
-        self.tables: list[Table] = []
+        self._scales: list[StreamScale] = []
+        self.tables: list[StreamBag | StreamLadder] = []
         for at, column in enumerate(columns):
             if column.is_numeric or column.dtype is Dtype.DATE or (column.ordered and column.categories):
-                self.lines.append(Line(at, len(self.lines), column, remembered))
+                self._scales.append(StreamScale(at, len(self._scales), column))
+            elif column.hierarchy is None:
+                self.tables.append(StreamBag(at, len(self.tables), len(column.categories), slots, remembered))
             else:
-                kind = Bag if column.hierarchy is None else Paths
-                self.tables.append(kind(at, len(self.tables), column, slots, remembered))
-        self._axes: list[Line | Table] = [*self.lines, *self.tables]
-        self._growing = [line for line in self.lines if line.grows]
-        self.width = _WIDTH * len(self.lines) + 1  # the last entry is for the user to tell free slots by
+                self.tables.append(StreamLadder(at, len(self.tables), column.hierarchy, slots, remembered))
+        self._axes: list[StreamScale | StreamBag | StreamLadder] = [*self._scales, *self.tables]
+        self._growing = [scale for scale in self._scales if scale.grows]
+        self.width = _WIDTH * len(self._scales) + 1  # the last entry tells free places by
         self._weights = np.ones(self.width)
-        for line in self.lines:
-            self._weights[line.entry : line.entry + 2] = line.weight
+        for scale in self._scales:
+            self._weights[scale.entry : scale.entry + 2] = scale.weight
+        self._written: list[Written] = []
+        self._next = 0
+        self._rows, self._losses = np.full((remembered, self.width), -np.inf), np.full(remembered, np.inf)
 
     @property
     def weights(self) -> Floats:
-        """Loss of one unit of each entry."""
-        for line in self._growing:
-            self._weights[line.entry : line.entry + 2] = line.weight
+        """What one unit of each entry loses."""
+        for scale in self._growing:
+            self._weights[scale.entry : scale.entry + 2] = scale.weight
         return self._weights
 
     def point(self, values: Sequence[Value]) -> Point:
         """Position of a record with these quasi-identifiers."""
         row: list[float] = []
-        for line in self.lines:
-            place = line.position(values[line.at])
+        for scale in self._scales:
+            place = scale.position(values[scale.at])
             known = place == place  # noqa: PLR0124 - only NaN differs from itself
             row += (place, -place, not known, known)
         row.append(0.0)
@@ -108,111 +112,85 @@ class Space:
 
     def write(self, points: Sequence[Point]) -> Written:
         """The labels that cover all of some points."""
+        covered = [axis.write(points) for axis in self._axes]
         labels: list[str | None] = [None] * self.columns
-        summaries = [axis.summarise(points) for axis in self._axes]
-        for axis, summary in zip(self._axes, summaries, strict=True):
-            labels[axis.at] = axis.label(summary)
-        losses = [axis.loss(summary) for axis, summary in zip(self._axes, summaries, strict=True)]
-        return Written(summaries, labels, sum(losses, 0.0))
+        for axis, found in zip(self._axes, covered, strict=True):
+            labels[axis.at] = found.label
+        return Written(covered, labels, sum((found.loss for found in covered), 0.0))
 
-    def remember(self, place: int, written: Written) -> None:
-        """Keep what a released cluster covers."""
-        for axis, summary in zip(self._axes, written.summaries, strict=True):
-            axis.remember(place, summary)
+    def remember(self, written: Written) -> None:
+        """Keep a released cluster, in place of the oldest where there is no room."""
+        place = self._next
+        self._next = (place + 1) % len(self._losses)
+        self._written[place : place + 1] = [written]
+        row: list[float] = []
+        for scale, covered in zip(self._scales, written.covered, strict=False):
+            low, high = map(scale.position, covered.shape or (None, None))
+            row += (high, -low, covered.missing, covered.shape is not None)
+        self._losses[place], self._rows[place] = written.loss, [*row, 0.0]
+        for table, covered in zip(self.tables, written.covered[len(self._scales) :], strict=True):
+            table.remember(place, covered)
 
-    def may_cover(self, point: Point) -> Flags:
-        """Flags of the remembered clusters that cover a point, as far as their (clipped) positions show."""
-        return np.asarray(np.logical_and.reduce([axis.may_cover(point) for axis in self._axes]))
+    def covering(self, point: Point) -> Written | None:
+        """The remembered cluster of least loss that covers a point, or ``None``."""
+        may = ~(point.row > self._rows).any(axis=1)  # clipped positions do not tell everything
+        for table in self.tables:
+            may &= table.may_cover(point.codes[table.place])
+        losses = np.where(may, self._losses, np.inf)
+        for place in map(int, np.argsort(losses, kind="stable")):
+            if losses[place] == np.inf:
+                return None
+            pairs = zip(self._scales, self._written[place].covered, strict=False)
+            if all(scale.covers(covered, point.values[scale.at]) for scale, covered in pairs):
+                return self._written[place]
+        return None
 
-    def covers(self, written: Written, point: Point) -> bool:
-        """True if the ranges cover the values of the columns with positions, compared by the values themselves."""
-        pairs = zip(self.lines, written.summaries, strict=False)
-        return all(line.covers(summary, point.values[line.at]) for line, summary in pairs)
 
+class StreamScale:
+    """Column ``at``, the ``nth`` with positions; ``weight`` is one over the length of the domain, as far as known."""
 
-class Line:
-    """Axis of column ``at``, whose values have positions: the ``nth`` such.
-
-    ``weight`` is one over the length of the domain: declared, or what was met so far.
-    """
-
-    def __init__(self, at: int, nth: int, column: Column, remembered: int) -> None:
+    def __init__(self, at: int, nth: int, column: Column) -> None:
         self.at, self.entry = at, _WIDTH * nth
-        self._low_of, self._high_of = np.full((2, remembered), np.nan)
-        self._missing_in = np.zeros(remembered, np.bool_)
-        self._name = column.name
-        self._numeric = column.is_numeric
-        self._dated = column.dtype is Dtype.DATE
-        self._places = {name: place for place, name in enumerate(column.categories)}
-        self._low, self._high = math.inf, -math.inf
-        if column.bounds is not None:
-            self._low, self._high = column.bounds
-        elif column.categories:
+        self._name, self._is_date = column.name, column.dtype is Dtype.DATE
+        #: What values are ordered by exactly, where not by themselves; a position may be clipped.
+        self._order: Any = None if column.is_numeric or self._is_date else text_order(column)
+        self._write: Any = number_label if column.is_numeric else text_range_label
+        self._low, self._high = column.bounds or (math.inf, -math.inf)
+        if column.categories and column.bounds is None:
             self._low, self._high = 0.0, float(len(column.categories))
         self.grows = self._low > self._high
         self.weight = 1.0 if self.grows else 1.0 / (self._high - self._low or 1.0)
 
-    def position(self, value: Value) -> float:
-        """Position of a value; NaN if it is missing, the nearest bound if it is outside the declared ones."""
-        if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
+    def position(self, value: Any) -> float:
+        """Where a value lies; NaN where it is missing, the nearest bound where it is outside the declared ones."""
+        if _is_missing(value):
             return math.nan
-        if self._numeric:
-            place = float(value)
+        if self._order is not None:
+            place = float(self._order(value)[0])
         else:
-            place = _date_position(str(value), self._name) if self._dated else float(self._key(value)[0])
+            place = _date_position(str(value), self._name) if self._is_date else float(value)
         if self.grows:
             self._low, self._high = min(self._low, place), max(self._high, place)
             self.weight = 1.0 / (self._high - self._low or 1.0)
         return self._low if place < self._low else min(place, self._high)
 
-    def _key(self, value: Value) -> Any:
-        """What values are ordered by exactly; a position may be clipped."""
-        if self._numeric or self._dated:
-            return value
-        return self._places.get(str(value), len(self._places)), value
-
-    def summarise(self, points: Sequence[Point]) -> Summary:
-        """Lowest and highest value of a cluster."""
+    def write(self, points: Sequence[Point]) -> Covered:
+        """A range; where missing and known values are mixed it loses everything."""
         known: list[Any] = [value for point in points if not _is_missing(value := point.values[self.at])]
-        key = None if self._numeric or self._dated else self._key
-        shape = (min(known, key=key), max(known, key=key)) if known else None
-        return Summary(shape, len(known) < len(points))
+        if not known:
+            return Covered(None, missing=True)
+        low, high, missing = min(known, key=self._order), max(known, key=self._order), len(known) < len(points)
+        loss = 1.0 if missing else (self.position(high) - self.position(low)) * self.weight
+        return Covered((low, high), missing, set_label([self._write(low, high)], missing=missing), loss)
 
-    def loss(self, summary: Summary) -> float:
-        """Loss of a range: its share of the domain's length; 1 if missing and known values are mixed."""
-        if summary.shape is None:
-            return 0.0
-        low, high = summary.shape
-        return 1.0 if summary.missing else (self.position(high) - self.position(low)) * self.weight
-
-    def label(self, summary: Summary) -> str | None:
-        """Label of a range."""
-        if summary.shape is None:
-            return None
-        return set_label(
-            [(number_label if self._numeric else text_range_label)(*summary.shape)], missing=summary.missing
-        )
-
-    def remember(self, place: int, summary: Summary) -> None:
-        """Keep what a released label covers."""
-        self._low_of[place], self._high_of[place] = map(self.position, summary.shape or (None, None))
-        self._missing_in[place] = summary.missing
-
-    def may_cover(self, point: Point) -> Flags:
-        """Flags of the remembered labels that cover a point, as far as positions show."""
-        position = point.row[self.entry]
-        if math.isnan(position):
-            return self._missing_in
-        return np.asarray((self._low_of <= position) & (position <= self._high_of))
-
-    def covers(self, summary: Summary, value: Value) -> bool:
-        """True if the value may be released under this summary's label."""
-        if _is_missing(value):
-            return summary.missing
-        if summary.shape is None:
-            return False
-        low, high = summary.shape
-        return bool(self._key(low) <= self._key(value) <= self._key(high))
+    def covers(self, covered: Covered, value: Any) -> bool:
+        """Whether the value may be released under a label."""
+        if _is_missing(value) or covered.shape is None:
+            return _is_missing(value) and covered.missing
+        low, high = covered.shape
+        if self._order is not None:
+            low, value, high = map(self._order, (low, value, high))
+        return bool(low <= value <= high)
 
 
 def _is_missing(value: Value) -> bool:
@@ -234,7 +212,7 @@ class _Coded:
     so that two values together lose the ``steps`` of the levels in which they differ.
 
     Both kinds `start` a slot's cluster with one value and `extend` it by another, tell the loss `added_by` several
-    values to each, and `summarise` points as a `Line` does.
+    values to each, `write` a label, and `remember` which values it covers.
     """
 
     def __init__(self, at: int, place: int, slots: int, steps: Floats) -> None:
@@ -247,7 +225,7 @@ class _Coded:
 
     def code(self, value: Value) -> int:
         """The value's number; a new value is given the next."""
-        text = value if value is None or isinstance(value, str) else str(value).lower()
+        text = None if value is None else text_of(value)
         code = self.codes.get(text)
         if code is None:
             code = self.codes[text] = len(self.codes)
@@ -265,12 +243,12 @@ class _Coded:
         raise NotImplementedError
 
 
-class Bag(_Coded):
+class StreamBag(_Coded):
     """Categories without order: a cluster is the set of its values and loses the share of the domain that it names."""
 
-    def __init__(self, at: int, place: int, column: Column, slots: int, remembered: int) -> None:
+    def __init__(self, at: int, place: int, declared: int, slots: int, remembered: int) -> None:
         super().__init__(at, place, slots, np.ones(1))
-        self._declared = len(column.categories)
+        self._declared = declared
         self._covered = np.zeros((_ROOM, remembered), np.bool_)
         self._learn(0)
 
@@ -291,32 +269,27 @@ class Bag(_Coded):
     def added_by(self, codes: list[int]) -> Floats:
         return np.asarray(self.gain[codes].sum(axis=0))
 
-    def summarise(self, points: Sequence[Point]) -> Summary:
+    def write(self, points: Sequence[Point]) -> Covered:
         codes = self._members(points)
-        return Summary(codes - {0} or None, 0 in codes)
+        label = values_label((self._texts[code] for code in codes if code), missing=0 in codes)
+        return Covered(list(codes), 0 in codes, label, float((len(codes) - 1) * self.steps[0]))
 
-    def loss(self, summary: Summary) -> float:
-        return float((len(summary.shape or ()) + summary.missing - 1) * self.steps[0])
-
-    def label(self, summary: Summary) -> str | None:
-        names = sorted(self._texts[code] for code in summary.shape or ())
-        return set_label(map(exact_label, names), missing=summary.missing) if names else None
-
-    def remember(self, place: int, summary: Summary) -> None:
+    def remember(self, place: int, covered: Covered) -> None:
         self._covered[:, place] = False
-        self._covered[[*(summary.shape or ()), *([0] * summary.missing)], place] = True
+        self._covered[covered.shape, place] = True
 
-    def may_cover(self, point: Point) -> Flags:
-        return np.asarray(self._covered[point.codes[self.place]])
+    def may_cover(self, code: int) -> Flags:
+        return np.asarray(self._covered[code])
 
 
-class Paths(_Coded):
+class StreamLadder(_Coded):
     """A hierarchy: a cluster is the lowest common ancestor of its values and loses its share of the height."""
 
-    def __init__(self, at: int, place: int, column: Column, slots: int, remembered: int) -> None:
-        assert column.hierarchy is not None
-        self._hierarchy = column.hierarchy
-        free, height = _levels(column.hierarchy)
+    def __init__(self, at: int, place: int, hierarchy: Hierarchy, slots: int, remembered: int) -> None:
+        self._hierarchy = hierarchy
+        longest = ["x" * max(hierarchy.prefix)] if hierarchy.prefix else hierarchy.parents
+        height = max((len(path_of(name, hierarchy)) for name in longest), default=2)
+        free = 1 if hierarchy.prefix else 2  # nothing is lost by the star, nor by the root that a tree's values share
         super().__init__(at, place, slots, np.where(np.arange(height) < free, 0.0, 1.0 / max(1, height - free)))
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
@@ -329,69 +302,97 @@ class Paths(_Coded):
         self.extend(0, 0)  # of no level: compiled now, and not while a record waits
 
     def _learn(self, code: int) -> None:
-        names: tuple[str, ...] = ("\0missing",)
-        if code:
-            text, lengths = self._texts[code], self._hierarchy.prefix
-            names = prefix_paths([text], lengths)[0] if lengths else tree_paths([text], self._hierarchy)[0]
+        names = path_of(self._texts[code], self._hierarchy) if code else ("\0missing",)
         numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in names]
         self._names.extend(list(self._numbers)[len(self._names) :])
         # A short path is its own continuation: below its end it shares nothing with others.
         self.levels[code] = numbers + [numbers[-1]] * (self.levels.shape[1] - len(numbers))
         for slot, (node, length) in enumerate(zip(self._nodes, self._lengths, strict=True)):
-            note_gain(node, length, self.levels, code, code + 1, self.steps, self.gain, slot)
+            _note_gain(node, int(length), self.levels, code, code + 1, self.steps, self.gain, slot)
 
     def start(self, slot: int, code: int) -> None:
         self._nodes[slot] = self.levels[code]
         self._move(slot, self.levels.shape[1])
 
     def extend(self, slot: int, code: int) -> None:
-        common = common_length(self._nodes[slot], self._lengths[slot], self.levels[code])
+        common = _common_length(self._nodes[slot], self._lengths[slot], self.levels[code])
         if common < self._lengths[slot]:
             self._move(slot, common)
 
     def _move(self, slot: int, length: int) -> None:
         self._lengths[slot] = length
-        note_gain(self._nodes[slot], length, self.levels, 0, len(self.codes), self.steps, self.gain, slot)
+        _note_gain(self._nodes[slot], length, self.levels, 0, len(self.codes), self.steps, self.gain, slot)
 
     def added_by(self, codes: list[int]) -> Floats:
         return np.asarray(self.gain[codes].max(axis=0))  # the one that adds most: all else lies below
 
-    def summarise(self, points: Sequence[Point]) -> Summary:
+    def write(self, points: Sequence[Point]) -> Covered:
         codes = self._members(points)
         known = list(codes - {0})
         if not known:
-            return Summary(None, missing=True)
+            return Covered(None, missing=True)
         together = self.levels[known]
-        parted = np.append((together != together[0]).any(axis=0), True)
-        return Summary(tuple(together[0, : int(parted.argmax())].tolist()), 0 in codes)
+        length = int(np.append((together != together[0]).any(axis=0), True).argmax())  # of the path they share
+        node, missing = int(together[0, length - 1]), 0 in codes
+        loss = 1.0 if missing else float(self.steps[length:].sum())
+        return Covered(node, missing, set_label([self._names[node]], missing=missing), loss)
 
-    def loss(self, summary: Summary) -> float:
-        if summary.shape is None:
-            return 0.0
-        return 1.0 if summary.missing else float(self.steps[len(summary.shape) :].sum())
+    def remember(self, place: int, covered: Covered) -> None:
+        self._top_of[place] = -1 if covered.shape is None else covered.shape
+        self._missing_in[place] = covered.missing
 
-    def label(self, summary: Summary) -> str | None:
-        return set_label([self._names[summary.shape[-1]]], missing=summary.missing) if summary.shape else None
-
-    def remember(self, place: int, summary: Summary) -> None:
-        self._top_of[place] = summary.shape[-1] if summary.shape else -1
-        self._missing_in[place] = summary.missing
-
-    def may_cover(self, point: Point) -> Flags:
-        code = point.codes[self.place]
+    def may_cover(self, code: int) -> Flags:
         return self._missing_in if code == 0 else np.asarray((self.levels[code] == self._top_of[:, None]).any(axis=1))
-
-
-Table = Bag | Paths
-
-
-def _levels(hierarchy: Hierarchy) -> tuple[int, int]:
-    """How many levels lose nothing (the star, and in a tree the root that all values share), and how many there are."""
-    if hierarchy.prefix:
-        return 1, len({0, *hierarchy.prefix} - {max(hierarchy.prefix)}) + 1
-    return 2, max((len(path) for path in tree_paths(list(hierarchy.parents), hierarchy)), default=2)
 
 
 def _doubled(array: Any) -> Any:
     """The array with as much room again."""
     return np.concatenate([array, np.zeros_like(array)])
+
+
+@compiled
+def note_added(
+    row: Floats, rows: Floats, weights: Floats, gains: tuple[Floats, ...], codes: tuple[int, ...], equal: float,
+    added: Floats, near: Index,
+) -> tuple[int, float]:  # fmt: skip
+    """What a point adds to each slot: how many slots have the least, which are noted in ``near``, and the least."""
+    slots, width = rows.shape
+    least = np.inf
+    for s in range(slots):
+        total = 0.0
+        for j in range(width):
+            beyond = row[j] - rows[s, j]
+            if beyond > 0.0:  # never where one of them is not a number
+                total += beyond * weights[j]
+        for t in range(len(gains)):
+            total += gains[t][codes[t], s]
+        added[s] = total
+        least = min(least, total)
+    count = 0
+    for s in range(slots):
+        if added[s] <= least + equal:
+            near[count] = s
+            count += 1
+    return count, least
+
+
+@compiled
+def _common_length(node: Index, length: int, path: Index) -> int:
+    """How many levels from the root down two paths share."""
+    for level in range(length):
+        if node[level] != path[level]:
+            return level
+    return length
+
+
+@compiled
+def _note_gain(
+    node: Index, length: int, levels: Index, first: int, last: int, steps: Floats, gain: Floats, slot: int
+) -> None:
+    """What some values would add to the loss of a slot's node: the steps of its own levels in which they differ."""
+    for code in range(first, last):
+        total = 0.0
+        for level in range(length):
+            if levels[code, level] != node[level]:
+                total += steps[level]
+        gain[code, slot] = total

@@ -1,23 +1,150 @@
-"""Equivalence classes with labels, made from counted cells and verified before use."""
+"""From counted tuples to equivalence classes with labels, verified before anybody may use them.
+
+`Cube` counts distinct tuples of codes: in a dense table while the domain is small, as sorted keys when it is huge. A
+tuple becomes one key: its codes side by side, each in as many bits as its column needs, in a 64-bit integer, or in
+bytes when they need more. Memory grows with the tuples that occur (dense: with the domain, at most `DENSE_BITS`), never
+with the rows. `decide` partitions and labels them; `CellIndex` then finds the class of a row's tuple.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.axes import Axis, Codes, Index
+from microflow.anonymize.axes import Axis, Bag, Coder, Codes, Index, Ladder, Scale
 from microflow.anonymize.contract import MethodSettings
 from microflow.anonymize.diversity import Diversity, Reached, Sensitive
-from microflow.anonymize.encode import Cells, Coder, Packing
 from microflow.anonymize.recode import Members, Recoding, recode
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema
 
-__all__ = ["Classes", "Decision", "decide"]
+__all__ = ["CellIndex", "Cells", "Classes", "Cube", "Decision", "Packing", "decide"]
+
+#: Up to 4 M cells (32 MB) are counted in a table; a larger domain as sorted keys.
+DENSE_BITS = 22
+#: Keys that wait before they are sorted into the others.
+_WAITING = 1 << 20
+
+#: 64-bit integers, or fixed-width bytes.
+Keys = npt.NDArray[Any]
+#: Distinct tuples, one array a column, and the rows that have each.
+Cells = tuple[list[Codes], Index]
+
+
+class Packing:
+    """How tuples become keys when column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.bits = [size.bit_length() for size in sizes]
+        self.total = sum(self.bits)
+        self._wide = self.total > np.iinfo(np.int64).bits - 1
+
+    def pack(self, codes: Sequence[Codes]) -> Keys:
+        """One key a tuple; equal keys for equal tuples, ordered as the tuples are."""
+        if self._wide:
+            columns = np.stack(codes, axis=1).astype(">u4")
+            return np.ascontiguousarray(columns).view(f"S{4 * len(codes)}").ravel()
+        keys = codes[0].astype(np.int64)
+        for bits, column in zip(self.bits[1:], codes[1:], strict=True):
+            keys <<= bits
+            keys |= column
+        return keys
+
+    def unpack(self, keys: Keys) -> list[Codes]:
+        """The tuples of some keys, one array a column."""
+        if self._wide:
+            return list(keys.view(">u4").reshape(len(keys), len(self.bits)).astype(np.int32).T.copy())
+        rest = keys.astype(np.int64)
+        codes: list[Codes] = []
+        for bits in reversed(self.bits):
+            codes.append((rest & ((1 << bits) - 1)).astype(np.int32))
+            rest >>= bits
+        return codes[::-1]
+
+    def holds(self, sizes: Sequence[int]) -> bool:
+        """Whether columns that have grown to these sizes still fit their bits."""
+        return all(size.bit_length() <= bits for size, bits in zip(sizes, self.bits, strict=True))
+
+
+class Cube:
+    """Counts tuples. Columns may grow between calls: what was counted is packed again each time a bit is added."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._start(sizes)
+
+    def _start(self, sizes: Sequence[int]) -> None:
+        self._packing = Packing(sizes)
+        dense = self._packing.total <= DENSE_BITS
+        self._table: Index | None = np.zeros(1 << self._packing.total, np.int64) if dense else None
+        self._keys: Keys = self._packing.pack([np.empty(0, np.int32)] * len(sizes))
+        self._counts: Index = np.empty(0, np.int64)
+        self._waiting: list[tuple[Keys, Index]] = []
+
+    def add(self, codes: Sequence[Codes], sizes: Sequence[int], counts: Index | None = None) -> None:
+        """Count one tuple a row, or ``counts`` of each; ``sizes`` are the columns' sizes by now."""
+        if not self._packing.holds(sizes):
+            cells = self.cells()
+            self._start(sizes)
+            self._add(*cells)
+        self._add(codes, np.ones(len(codes[0]), np.int64) if counts is None else counts)
+
+    def _add(self, codes: Sequence[Codes], counts: Index) -> None:
+        keys = self._packing.pack(codes)
+        if self._table is not None:
+            np.add.at(self._table, keys, counts)
+            return
+        self._waiting.append((keys, counts))
+        if sum(len(keys) for keys, _ in self._waiting) >= max(_WAITING, len(self._keys)):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Sort the waiting keys into the others."""
+        waiting = [(self._keys, self._counts), *self._waiting]
+        keys = np.concatenate([keys for keys, _ in waiting])
+        counts = np.concatenate([counts for _, counts in waiting])
+        self._keys, place = np.unique(keys, return_inverse=True)
+        self._counts = np.bincount(place, counts, len(self._keys)).astype(np.int64)
+        self._waiting = []
+
+    def cells(self) -> Cells:
+        """The tuples that occur, in ascending order, and their counts."""
+        if self._table is not None:
+            keys = np.flatnonzero(self._table)
+            return self._packing.unpack(keys), self._table[keys]
+        self._settle()
+        return self._packing.unpack(self._keys), self._counts
+
+
+class CellIndex:
+    """Finds the class of a tuple once classes are decided; -1 for a tuple that has none."""
+
+    def __init__(self, sizes: Sequence[int], codes: Sequence[Codes], classes: Codes) -> None:
+        self._packing = Packing(sizes)
+        keys = self._packing.pack(codes)
+        self._table: Codes | None = None
+        if self._packing.total <= DENSE_BITS:
+            self._table = np.full(1 << self._packing.total, -1, np.int32)
+            self._table[keys] = classes
+        else:
+            order = np.argsort(keys)
+            self._keys, self._classes = keys[order], classes[order]
+
+    def find(self, codes: Sequence[Codes]) -> Codes:
+        """The class of each row."""
+        keys = self._packing.pack(codes)
+        if self._table is not None:
+            return self._table.take(keys)
+        if not len(self._keys):
+            return np.full(len(keys), -1, np.int32)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, self._classes[place], np.int32(-1))
+
 
 #: A set of so few ranks is one integer.
 _SET_BITS = 63
@@ -46,8 +173,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class Decision:
-    """The distinct tuples of quasi-identifier codes, the class of each (-1: suppressed), and the classes."""
+    """The tuple of each cell, the distinct tuples, the class of each tuple (-1: suppressed), and the classes."""
 
+    owner: Index
     tuples: list[Codes]
     class_of: Codes
     classes: Classes
@@ -59,9 +187,9 @@ def warm(schema: DatasetSchema) -> None:
     It is kept out of whatever only counts or looks up: the compiler's import takes longer than a small job.
     """
     if all(column.hierarchy is not None or not column.is_numeric for column in schema.quasi_identifiers):
-        from microflow.anonymize import cover
+        from microflow.anonymize.recode import warm_lattice
 
-        cover.warm()
+        warm_lattice()
 
 
 def decide(
@@ -98,20 +226,22 @@ def decide(
     class_of = recode(Recoding(ranks, axes, in_tuple, weigh, constraint), settings)
     sorted_tuples = Members.of(class_of)
     labelled = [_labels(axis, column, sorted_tuples) for axis, column in zip(axes, ranks, strict=True)]
-    same = _same_labels(labelled)
+    # A number for each class, the same for classes that are written alike: to a reader they are one.
+    keys = Packing([len(texts) for texts, _ in labelled]).pack([of for _, of in labelled])
+    same = np.unique(keys, return_inverse=True)[1]
     placed = class_of >= 0
     rows = np.bincount(same[class_of[placed]], in_tuple[placed]).astype(np.int64)
     members = rows if persons is None else _distinct_persons(same, class_of[owner], persons)
-    _verify(members, same, class_of, constraint, settings)
+    reached = _verified(members, same, class_of, constraint, settings)
     classes = Classes(
         labels=tuple(labels for labels, _ in labelled),
         label_of=tuple(of for _, of in labelled),
         k=int(members.min()) if len(members) else 0,
         count=len(rows),
         rows=int(rows.sum()),
-        diversity=_diversity(constraint, class_of, same),
+        diversity=reached,
     )
-    return Decision(tuples, class_of, classes)
+    return Decision(owner, tuples, class_of, classes)
 
 
 def _tuples_of(codes: Sequence[Codes]) -> tuple[Index, list[Codes]]:
@@ -179,7 +309,7 @@ def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes
     """The different labels of one column, and which of them each class has."""
     if not len(members.starts):
         return pa.array([], pa.string()), np.empty(0, np.int32)
-    groups, which = _groups(axis, ranks, members) if axis.counted else _runs(axis, ranks, members)
+    groups, which = _groups(axis, ranks, members) if isinstance(axis, Bag) else _runs(axis, ranks, members)
     known: dict[str | None, int] = {}
     written = [known.setdefault(axis.label(group), len(known)) for group in groups]
     return pa.array(known, pa.string()), np.asarray(written, np.int32)[which]
@@ -188,7 +318,7 @@ def _labels(axis: Axis, ranks: Codes, members: Members) -> tuple[pa.Array, Codes
 _Groups = tuple[list[tuple[int, ...]], Index]
 
 
-def _runs(axis: Axis, ranks: Codes, members: Members) -> _Groups:
+def _runs(axis: Scale | Ladder, ranks: Codes, members: Members) -> _Groups:
     """The different runs (missing, lowest, highest) of all classes, and which each class has."""
     own = ranks[members.order]
     missing = np.minimum.reduceat(own, members.starts) == 0
@@ -201,7 +331,7 @@ def _runs(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     return [(0,) * int(absent) + (int(first), int(last)) for absent, first, last in split], which
 
 
-def _groups(axis: Axis, ranks: Codes, members: Members) -> _Groups:
+def _groups(axis: Bag, ranks: Codes, members: Members) -> _Groups:
     """The different sets of ranks of all classes, and which each class has."""
     if axis.size <= _SET_BITS:
         bits = np.left_shift(1, ranks[members.order], dtype=np.int64)
@@ -216,28 +346,16 @@ def _groups(axis: Axis, ranks: Codes, members: Members) -> _Groups:
     return list(known), np.asarray(which, np.int64)
 
 
-def _same_labels(labels: Sequence[tuple[pa.Array, Codes]]) -> Index:
-    """A number for each class, the same for classes that are written alike: to a reader they are one."""
-    keys = Packing([len(texts) for texts, _ in labels]).pack([of for _, of in labels])
-    return np.unique(keys, return_inverse=True)[1]
-
-
-def _diversity(constraint: Diversity | None, class_of: Codes, same: Index) -> tuple[Reached, ...]:
-    """What the classes achieve, by what readers will see."""
-    placed = np.flatnonzero(class_of >= 0)
-    if constraint is None or not len(placed):
-        return ()
-    return tuple(constraint.reached(placed, same[class_of[placed]], int(same.max()) + 1))
-
-
-def _verify(
+def _verified(
     members: Index, same: Index, class_of: Codes, constraint: Diversity | None, settings: MethodSettings
-) -> None:
-    """Hold the result against the claim, by a count of its own over what readers will see."""
+) -> tuple[Reached, ...]:
+    """Hold the result against the claim, by a count of its own over what readers will see; what it reaches."""
     if len(members) and members.min() < settings.k:
         raise MicroflowError(f"a class of fewer than {settings.k} was formed; nothing is released")
     if constraint is None or not len(members):
-        return
+        return ()
     placed = np.flatnonzero(class_of >= 0)
-    if not constraint.allows(placed, same[class_of[placed]], len(members)).all():
+    groups = same[class_of[placed]]
+    if not constraint.allows(placed, groups, len(members)).all():
         raise MicroflowError("a class without the diversity asked for was formed; nothing is released")
+    return tuple(constraint.reached(placed, groups, len(members)))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-__all__ = ["BLOCK_BYTES", "ManyCmac", "TextSpans", "even_offsets", "first_bytes", "hex_columns", "valid_rows"]
+__all__ = ["ManyCmac", "TextSpans", "as_text", "even_offsets", "first_bytes", "hex_columns", "valid_rows"]
 
 #: A span may be read this far beyond its end without leaving the data.
 BLOCK_BYTES = 16
@@ -102,6 +102,11 @@ def valid_rows(column: pa.Array) -> Flags | None:
     return np.unpackbits(bitmap, count=last - first // 8 * 8, bitorder="little")[first % 8 :].view(np.bool_)
 
 
+def as_text(column: pa.Array) -> pa.Array:
+    """The values as Arrow writes them."""
+    return column if column.type == pa.string() else column.cast(pa.string())
+
+
 def first_bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
     """The first byte of each text of a column; 0 where a text is empty or missing.
 
@@ -135,23 +140,12 @@ _R128 = 0x87
 """The constant by which SP 800-38B reduces a doubled subkey."""
 
 
-class _Hex:
+@lru_cache(maxsize=1)
+def _hex_table() -> npt.NDArray[np.uint32]:
     """Two bytes to four hexadecimal digits by one look-up; 256 kB, made when first asked for."""
-
-    def __init__(self) -> None:
-        self._table: npt.NDArray[np.uint32] | None = None
-
-    def __call__(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-        if self._table is None:
-            digits = np.frombuffer(b"0123456789abcdef", np.uint8)
-            pairs = np.arange(1 << 16, dtype="<u2").view(np.uint8).reshape(-1, 2)
-            self._table = (
-                np.stack([digits[pairs >> 4], digits[pairs & 15]], axis=-1).reshape(-1, 4).view(np.uint32)[:, 0]
-            )
-        return self._table.take(data.view("<u2"))
-
-
-_hex = _Hex()
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    pairs = np.arange(1 << 16, dtype="<u2").view(np.uint8).reshape(-1, 2)
+    return np.stack([digits[pairs >> 4], digits[pairs & 15]], axis=-1).reshape(-1, 4).view(np.uint32)[:, 0]
 
 
 def hex_columns(tags: npt.NDArray[np.uint8], head: str, rows: Sequence[Flags | int]) -> list[pa.Array]:
@@ -166,7 +160,7 @@ def hex_columns(tags: npt.NDArray[np.uint8], head: str, rows: Sequence[Flags | i
     parts = np.dtype([("head", f"V{len(head)}"), ("tag", f"V{tags.shape[1] * 2}")])
     texts = np.empty(len(tags), parts)
     texts["head"] = np.void(head.encode("ascii"))
-    texts["tag"] = _hex(tags).reshape(-1).view(parts["tag"])
+    texts["tag"] = _hex_table().take(tags.view("<u2")).reshape(-1).view(parts["tag"])
     sizes = [int(column) if isinstance(column, int) else int(np.count_nonzero(column)) for column in rows]
     pieces = [texts[first:last] for first, last in pairwise(accumulate(sizes, initial=0))]
     return [_hex_column(piece, column) for piece, column in zip(pieces, rows, strict=True)]

@@ -29,17 +29,9 @@ from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Record
 
 __all__ = [
-    "Anonymizer",
-    "BatchAnonymizer",
-    "DatasetAnonymizer",
-    "Identity",
-    "Method",
-    "MethodSettings",
-    "RecordAnonymizer",
-    "Released",
-    "Scope",
-    "StreamAnonymizer",
-]
+    "Anonymizer", "BatchAnonymizer", "DatasetAnonymizer", "Identity", "Method", "MethodSettings", "RecordAnonymizer",
+    "Released", "Scope", "StreamAnonymizer",
+]  # fmt: skip
 
 
 class Method(StrEnum):

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from microflow.anonymize.cmac import even_offsets, first_bytes
+from microflow.anonymize.cmac import as_text, even_offsets, first_bytes
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
 from microflow.anonymize.generalise import prefix_label
 from microflow.anonymize.mechanisms import Codes, Mechanism, RandomisedResponse, TruncatedGeometric, Uniforms
@@ -32,16 +32,9 @@ from microflow.records import convert, copied
 from microflow.schema import Column, DatasetSchema, Dtype, Record, Role, Value
 
 __all__ = [
-    "GRID_STEPS",
-    "Choices",
-    "Decoder",
-    "Domain",
-    "Grid",
-    "LocalDifferentialPrivacy",
-    "Perturbed",
-    "perturbed_columns",
+    "GRID_STEPS", "Choices", "Decoder", "Domain", "Grid", "LocalDifferentialPrivacy", "Perturbed", "perturbed_columns",
     "public_domain",
-]
+]  # fmt: skip
 
 
 class Decoder:
@@ -99,11 +92,11 @@ class Choices:
         if initial:  # every key is one ASCII character, which no byte of another character is
             self._code_of_byte = np.full(256, self.size, np.int64)
             self._code_of_byte[[ord(key) for key in keys]] = np.arange(self.size)
-        self._decode = Decoder(self.values, dtype)
+        self.decode = Decoder(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Positions among the keys."""
-        texts = column if column.type == pa.string() else column.cast(pa.string())
+        texts = as_text(column)
         if self._initial:
             return self._code_of_byte.take(first_bytes(texts))
         found = pc.index_in(texts, value_set=self._keys)
@@ -117,10 +110,6 @@ class Choices:
         if value is None:
             return self.size
         return self._codes.get(str(value)[:1] if self._initial else value, self.size)
-
-    def decode(self, codes: Codes) -> pa.Array:
-        """The values."""
-        return self._decode(codes)
 
 
 class Grid:
@@ -136,7 +125,7 @@ class Grid:
         self._low, self._high = low, high
         points = [min(low + code * self.step, high) for code in range(self.size)]
         self.values: tuple[Value, ...] = (*(int(point) if whole else point for point in points), None)
-        self._decode = Decoder(self.values, dtype)
+        self.decode = Decoder(self.values, dtype)
 
     def encode(self, column: pa.Array) -> Codes:
         """Nearest grid points."""
@@ -152,10 +141,6 @@ class Grid:
         if not isinstance(value, int | float) or math.isnan(value):
             return self.size
         return round((min(max(float(value), self._low), self._high) - self._low) / self.step)
-
-    def decode(self, codes: Codes) -> pa.Array:
-        """The numbers."""
-        return self._decode(codes)
 
 
 #: Codes of a column's values; ``values`` is what each is released as, the last is ``None``.

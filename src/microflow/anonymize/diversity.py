@@ -110,18 +110,11 @@ class Diversity:
         )
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """Flags of the ``count`` groups that may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
-        asked = self._asked
+        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
         allowed = np.ones(count, np.bool_)
         for column, cells in enumerate(self._cells(members, groups)):
-            if asked.l_entropy:
-                allowed &= _entropies(*cells, count) >= np.log(asked.l_diversity) - _SLACK
-            elif asked.l_diversity > 1:
-                allowed &= np.bincount(cells[0], minlength=count) >= asked.l_diversity
-            if asked.l_recursive:
-                allowed &= _recursive_c(*cells, count, asked.l_diversity) < asked.l_recursive * (1 - _SLACK)
-            if asked.t_closeness < 1:
-                allowed &= self._distances(column, *cells, count) <= asked.t_closeness + _SLACK
+            for excess in self._excesses(column, *cells, count):
+                allowed &= excess == 0
         return allowed
 
     def profiles(self, class_of: Index) -> list[Floats]:
@@ -135,22 +128,27 @@ class Diversity:
         return found
 
     def excess(self, profiles: Sequence[Floats]) -> Floats:
-        """Excess of each class over the limits, from its `profiles`; 0 for a class that is allowed."""
-        asked = self._asked
+        """By how much each class exceeds what is asked for, from its `profiles`: 0 for one that is allowed."""
         beyond = np.zeros(len(profiles[0]))
         for column, rows in enumerate(profiles):
             group, rank = np.nonzero(rows)
-            cells = group, rank, rows[group, rank] / rows.sum(axis=1)[group], len(rows)
-            if asked.l_entropy:
-                beyond += np.maximum(0, np.log(asked.l_diversity) - _SLACK - _entropies(*cells))
-            elif asked.l_diversity > 1:
-                beyond += np.maximum(0, asked.l_diversity - (rows > 0).sum(axis=1)) / asked.l_diversity
-            if asked.l_recursive:
-                ratio = _recursive_c(*cells, asked.l_diversity) / (asked.l_recursive * (1 - _SLACK))
-                beyond += np.where(ratio >= 1, 1 - 1 / (1 + ratio), 0)
-            if asked.t_closeness < 1:
-                beyond += np.maximum(0, self._distances(column, *cells) - asked.t_closeness - _SLACK)
+            share = rows[group, rank] / rows.sum(axis=1)[group]
+            for excess in self._excesses(column, group, rank, share, len(rows)):
+                beyond += excess
         return beyond
+
+    def _excesses(self, column: int, group: Index, rank: Index, share: Floats, count: int) -> Iterator[Floats]:
+        """For each thing that is asked for by how much each group exceeds it, 0 where it does not."""
+        asked, cells = self._asked, (group, rank, share, count)
+        if asked.l_entropy:
+            yield np.maximum(0, np.log(asked.l_diversity) - _SLACK - _entropies(*cells))
+        elif asked.l_diversity > 1:
+            yield np.maximum(0, asked.l_diversity - np.bincount(group, minlength=count)) / asked.l_diversity
+        if asked.l_recursive:
+            ratio = _recursive_c(*cells, asked.l_diversity) / (asked.l_recursive * (1 - _SLACK))
+            yield np.where(ratio >= 1, 1 - 1 / (1 + ratio), 0.0)
+        if asked.t_closeness < 1:
+            yield np.maximum(0, self._distances(column, *cells) - asked.t_closeness - _SLACK)
 
     def reached(self, members: Index, groups: Index, count: int) -> list[Reached]:
         """Measures that ``count`` groups reach, by column."""

@@ -17,12 +17,15 @@ preceded by a backslash, as is the first letter of a value that reads ``null``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from microflow.schema import Column, Value
 
-__all__ = ["Label", "exact_label", "number_label", "parse", "prefix_label", "set_label", "text_of", "text_range_label"]
+__all__ = [
+    "Label", "exact_label", "name_of", "number_label", "parse", "prefix_label", "set_label", "text_of",
+    "text_order", "text_range_label", "values_label",
+]  # fmt: skip
 
 _MISSING = "null"
 _SPECIAL = re.compile(r"([\\,{}\[\]*])")
@@ -87,6 +90,16 @@ def set_label(parts: Iterable[str], *, missing: bool = False) -> str:
     return listed[0] if len(listed) == 1 and not missing else "{" + ",".join(listed) + "}"
 
 
+def values_label(values: Iterable[str], *, missing: bool) -> str | None:
+    """The set of some values as they are, or of a missing one, which alone has no label.
+
+    >>> values_label(["M", "F"], missing=False), values_label([], missing=True)
+    ('{F,M}', None)
+    """
+    parts = [exact_label(value) for value in sorted(values)]
+    return set_label(parts, missing=missing) if parts else None
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """A label read back. Exactly one of ``exact``, ``prefix``, ``low``/``high`` and ``parts`` is set, or ``missing``.
@@ -113,25 +126,20 @@ class Label:
         if value is None or self.missing:
             return self.missing and value is None
         if self.prefix is not None:
-            value = int(value) if isinstance(value, float) and value.is_integer() else value
-            return text_of(value).startswith(self.prefix)
+            return name_of(value).startswith(self.prefix)
         if self.exact is not None:
-            if self.column.is_numeric:
-                if (number := _as_number(self.exact)) is not None and number == value:
-                    return True
-                value = int(value) if isinstance(value, float) and value.is_integer() else value
-            text, hierarchy = text_of(value), self.column.hierarchy
-            return self.exact == text or (hierarchy is not None and self.exact in hierarchy.path(text))
+            if self.column.is_numeric and (number := _as_number(self.exact)) is not None and number == value:
+                return True
+            name, hierarchy = name_of(value) if self.column.is_numeric else text_of(value), self.column.hierarchy
+            return self.exact == name or (hierarchy is not None and self.exact in hierarchy.path(name))
         return self._in_range(value)
 
     def _in_range(self, value: Value) -> bool:
         low, high = self.low, self.high
         if isinstance(low, int | float) and isinstance(high, int | float):
             return isinstance(value, int | float) and low <= value <= high
-        position = {name: place for place, name in enumerate(self.column.categories)}
-        # Categories stand in declared order and everything undeclared behind them, in text order.
-        first, own, last = ((position.get(text, len(position)), text) for text in (str(low), text_of(value), str(high)))
-        return first <= own <= last
+        place = text_order(self.column)
+        return place(str(low)) <= place(text_of(value)) <= place(str(high))
 
 
 def parse(text: str | None, column: Column) -> Label:
@@ -142,11 +150,11 @@ def parse(text: str | None, column: Column) -> Label:
     (True, 'a,b')
     """
     if text is not None and text.startswith("{"):
-        return Label(column, parts=tuple(_one(part, column) for part in _split(text[1:-1])))
-    return _one(text, column)
+        return Label(column, parts=tuple(_single(part, column) for part in _split(text[1:-1])))
+    return _single(text, column)
 
 
-def _one(text: str | None, column: Column) -> Label:
+def _single(text: str | None, column: Column) -> Label:
     """What is no set; there are none within sets."""
     if text is None or text == _MISSING:
         return Label(column, missing=True)
@@ -183,3 +191,22 @@ def text_of(value: Value) -> str:
     ('true', '37')
     """
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def name_of(value: Value) -> str:
+    """A value as a hierarchy names it: as text, whole numbers without a point.
+
+    >>> name_of(37.0), name_of(0.5)
+    ('37', '0.5')
+    """
+    return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def text_order(column: Column) -> Callable[[str], tuple[int, str]]:
+    """What texts of a column are sorted by: categories as declared, and behind them everything else in text order.
+
+    >>> sorted(["c", "low", "high", "b"], key=text_order(Column("risk", categories=("low", "high"))))
+    ['low', 'high', 'b', 'c']
+    """
+    place = {name: i for i, name in enumerate(column.categories)}
+    return lambda text: (place.get(text, len(place)), text)

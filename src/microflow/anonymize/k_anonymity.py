@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.classes import Classes, decide
+from microflow.anonymize.axes import Coder, Codes, DictionaryCoder, coder_for
+from microflow.anonymize.classes import CellIndex, Cells, Classes, Cube, Decision, Packing, decide
 from microflow.anonymize.contract import MethodSettings, Released, Scope
 from microflow.anonymize.diversity import Reached, diverse_columns
-from microflow.anonymize.encode import CellIndex, Coder, Codes, Cube, DictionaryCoder, Packing, coder_for
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Role
 
@@ -73,6 +73,9 @@ class _Columns:
 
     def learn(self, columns: Sequence[pa.Array]) -> list[Codes]:
         return [coder.learn(column) for coder, column in zip(self.coders, columns, strict=True)]
+
+    def decide(self, cells: Cells) -> Decision:
+        return decide(cells, self.quasi, self.sensitive, self.settings, by_person=bool(self.person))
 
     def release(self, rows: pa.RecordBatch, classes: Classes, class_of: Codes) -> Released:
         """The rows that have a class, with labels for quasi-identifiers and without identifiers."""
@@ -127,11 +130,12 @@ def guarantee(schema: DatasetSchema, k: int, among: str) -> str:
     return f"each released row shares its quasi-identifiers with at least {k - 1} {others} {among}"
 
 
-def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
-    """Check the settings that k-anonymity needs in every scope.
+def require_classes(settings: MethodSettings, schema: DatasetSchema, scope: Scope = Scope.DATASET) -> None:
+    """What k-anonymity asks for in every scope, and what it does not offer in a stream.
 
     Raises:
-        MicroflowError: k is below 2, a share is not one, c and l do not fit, or there is no quasi-identifier.
+        MicroflowError: k is below 2, a share is not one, c and l do not fit, or there is no quasi-identifier; in a
+            stream δ below k, suppression or diversity.
     """
     if settings.k <= 1:
         raise MicroflowError(f"k must be at least 2, not {settings.k}")
@@ -144,6 +148,15 @@ def require_classes(settings: MethodSettings, schema: DatasetSchema) -> None:
         )
     if not schema.quasi_identifiers:
         raise MicroflowError(f"schema {schema.name!r} has no quasi-identifiers", hint="k-anonymity needs at least one")
+    if scope is not Scope.STREAM:
+        return
+    whole = "use the scope 'dataset' or 'microflow'"
+    if settings.delta < settings.k:
+        raise MicroflowError(f"a delay of {settings.delta} records cannot gather {settings.k}", hint="raise delta")
+    if settings.suppress:
+        raise MicroflowError("a stream cannot know which records are worth giving up", hint=whole)
+    if settings.l_diversity > 1 or settings.t_closeness < 1:
+        raise MicroflowError("a stream is released without l-diversity and t-closeness", hint=whole)
 
 
 class KAnonymity:
@@ -213,12 +226,8 @@ class KAnonymity:
         Raises:
             MicroflowError: already frozen, or a class broke the claim (which would be a fault of ours).
         """
-        columns = self._columns
-        cells = self._count_waiting().cells()
-        decision = decide(
-            cells, columns.quasi, columns.sensitive, columns.settings, by_person=self._columns.schema.person is not None
-        )
-        sizes = [coder.size for coder in columns.quasi]
+        decision = self._columns.decide(self._count_waiting().cells())
+        sizes = [coder.size for coder in self._columns.quasi]
         self._index = CellIndex(sizes, decision.tuples, decision.class_of)
         self._classes = decision.classes
         self._cube = None
@@ -300,16 +309,9 @@ class MicroflowKAnonymity:
         codes += [np.asarray(person.indices.to_numpy(), np.int32) for person in persons]
         packing = Packing([*(coder.size for coder in known), *(len(person.dictionary) for person in persons)])
         keys, cell_of, counts = np.unique(packing.pack(codes), return_inverse=True, return_counts=True)
-        cells = packing.unpack(keys)
-        decision = decide((cells, counts), columns.quasi, columns.sensitive, columns.settings, by_person=bool(persons))
+        decision = columns.decide((packing.unpack(keys), counts))
         self._achieved.add(decision.classes)
-        return columns.release(rows, decision.classes, decision.class_of[self._tuple_of(cells)][cell_of])
-
-    def _tuple_of(self, cells: list[Codes]) -> Codes:
-        """The tuple of each cell: cells differ in sensitive values too."""
-        quasi = np.stack(cells[: len(self._columns.quasi)])
-        changed = np.any(quasi[:, 1:] != quasi[:, :-1], axis=0)
-        return np.concatenate([[0], np.cumsum(changed)]).astype(np.int32) if quasi.size else quasi[0]
+        return columns.release(rows, decision.classes, decision.class_of[decision.owner][cell_of])
 
     def describe(self) -> dict[str, object]:
         """The claim, and what was achieved so far; a class is counted in each of its microflows."""

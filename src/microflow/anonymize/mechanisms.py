@@ -34,24 +34,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from microflow.errors import MicroflowError
 
 __all__ = [
-    "EPSILON_RANGE",
-    "UNIFORM_BITS",
-    "Codes",
-    "Mechanism",
-    "RandomisedResponse",
-    "Thresholds",
-    "TruncatedGeometric",
+    "EPSILON_RANGE", "UNIFORM_BITS", "Codes", "Mechanism", "RandomisedResponse", "Thresholds", "TruncatedGeometric",
     "Uniforms",
-]
-
+]  # fmt: skip
 
 #: A uniform number is a whole number below two to this power.
 UNIFORM_BITS = 63
-
-_KEY_BYTES = 16
-
-_TWO_PER_BLOCK = 2
-
+_KEY_BYTES, _TWO_PER_BLOCK = 16, 2
 _LOW_64 = (1 << 64) - 1
 
 
@@ -107,7 +96,6 @@ class Uniforms:
 
 #: So many first bits lead to a place in the guide, which then has 64 kB and stays in the processor's cache.
 _GUIDE_BITS = 14
-
 _REST = UNIFORM_BITS - _GUIDE_BITS
 
 
@@ -138,7 +126,6 @@ class Thresholds:
 
 
 Codes = npt.NDArray[np.int64]
-
 Uniform = npt.NDArray[np.uint64]
 
 _TOTAL = 1 << UNIFORM_BITS

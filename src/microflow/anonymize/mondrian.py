@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from microflow.anonymize.axes import Axis, Codes, Flags, Floats, Index, Ranks
+from microflow.anonymize.axes import Axis, Bag, Codes, Flags, Floats, Index, Ranks
 from microflow.anonymize.diversity import Diversity
 
 __all__ = ["NEAR", "Segments", "Tuples", "partition", "price_cuts"]
@@ -170,7 +170,7 @@ def partition(
     All cuts are weighed from ``near`` times k rows downward. All classes are -1 where not even the whole can be one.
     """
     classes = np.full(len(tuples), -1, np.int32)
-    search = _Search(tuples, axes, (k, near), constraint, strict=strict)
+    search = _Search(tuples, axes, k, near, strict, constraint)
     done = 0
     for finished in search.run():
         classes[finished.orders[0]] = finished.owner + done
@@ -178,35 +178,30 @@ def partition(
     return classes
 
 
+@dataclass(frozen=True)
 class _Search:
-    def __init__(
-        self,
-        tuples: Tuples,
-        axes: Sequence[Axis],
-        sizes: tuple[int, int],
-        constraint: Diversity | None,
-        *,
-        strict: bool,
-    ) -> None:
-        self._tuples = tuples
-        self._axes = axes
-        self._k, self._near = sizes
-        self._strict = strict
-        self._constraint = constraint
+    """What `partition` was given."""
+
+    tuples: Tuples
+    axes: Sequence[Axis]
+    k: int
+    near: int
+    strict: bool
+    constraint: Diversity | None
 
     def run(self) -> Iterator[Segments]:
         """Finished segments, level by level."""
-        if not len(self._tuples) or int(self._tuples.weights.sum()) < self._k:
+        if not len(self.tuples) or int(self.tuples.weights.sum()) < self.k:
             return
-        whole = Segments.whole(self._tuples)
-        if self._constraint is not None and not self._constraint.allows(whole.orders[0], whole.owner, 1)[0]:
+        whole = Segments.whole(self.tuples)
+        if self.constraint is not None and not self.constraint.allows(whole.orders[0], whole.owner, 1)[0]:
             return
-        segments = Segments.joined(self._tuples, self._halve(whole))
+        segments = Segments.joined(self.tuples, self._halve(whole))
         while len(segments):
-            large = segments.totals >= 2 * self._k
+            large = segments.totals >= 2 * self.k
             yield segments.select(~large)
             segments = segments.select(large)
-            cuts = self._choose(segments, [self._cheapest(segments, c) for c in range(len(self._axes))])
+            cuts = self._choose(segments, [self._cheapest(segments, c) for c in range(len(self.axes))])
             yield segments.select(~cuts.found)
             segments = _apply(segments, cuts)
 
@@ -214,12 +209,12 @@ class _Search:
         """Cut until every part is near the leaves or has no boundary left that both sides can afford."""
         near: list[Segments] = []
         while len(segments):
-            far = segments.totals > self._near * self._k
+            far = segments.totals > self.near * self.k
             near.append(segments.select(~far))
             segments = segments.select(far)
             if not len(segments):
                 break
-            cuts = self._choose(segments, [self._median(segments, c) for c in range(len(self._axes))])
+            cuts = self._choose(segments, [self._median(segments, c) for c in range(len(self.axes))])
             near.append(segments.select(~cuts.found))
             segments = _apply(segments, cuts)
         return near
@@ -228,7 +223,7 @@ class _Search:
         """The cheapest offer of all columns that the constraint allows."""
         places = np.stack([place for place, _ in offers])
         prices = np.stack([price for _, price in offers])
-        if self._constraint is not None:
+        if self.constraint is not None:
             for column, place in enumerate(places):
                 prices[column][~self._both_allowed(segments, column, place)] = np.inf
         columns = np.argmin(prices, axis=0)
@@ -236,9 +231,9 @@ class _Search:
         return _Cuts(columns, places[columns, each], np.isfinite(prices[columns, each]))
 
     def _both_allowed(self, segments: Segments, column: int, places: Index) -> Flags:
-        assert self._constraint is not None
+        assert self.constraint is not None
         right = np.arange(len(segments.owner)) >= segments.per_position(places)
-        allowed = self._constraint.allows(segments.orders[column], 2 * segments.owner + right, 2 * len(segments))
+        allowed = self.constraint.allows(segments.orders[column], 2 * segments.owner + right, 2 * len(segments))
         return allowed[::2] & allowed[1::2]
 
     def _median(self, segments: Segments, column: int) -> tuple[Index, Floats]:
@@ -249,8 +244,8 @@ class _Search:
         rows = running.take(boundary) - running.take(segments.starts[:-1]).take(owner)  # left of each boundary
         others = segments.totals.take(owner) - rows
         far_off = np.abs(rows - others).astype(np.float64)
-        far_off[np.minimum(rows, others) < self._k] = np.inf
-        axis = self._axes[column]
+        far_off[np.minimum(rows, others) < self.k] = np.inf
+        axis = self.axes[column]
         ranks = segments.ranks[column]
         low, high = ranks[segments.starts[:-1]], ranks[segments.starts[1:] - 1]
         span = axis.loss(low, high, np.bincount(owner, minlength=len(segments)))
@@ -261,12 +256,12 @@ class _Search:
         """Phase 2: per segment the cut with the least loss of both sides."""
         left = segments.before(column)
         right = segments.per_position(segments.totals) - left
-        legal = (left >= self._k) & (right >= self._k)
-        if self._strict:
+        legal = (left >= self.k) & (right >= self.k)
+        if self.strict:
             legal[:-1] &= segments.run_starts(column)[1:]
         last_left = np.flatnonzero(legal)
         owner = segments.owner.take(last_left)
-        loss_left, loss_right = price_cuts(segments, self._axes, column, last_left)
+        loss_left, loss_right = price_cuts(segments, self.axes, column, last_left)
         prices = left.take(last_left) * loss_left + right.take(last_left) * loss_right
         place, price = _first_lowest(prices, owner, len(segments))
         return (last_left[place] if len(last_left) else place) + 1, price
@@ -296,7 +291,7 @@ def price_cuts(segments: Segments, axes: Sequence[Axis], column: int, last_left:
     """Loss of the left and of the right side, summed over the columns, for cuts after some positions of an order."""
     left, right = np.zeros(len(last_left)), np.zeros(len(last_left))
     for other, axis in enumerate(axes):
-        sides = _counts if axis.counted else _extremes
+        sides = _counts if isinstance(axis, Bag) else _extremes
         before, behind = sides(segments, axis, column, other, last_left)
         left += axis.loss(*before)
         right += axis.loss(*behind)

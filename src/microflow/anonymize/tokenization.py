@@ -12,12 +12,19 @@ Version 1 was made with the token key itself and the column's name alone; its re
 back.
 
 Quasi-identifiers are left as they are, so who knows them finds the record again: `microflow.assess` measures it.
+
+A key is read at the moment it is needed, from ``MICROFLOW_TOKEN_KEY`` (hexadecimal) or from the file that
+``MICROFLOW_TOKEN_KEY_FILE`` names. Microflow never invents one: with a lost key every join between releases is lost.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import hmac
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 from cryptography.exceptions import InvalidTag
@@ -26,16 +33,24 @@ from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from microflow.anonymize.cmac import ManyCmac, TextSpans, hex_columns
+from microflow.anonymize.cmac import ManyCmac, TextSpans, as_text, hex_columns
 from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
-from microflow.anonymize.keys import KEY_BITS, derived_key, key_id, require_bits
 from microflow.errors import InputError, KeyMaterialError
 from microflow.formats import plain_time
 from microflow.records import copied
 from microflow.schema import Column, DatasetSchema, Dtype, Record, Value
 
-__all__ = ["REVERSIBLE", "VERSIONS", "CmacCodes", "Detokenizer", "HmacCodes", "SivCodes", "Tokenizer", "token_domain"]
+__all__ = [
+    "KEY_BITS", "KEY_FILE_VARIABLE", "KEY_VARIABLE", "REVERSIBLE", "VERSIONS", "Detokenizer", "SivCodes", "Tokenizer",
+    "derived_key", "key_id", "read_key", "require_bits", "token_domain",
+]  # fmt: skip
+
+KEY_VARIABLE = "MICROFLOW_TOKEN_KEY"
+KEY_FILE_VARIABLE = "MICROFLOW_TOKEN_KEY_FILE"
+#: Key length in bits to the algorithm it selects.
+KEY_BITS = {128: "AES-128-CMAC", 256: "AES-256-CMAC", 512: "HMAC-SHA-512"}
 
 #: Versions of one-way and of reversible tokens.
 ONE_WAY, REVERSIBLE, REVERSIBLE_V1 = "t2", "r2", "r1"
@@ -44,6 +59,91 @@ _TAG_BYTES = 16
 #: Key bits to the AES-SIV they make, which uses one half to authenticate and the other to encipher.
 _SIV_BITS = {256: "AES-128-SIV", 512: "AES-256-SIV"}
 _HMAC_BITS = 512
+
+
+def read_key(bits: int, environ: Mapping[str, str] | None = None) -> bytes:
+    """The token key of exactly ``bits`` bits; a longer one is cut to its first ``bits``.
+
+    Raises:
+        KeyMaterialError: no key is named, it is not hexadecimal, too short, or in a file that others may read. The
+            message never holds a part of the key.
+
+    >>> len(read_key(128, {"MICROFLOW_TOKEN_KEY": "000102030405060708090a0b0c0d0e0f"}))
+    16
+    """
+    env = os.environ if environ is None else environ
+    if text := env.get(KEY_VARIABLE):
+        return require_bits(_from_hex(text, KEY_VARIABLE, bits), bits, KEY_VARIABLE)
+    if name := env.get(KEY_FILE_VARIABLE):
+        return require_bits(_from_hex(_read_private(Path(name), bits), name, bits), bits, name)
+    raise KeyMaterialError(
+        f"tokenization needs a {bits}-bit key, and neither {KEY_VARIABLE} nor {KEY_FILE_VARIABLE} is set",
+        hint=_remedy(bits),
+    )
+
+
+def require_bits(key: bytes, bits: int, source: str = "the token key") -> bytes:
+    """The first ``bits`` bits of ``key``.
+
+    Raises:
+        KeyMaterialError: ``bits`` is not a length we know an algorithm for, or the key has fewer.
+    """
+    if bits not in KEY_BITS:
+        raise KeyMaterialError(
+            f"no algorithm for a {bits}-bit key", hint=f"allowed are: {', '.join(map(str, KEY_BITS))}"
+        )
+    if len(key) * 8 < bits:
+        raise KeyMaterialError(f"{source} holds {len(key) * 8} bits where {bits} are needed", hint=_remedy(bits))
+    return key[: bits // 8]
+
+
+def derived_key(key: bytes, purpose: str, bits: int) -> bytes:
+    """The key of one purpose (HKDF-SHA-512, RFC 5869): what one purpose gives away says nothing of another's key.
+
+    Args:
+        key: The token key.
+        purpose: ``one-way`` or ``reversible``.
+        bits: The length of the derived key; it is part of what is derived, so that no key is the head of another.
+    """
+    info = f"microflow token v2 {purpose} {bits}".encode()
+    return HKDF(hashes.SHA512(), bits // 8, salt=None, info=info).derive(key)
+
+
+def key_id(key: bytes) -> str:
+    """Eight hexadecimal digits that name a key without telling anything of it (a keyed hash of a fixed text).
+
+    >>> key_id(bytes(16))
+    'abd5c47c'
+    """
+    return hmac.digest(key, b"microflow token key id", "sha256")[:4].hex()
+
+
+def _from_hex(text: str, source: str, bits: int) -> bytes:
+    try:
+        return bytes.fromhex(text.strip())
+    except ValueError:
+        # Without the cause: its message would tell where in the key the odd character stands.
+        raise KeyMaterialError(f"{source} is not hexadecimal", hint=_remedy(bits)) from None
+
+
+def _read_private(path: Path, bits: int) -> str:
+    """The text of a file that only its owner may read.
+
+    The permissions are those of the opened file, so that they cannot change between the look and the read.
+    """
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise KeyMaterialError(f"{path} may be read by others (mode {mode:04o})", hint=f"chmod 600 {path}")
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise KeyMaterialError(f"{path} cannot be read as a key: {reason}", hint=_remedy(bits)) from None
+
+
+def _remedy(bits: int) -> str:
+    return f'make one with: python -c "import secrets; print(secrets.token_hex({bits // 8}))"'
 
 
 def _domain(field: str) -> bytes:
@@ -56,15 +156,8 @@ def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _one_by_one(tokenize: Callable[[int, str], str], values: Mapping[int, pa.Array]) -> list[pa.Array]:
-    return [
-        pa.array([None if text is None else tokenize(field, text) for text in column.to_pylist()], pa.string())
-        for field, column in values.items()
-    ]
-
-
 class CmacCodes:
-    """Codes by AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token."""
+    """AES-CMAC under a key of 128 or 256 bits; ``name`` is the key's id in every token, fields are counted as given."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         domains = [_domain(field) for field in fields]
@@ -86,8 +179,23 @@ class CmacCodes:
         return self._head + mac.finalize().hex()
 
 
-class HmacCodes:
-    """Codes by HMAC-SHA-512 under a key of 512 bits: its first 128 bits."""
+class _OneByOne:
+    """Codes that no library makes many of at once."""
+
+    def one(self, field: int, value: str) -> str:
+        """One token."""
+        raise NotImplementedError
+
+    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Value by value."""
+        return [
+            pa.array([None if text is None else self.one(field, text) for text in column.to_pylist()], pa.string())
+            for field, column in values.items()
+        ]
+
+
+class HmacCodes(_OneByOne):
+    """HMAC-SHA-512 under a key of 512 bits, its first 128 bits."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
         self._head = f"{ONE_WAY}.{name}."
@@ -95,28 +203,24 @@ class HmacCodes:
         for begun, field in zip(self._begun, fields, strict=True):
             begun.update(_domain(field))
 
-    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
-        """Value by value: SHA-512 has no form for many short messages that could be had from Python."""
-        return _one_by_one(self.one, values)
-
     def one(self, field: int, value: str) -> str:
-        """One token."""
         mac = self._begun[field].copy()
         mac.update(_bytes(value))
         return self._head + mac.finalize()[:_TAG_BYTES].hex()
 
 
-class SivCodes:
-    """Reversible codes by AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens."""
+class SivCodes(_OneByOne):
+    """AES-SIV (RFC 5297) under a key of 256 or 512 bits: equal values have equal tokens; the key turns them back."""
 
     def __init__(self, key: bytes, fields: Sequence[str], name: str) -> None:
+        if len(key) * 8 not in _SIV_BITS:
+            raise KeyMaterialError(
+                f"reversible tokens cannot be made with a {len(key) * 8}-bit key",
+                hint=f"AES-SIV takes one of: {', '.join(map(str, _SIV_BITS))}",
+            )
         self._head = f"{REVERSIBLE}.{name}."
         self._cipher = AESSIV(key)
         self._fields = [[field.encode()] for field in fields]
-
-    def columns(self, values: Mapping[int, pa.Array]) -> list[pa.Array]:
-        """Value by value."""
-        return _one_by_one(self.one, values)
 
     def one(self, field: int, value: str) -> str:
         """One token: the synthetic initialisation vector and the ciphertext."""
@@ -128,10 +232,6 @@ class SivCodes:
             return self._cipher.decrypt(bytes.fromhex(body), self._fields[field]).decode("utf-8", "surrogatepass")
         except (InvalidTag, ValueError):
             return None
-
-
-#: Tokens of the values of some fields, which are counted in the order they were given.
-Codes = CmacCodes | HmacCodes | SivCodes
 
 
 def token_domain(column: Column, schema: DatasetSchema) -> str:
@@ -162,7 +262,12 @@ class Tokenizer:
         self._key_id = key_id(key)
         self._names = schema.names
         self._identifiers = [(field, column.name, column) for field, column in enumerate(identifiers)]
-        self._codes = _codes(settings, key, [token_domain(column, schema) for column in identifiers])
+        algorithm: type[CmacCodes | HmacCodes | SivCodes] = CmacCodes
+        if settings.reversible or settings.key_bits == _HMAC_BITS:
+            algorithm = SivCodes if settings.reversible else HmacCodes
+        derived = derived_key(key, "reversible" if settings.reversible else "one-way", settings.key_bits)
+        fields = [token_domain(column, schema) for column in identifiers]
+        self._codes = algorithm(derived, fields, self._key_id)
         tokens = {column.name for column in identifiers}
         self.output_schema = pa.schema(
             [pa.field(f.name, pa.string() if f.name in tokens else f.type) for f in schema.arrow]
@@ -173,7 +278,7 @@ class Tokenizer:
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
         # Most identifiers were blanked by a remedy; they cost nothing.
         filled = {
-            field: _as_text(columns[name])
+            field: as_text(columns[name])
             for field, name, _ in self._identifiers
             if columns[name].null_count < rows.num_rows
         }
@@ -225,8 +330,8 @@ class Detokenizer:
         name = self._key_id
         derived = derived_key(key, "reversible", len(key) * 8)
         self._codes = {
-            REVERSIBLE: _siv(derived, [token_domain(column, schema) for _, column in self._identifiers], name),
-            REVERSIBLE_V1: _siv(key, [column.name for _, column in self._identifiers], name),
+            REVERSIBLE: SivCodes(derived, [token_domain(column, schema) for _, column in self._identifiers], name),
+            REVERSIBLE_V1: SivCodes(key, [column.name for _, column in self._identifiers], name),
         }
 
     def restore(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -268,32 +373,6 @@ class Detokenizer:
         if value is None:
             raise InputError("the token was altered, or made for another field", column=name)
         return value
-
-
-def _codes(settings: MethodSettings, key: bytes, fields: list[str]) -> Codes:
-    name = key_id(key)
-    if settings.reversible:
-        _require_siv(key)
-        return _siv(derived_key(key, "reversible", settings.key_bits), fields, name)
-    derived = derived_key(key, "one-way", settings.key_bits)
-    return (HmacCodes if settings.key_bits == _HMAC_BITS else CmacCodes)(derived, fields, name)
-
-
-def _require_siv(key: bytes) -> None:
-    if len(key) * 8 not in _SIV_BITS:
-        raise KeyMaterialError(
-            f"reversible tokens cannot be made with a {len(key) * 8}-bit key",
-            hint=f"AES-SIV takes one of: {', '.join(map(str, _SIV_BITS))}",
-        )
-
-
-def _siv(key: bytes, fields: list[str], name: str) -> SivCodes:
-    _require_siv(key)
-    return SivCodes(key, fields, name)
-
-
-def _as_text(column: pa.Array) -> pa.Array:
-    return column if column.type == pa.string() else column.cast(pa.string())
 
 
 def _text(value: Value, column: Column) -> str:

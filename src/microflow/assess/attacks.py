@@ -135,7 +135,7 @@ def _guesses(pair: Pair, targets: Index, known: npt.NDArray[np.bool_], rng: np.r
 
 
 def distances(pair: Pair, targets: Index, known: npt.NDArray[np.bool_] | None = None) -> Iterator[npt.NDArray[Any]]:
-    """How far each released class lies from what is known of each target, by default all: shape (classes,) a target."""
+    """Distances of all released classes from the known values of each target (by default all): (classes,) a target."""
     for first in range(0, len(targets), _CHUNK):
         chunk = targets[first : first + _CHUNK]
         total = np.zeros((len(chunk), len(pair.sizes)), np.float32)

@@ -1,4 +1,4 @@
-"""What equivalence classes hold: k, l and t, and what follows from their sizes.
+"""Measures of equivalence classes: k, l and t, and the risks that follow from their sizes.
 
 k: the fewest persons that share all quasi-identifiers (Samarati 2001). Each row is taken for a person where no column
 says whose it is; else a person counts once, and in l and t once for each of their values.

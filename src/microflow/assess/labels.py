@@ -233,14 +233,7 @@ def _hull(label: Label, domain: Domain) -> _Hull:
 
 
 class TextLabels:
-    """Labels of a text column as sets of the domain's texts.
-
-    Attributes:
-        codes: Shape (rows,): which label each row has.
-        width: Shape (labels,): the part of the domain a label leaves open, 0 for one value to 1 for nothing (NCP).
-        covers_missing: Shape (labels,): whether a missing value may hide behind a label.
-        blank: Shape (labels,): whether nothing else may.
-    """
+    """Labels of a text column as sets of the domain's texts; attributes as in `NumberLabels`, without a centre."""
 
     def __init__(
         self, domain: Domain, released: pa.ChunkedArray, ordinals: Index | None = None, *, generalised: bool = True

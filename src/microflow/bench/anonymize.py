@@ -23,13 +23,14 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.differential_privacy import public_domain
-from microflow.anonymize.keys import derived_key, key_id
 from microflow.anonymize.mechanisms import TruncatedGeometric, Uniforms
+from microflow.anonymize.tokenization import derived_key, key_id
 from microflow.bench import k_anonymity
-from microflow.bench.harness import Case, Line, measure
+from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
+from microflow.records import microflows
 from microflow.schema import Role
 from microflow.settings import MICROFLOW_ROWS
 
@@ -47,16 +48,10 @@ def run(rows: int | None = None) -> list[Line]:
     """Speeds and losses of all methods; ``rows`` is what the fastest of them process (1,000,000 by default)."""
     asked = rows or 1_000_000
     # Generated hospital records, of which five identifiers are always filled.
-    schema = load_schema("healthcare")
-    codes = [column.name for column in schema.with_role(Role.IDENTIFIER) if column.kind == "code"]
+    codes = [column.name for column in load_schema("healthcare").with_role(Role.IDENTIFIER) if column.kind == "code"]
     blocks = generate("healthcare", min(asked, _MOST_ROWS), seed=1)
-    flows = [flow for block in blocks for flow in _microflows(block.rows)]
+    flows = [flow.rows for flow in microflows(block.rows for block in blocks)]
     return [*k_anonymity.run(asked), *_tokens(flows, codes), *_noise(flows)]
-
-
-def _microflows(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start in range(0, batch.num_rows, MICROFLOW_ROWS):
-        yield batch.slice(start, MICROFLOW_ROWS)
 
 
 def _anonymizer(**settings: Any) -> RecordAnonymizer:
@@ -77,7 +72,9 @@ def _tokens(flows: list[pa.RecordBatch], codes: list[str]) -> list[Line]:
     return measure(
         [
             Case(loop, lambda: _hmac_loop(records, codes)),
-            beside("tokens, AES-256-CMAC, 5 fields", lambda: _batches(made[256], flows), goal=2e6, absolute=True),
+            beside(
+                "tokens, AES-256-CMAC, 5 fields", lambda: _batches(made[256], flows), goal=Goal(2e6, of_ratio=False)
+            ),
             beside("tokens, AES-128-CMAC, 5 fields", lambda: _batches(made[128], flows)),
             beside("tokens, HMAC-SHA-512, 5 fields", lambda: _batches(made[512], few)),
             beside("tokens, AES-128-SIV (reversible), 5 fields", lambda: _batches(reversible, few)),
@@ -147,8 +144,7 @@ def _noise(flows: list[pa.RecordBatch]) -> list[Line]:
                 f"local DP, whole records, {fields} fields",
                 lambda: fields * _batches(made, flows),
                 reference=peer,
-                goal=1e7,
-                absolute=True,
+                goal=Goal(1e7, of_ratio=False),
             ),
             values("local DP, single records", lambda: fields * _singly(made, records), reference=peer),
             values(vector, lambda: _count(_numpy_laplace(part) for part in parts)),

@@ -15,20 +15,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from microflow.errors import MicroflowError
 from microflow.lab.machine import Machine
-from microflow.lab.report import short
+from microflow.lab.report import Table, short
 from microflow.lab.statistics import bootstrap_interval
 from microflow.lab.trials import Samples, interleaved
 
 __all__ = [
-    "Case", "Goal", "Line", "compared", "document", "fixed", "hand_over", "in_one_thread", "measure", "rate", "render",
-    "save", "skipped",
+    "Case", "Goal", "Line", "compared", "document", "fixed", "hand_over", "in_one_thread", "measure", "render", "save",
+    "skipped",
 ]  # fmt: skip
 
 
@@ -41,17 +40,21 @@ _MANY = 1_000
 class Case:
     """Work to time: ``work`` does it once and returns how many ``unit`` it processed.
 
-    ``reference`` names another case of the same call; ``goal`` is the ratio to it (or, with ``absolute``, the rate per
-    second) that must be reached. ``repeat`` calls make one sample, for work too short to time.
+    ``reference`` names another case of the same call. Where ``work`` is ``timed`` by itself, it returns the value.
     """
 
     name: str
     work: Callable[[], float]
     unit: str = _RATE
     reference: str | None = None
-    goal: float | None = None
-    absolute: bool = False
-    repeat: int = 1
+    goal: Goal | None = None
+    timed: bool = False
+
+    def value(self) -> float:
+        """Do it once: how much is processed a second, or what the work itself has timed."""
+        start = time.perf_counter_ns()
+        done = self.work()
+        return done if self.timed else done / (time.perf_counter_ns() - start) * 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,8 @@ class Line:
 
 def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
     """Time all cases side by side, interleaved; one `Line` a case, in the order given."""
-    samples = interleaved({case.name: partial(rate, case) for case in cases}, rounds, warm_ups=warmups, seed=seed)
-    return [_line(case, samples) for case in cases]
+    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups, seed=seed)
+    return [compared(case.name, samples, case.reference, case.goal, case.unit) for case in cases]
 
 
 def in_one_thread(module: str, rows: int) -> list[Line]:
@@ -111,18 +114,6 @@ def in_one_thread(module: str, rows: int) -> list[Line]:
 def hand_over(lines: Sequence[Line]) -> None:
     """The other end of `in_one_thread`: the lines as JSON, to the parent process."""
     sys.stdout.write(json.dumps([asdict(line) for line in lines]))
-
-
-def rate(case: Case) -> float:
-    """Time a case once: how much it processes a second."""
-    start = time.perf_counter_ns()
-    done = sum(case.work() for _ in range(case.repeat))
-    return done / (time.perf_counter_ns() - start) * 1e9
-
-
-def _line(case: Case, samples: Samples) -> Line:
-    goal = None if case.goal is None else Goal(case.goal, of_ratio=not case.absolute)
-    return compared(case.name, samples, case.reference, goal, case.unit)
 
 
 def compared(
@@ -157,16 +148,8 @@ def skipped(what: str, reason: str) -> Line:
 
 def render(lines: Sequence[Line]) -> str:
     """The lines as a table for a terminal."""
-    head = ("", "value", "ratio", "95 % interval", "beside", "goal", "")
-    rows = [head, *(_cells(line) for line in lines)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join(_align(row, widths) for row in rows)
-
-
-def _align(row: tuple[str, ...], widths: list[int]) -> str:
-    numbers = range(1, 4)
-    cells = zip(row, widths, strict=True)
-    return "  ".join(cell.rjust(w) if i in numbers else cell.ljust(w) for i, (cell, w) in enumerate(cells)).rstrip()
+    head = ["", "value", "ratio", "95 % interval", "beside", "goal", ""]
+    return Table(head, [_cells(line) for line in lines], caption="").to_text().rstrip()
 
 
 def _cells(line: Line) -> tuple[str, ...]:

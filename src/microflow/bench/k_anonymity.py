@@ -5,19 +5,13 @@ ARX's figures are constants, as `microflow.experiments.effort` tells.
 
 from __future__ import annotations
 
-import os
-import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
 from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, MethodSettings
@@ -25,12 +19,14 @@ from microflow.anonymize.generalise import exact_label, number_label, set_label
 from microflow.anonymize.k_anonymity import KAnonymity, MicroflowKAnonymity
 from microflow.assess.loss import gcp
 from microflow.assess.pair import Pair
-from microflow.bench.harness import Case, Line, fixed, measure, skipped
+from microflow.bench.harness import Case, Goal, Line, fixed, measure, skipped
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
-from microflow.experiments.effort import ARX_LOSS, ARX_SECONDS, arx_adult
+from microflow.experiments.advice import adult_file
+from microflow.experiments.effort import ARX_LOSS, ARX_SECONDS, missing, release, trial
+from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
-from microflow.settings import MICROFLOW_ROWS
+from microflow.sources import Quarantine, read_microflows
 
 __all__ = ["adult", "anonypy_labels", "information_loss", "run", "speeds"]
 
@@ -40,6 +36,7 @@ _PEER_ROWS, _ADULT_ROWS = 1_000, 5_000
 _ROWS = 1_000_000
 #: Of ARX's loss at most so much.
 _ARX_GOAL = 0.9
+_SUPPRESSED = "rows of Adult were suppressed: the losses cannot be compared"
 
 _QI = Role.QUASI_IDENTIFIER
 _SCHEMA = DatasetSchema(
@@ -79,7 +76,7 @@ def run(rows: int | None = None) -> list[Line]:
 
 def speeds(rows: int) -> list[Line]:
     """Every scope beside anonypy; ``rows`` is what the whole data set has."""
-    flows = _microflows(_people(rows))
+    flows = [flow.rows for flow in microflows([_people(rows)])]
     few = flows[: max(1, len(flows) // 20)]
     records = [record for flow in flows[:20] for record in flow.to_pylist()]
     peer = f"anonypy Mondrian, {_PEER_ROWS:,} rows"
@@ -87,13 +84,12 @@ def speeds(rows: int) -> list[Line]:
     diverse = MethodSettings(Method.K_ANONYMITY, k=_K, l_diversity=2)
     return measure(
         [
-            Case(peer, lambda: _anonypy(_people(_PEER_ROWS))),
+            Case(peer, lambda: float(sum(map(len, _anonypy_partitions(_people(_PEER_ROWS), _SCHEMA, _K))))),
             Case(
                 f"k=5, whole data set, {rows:,} rows",
                 lambda: _dataset(settings, flows),
                 reference=peer,
-                goal=2e6,
-                absolute=True,
+                goal=Goal(2e6, of_ratio=False),
             ),
             Case("k=5, inside each microflow", lambda: _microflow(settings, few), reference=peer),
             Case("k=5 and distinct 2-diversity, whole data set", lambda: _dataset(diverse, few), reference=peer),
@@ -101,16 +97,11 @@ def speeds(rows: int) -> list[Line]:
                 "k=5, stream (CASTLE, δ=1,000)",
                 lambda: _stream(settings, records),
                 reference=peer,
-                goal=3e4,
-                absolute=True,
+                goal=Goal(3e4, of_ratio=False),
             ),
         ],
         rounds=5,
     )
-
-
-def _microflows(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-    return [batch.slice(start, MICROFLOW_ROWS) for start in range(0, batch.num_rows, MICROFLOW_ROWS)]
 
 
 def _dataset(settings: MethodSettings, flows: list[pa.RecordBatch]) -> float:
@@ -130,11 +121,6 @@ def _stream(settings: MethodSettings, records: list[dict[str, Any]]) -> float:
     anonymizer = StreamKAnonymity(settings, _SCHEMA)
     left = sum(len(anonymizer.push(ordinal, record)) for ordinal, record in enumerate(records))
     return float(left + len(anonymizer.flush()))
-
-
-def _anonypy(rows: pa.RecordBatch) -> float:
-    _anonypy_partitions(rows, _SCHEMA, _K)
-    return float(rows.num_rows)
 
 
 def _anonypy_partitions(rows: pa.RecordBatch, schema: DatasetSchema, k: int) -> list[npt.NDArray[np.int64]]:
@@ -158,31 +144,19 @@ def anonypy_labels(rows: pa.RecordBatch, schema: DatasetSchema, k: int) -> pa.Re
     for part in _anonypy_partitions(rows, schema, k):
         for column in schema.quasi_identifiers:
             values = frame[column.name].iloc[part]
-            labels[column.name][part] = _range(values) if column.is_numeric else _set(values)
+            if column.is_numeric:
+                labels[column.name][part] = number_label(float(values.min()), float(values.max()))
+            elif names := sorted(values.dropna().unique()):
+                labels[column.name][part] = set_label(map(exact_label, names), missing=bool(values.isna().any()))
     return pa.RecordBatch.from_pydict({name: pa.array(column, pa.string()) for name, column in labels.items()})
 
 
-def _range(values: pd.Series[Any]) -> str:
-    return number_label(float(values.min()), float(values.max()))
-
-
-def _set(values: pd.Series[Any]) -> str | None:
-    names = sorted(values.dropna().unique())
-    return set_label(map(exact_label, names), missing=bool(values.isna().any())) if names else None
-
-
 def adult() -> tuple[DatasetSchema, pa.RecordBatch] | None:
-    """UCI Adult from ``MICROFLOW_ADULT`` or a ``shared/data`` folder beside the project; ``None`` without it."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "adult.csv"
-    path = Path(os.environ.get("MICROFLOW_ADULT", beside))
-    if not path.is_file():
+    """UCI Adult with its schema; ``None`` where it is not at hand."""
+    path, schema = adult_file(), load_schema("adult")
+    if path is None:
         return None
-    schema = load_schema("adult")
-    columns = []
-    for field, column in zip(schema.arrow, pacsv.read_csv(path).combine_chunks().columns, strict=True):
-        text = pc.utf8_trim_whitespace(column.combine_chunks().cast(pa.string()))
-        columns.append(pc.if_else(pc.equal(text, "?"), None, text).cast(field.type))
-    return schema, pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+    return schema, pa.concat_batches([flow.rows for flow in read_microflows(path, schema, quarantine=Quarantine())])
 
 
 def information_loss(original: pa.RecordBatch, released: pa.RecordBatch, schema: DatasetSchema) -> float:
@@ -200,39 +174,28 @@ def _beside_anonypy() -> Iterator[Line]:
         return
     schema, rows = found[0], found[1].slice(0, _ADULT_ROWS)
     for k in (3, 5, 10, 15):
-        ours = information_loss(rows, _whole(MethodSettings(Method.K_ANONYMITY, k=k), schema, rows), schema)
+        released = release(MethodSettings(Method.K_ANONYMITY, k=k), schema, rows)
+        if len(released.kept) < rows.num_rows:
+            raise MicroflowError(_SUPPRESSED)
+        ours = information_loss(rows, released.rows, schema)
         theirs = information_loss(rows, anonypy_labels(rows, schema, k), schema)
         name, ratio = f"information loss, {_ADULT_ROWS:,} rows of UCI Adult, k={k}", ours / theirs
         yield Line(name, ours, "NCP", "anonypy Mondrian", ratio, goal="≤ 1 ×", holds=ratio <= 1)
 
 
-def _whole(settings: MethodSettings, schema: DatasetSchema, rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The release of all rows.
-
-    Raises:
-        MicroflowError: some are suppressed, so that losses cannot be compared.
-    """
-    anonymizer = KAnonymity(settings, schema)
-    anonymizer.observe(rows)
-    anonymizer.freeze()
-    released = anonymizer.anonymize(rows)
-    if len(released.kept) < rows.num_rows:
-        raise MicroflowError("rows of Adult were suppressed: the losses cannot be compared")
-    return released.rows
-
-
 def _beside_arx() -> Iterator[Line]:
-    """ARX's table: one line for each number of quasi-identifiers and k, with nothing suppressed."""
+    """ARX's table: one line for each number of quasi-identifiers and k, as the experiment about effort measures it."""
+    if missing():
+        yield skipped("loss on ARX's Adult", "MICROFLOW_ARX_ADULT names its folder")
+        return
     for (columns, k), theirs in ARX_LOSS.items():
-        found = arx_adult(columns)
-        if found is None:
-            yield skipped("loss on ARX's Adult", "MICROFLOW_ARX_ADULT names its folder")
-            return
-        schema, rows = found
-        started = time.process_time()
-        released = _whole(MethodSettings(Method.K_ANONYMITY, k=k), schema, rows)
-        took = time.process_time() - started
-        ours = information_loss(rows, released, schema)
-        name, ratio, goal = f"information loss, Adult of ARX, {columns} columns, k={k}", ours / theirs, _ARX_GOAL
-        yield Line(name, ours, "GCP", "ARX's local recoding", ratio, goal=f"≤ {goal} ×", holds=ratio <= goal)
-        yield fixed(f"{name}: time", took, "s of CPU", at_most=ARX_SECONDS[columns])
+        found = trial({"columns": columns, "k": k, "effort": 1})
+        if found["suppressed"]:
+            raise MicroflowError(_SUPPRESSED)
+        name, ratio, goal = (
+            f"information loss, Adult of ARX, {columns} columns, k={k}",
+            found["loss"] / theirs,
+            _ARX_GOAL,
+        )
+        yield Line(name, found["loss"], "GCP", "ARX's local recoding", ratio, goal=f"≤ {goal} ×", holds=ratio <= goal)
+        yield fixed(f"{name}: time", found["samples"][0], "s of CPU", at_most=ARX_SECONDS[columns])

@@ -7,24 +7,19 @@ values and does nothing else. Where there is no Java, the lines of the broker ar
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from microflow.bench.harness import Case, Goal, Line, compared, fixed, rate
-from microflow.bench.pipelines import spec_of
+from microflow.bench.harness import Case, Goal, Line, fixed, measure
+from microflow.bench.pipelines import WORK
 from microflow.datasets import generate
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.kernel import BatchKernel
@@ -32,13 +27,14 @@ from microflow.engine.messages import as_json
 from microflow.engine.service import MessageService
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.errors import SetupError
-from microflow.lab.trials import interleaved
+from microflow.experiments.kafka import through_a_broker
+from microflow.experiments.work import spec_of
 from microflow.pipeline.stream_job import Progress, Stream
 from microflow.settings import MICROFLOW_ROWS
 from microflow.sources.json_lines import read_messages
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink
-from microflow.topics.kafka import KafkaReader, KafkaWriter, TopicSettings, create_topic
+from microflow.topics.kafka import KafkaWriter, create_topic
 
 __all__ = ["run"]
 
@@ -46,10 +42,7 @@ ROWS = 20_000
 _IN_PROCESS_ROUNDS, _BROKER_ROUNDS = 7, 3
 #: A backlog long enough that joining the group and the first fetch do not matter: so many times the rows.
 _BACKLOG = 5
-_PACED_S, _START_S = 10.0, 60.0
-#: Of the schedule's beginning: the router learns, caches fill.
-_WARM_UP_S = 2.0
-_BARE = "a topic to a topic, bare loop"
+_PACED_S = 12.0
 
 
 def run(rows: int | None = None) -> list[Line]:
@@ -60,31 +53,40 @@ def run(rows: int | None = None) -> list[Line]:
 
 
 def _in_process(messages: Sequence[bytes]) -> list[Line]:
-    spec = spec_of()
-    services = {name: MessageService(spec, hybrid=name == "hybrid") for name in ("stream", "hybrid")}
+    spec, few = spec_of(WORK), messages[: len(messages) // 4]
     bare, batch = "JSON in and out, nothing done", "batch, JSON in and out"
-    few = messages[: len(messages) // 4]
-    arms = {
-        bare: _case(bare, partial(_copied, few)),
-        "stream, JSON in and out": _case("stream", partial(_served, services["stream"], few, MICROFLOW_ROWS)),
-        "stream, records in memory": _case("records", _alone(spec, few)),
-        "hybrid, JSON in and out, backlog": _case("hybrid", partial(_served, services["hybrid"], messages, 10_000)),
-        batch: _case(batch, partial(_batch, spec, messages)),
-    }
-    rates = interleaved(arms, _IN_PROCESS_ROUNDS)
-    p99_us = float(np.percentile(_service_ns(spec, few), 99)) / 1e3
-    return [
-        compared(bare, rates),
-        compared("stream, records in memory", rates, bare, Goal(1e5, of_ratio=False)),
-        fixed("stream, records in memory: service p99", p99_us, "µs", at_most=50),
-        compared("stream, JSON in and out", rates, bare),
-        compared(batch, rates, bare),
-        compared("hybrid, JSON in and out, backlog", rates, batch, Goal(0.9)),
-    ]
+    stream, hybrid = (MessageService(spec, hybrid=hybrid) for hybrid in (False, True))
+    compliance, anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
+    rows = read_messages(few, spec.schema)
+    assert rows is not None
+    records = rows.to_pylist()
 
+    def alone() -> float:
+        return float(sum(anonymize(compliance(0, record)).ordinal == 0 for record in records))
 
-def _case(name: str, work: Callable[[], float]) -> Callable[[], float]:
-    return partial(rate, Case(name, work))
+    lines = measure(
+        [
+            Case(bare, partial(_copied, few)),
+            Case("stream, records in memory", alone, reference=bare, goal=Goal(1e5, of_ratio=False)),
+            Case("stream, JSON in and out", partial(_served, stream, few, MICROFLOW_ROWS), reference=bare),
+            Case(batch, partial(_batch, spec, messages), reference=bare),
+            Case(
+                "hybrid, JSON in and out, backlog",
+                partial(_served, hybrid, messages, 10_000),
+                reference=batch,
+                goal=Goal(0.9),
+            ),
+        ],
+        rounds=_IN_PROCESS_ROUNDS,
+        warmups=0,
+    )
+    took_ns = []
+    for record in records:
+        started = time.perf_counter_ns()
+        anonymize(compliance(0, record))
+        took_ns.append(time.perf_counter_ns() - started)
+    p99_us = float(np.percentile(took_ns, 99)) / 1e3
+    return [*lines, fixed("stream, records in memory: service p99", p99_us, "µs", at_most=50)]
 
 
 def _copied(messages: Sequence[bytes]) -> float:
@@ -94,26 +96,6 @@ def _copied(messages: Sequence[bytes]) -> float:
 
 def _served(service: MessageService, messages: Sequence[bytes], most: int) -> float:
     return float(sum(len(service(messages[at : at + most])) for at in range(0, len(messages), most)))
-
-
-def _alone(spec: ProcessingSpec, messages: Sequence[bytes]) -> Callable[[], float]:
-    compliance, anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
-    rows = read_messages(messages, spec.schema)
-    assert rows is not None
-    records = rows.to_pylist()
-    return lambda: float(sum(anonymize(compliance(0, record)).ordinal == 0 for record in records))
-
-
-def _service_ns(spec: ProcessingSpec, messages: Sequence[bytes]) -> list[int]:
-    """What each record alone takes."""
-    compliance, anonymize = ComplianceBolt.of(spec), AnonymizeBolt.of(spec)
-    rows, lengths, now = read_messages(messages, spec.schema), list[int](), time.perf_counter_ns
-    assert rows is not None
-    for record in rows.to_pylist():
-        started = now()
-        anonymize(compliance(0, record))
-        lengths.append(now() - started)
-    return lengths
 
 
 def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
@@ -129,47 +111,47 @@ def _batch(spec: ProcessingSpec, messages: Sequence[bytes]) -> float:
 
 
 def _through_a_broker(messages: Sequence[bytes]) -> list[Line]:
+    """What a broker carries, and how late a record is at a third of that: as the experiment about Kafka measures it."""
     try:
         with tempfile.TemporaryDirectory() as folder, Broker(Path(folder)) as broker:
-            return _exactly_once(broker.address, messages)
+            lines, rate = _exactly_once(broker.address, messages)
+        late_ns = through_a_broker({**WORK, "load": rate / 3, "seconds": _PACED_S})["latency_ns"]
     except SetupError:
         return []
+    p99_ms = float(np.percentile(late_ns, 99)) / 1e6
+    return [*lines, fixed(f"append to committed p99 at {rate / 3:,.0f} records/s", p99_ms, "ms", at_most=250)]
 
 
-def _exactly_once(address: str, messages: Sequence[bytes]) -> list[Line]:
+def _exactly_once(address: str, messages: Sequence[bytes]) -> tuple[list[Line], float]:
     backlog = [*messages] * _BACKLOG
-    create_topic(address, "in", TopicSettings(partitions=2))
-    for name in ("out", "dead"):
-        create_topic(address, name, TopicSettings(partitions=2))
+    for name in ("in", "out", "dead"):
+        create_topic(address, name, partitions=2)
     with KafkaWriter(address, "in") as writer:
         writer.send((b"%d" % number, message) for number, message in enumerate(backlog))
-    spec, ours = spec_of(), "a topic to a topic, exactly once"
-    cpu: dict[str, list[float]] = {_BARE: [], ours: []}
+    bare, ours = "a topic to a topic, bare loop", "a topic to a topic, exactly once"
+    ways = {bare: _bare, ours: _stream}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
 
-    def timed(name: str, work: Callable[[], float]) -> float:
+    def timed(name: str) -> float:
         started = time.process_time()
-        found = work()
+        found = ways[name](address, len(backlog))
         cpu[name].append((time.process_time() - started) / len(backlog) * 1e6)
         return found
 
-    arms = {
-        _BARE: lambda: timed(_BARE, lambda: _bare(address, len(backlog))),
-        ours: lambda: timed(ours, lambda: _stream(address, spec, len(backlog))),
-    }
-    rates = interleaved(arms, _BROKER_ROUNDS, warm_ups=1)
-    third = float(np.median(rates[ours])) / 3
-    p99_ms = _latency_ms(address, messages, third)
-    return [
-        compared(_BARE, rates),
-        compared(ours, rates, _BARE, Goal(0.5)),
-        # On a machine that others use too, time of the processor says more than time on the wall.
-        *(fixed(f"{name}: CPU", min(cpu[name]), "µs/record") for name in arms),
-        fixed("the same, on this machine", float(np.median(rates[ours])), "records/s", at_least=30_000),
-        fixed(f"append to committed p99 at {third:,.0f} records/s", p99_ms, "ms", at_most=250),
-    ]
+    lines = measure(
+        [
+            Case(bare, partial(timed, bare), timed=True),
+            Case(ours, partial(timed, ours), reference=bare, goal=Goal(0.5), timed=True),
+        ],
+        rounds=_BROKER_ROUNDS,
+    )
+    rate = lines[-1].value
+    # On a machine that others use too, time of the processor says more than time on the wall.
+    lines += [fixed(f"{name}: CPU", min(spent), "µs/record") for name, spent in cpu.items()]
+    return [*lines, fixed("the same, on this machine", rate, "records/s", at_least=30_000)], rate
 
 
-def _stream(address: str, spec: ProcessingSpec, enough: int) -> float:
+def _stream(address: str, enough: int) -> float:
     """Records a second from the first commit on."""
     source = GroupSource(address, "in", uuid.uuid4().hex)
     sink = KafkaSink(address, "out", source, dead="dead")
@@ -179,7 +161,7 @@ def _stream(address: str, spec: ProcessingSpec, enough: int) -> float:
         if progress.committed:
             marks.append((time.perf_counter(), progress.committed))
 
-    stream = Stream(source, sink, MessageService(spec, hybrid=True), observe=note)
+    stream = Stream(source, sink, MessageService(spec_of(WORK), hybrid=True), observe=note)
     stream.run(stopping=lambda: stream.progress.committed >= enough)
     source.close()
     return _rate(marks)
@@ -216,56 +198,3 @@ def _bare(address: str, enough: int) -> float:
 def _rate(marks: Sequence[tuple[float, int]]) -> float:
     (first, begun), (last, done) = marks[0], marks[-1]
     return (done - begun) / (last - first)
-
-
-def _latency_ms(address: str, messages: Sequence[bytes], per_second: float) -> float:
-    """p99 from appending a record to seeing what became of it as a reader of committed records.
-
-    A process of its own serves; a record's key says when it was appended.
-    """
-    for name in ("paced", "paced.safe", "paced.dead"):
-        create_topic(address, name, TopicSettings(partitions=2))
-    place = f"kafka://{address}/paced"
-    words = [place, f"{place}.safe", "--schema", "healthcare", "--method", "tokenization"]
-    environment = os.environ | {"MICROFLOW_TOKEN_KEY": "07" * 32}
-    command = [sys.executable, "-m", "microflow", "stream", *words]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    feeder = threading.Thread(target=_feed, args=(address, messages, per_second))
-    latencies: list[tuple[int, int]] = []
-    try:
-        with KafkaReader(address, "paced.safe") as reader:
-            _await_first(address, messages[0], reader)
-            feeder.start()
-            while (got := reader.poll(10_000, 0.5)) or feeder.is_alive():
-                now = time.monotonic_ns()
-                latencies += [(int(message.key or b"0"), now) for message in got]
-    finally:
-        process.terminate()
-        process.wait()
-    sent, seen = np.array(latencies).T
-    later = sent > sent.min() + _WARM_UP_S * 1e9
-    return float(np.percentile((seen - sent)[later], 99)) / 1e6
-
-
-def _await_first(address: str, message: bytes, reader: KafkaReader) -> None:
-    """Return when the process serves: while it starts, everything is late.
-
-    Raises:
-        SetupError: it does not within a minute.
-    """
-    with KafkaWriter(address, "paced") as writer:
-        writer.send([(b"%d" % time.monotonic_ns(), message)])
-    if not reader.poll(1, _START_S):
-        raise SetupError("the stream's process did not start")
-
-
-def _feed(address: str, messages: Sequence[bytes], per_second: float) -> None:
-    turn = max(int(per_second * 0.01), 1)
-    with KafkaWriter(address, "paced") as writer:
-        started = time.monotonic()
-        for number in count(0, turn):
-            if number / per_second > _PACED_S + _WARM_UP_S:
-                break
-            time.sleep(max(started + number / per_second - time.monotonic(), 0))
-            now = b"%d" % time.monotonic_ns()
-            writer.send((now, messages[at % len(messages)]) for at in range(number, number + turn))

@@ -6,37 +6,38 @@ plain Polars needs to look for the same patterns.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from microflow.anonymize.contract import Method, MethodSettings
+from microflow.anonymize.contract import Method
 from microflow.bench.compliance import POLARS_THERE, plain_polars
-from microflow.bench.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, rate
-from microflow.compliance import load_policy
+from microflow.bench.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, measure
 from microflow.datasets import generate
-from microflow.descriptors import load_schema
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
-from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
+from microflow.engine.router import Costs, Router
 from microflow.engine.service import Service, Workload, measured_costs
+from microflow.experiments.controls import ORACLE, called, make_router, mean_latencies
+from microflow.experiments.work import TOKENS, spec_of
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
-from microflow.lab.oracle import oracle, simulate
 from microflow.lab.trials import interleaved
 from microflow.records import Microflow, microflows
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["run", "spec_of"]
+__all__ = ["WORK", "run"]
 
 _ROWS, _SATURATING_ROWS = 40_000, 1_000_000
 #: At saturation the stream is so much slower that it gets a part of the rows.
 _STREAM_PART, _ROUNDS = 100, 4
-_KEY = hashlib.sha512(b"microflow bench").digest()
+#: Healthcare records, tokenized.
+WORK: dict[str, Any] = {"data_type": "healthcare", "method": TOKENS, "seed": 1}
+_BATCH = "batch, tokenization"
 _POLARS = "plain Polars, check only, whole table"
 #: In records/s: for every method on a core as good as `POLARS_THERE`, and for the stream on any.
 _BATCH_GOAL, _STREAM_GOAL = 1.5e6, Goal(1e5, of_ratio=False)
@@ -46,8 +47,6 @@ _STREAM_FLOWS = 5
 #: Offered loads: parts of the stream's capacity, then parts of the way (on a logarithmic scale) from there to batch's.
 _BELOW, _BETWEEN = (0.1, 0.45), (0.33, 0.67)
 _SECONDS = 0.3
-_STATIC: dict[str, Callable[[], Router]] = {"stream": lambda: StaticRouter(1), "batch": lambda: StaticRouter(1_000)}
-
 #: Below half of the stream's capacity the hybrid may be this much slower; above it must beat both static arms.
 _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_least=False), Goal(1.5, at_least=False)
 
@@ -55,16 +54,10 @@ _CALM_GOAL, _BUSY_GOAL, _BURST_GOAL = Goal(1.25, at_least=False), Goal(1.0, at_l
 def run(rows: int | None = None) -> list[Line]:
     """Rates at saturation, service times, the hybrid by offered load and under a burst."""
     flows = list(microflows(batch.rows for batch in generate("healthcare", rows or _ROWS, seed=1)))
-    service = Service(spec_of(), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
+    service = Service(spec_of(WORK), Workload(pa.concat_batches([flow.rows for flow in flows[:20]])))
     costs = measured_costs(service)
     lines = in_one_thread(__name__, rows or _SATURATING_ROWS)
     return [*lines, *_service_times(flows), *_by_load(service, costs), *_burst(costs)]
-
-
-def spec_of(method: Method = Method.TOKENIZATION) -> ProcessingSpec:
-    """The work: healthcare records under their own policy, with a key that anybody can compute."""
-    schema, settings = load_schema("healthcare"), MethodSettings(method, seed=1)
-    return ProcessingSpec(schema, load_policy(schema.policy), settings, key=_KEY[: settings.key_bits // 8])
 
 
 def _saturation(rows: int) -> list[Line]:
@@ -72,23 +65,25 @@ def _saturation(rows: int) -> list[Line]:
     table = pa.Table.from_batches([batch.rows for batch in generate("healthcare", rows, seed=1)])
     flows = list(microflows(table.to_batches()))
     _refuse_unequal(flows[:3])
-    spec, few = spec_of(), flows[: max(len(flows) // _STREAM_PART, 1)]
-    processors: dict[str, tuple[Processor, Sequence[Microflow]]] = {
-        f"batch, {method}": (LocalBatchProcessor(spec_of(method)), flows) for method in Method
-    }
-    processors["stream, tokenization"] = StormStreamProcessor(spec), few
-    processors["hybrid, tokenization"] = HybridProcessor(spec), flows
-    arms = {name: partial(_pure_rate, *arm) for name, arm in processors.items()}
-    arms[_POLARS] = partial(rate, Case(_POLARS, plain_polars(spec.policy, spec.schema, [table])))
-    rates = interleaved(arms, _ROUNDS)
-    batch = [compared(f"batch, {method}", rates, _POLARS) for method in Method]
-    return [
-        compared(_POLARS, rates),
-        *batch,
-        *(_on_another(line) for line in batch),
-        compared("stream, tokenization", rates, "batch, tokenization", _STREAM_GOAL),
-        compared("hybrid, tokenization", rates, "batch, tokenization", Goal(0.9)),
+    spec, few = spec_of(WORK), flows[: max(len(flows) // _STREAM_PART, 1)]
+    arms: list[tuple[str, Processor, Sequence[Microflow], str, Goal | None]] = [
+        *((f"batch, {method}", LocalBatchProcessor(_spec(method)), flows, _POLARS, None) for method in Method),
+        ("stream, tokenization", StormStreamProcessor(spec), few, _BATCH, _STREAM_GOAL),
+        ("hybrid, tokenization", HybridProcessor(spec), flows, _BATCH, Goal(0.9)),
     ]
+    cases = [
+        Case(_POLARS, plain_polars(spec.policy, spec.schema, [table])),
+        *(
+            Case(name, partial(_pure_rate, processor, some), reference=reference, goal=goal, timed=True)
+            for name, processor, some, reference, goal in arms
+        ),
+    ]
+    lines = measure(cases, rounds=_ROUNDS, warmups=0)
+    return [*lines, *(_on_another(line) for line in lines if line.reference == _POLARS)]
+
+
+def _spec(method: Method) -> ProcessingSpec:
+    return spec_of(WORK | {"method": {"method": method}})
 
 
 def _on_another(line: Line) -> Line:
@@ -104,7 +99,7 @@ def _refuse_unequal(flows: Sequence[Microflow]) -> None:
     answers = [
         [
             (done.released.to_pylist(), done.suppressed.tolist())
-            for done in engine(spec_of()).process(flows, PhaseClock())
+            for done in engine(spec_of(WORK)).process(flows, PhaseClock())
         ]
         for engine in (LocalBatchProcessor, StormStreamProcessor, HybridProcessor)
     ]
@@ -122,7 +117,7 @@ def _service_times(flows: Sequence[Microflow]) -> list[Line]:
     """One record's service; the delay that CASTLE adds is company waited for, in records, not time of the server."""
     lines = []
     for method in (Method.TOKENIZATION, Method.K_ANONYMITY):
-        stream = StormStreamProcessor(spec_of(method))
+        stream = StormStreamProcessor(_spec(method))
         delays = [
             flow.first_row + flow.rows_in - 1 - flow.ordinals
             for flow in stream.process(flows[:_STREAM_FLOWS], PhaseClock())
@@ -141,15 +136,16 @@ def _by_load(service: Service, costs: Costs) -> list[Line]:
     stream, batch = 1e9 / costs.single, MORSEL_ROWS * 1e9 / costs.together(MORSEL_ROWS)
     calm = {f"{share:.0%} of stream's capacity": share * stream for share in _BELOW}
     busy = {f"{share:.0%} of the way to batch's": stream * (batch / stream) ** share for share in _BETWEEN}
-    lines, make = [], _arms(costs)
+    lines = []
     for name, load in (calm | busy).items():
         # At a light load the wait for a microflow to fill dominates, and the arms lie closer to each other than the
         # wake-ups of a load generator on a shared machine vary: there are more rounds.
-        static, rounds = (["stream"], 31) if name in calm else (list(_STATIC), 3)
+        static, rounds = (["stream"], 31) if name in calm else (["stream", "batch"], 3)
         # All arms are offered the same arrivals.
         schedule = poisson(load, max(_SECONDS, 4 * MICROFLOW_ROWS / load), seed=1)
         arms = {
-            arm: partial(_p99_us, schedule, make[arm], service, hurried=name in calm) for arm in (*static, "hybrid")
+            arm: partial(_p99_us, schedule, partial(make_router, arm, costs, 1), service, hurried=name in calm)
+            for arm in (*static, "hybrid")
         }
         p99 = interleaved(arms, rounds=rounds)
         best = min(static, key=lambda arm: float(np.median(p99[arm])))
@@ -158,10 +154,6 @@ def _by_load(service: Service, costs: Costs) -> list[Line]:
         goal = _CALM_GOAL if name in calm else _BUSY_GOAL
         lines.append(compared(f"p99 at {name}, hybrid", named, f"p99 at {name}, {best}", goal, "µs"))
     return lines
-
-
-def _arms(costs: Costs) -> dict[str, Callable[[], Router]]:
-    return {**_STATIC, "hybrid": partial(AdaptiveRouter, costs=costs)}
 
 
 def _p99_us(schedule: Schedule, make: Callable[[], Router], service: Service, *, hurried: bool) -> float:
@@ -175,11 +167,9 @@ def _burst(costs: Costs) -> list[Line]:
     stream = 1e9 / costs.single
     calm, peak = poisson(0.4 * stream, 0.02, seed=1), poisson(4 * stream, 0.01, seed=2)
     schedule = np.concatenate([calm, peak + 20_000_000, calm + 30_000_000])
-    runs = {"oracle": oracle(schedule, costs, beam=3)}
-    arms = _arms(costs) | {"coin": RandomRouter, "natural batching": lambda: NaturalRouter(round(costs.break_even))}
-    runs |= {arm: simulate(schedule, make(), costs) for arm, make in arms.items()}
-    mean = {f"burst, {arm}: mean latency": np.array([run.latencies_ns().mean() / 1e3]) for arm, run in runs.items()}
-    reference = "burst, oracle: mean latency"
+    means = mean_latencies(schedule, costs, seed=1)
+    mean = {f"burst, {called(habit)}: mean latency": np.array([ns / 1e3]) for habit, ns in means.items()}
+    reference = f"burst, {ORACLE}: mean latency"
     return [compared(name, mean, reference, _BURST_GOAL if "hybrid" in name else None, "µs") for name in mean]
 
 

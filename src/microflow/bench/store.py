@@ -19,7 +19,7 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extras import execute_values
 
-from microflow.bench.harness import Case, Line, measure
+from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.settings import Settings
 from microflow.store.bulk import RECORDS, columns_of, copy_table
 from microflow.store.connector import PostgreSQLConnector
@@ -55,9 +55,9 @@ def run(rows: int | None) -> list[Line]:
             [
                 Case(by_pages, arms.pages),
                 Case(by_row, arms.single_rows),
-                Case(load, arms.batch, reference=by_pages, goal=3),
-                Case(f"{load} ", arms.batch, reference=by_row, goal=50),
-                Case(typed, arms.typed, reference=by_pages, goal=10),
+                Case(load, arms.batch, reference=by_pages, goal=Goal(3)),
+                Case(f"{load} ", arms.batch, reference=by_row, goal=Goal(50)),
+                Case(typed, arms.typed, reference=by_pages, goal=Goal(10)),
             ],
             rounds=_ROUNDS,
             warmups=0,

@@ -13,13 +13,11 @@ experiments without any effect at most 5 in 100 may report one.
 from __future__ import annotations
 
 import math
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
@@ -27,16 +25,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from microflow.anonymize.contract import Method, MethodSettings
 from microflow.bench.harness import Line, fixed
-from microflow.compliance import load_policy
 from microflow.datasets import generate
-from microflow.descriptors import load_schema
 from microflow.engine import PIPELINES, ProcessingSpec, build_processor
 from microflow.engine.kernel import BatchKernel
+from microflow.experiments.work import TOKENS, spec_of
 from microflow.lab.arrivals import poisson, steady
-from microflow.lab.open_loop import OpenLoop, stream
+from microflow.lab.open_loop import OpenLoop, Portions
 from microflow.lab.statistics import Verdict, bootstrap_interval, compare, log_ratio
+from microflow.lab.trials import interleaved
 from microflow.records import Microflow, microflows
 from microflow.sinks.writers import open_writer
 from microflow.timing.clock import PhaseClock, PhaseReport
@@ -46,9 +43,7 @@ __all__ = ["Bench", "PairedCost", "cost_of", "coverage", "false_alarms", "guard_
 
 
 T = TypeVar("T")
-
 _ROUND = 200
-
 _GOAL_PERCENT = 1
 
 
@@ -92,39 +87,29 @@ def cost_of(
     """
     for item in inputs:
         work(item)
-    rng, following = np.random.default_rng(seed), cycle(inputs)
+
+    def spending(clock: PhaseClock) -> Callable[[], float]:
+        following = cycle(inputs)
+
+        def spent() -> float:
+            item = next(following)
+            with clock.pure():
+                started = spent_ns()
+                work(item)
+                return float(spent_ns() - started)
+
+        return spent
+
+    arms = {"plain": spending(clocks[0]), "guarded": spending(clocks[1])}
     deadline = time.perf_counter_ns() + round(limit_s * 1e9)
-    base: list[int] = []
-    ratios: list[float] = []
+    plain = guarded = np.empty(0)
     while True:
-        for _ in range(_ROUND):
-            without, guarded = _pair(partial(work, next(following)), clocks, spent_ns, rng)
-            base.append(without)
-            ratios.append(float(np.log(guarded / without)))
-        found = _summary(np.array(ratios), base)
-        if found.high - found.low <= 2 * half_width or time.perf_counter_ns() > deadline:
-            return found
-
-
-def _pair(
-    work: Callable[[], object],
-    clocks: tuple[PhaseClock, PhaseClock],
-    spent_ns: Callable[[], int],
-    rng: np.random.Generator,
-) -> list[int]:
-    spent = [0, 0]
-    for side in rng.permutation(2).tolist():
-        with clocks[side].pure():
-            started = spent_ns()
-            work()
-            spent[side] = spent_ns() - started
-    return spent
-
-
-def _summary(ratios: npt.NDArray[np.float64], base: Sequence[int]) -> PairedCost:
-    middle, (low, high) = float(np.median(ratios)), bootstrap_interval(ratios)
-    percent, least, most = (100 * float(np.expm1(value)) for value in (middle, low, high))
-    return PairedCost(percent, least, most, float(np.median(base)), len(ratios))
+        more = interleaved(arms, _ROUND, seed=seed + len(plain))
+        plain, guarded = np.append(plain, more["plain"]), np.append(guarded, more["guarded"])
+        ratios = np.log(guarded / plain)
+        middle, low, high = (100 * math.expm1(end) for end in (np.median(ratios), *bootstrap_interval(ratios)))
+        if high - low <= 2 * half_width or time.perf_counter_ns() > deadline:
+            return PairedCost(middle, low, high, float(np.median(plain)), len(plain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +127,16 @@ class Bench:
         common = rng.normal(0, self.block_noise, self.blocks)
         return {
             arm: [
-                np.exp(effect + level + rng.normal(0, self.process_noise) + self._iterations(rng)) for level in common
+                np.exp(
+                    effect
+                    + level
+                    + rng.normal(0, self.process_noise)
+                    + rng.normal(0, self.iteration_noise, self.iterations)
+                )
+                for level in common
             ]
             for arm, effect in effects.items()
         }
-
-    def _iterations(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        return rng.normal(0, self.iteration_noise, self.iterations)
 
 
 def coverage(bench: Bench, *, experiments: int = 1_000, effect: float = math.log(1.3), seed: int = 1) -> float:
@@ -174,23 +162,19 @@ def false_alarms(bench: Bench, *, experiments: int = 500, arms: int = 3, seed: i
     return alarms / experiments
 
 
-ROWS = 100_000
+_ROWS = 100_000
 #: Microflows that are processed with and without the guard, over and over.
 _GUARDED_FLOWS = 20
 #: Empty spans are timed in rounds short enough that some round has the core to itself.
 _SPANS, _SPAN_ROUNDS = 500, 60
-
 _STALL_MS, _SEEN_MS = 200, 10
-
 _LOWEST_COVERAGE, _HIGHEST_COVERAGE = 93, 97
 
 
 def run(rows: int | None = None) -> list[Line]:
     """Overhead of clock and guard, residual, coverage and false alarms, and a stall that must be seen in full."""
-    schema = load_schema("healthcare")
-    method = MethodSettings(Method.TOKENIZATION)
-    spec = ProcessingSpec(schema, load_policy(schema.policy), method, key=secrets.token_bytes(32))
-    flows = list(microflows(batch.rows for batch in generate("healthcare", rows or ROWS, seed=1)))
+    spec = spec_of({"data_type": "healthcare", "method": TOKENS, "seed": 1})
+    flows = list(microflows(batch.rows for batch in generate("healthcare", rows or _ROWS, seed=1)))
     return [*_overheads(spec, flows), *_phases(spec, flows), *_analysis(), *_stall(), *_driver()]
 
 
@@ -259,7 +243,7 @@ def _stall() -> Iterator[Line]:
             time.sleep(_STALL_MS / 1e3)
         return due
 
-    waited = OpenLoop(schedule).run(stream(), serve).latencies_ns() / 1e6
+    waited = OpenLoop(schedule).run(Portions(), serve).latencies_ns() / 1e6
     yield fixed(f"open loop: records that saw a {_STALL_MS} ms stall", float((waited > _SEEN_MS).sum()), "records",
                 at_least=_STALL_MS - _SEEN_MS)  # fmt: skip
     yield fixed("open loop: the longest wait of that run", float(waited.max()), "ms", at_least=_STALL_MS)
@@ -267,6 +251,6 @@ def _stall() -> Iterator[Line]:
 
 def _driver() -> Iterator[Line]:
     """A system that does nothing, record by record: what is left is the driver's and the generator's own."""
-    idle = OpenLoop(poisson(10_000, 2, seed=1)).run(stream(), lambda due: due)
+    idle = OpenLoop(poisson(10_000, 2, seed=1)).run(Portions(), lambda due: due)
     yield fixed("open loop: an idle system's p50", idle.summary(0.2).p50_ns / 1e3, "µs")
     yield fixed("open loop: announcements late by, median", float(np.median(idle.generator_lag_ns)) / 1e3, "µs")

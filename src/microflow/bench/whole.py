@@ -14,16 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from microflow.anonymize.contract import Method
-from microflow.anonymize.keys import KEY_VARIABLE
-from microflow.bench.harness import Goal, Line, compared
+from microflow.anonymize.tokenization import KEY_VARIABLE
+from microflow.bench.harness import Case, Goal, Line, compared
 from microflow.datasets import generate
-from microflow.errors import MicroflowError, SetupError
-from microflow.jvm import find_java
+from microflow.errors import MicroflowError
+from microflow.jvm import missing_java
 from microflow.lab.trials import Samples, interleaved
 from microflow.sinks.writers import open_writer
 
@@ -42,15 +41,6 @@ _SPARK_GOAL = Goal(1 / 0.6, at_least=False)
 _POLARS = "import sys, polars as pl; pl.read_{0}(sys.argv[1]).write_{0}(sys.argv[2])"
 
 
-@dataclass(frozen=True)
-class _Command:
-    """A command that is timed, its reference, and how many times the reference's seconds it may take."""
-
-    words: tuple[str, ...]
-    reference: str | None = None
-    goal: Goal | None = None
-
-
 def run(rows: int | None = None) -> list[Line]:
     """Seconds of whole commands: three methods, CSV and Parquet, without and with the database, and a small file.
 
@@ -64,39 +54,31 @@ def run(rows: int | None = None) -> list[Line]:
         _write(folder / "small.csv", _SMALL_ROWS)
         environment = os.environ | {KEY_VARIABLE: secrets.token_hex(32)}
         _check_answers(folder, environment)
-        commands = _commands(folder)
-        arms = {name: partial(_seconds, command.words, environment) for name, command in commands.items()}
-        seconds = interleaved(arms, _ROUNDS)
-    lines = [compared(name, seconds, command.reference, command.goal, "s") for name, command in commands.items()]
-    return [*lines, _beyond_fixed_cost(seconds)] if _SPARK in commands else lines
+        cases = _cases(folder, environment)
+        seconds = interleaved({case.name: case.value for case in cases}, _ROUNDS)
+    lines = [compared(case.name, seconds, case.reference, case.goal, case.unit) for case in cases]
+    return [*lines, _beyond_fixed_cost(seconds)] if _SPARK in seconds else lines
 
 
-def _commands(folder: Path) -> dict[str, _Command]:
-    commands = {}
+def _cases(folder: Path, environment: Mapping[str, str]) -> list[Case]:
+    def case(name: str, words: Sequence[str], reference: str | None = None, goal: Goal | None = None) -> Case:
+        return Case(name, partial(_seconds, words, environment), "s", reference, goal, timed=True)
+
+    cases = []
     for suffix, most in _GOALS.items():
-        source, polars = str(folder / f"large.{suffix}"), f"Polars, {suffix}"
-        target = str(folder / f"polars.{suffix}")
-        commands[polars] = _Command((sys.executable, "-c", _POLARS.format(suffix), source, target))
+        source, target, polars = str(folder / f"large.{suffix}"), str(folder / f"polars.{suffix}"), f"Polars, {suffix}"
+        cases.append(case(polars, (sys.executable, "-c", _POLARS.format(suffix), source, target)))
         for method in _METHODS:
-            words = _job(source, str(folder / f"released.{suffix}"), method)
-            commands[f"{method}, {suffix}"] = _Command((*words, "--no-database"), polars, Goal(most, at_least=False))
+            words, name = _job(source, str(folder / f"released.{suffix}"), method), f"{method}, {suffix}"
+            cases.append(case(name, (*words, "--no-database"), polars, Goal(most, at_least=False)))
             if suffix == "csv":
-                commands[f"{method}, {suffix}, database"] = _Command(words, f"{method}, {suffix}", _DATABASE_GOAL)
-    small = _job(str(folder / "small.csv"), str(folder / "small.out.csv"), Method.TOKENIZATION)
-    commands[_SMALL] = _Command((*small, "--no-database"), goal=_SMALL_GOAL)
-    if _has_java():
-        large = _job(str(folder / "large.csv"), str(folder / "spark.csv"), Method.TOKENIZATION)
-        commands[_SPARK] = _Command((*large, "--no-database", "--engine", "spark"))
-        commands[_SPARK_SMALL] = _Command((*small, "--no-database", "--engine", "spark"))
-    return commands
-
-
-def _has_java() -> bool:
-    try:
-        find_java()
-    except SetupError:
-        return False
-    return True
+                cases.append(case(f"{name}, database", words, name, _DATABASE_GOAL))
+    small = _job(str(folder / "small.csv"), str(folder / "small.out.csv"), Method.TOKENIZATION, "--no-database")
+    cases.append(case(_SMALL, small, goal=_SMALL_GOAL))
+    if not missing_java():
+        large = _job(str(folder / "large.csv"), str(folder / "spark.csv"), Method.TOKENIZATION, "--no-database")
+        cases += [case(name, (*words, "--engine", "spark")) for name, words in ((_SPARK, large), (_SPARK_SMALL, small))]
+    return cases
 
 
 def _job(source: str, target: str, method: Method, *more: str) -> tuple[str, ...]:

@@ -206,13 +206,11 @@ def release(
     if html is not None:
         require_free(html, (file, schema, policy or STANDARD, output, certificate), replaces=b"<")
     from microflow.advise.page import release_page
-    from microflow.advise.release import Thresholds, make_release
-    from microflow.advise.search import Constraints
+    from microflow.advise.release import ReleaseConstraints, make_release
     from microflow.pipeline import JobSpec
 
-    thresholds = Thresholds(max_risk, min_utility, min_released, max_average_risk)
-    limits = Constraints(max_risk, min_utility)
-    settings = _settings(file, schema, policy, limits, options, as_json=as_json)
+    thresholds = ReleaseConstraints(max_risk, min_utility, min_released, max_average_risk)
+    settings = _settings(file, schema, policy, thresholds, options, as_json=as_json)
     try:
         scratch = tempfile.TemporaryDirectory(prefix=".release.", dir=output.parent)
     except OSError as error:

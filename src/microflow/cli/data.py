@@ -9,8 +9,7 @@ import click
 
 from microflow.advise.describe import Description, describe_together, drift_of
 from microflow.advise.descriptor_text import as_data, as_yaml
-from microflow.anonymize.keys import read_key
-from microflow.anonymize.tokenization import Detokenizer
+from microflow.anonymize.tokenization import Detokenizer, read_key
 from microflow.cli.options import (
     FILE,
     OUTPUT,

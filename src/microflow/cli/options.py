@@ -15,8 +15,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from microflow.anonymize.contract import Method, MethodSettings, Scope
-from microflow.anonymize.keys import read_key
-from microflow.datasets import DATA_TYPES
 from microflow.errors import MicroflowError
 from microflow.sources.files import is_folder, is_url
 from microflow.store.progress import JobProgress
@@ -281,12 +279,14 @@ def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
         yield follow
 
 
-#: Options that choose generated records, besides their number.
-generator_options = _together(
-    click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True,
-                 help="Type of the generated records."),
-    click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generator."),
-)  # fmt: skip
+def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator that adds the options of generated records, besides their number."""
+    from microflow.datasets import DATA_TYPES  # slow to load, and other commands need no generator
+
+    schema = click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True,
+                          help="Type of the generated records.")  # fmt: skip
+    seed = click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generator.")
+    return _together(schema, seed)(command)
 
 
 def tokenizing(schema: str) -> ProcessingSpec:
@@ -295,6 +295,7 @@ def tokenizing(schema: str) -> ProcessingSpec:
     Raises:
         KeyMaterialError: there is no key; other processes of the demonstration must be able to read the same one.
     """
+    from microflow.anonymize.tokenization import read_key
     from microflow.compliance import load_policy
     from microflow.descriptors import load_schema
     from microflow.engine.contract import ProcessingSpec

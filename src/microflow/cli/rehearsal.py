@@ -22,7 +22,7 @@ from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError, SetupError
 from microflow.topics.broker import Broker
-from microflow.topics.kafka import GroupLag, KafkaReader, TopicSettings, create_topic
+from microflow.topics.kafka import GroupLag, KafkaReader, create_topic
 
 __all__ = ["Rehearsal", "Work", "messages"]
 
@@ -89,7 +89,7 @@ class Rehearsal:
         """
         self.source, self.sink, self.dead = source, f"{source}.safe", f"{source}.dead"
         for topic in (self.source, self.sink, self.dead):
-            create_topic(self.address, topic, TopicSettings(self.partitions))
+            create_topic(self.address, topic, self.partitions)
         config = self.folder / "client.properties"
         config.write_text(_QUICK, "utf-8")
         place, target = (f"kafka://{self.address}/{topic}" for topic in (self.source, self.sink))

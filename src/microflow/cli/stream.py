@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from microflow.anonymize.contract import Method
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.cli.options import FILE, FiniteRange, method_options, method_settings, policy_option, schema_option
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import click
 from click.shell_completion import get_completion_class
 
-from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
+from microflow.anonymize.tokenization import KEY_FILE_VARIABLE, KEY_VARIABLE
 from microflow.errors import MicroflowError
 from microflow.jvm import find_java
 from microflow.lab.machine import Machine

@@ -1,6 +1,6 @@
 """Policies as data, compiled to one pass over a batch and to one callable a record."""
 
-from microflow.compliance.checkers import BatchChecker, RecordChecker, detailed_compliance_check, is_compliant
+from microflow.compliance.checkers import BatchChecker, RecordChecker, detailed_compliance_check
 from microflow.compliance.findings import Findings, Violation
 from microflow.compliance.policy import Policy, Rule, load_policy, policy_names
 from microflow.compliance.remedy import BatchRemedy, RecordRemedy
@@ -15,7 +15,6 @@ __all__ = [
     "Rule",
     "Violation",
     "detailed_compliance_check",
-    "is_compliant",
     "load_policy",
     "policy_names",
 ]

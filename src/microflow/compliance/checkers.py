@@ -7,7 +7,7 @@ field's value.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from itertools import chain, count
@@ -17,23 +17,14 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from microflow.compliance.conditions import FieldCondition, Missing, NotOneOf, OneOf, Predicate
-from microflow.compliance.findings import (
-    Compiled,
-    Findings,
-    GuardedField,
-    PlainTarget,
-    Target,
-    Targets,
-    TextField,
-    Violation,
-)
-from microflow.compliance.policy import Policy, load_policy
+from microflow.compliance.conditions import FieldCondition, Predicate
+from microflow.compliance.findings import Compiled, Findings, Target, Targets, TextField, Violation
+from microflow.compliance.policy import Guard, Policy, load_policy
 from microflow.descriptors import load_schema
 from microflow.records import coerce
-from microflow.schema import DatasetSchema, Dtype, Record
+from microflow.schema import Column, DatasetSchema, Dtype, Record
 
-__all__ = ["BatchChecker", "RecordChecker", "detailed_compliance_check", "is_compliant", "plain_expressions"]
+__all__ = ["BatchChecker", "RecordChecker", "detailed_compliance_check", "plain_expressions"]
 
 Rows = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 #: Four rows: the microflow's row, the target, start and end; a column is a finding.
@@ -51,13 +42,13 @@ class BatchChecker(Compiled):
         super().__init__(policy, schema)
         compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = compiled.all
-        self._plain = np.array([target.index for target in compiled.plain], np.int32)
+        self._plain = np.array([index for index, *_ in compiled.plain], np.int32)
         self._texts = compiled.texts
         named = (name for field in compiled.texts for name in field.own.named)
         self._fields = list(dict.fromkeys([*compiled.fields, *named]))
         shared = _asked_often(compiled)
         self._shared = [
-            condition.expression(pl.col(field), Dtype.STRING, policy.reference_date).alias(name)
+            condition.forms(policy.reference_date).expression(pl.col(field)).alias(name)
             for (field, condition), name in shared.items()
         ]
         self._expressions = [
@@ -94,44 +85,48 @@ class BatchChecker(Compiled):
         return [(row, targets[index].violation(start, end)) for row, index, start, end in entries]
 
 
-def plain_expressions(targets: Targets, shared: Mapping[tuple[str, OneOf], str] | None = None) -> list[pl.Expr]:
+#: A field, and which coded words it is asked for.
+Question = tuple[str, FieldCondition]
+
+
+def plain_expressions(targets: Targets, shared: Mapping[Question, str] | None = None) -> list[pl.Expr]:
     """A boolean expression, never null, for each rule that looks at a field as a whole.
 
     ``shared`` names the columns in which the answer to a question is already.
     """
-    return [_expression(target, targets.policy.reference_date, shared or {}) for target in targets.plain]
+    reference, columns = targets.policy.reference_date, shared or {}
 
-
-def _asked_often(targets: Targets) -> dict[tuple[str, OneOf], str]:
-    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
-    asked = Counter(
-        (field, OneOf(condition.words))
-        for target in targets.plain
-        for field, condition in [
-            (target.field, target.condition),
-            *((guard.field, guard.condition) for guard in target.guards),
-        ]
-        if field is not None and isinstance(condition, OneOf | NotOneOf)
-    )
-    often = (question for question, times in asked.items() if times > 1)
-    return {question: f"\0{number}" for number, question in enumerate(often)}
-
-
-def _expression(target: PlainTarget, reference: date, shared: Mapping[tuple[str, OneOf], str]) -> pl.Expr:
     def answer(field: str, dtype: Dtype, condition: FieldCondition) -> pl.Expr:
-        if isinstance(condition, NotOneOf):
-            return ~answer(field, dtype, OneOf(condition.words))
-        if isinstance(condition, OneOf) and (field, condition) in shared:
-            return pl.col(shared[field, condition])
-        return condition.expression(pl.col(field), dtype, reference)
+        if condition.word == "not_one_of":
+            return ~answer(field, dtype, FieldCondition("one_of", condition.argument))
+        if (field, condition) in columns:
+            return pl.col(columns[field, condition])
+        return condition.forms(reference, dtype).expression(pl.col(field))
 
-    broken = answer(target.field, target.dtype, target.condition).fill_null(value=False)
-    for guard in target.guards:
-        holds = pl.lit(isinstance(guard.condition, Missing))
-        if guard.field is not None:
-            holds = answer(guard.field, guard.dtype, guard.condition).fill_null(value=False)
-        broken &= holds if guard.holds else ~holds
-    return broken.alias(str(target.index))
+    expressions = []
+    for index, target, condition in targets.plain:
+        broken = answer(target.field, target.dtype, condition).fill_null(value=False)
+        for guard, column in target.guards:
+            holds = pl.lit(guard.condition.word == "missing")
+            if column is not None:
+                holds = answer(column.name, column.dtype, guard.condition).fill_null(value=False)
+            broken &= holds if guard.holds else ~holds
+        expressions.append(broken.alias(str(index)))
+    return expressions
+
+
+def _asked_often(targets: Targets) -> dict[Question, str]:
+    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
+    asked = [(target.field, condition) for _, target, condition in targets.plain]
+    guards = (guard for _, target, _ in targets.plain for guard in target.guards)
+    asked += [(column.name, guard.condition) for guard, column in guards if column is not None]
+    questions = Counter(
+        (field, FieldCondition("one_of", condition.argument))
+        for field, condition in asked
+        if condition.word in {"one_of", "not_one_of"}
+    )
+    often = (question for question, times in questions.items() if times > 1)
+    return {question: f"\0{number}" for number, question in enumerate(often)}
 
 
 def _looks(field: TextField) -> tuple[pl.Expr, pl.Expr]:
@@ -152,11 +147,10 @@ def _spans(rows: pa.RecordBatch, texts: pl.Series, field: TextField, clues: Rows
     has_clue, looked_at = np.zeros((2, rows.num_rows), np.bool_)
     has_clue[clues] = looked_at[clues] = looked_at[named] = True
     at = np.flatnonzero(looked_at)
-    if not len(at):
-        found: Iterable[tuple[int, int, int, int]] = ()
-    elif field.recogniser is None and all(column.null_count == rows.num_rows for column in own.columns):
+    found: Iterable[tuple[int, int, int, int]] = ()
+    if len(at) and field.recogniser is None and all(column.null_count == rows.num_rows for column in own.columns):
         found = field.findings_in(texts.gather(at).to_list())
-    else:
+    elif len(at):
         found = field.findings_of_records(pl.DataFrame(own).with_columns(texts)[at], has_clue[at])
     columns = np.fromiter(chain.from_iterable(found), np.int32).reshape(-1, 4).T
     return np.vstack([at[columns[:1]], columns[1:]], dtype=np.int32)
@@ -186,21 +180,29 @@ class RecordChecker(Compiled):
         self.targets: tuple[Target, ...] = compiled.all
         self._absent: list[tuple[str, int, tuple[Predicate, ...]]] = []
         present: dict[str, list[tuple[int, Predicate, tuple[Predicate, ...]]]] = defaultdict(list)
-        for target in compiled.plain:
-            guards = tuple(_guard(guard, policy) for guard in target.guards)
-            if isinstance(target.condition, Missing):
-                self._absent.append((target.field, target.index, guards))
+        for index, target, condition in compiled.plain:
+            guards = tuple(_guard(guard, column, policy.reference_date) for guard, column in target.guards)
+            if condition.word == "missing":
+                self._absent.append((target.field, index, guards))
             else:
-                broken = target.condition.predicate(policy.reference_date)
-                present[target.field].append((target.index, broken, guards))
+                present[target.field].append((index, condition.forms(policy.reference_date).predicate, guards))
         self._present = [(name, tuple(tests)) for name, tests in present.items()]
         self._texts = [(field.name, field.findings) for field in compiled.texts]
         self._whole = [target.violation() for target in self.targets]
 
     def check(self, record: Record) -> list[Violation]:
         """Every violation of one record, by rule, then by position."""
-        found = [(index, -1, -1) for index in self._broken(record)]
+        found: list[tuple[int, int, int]] = []
         get = record.get
+        for name, tests in self._present:
+            value = get(name)
+            if value is not None:
+                for index, broken, guards in tests:
+                    if broken(value) and all(guard(record) for guard in guards):
+                        found.append((index, -1, -1))
+        for name, index, guards in self._absent:
+            if get(name) is None and all(guard(record) for guard in guards):
+                found.append((index, -1, -1))
         for name, findings in self._texts:
             if isinstance(text := get(name), str):
                 found += findings(text, record)
@@ -210,34 +212,14 @@ class RecordChecker(Compiled):
         whole, targets = self._whole, self.targets
         return [whole[i] if start < 0 else targets[i].violation(start, end) for i, start, end in found]
 
-    def quick(self, record: Record) -> Violation | None:
-        """Some violation of the record, or ``None``: stops at the first hit, whole fields before free text."""
-        for index in self._broken(record):
-            return self._whole[index]
-        for name, findings in self._texts:
-            if isinstance(text := record.get(name), str):
-                for index, start, end in findings(text, record):
-                    return self.targets[index].violation(start, end)
-        return None
 
-    def _broken(self, record: Record) -> Iterator[int]:
-        """Indexes of the targets that a whole field breaks."""
-        get = record.get
-        for name, tests in self._present:
-            value = get(name)
-            if value is not None:
-                for index, broken, guards in tests:
-                    if broken(value) and all(guard(record) for guard in guards):
-                        yield index
-        for name, index, guards in self._absent:
-            if get(name) is None and all(guard(record) for guard in guards):
-                yield index
-
-
-def _guard(guard: GuardedField, policy: Policy) -> Predicate:
+def _guard(guard: Guard, column: Column | None, reference: date) -> Predicate:
     """The guard as a predicate of a record; null satisfies ``missing`` and nothing else."""
-    test = guard.condition.predicate(policy.reference_date)
-    name, wanted, null_holds = guard.field or "", guard.holds, isinstance(guard.condition, Missing)
+    test, wanted = guard.condition.forms(reference).predicate, guard.holds
+    null_holds = guard.condition.word == "missing"
+    if column is None:
+        return lambda _: null_holds is wanted
+    name = column.name
 
     def applies(record: Record) -> bool:
         value = record.get(name)
@@ -261,7 +243,9 @@ def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> d
     (False, 'hipaa-ssn', 'ssn', ['age'])
     """
     schema, checker = _compiled(data_type)
-    values, unreadable = _read(record, schema)
+    values = coerce(record, schema)
+    given = (name for name in schema.names if record.get(name) not in (None, ""))
+    unreadable = [name for name in given if values[name] is None]
     violations = checker.check(values)
     return {
         "compliant": not violations and not unreadable,
@@ -270,24 +254,6 @@ def detailed_compliance_check(record: Mapping[str, object], data_type: str) -> d
         "unreadable": unreadable,
         "violations": [violation._asdict() for violation in violations],
     }
-
-
-def is_compliant(record: Mapping[str, object], data_type: str) -> bool:
-    """True if a record has no violation; stops at the first one.
-
-    >>> is_compliant({"record_id": 1, "ssn": "***-**-****"}, "healthcare")
-    True
-    """
-    schema, checker = _compiled(data_type)
-    values, unreadable = _read(record, schema)
-    return not unreadable and checker.quick(values) is None
-
-
-def _read(record: Mapping[str, object], schema: DatasetSchema) -> tuple[Record, list[str]]:
-    """The record in the data type's types, and the fields that could not be converted."""
-    values = coerce(record, schema)
-    given = (name for name in schema.names if record.get(name) not in (None, ""))
-    return values, [name for name in given if values[name] is None]
 
 
 @lru_cache(maxsize=16)

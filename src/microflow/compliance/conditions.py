@@ -1,30 +1,29 @@
 """The closed vocabulary of policies: conditions, each with two forms that agree on every value, and what cures them.
 
-``expression`` gives a Polars expression that is true where the condition holds (null where it cannot be asked);
-``predicate`` gives the same as a function of one value that is not null. A missing value satisfies ``missing`` and
-nothing else. Whatever depends on today is asked of the policy's *reference date*: no clock is read.
+Each word is a function of its argument that gives both forms: an expression, which is true where a column breaks the
+rule (null or false where it cannot be asked), and a predicate of one value that is not null. A missing value satisfies
+``missing`` and nothing else. Whatever depends on today is asked of the policy's *reference date*: no clock is read.
 """
 
-# ruff: noqa: ARG002 - every form has the contract's signature, and few need all of it
+# ruff: noqa: ARG001 - every word has the same signature, and few need all of it
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
-from microflow.compliance.forms import Forms, national_forms
+from microflow.compliance.forms import Forms
 from microflow.schema import Dtype
 
 __all__ = [
-    "REMEDIES", "RESTRICTED_ZIP3", "SEVERITIES", "WORDS", "Above", "Condition", "Contains", "DecimalsAbove", "Expired",
-    "FieldCondition", "FinerThanYear", "Missing", "NotOneOf", "OneOf", "Predicate", "Present", "ZipTooFine", "cures",
-    "explain",
+    "READABLE", "REMEDIES", "RESTRICTED_ZIP3", "SEVERITIES", "BothForms", "Condition", "Contains", "FieldCondition",
+    "Predicate", "cures", "explain",
 ]  # fmt: skip
 
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -41,29 +40,34 @@ RESTRICTED_ZIP3 = frozenset((
 
 Predicate = Callable[[Any], bool]
 
-# What a source writes in place of a value it hides; a value made of these only is not there.
-_READABLE = "[^*Xx#•._ \t\r\n-]"
-_ZIP3 = 3
-_YEAR = 4
-_EVERY_TYPE = frozenset(Dtype)
-_TEXT = frozenset({Dtype.STRING})
-_NUMERIC = frozenset({Dtype.INTEGER, Dtype.NUMBER})
-_DATE = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
-_AS_TEXT = _TEXT | _DATE | {Dtype.TIME}
+
+class BothForms(NamedTuple):
+    """One condition as an expression over a column, and as a predicate of one value that is not null."""
+
+    expression: Callable[[pl.Expr], pl.Expr]
+    predicate: Predicate
 
 
-class FieldCondition(Protocol):
-    """Condition on a field as a whole; ``takes`` are the types of columns that it can be asked of."""
+@dataclass(frozen=True, slots=True)
+class FieldCondition:
+    """Condition on a field as a whole: a word of the vocabulary, and its argument where it takes one.
 
-    takes: ClassVar[frozenset[Dtype]]
+    >>> before_2026 = FieldCondition("expired").forms(date(2026, 1, 1)).predicate
+    >>> before_2026("2025-12-31"), before_2026("2026")
+    (True, False)
+    """
 
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        """Expression: true where a column of this type breaks the rule; null or false for null (except `Missing`)."""
-        ...
+    word: str
+    argument: Any = None
 
-    def predicate(self, reference: date) -> Predicate:
-        """Condition as a function of one value that is not null (`Missing` is asked about null alone)."""
-        ...
+    @property
+    def takes(self) -> frozenset[Dtype]:
+        """The types of columns that it can be asked of."""
+        return _WORDS[self.word][0]
+
+    def forms(self, reference: date, dtype: Dtype = Dtype.STRING) -> BothForms:
+        """Both forms as of the reference date; the expression is for a column of this type."""
+        return _WORDS[self.word][1](self.argument, reference, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Contains:
     Both checks ask the same `microflow.compliance.scanner.TextScanner`, for all patterns of a field at once.
     """
 
-    takes: ClassVar[frozenset[Dtype]] = _TEXT
+    takes: ClassVar[frozenset[Dtype]] = frozenset({Dtype.STRING})
     pattern: str
     forms: Forms = ()
     """Of a pattern that a policy adds: how it is written, and its checksum; see `microflow.compliance.forms`."""
@@ -82,61 +86,35 @@ class Contains:
 Condition = FieldCondition | Contains
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The field is null."""
-
-    takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return value.is_null()
-
-    def predicate(self, reference: date) -> Predicate:
-        return lambda value: value is None
+def _missing(_: None, reference: date, dtype: Dtype) -> BothForms:
+    """The field is null: the predicate is asked about null alone."""
+    return BothForms(lambda column: column.is_null(), lambda value: value is None)
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+#: All but what a source writes in place of a value it hides; a value made of these only is not there.
+READABLE = "[^*Xx#•._ \t\r\n-]"
+
+
+def _present(_: None, reference: date, dtype: Dtype) -> BothForms:
     """The field holds something that can be read: not blank, and not only mask characters (``***-**-****``)."""
-
-    takes: ClassVar[frozenset[Dtype]] = _EVERY_TYPE
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return (value if dtype in _AS_TEXT else value.cast(pl.String)).str.contains(_READABLE)
-
-    def predicate(self, reference: date) -> Predicate:
-        search = re.compile(_READABLE).search
-        return lambda value: search(value if isinstance(value, str) else str(value)) is not None
+    search = re.compile(READABLE).search
+    return BothForms(
+        lambda column: (column if dtype in _AS_TEXT else column.cast(pl.String)).str.contains(READABLE),
+        lambda value: search(value if isinstance(value, str) else str(value)) is not None,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+def _one_of(words: tuple[str, ...], reference: date, dtype: Dtype) -> BothForms:
     """The text is one of these words, whatever its case, its joints and the blanks around it."""
-
-    takes: ClassVar[frozenset[Dtype]] = _TEXT
-    words: tuple[str, ...]
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return value.str.contains(f"^{_any_of(self.words)}$")
-
-    def predicate(self, reference: date) -> Predicate:
-        match = re.compile(_any_of(self.words)).fullmatch
-        return lambda value: match(value) is not None
+    spelled = _any_of(words)
+    match = re.compile(spelled).fullmatch
+    return BothForms(lambda column: column.str.contains(f"^{spelled}$"), lambda value: match(value) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class NotOneOf:
-    """The text is none of these words, whatever its case, its joints and the blanks around it."""
-
-    takes: ClassVar[frozenset[Dtype]] = _TEXT
-    words: tuple[str, ...]
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return ~OneOf(self.words).expression(value, dtype, reference)
-
-    def predicate(self, reference: date) -> Predicate:
-        is_one = OneOf(self.words).predicate(reference)
-        return lambda value: not is_one(value)
+def _not_one_of(words: tuple[str, ...], reference: date, dtype: Dtype) -> BothForms:
+    """The text is none of these words."""
+    are, is_one = _one_of(words, reference, dtype)
+    return BothForms(lambda column: ~are(column), lambda value: not is_one(value))
 
 
 #: The blanks that both forms take away: ASCII's, no-break space and the wide ones of Unicode's separators.
@@ -163,157 +141,123 @@ def _any_case(char: str) -> str:
     return f"[{''.join(cases)}]" if len(cases) > 1 else char if char.isspace() else re.escape(char)
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
+def _above(limit: float, reference: date, dtype: Dtype) -> BothForms:
     """The number is greater than the limit; NaN is not."""
+    # A whole limit compares exactly with integers of any size.
+    exact = int(limit) if float(limit).is_integer() else limit
 
-    takes: ClassVar[frozenset[Dtype]] = _NUMERIC
-    limit: float
+    def above(column: pl.Expr) -> pl.Expr:
+        # Polars orders NaN above every number.
+        return column > exact if dtype is Dtype.INTEGER else (column > exact) & column.is_not_nan()
 
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        # A whole limit compares exactly with integers of any size. Polars orders NaN above every number.
-        limit = int(self.limit) if self.limit.is_integer() else self.limit
-        above = value > limit
-        return above if dtype is Dtype.INTEGER else above & value.is_not_nan()
-
-    def predicate(self, reference: date) -> Predicate:
-        limit = self.limit
-        return lambda value: value > limit
-
-
-@dataclass(frozen=True, slots=True)
-class DecimalsAbove:
-    """The number needs more decimals than this to be written (precision of a location); NaN and infinity do not.
-
-    Binary fractions are compared with a tolerance of 1e-6 units of the last decimal allowed, plus what rounding to a
-    double may cost.
-    """
-
-    takes: ClassVar[frozenset[Dtype]] = _NUMERIC
-    decimals: int
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        scaled = value.cast(pl.Float64) * 10.0**self.decimals
-        distance = (scaled - scaled.round(mode="half_to_even")).abs()
-        return scaled.is_finite() & (distance > scaled.abs() * _ONE_ROUNDING + _TOLERANCE)
-
-    def predicate(self, reference: date) -> Predicate:
-        scale = 10.0**self.decimals
-
-        def too_precise(value: float) -> bool:
-            scaled = value * scale
-            return math.isfinite(scaled) and abs(scaled - round(scaled)) > abs(scaled) * _ONE_ROUNDING + _TOLERANCE
-
-        return too_precise
+    return BothForms(above, lambda value: value > limit)
 
 
 _TOLERANCE, _ONE_ROUNDING = 1e-6, 1e-15
 
 
-@dataclass(frozen=True, slots=True)
-class FinerThanYear:
+def _decimals_above(decimals: int, reference: date, dtype: Dtype) -> BothForms:
+    """The number needs more decimals than this to be written (precision of a location); NaN and infinity do not.
+
+    Binary fractions are compared with a tolerance of 1e-6 units of the last decimal allowed, plus what rounding to a
+    double may cost.
+    """
+    scale = 10.0**decimals
+
+    def are_too_precise(column: pl.Expr) -> pl.Expr:
+        scaled = column.cast(pl.Float64) * scale
+        distance = (scaled - scaled.round(mode="half_to_even")).abs()
+        return scaled.is_finite() & (distance > scaled.abs() * _ONE_ROUNDING + _TOLERANCE)
+
+    def is_too_precise(value: float) -> bool:
+        scaled = value * scale
+        return math.isfinite(scaled) and abs(scaled - round(scaled)) > abs(scaled) * _ONE_ROUNDING + _TOLERANCE
+
+    return BothForms(are_too_precise, is_too_precise)
+
+
+_ZIP3, _YEAR = 3, 4
+
+
+def _finer_than_year(_: None, reference: date, dtype: Dtype) -> BothForms:
     """The date says more than its year: 45 CFR 164.514(b)(2)(i)(C)."""
-
-    takes: ClassVar[frozenset[Dtype]] = _DATE
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return value.str.len_bytes() > _YEAR
-
-    def predicate(self, reference: date) -> Predicate:
-        return lambda value: len(value.encode()) > _YEAR
+    return BothForms(lambda dates: dates.str.len_bytes() > _YEAR, lambda value: len(value.encode()) > _YEAR)
 
 
-@dataclass(frozen=True, slots=True)
-class ZipTooFine:
+def _zip_too_fine(_: None, reference: date, dtype: Dtype) -> BothForms:
     """More than three digits of a ZIP code, or three of a sparsely populated area: 45 CFR 164.514(b)(2)(i)(B)."""
-
-    takes: ClassVar[frozenset[Dtype]] = _TEXT
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        return (value.str.len_bytes() > _ZIP3) | value.is_in(sorted(RESTRICTED_ZIP3))
-
-    def predicate(self, reference: date) -> Predicate:
-        return lambda value: len(value.encode()) > _ZIP3 or value in RESTRICTED_ZIP3
+    return BothForms(
+        lambda codes: (codes.str.len_bytes() > _ZIP3) | codes.is_in(sorted(RESTRICTED_ZIP3)),
+        lambda value: len(value.encode()) > _ZIP3 or value in RESTRICTED_ZIP3,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+def _expired(days: int | None, reference: date, dtype: Dtype) -> BothForms:
     """The date lies before the reference date, less ``days``; a year or a month alone lasts to its end."""
+    # The first day that is not expired; text order of ISO 8601 is date order.
+    limit = (reference - timedelta(days=days or 0)).isoformat()
+    month, year = limit[:7], limit[:4]
 
-    takes: ClassVar[frozenset[Dtype]] = _DATE
-    days: int = 0
-
-    def expression(self, value: pl.Expr, dtype: Dtype, reference: date) -> pl.Expr:
-        limit, month, year = self._limits(reference)
+    def are_expired(dates: pl.Expr) -> pl.Expr:
         if limit.endswith("-01-01"):
-            return value < year  # all that is written shorter than a day is then past, or not
-        return (value < limit) & (value != month) & (value != year)
+            return dates < year  # all that is written shorter than a day is then past, or not
+        return (dates < limit) & (dates != month) & (dates != year)
 
-    def predicate(self, reference: date) -> Predicate:
-        limit, month, year = self._limits(reference)
-        return lambda value: value < limit and value not in (month, year)
-
-    def _limits(self, reference: date) -> tuple[str, str, str]:
-        """The last day that is not expired, and its month and year (text order of ISO 8601 is date order)."""
-        day = (reference - timedelta(days=self.days)).isoformat()
-        return day, day[:7], day[:4]
+    return BothForms(are_expired, lambda value: value < limit and value not in (month, year))
 
 
-#: Each word that a policy may use, and the condition that it makes of its argument.
-WORDS: dict[str, Callable[[Any], Condition]] = {
-    "missing": lambda _: Missing(),
-    "present": lambda _: Present(),
-    "contains": Contains,
-    "national_id": lambda model: Contains(f"national_id_{model.country.lower()}", national_forms(model.country)),
-    "one_of": lambda words: OneOf(tuple(words)),
-    "not_one_of": lambda words: NotOneOf(tuple(words)),
-    "above": lambda limit: Above(float(limit)),
-    "decimals_above": DecimalsAbove,
-    "finer_than_year": lambda _: FinerThanYear(),
-    "zip_too_fine": lambda _: ZipTooFine(),
-    "expired": lambda _: Expired(),
-    "older_than_days": Expired,
+_TEXT, _NUMERIC = frozenset({Dtype.STRING}), frozenset({Dtype.INTEGER, Dtype.NUMBER})
+_DATE = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
+_AS_TEXT = _TEXT | _DATE | {Dtype.TIME}
+#: Each word about a field as a whole: the types of columns that it can be asked of, and its two forms.
+_WORDS: dict[str, tuple[frozenset[Dtype], Callable[[Any, date, Dtype], BothForms]]] = {
+    "missing": (frozenset(Dtype), _missing),
+    "present": (frozenset(Dtype), _present),
+    "one_of": (_TEXT, _one_of),
+    "not_one_of": (_TEXT, _not_one_of),
+    "above": (_NUMERIC, _above),
+    "decimals_above": (_NUMERIC, _decimals_above),
+    "finer_than_year": (_DATE, _finer_than_year),
+    "zip_too_fine": (_TEXT, _zip_too_fine),
+    "expired": (_DATE, _expired),
+    "older_than_days": (_DATE, _expired),
 }
-_WORD_OF: dict[type, str] = {
-    Missing: "missing", Present: "present", Contains: "contains", OneOf: "one_of", NotOneOf: "not_one_of",
-    Above: "above", DecimalsAbove: "decimals_above", FinerThanYear: "finer_than_year", ZipTooFine: "zip_too_fine",
-    Expired: "older_than_days",
-}  # fmt: skip
 
 
 def explain(condition: Condition) -> str:
     """The condition as a policy writes it.
 
-    >>> explain(OneOf(("withdrawn", "revoked"))), explain(Above(90.0)), explain(Expired())
-    ('one_of withdrawn, revoked', 'above 90', 'expired')
+    >>> explain(FieldCondition("one_of", ("withdrawn", "revoked"))), explain(FieldCondition("above", 90.0))
+    ('one_of withdrawn, revoked', 'above 90')
     """
-    if condition == Expired():
-        return "expired"
-    # How an own pattern is written is said where it is defined.
-    arguments = (condition.pattern,) if isinstance(condition, Contains) else astuple(cast("Any", condition))
-    written = (", ".join(a) if isinstance(a, tuple) else f"{a}".removesuffix(".0") for a in arguments)
-    return " ".join([_WORD_OF[type(condition)], *written])
+    if isinstance(condition, Contains):  # how an own pattern is written is said where it is defined
+        return f"contains {condition.pattern}"
+    argument = condition.argument
+    written = ", ".join(argument) if isinstance(argument, tuple) else f"{argument}".removesuffix(".0")
+    return condition.word if argument is None else f"{condition.word} {written}"
 
 
 def cures(condition: Condition) -> tuple[str, ...]:
     """The remedies after which the condition no longer holds, so that nothing is found twice.
 
-    >>> cures(Above(90.0))
+    >>> cures(FieldCondition("above", 90.0))
     ('suppress_record', 'blank', 'top_code_90')
     """
     own: tuple[str, ...] = ()
     match condition:
-        case Missing():
+        case FieldCondition("missing"):
             return ("suppress_record",)
-        case Contains(pattern=pattern):
-            own = ("redact", "mask_card") if pattern == "card" else ("redact",)
-        case Above(limit) if limit >= 90:  # noqa: PLR2004 - what the remedy's name says
+        case Contains("card"):
+            own = ("redact", "mask_card")
+        case Contains():
+            own = ("redact",)
+        case FieldCondition("above", limit) if limit >= 90:  # noqa: PLR2004 - what the remedy's name says
             own = ("top_code_90",)
-        case DecimalsAbove(decimals) if decimals >= 2:  # noqa: PLR2004
+        case FieldCondition("decimals_above", decimals) if decimals >= 2:  # noqa: PLR2004
             own = ("two_decimals",)
-        case FinerThanYear():
+        case FieldCondition("finer_than_year"):
             own = ("year",)
-        case ZipTooFine():
+        case FieldCondition("zip_too_fine"):
             own = ("zip3",)
         case _:
             pass

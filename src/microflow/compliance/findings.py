@@ -6,24 +6,25 @@ Both checkers and both remedies are compiled from `Targets`. A finding names a r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from microflow.compliance.conditions import Contains, FieldCondition
-from microflow.compliance.forms import patterns_of
+from microflow.compliance.conditions import Condition, Contains, FieldCondition
+from microflow.compliance.forms import pattern_of
 from microflow.compliance.own import OwnIdentifiers, joined_spans
 from microflow.compliance.policy import Guard, Policy, Rule
 from microflow.compliance.scanner import Span, TextScanner, load_recogniser
 from microflow.errors import PolicyError
 from microflow.schema import Column, DatasetSchema, Dtype, Role, Value
 
-__all__ = ["Compiled", "Findings", "GuardedField", "PlainTarget", "Target", "Targets", "TextField", "Violation"]
+__all__ = ["Compiled", "Findings", "Target", "Targets", "TextField", "Violation"]
 
 
 class Violation(NamedTuple):
@@ -83,8 +84,8 @@ class Compiled:
     A copy in another process compiles for itself there: expressions and closures do not travel.
     """
 
-    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
-        self._sources: tuple[object, ...] = policy, schema
+    def __init__(self, *sources: object) -> None:
+        self._sources = sources
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         return type(self), self._sources
@@ -92,36 +93,21 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One rule on one field."""
+    """One rule on one field of this type.
+
+    ``guards`` are those of the rule, each with the column that it looks at: ``None`` where the data set has none, which
+    counts as a missing value.
+    """
 
     rule: Rule
     field: str
+    dtype: Dtype
+    guards: tuple[tuple[Guard, Column | None], ...] = ()
 
     def violation(self, start: int = -1, end: int = -1) -> Violation:
         """A violation of this rule in this field."""
         rule = self.rule
         return Violation(rule.id, self.field, rule.severity, rule.regulation, rule.article, start, end)
-
-
-@dataclass(frozen=True, slots=True)
-class GuardedField:
-    """A guard and the field it looks at; ``None`` where the data set has none, which counts as a missing value."""
-
-    field: str | None
-    dtype: Dtype
-    condition: FieldCondition
-    holds: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PlainTarget:
-    """A target whose condition is asked of the field as a whole. ``index`` is its place in `Targets.all`."""
-
-    index: int
-    field: str
-    dtype: Dtype
-    condition: FieldCondition
-    guards: tuple[GuardedField, ...]
 
 
 class TextField:
@@ -141,10 +127,8 @@ class TextField:
         for index, condition in targets:
             self.by_pattern[condition.pattern].append(index)
         added = dict.fromkeys(condition for _, condition in targets if condition.forms)
-        self.scanner = TextScanner(
-            self.by_pattern,
-            [pattern for condition in added for pattern in patterns_of(condition.pattern, condition.forms)],
-        )
+        patterns = [pattern_of(condition.pattern, *form) for condition in added for form in condition.forms]
+        self.scanner = TextScanner(self.by_pattern, patterns)
         self.own = OwnIdentifiers(schema, self.by_pattern if schema[name].role is Role.FREE_TEXT else ())
         self.recogniser = load_recogniser(recogniser) if recogniser and "name" in self.by_pattern else None
 
@@ -156,11 +140,8 @@ class TextField:
 
     def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
         """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""
-        return [
-            (text, index, start, end)
-            for text, (name, start, end) in self.scanner.spans_in(texts)
-            for index in self.by_pattern[name]
-        ]
+        found = self.scanner.spans_in(texts)
+        return [(text, index, start, end) for text, (name, start, end) in found for index in self.by_pattern[name]]
 
     def findings_of_records(self, rows: pl.DataFrame, clues: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
         """Findings in records whose text is not null; ``clues`` are flags of texts that may contain one."""
@@ -169,13 +150,12 @@ class TextField:
         by_text: dict[int, list[Span]] = defaultdict(list)
         for number, span in self.scanner.spans_in([texts[text] for text in bearing]):
             by_text[bearing[number]].append(span)
+        chosen = np.arange(len(texts)) if self.recogniser else self.own.worth_a_look(rows, self.name, clues)
+        values: Iterable[tuple[Value, ...]] = repeat(())
         if self.own.columns:
-            chosen = np.arange(len(texts)) if self.recogniser else self.own.worth_a_look(rows, self.name, clues)
-            for text, own in zip(chosen.tolist(), rows[chosen].select(self.own.columns).iter_rows(), strict=True):
-                by_text[text] = self._with_own(texts[text], by_text[text], own)
-        elif self.recogniser is not None:
-            for number, text in enumerate(texts):
-                by_text[number] = self._with_own(text, by_text[number], ())
+            values = rows[chosen].select(self.own.columns).iter_rows()
+        for text, own in zip(chosen.tolist(), values, strict=False):
+            by_text[text] = self._with_own(texts[text], by_text[text], own)
         return [
             (text, index, start, end)
             for text, spans in by_text.items()
@@ -195,7 +175,7 @@ class TextField:
     def _with_own(self, text: str, spans: list[Span], own: Sequence[Value]) -> list[Span]:
         if own and (found := self.own.spans(text, own)):
             spans = joined_spans(text, spans, found)
-        return joined_spans(text, spans, self.recogniser.spans(text)) if self.recogniser is not None else spans
+        return joined_spans(text, spans, self.recogniser(text)) if self.recogniser is not None else spans
 
 
 class Targets:
@@ -209,26 +189,17 @@ class Targets:
         self.policy = policy
         self.schema = schema
         self.all = tuple(
-            Target(rule, column.name)
+            Target(rule, column.name, column.dtype, tuple((guard, self._guarded(rule, guard)) for guard in rule.guards))
             for rule in policy.rules
             for column in rule.columns(schema)
             if _is_askable(rule, rule.condition, column)
         )
 
-    @cached_property
-    def plain(self) -> tuple[PlainTarget, ...]:
-        """Targets that check a field as a whole."""
-        return tuple(
-            PlainTarget(
-                index,
-                target.field,
-                self.schema[target.field].dtype,
-                target.rule.condition,
-                tuple(self._guarded(target.rule, guard) for guard in target.rule.guards),
-            )
-            for index, target in enumerate(self.all)
-            if not isinstance(target.rule.condition, Contains)
-        )
+    @property
+    def plain(self) -> list[tuple[int, Target, FieldCondition]]:
+        """Targets that check a field as a whole, each with its place in ``all``."""
+        found = ((index, target, target.rule.condition) for index, target in enumerate(self.all))
+        return [(index, target, asked) for index, target, asked in found if isinstance(asked, FieldCondition)]
 
     @cached_property
     def texts(self) -> tuple[TextField, ...]:
@@ -242,19 +213,15 @@ class Targets:
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """The fields that rules look at, those of guards included, each once."""
-        guards = (guard.field for target in self.plain for guard in target.guards if guard.field)
+        guards = (column.name for target in self.all for _, column in target.guards if column is not None)
         return tuple(dict.fromkeys([*(target.field for target in self.all), *guards]))
 
-    def _guarded(self, rule: Rule, guard: Guard) -> GuardedField:
-        columns = self.schema.with_kind(guard.kind)[:1]
-        for column in columns:
-            _is_askable(rule, guard.condition, column)
-        if not columns:
-            return GuardedField(None, Dtype.STRING, guard.condition, guard.holds)
-        return GuardedField(columns[0].name, columns[0].dtype, guard.condition, guard.holds)
+    def _guarded(self, rule: Rule, guard: Guard) -> Column | None:
+        column = next(iter(self.schema.with_kind(guard.kind)), None)
+        return column if column is not None and _is_askable(rule, guard.condition, column) else None
 
 
-def _is_askable(rule: Rule, condition: FieldCondition | Contains, column: Column) -> bool:
+def _is_askable(rule: Rule, condition: Condition, column: Column) -> bool:
     if column.dtype in condition.takes:
         return True
     raise PolicyError(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from itertools import groupby
@@ -20,7 +19,7 @@ from typing import Literal
 
 from microflow.compliance.patterns import Pattern
 
-__all__ = ["COUNTRIES", "Forms", "national_forms", "own_forms", "patterns_of"]
+__all__ = ["COUNTRIES", "Forms", "national_forms", "own_forms", "pattern_of"]
 
 #: How an identifier may be written, each with the checksum that it must have, if any.
 Forms = tuple[tuple[str, str], ...]
@@ -119,33 +118,26 @@ def _chars(item: str) -> frozenset[str]:
     return frozenset(char for char in _PRINTABLE if re.fullmatch(item, char))
 
 
-def patterns_of(name: str, forms: Forms) -> list[Pattern]:
-    """Forms as patterns of this name, for the scanner."""
-    return [_pattern(name, form, checksum) for form, checksum in forms]
+def pattern_of(name: str, form: str, checksum: str) -> Pattern:
+    """A form as a pattern of this name, for the scanner.
 
-
-def _pattern(name: str, form: str, checksum: str) -> Pattern:
-    """A form as a pattern: its first character apart, and in the spelling that is searched (`_` is a grave accent)."""
+    Its first character stands apart, and it is in the spelling that is searched (``_`` is a grave accent).
+    """
     head = re.match(r"(\\.|\[[^\]]+\]|.)(?:\{([0-9]+),([0-9]+)\})?", form)
     assert head is not None
     again = f"{head[1]}{{{int(head[2]) - 1},{int(head[3]) - 1}}}" if head[2] else ""
     first = "".join(sorted(re.sub(r"([\]\\^-])", r"\\\1", char) for char in _chars(head[1]))).replace("_", "`")
     at: Literal["word", "mark"] = "word" if head[1] and next(iter(_chars(head[1]))).isalnum() else "mark"
     rest = f"{again}{form[head.end() :]}".replace("_", "`")
-    return Pattern(name, first, f"{rest}{_END}", _Checked(checksum), at=at, hint=form.replace(" ", r"[ \t]"))
+    checker = _checker(checksum) if checksum else None
 
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """All of a match whose check digits are right."""
-
-    checksum: str
-
-    def __call__(self, match: re.Match[str]) -> int:
-        checker = _checker(self.checksum) if self.checksum else None
+    def checked(match: re.Match[str]) -> int:
+        """All of a match whose check digits are right."""
         compact = "".join(filter(str.isalnum, match[0]))
         right = checker is None or checker(match[0].replace("`", "_")) or checker(compact)
         return len(match[0]) if right else 0
+
+    return Pattern(name, first, f"{rest}{_END}", checked, at=at, hint=form.replace(" ", r"[ \t]"))
 
 
 @lru_cache

@@ -6,6 +6,8 @@ import re
 from datetime import date
 from ipaddress import IPv6Address
 
+from stdnum.iso7064 import mod_97_10
+
 __all__ = [
     "IBAN_LENGTHS", "card", "cued", "date_by_cue", "email", "iban", "international", "ipv4", "ipv6", "iso_date", "luhn",
     "month_and_year", "month_of_any_language", "named_month", "national", "north_american", "numeric_date",
@@ -22,7 +24,6 @@ _CARD_START = re.compile("(?:[2-6]|1800|2131)[0-9]{12}|(?:50[0-9]{2}|5[6-8][0-9]
 _NO_MARKS = str.maketrans("", "", " .-/()`")
 _DIGITS = re.compile("[0-9]+")
 _NATIONAL, _CUED = range(9, 13), range(7, 13)
-_LONGEST_NUMBER = 15
 _WINDOW, _NEAR = 48, 18
 #: What stands beside a telephone number that could be any number by itself.
 _CUE_BEFORE = re.compile(
@@ -37,43 +38,9 @@ _CUE_BEHIND = re.compile(r"[ ,-]{0,2}\(?(?:office|fax|mobile|cell|home|work|desk
 #: How the last word of such a cue may end, which is found out faster.
 _CUE_ENDS = frozenset(
     (word + plural)[-2:]
-    for word in (
-        *(
-            "phone",
-            "telefon",
-            "tel",
-            "t\u00e9l",
-            "fono",
-            "tlf",
-            "mobile",
-            "mobiel",
-            "mob",
-            "vil",
-            "cell",
-            "cellular",
-            "gsm",
-        ),
-        *(
-            "handy",
-            "fax",
-            "desk",
-            "line",
-            "app",
-            "sms",
-            "ph",
-            "no",
-            "nr",
-            "num",
-            "number",
-            "is",
-            "was",
-            "at",
-            "on",
-            "or",
-        ),
-        *("the", "call", "dial", "ring", "to", "under", "registered"),
-    )
     for plural in ("", "s")
+    for word in """phone telefon tel t\u00e9l fono tlf mobile mobiel mob vil cell cellular gsm handy fax desk line app
+    sms ph no nr num number is was at on or the call dial ring to under registered""".split()  # noqa: SIM905
 )
 _IS_CUE_NEAR = re.compile(r"[ ,;(-]{0,3}(?:x|#|ext|off|fax|mob|cell|home|work|desk|pho|land)", re.IGNORECASE | re.ASCII)
 #: An individual's taxpayer number is written like one, with an area that Social Security does not give out.
@@ -181,7 +148,7 @@ def email(match: re.Match[str]) -> int:
 
 
 def iban(match: re.Match[str]) -> int:
-    """ISO 13616: rotate four characters, letters count from ten, the remainder modulo 97 is one.
+    """ISO 13616: rotate four characters, and the check digits are those of ISO 7064, modulo 97.
 
     The match begins at the check digits; what is glued to the end may be letters, of which the length tells it.
     """
@@ -195,8 +162,7 @@ def iban(match: re.Match[str]) -> int:
     digits = match[0].translate(_NO_MARKS)[:length].upper()
     if spaced and sum(map(str.isalpha, digits)) > _MOST_LETTERS:
         return 0  # words behind one of two letters, as ``AT 12 weeks``
-    number = int("".join(str(int(char, 36)) for char in digits[2:] + country + digits[:2]))
-    return ends[length - 1] if number % 97 == 1 else 0
+    return ends[length - 1] if mod_97_10.checksum(digits[2:] + country + digits[:2]) == 1 else 0
 
 
 def ipv4(match: re.Match[str]) -> int:
@@ -223,24 +189,23 @@ def ipv6(match: re.Match[str]) -> int:
     if ("::" not in found and found.count(":") != colons) or not any("0" <= char <= "9" for char in found):
         return 0
     glued = start > 0 and (text[start - 1] in ".:]" or _is_word(text, start - 1))
-    alone = not glued and text[end : end + 1] != ":" and not _is_word(text, end)
-    return whole(match) if alone and _is_ipv6(found) else 0
-
-
-def _is_ipv6(text: str) -> bool:
+    if glued or text[end : end + 1] == ":" or _is_word(text, end):
+        return 0
     try:
-        IPv6Address(text)
+        IPv6Address(found)
     except ValueError:
-        return False
-    return True
+        return 0
+    return whole(match)
 
 
 def international(match: re.Match[str]) -> int:
     """A telephone number behind ``+`` or ``00`` in any grouping, as long as its country's plan allows (ITU-T E.164)."""
     digits = match[0].translate(_NO_MARKS)
     number = digits[1:] if digits[0] == "+" else digits[3:] if digits.startswith("011") else digits[2:]
-    if digits[0] != "+" and match[0].isdigit() and not _is_cued(match.string, match.start(), match.end()):
-        return 0  # any number may begin with zeros
+    if digits[0] != "+" and match[0].isdigit():  # any number may begin with zeros
+        text, end = match.string, match.end()
+        if not _is_called(text, match.start()) and not _CUE_BEHIND.match(text, end):
+            return 0
     most = next((_MOST_DIGITS[code] for size in (1, 2, 3) if (code := number[:size]) in _MOST_DIGITS), 13)
     prefix = len(digits) - len(number) - (digits[0] == "+")
     return _number(match, range(prefix + 8, prefix + most + 1 + ("(0)" in match[0])))
@@ -248,7 +213,7 @@ def international(match: re.Match[str]) -> int:
 
 def north_american(match: re.Match[str]) -> int:
     """Length of a telephone number with its extension; the expression decides everything."""
-    return _extended(match, match.end() - match.start())
+    return _with(_EXTENSION, match, match.end() - match.start())
 
 
 def national(match: re.Match[str]) -> int:
@@ -276,7 +241,7 @@ def _number(match: re.Match[str], digits: range) -> int:
     """
     total, ends = len(match[0].translate(_NO_MARKS).lstrip("+")), []
     if total in digits and not _FOLLOWED.match(match.string, match.end()):
-        return _extended(match, whole(match))
+        return _with(_EXTENSION, match, whole(match))
     total = 0
     for group in _DIGITS.finditer(match[0]):
         total += len(group[0])
@@ -285,16 +250,13 @@ def _number(match: re.Match[str], digits: range) -> int:
     if not ends:
         return 0
     clear = (end for end in reversed(ends) if not _FOLLOWED.match(match.string, match.start() + end))
-    return _extended(match, next(clear, ends[-1]))
+    return _with(_EXTENSION, match, next(clear, ends[-1]))
 
 
-def _extended(match: re.Match[str], length: int) -> int:
-    extension = _EXTENSION.match(match.string, match.start() + length)
-    return extension.end() - match.start() if extension else length
-
-
-def _is_cued(text: str, start: int, end: int) -> bool:
-    return _is_called(text, start) or _CUE_BEHIND.match(text, end) is not None
+def _with(behind: re.Pattern[str], match: re.Match[str], length: int) -> int:
+    """So much of a match, and what stands behind that."""
+    found = behind.match(match.string, match.start() + length)
+    return found.end() - match.start() if found else length
 
 
 def _is_called(text: str, start: int) -> bool:
@@ -317,23 +279,18 @@ def iso_date(match: re.Match[str]) -> int:
         date(int(year), int(month), int(day))
     except ValueError:
         return 0
-    return _timed(match, len(written))
-
-
-def _timed(match: re.Match[str], length: int) -> int:
-    time = _TIME.match(match.string, match.start() + length)
-    return time.end() - match.start() if time else length
+    return _with(_TIME, match, len(written))
 
 
 def year_first(match: re.Match[str]) -> int:
     """A year, the name of a month and a day that a month can have."""
-    return _timed(match, whole(match)) if int(_DIGITS.findall(match[0])[-1]) in _DAYS else 0
+    return _with(_TIME, match, whole(match)) if int(_DIGITS.findall(match[0])[-1]) in _DAYS else 0
 
 
 def named_month(match: re.Match[str]) -> int:
     """A day that a month can have, or no day at all."""
     day = int(re.match("[0-9]+", match[0])[0])  # type: ignore[index]  # it begins with a digit
-    return _timed(match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
+    return _with(_TIME, match, whole(match)) if day in _DAYS or day > _LAST_DAY_OR_YEAR else 0
 
 
 def month_of_any_language(match: re.Match[str]) -> int:
@@ -375,10 +332,10 @@ def numeric_date(match: re.Match[str]) -> int:
     is_long = year[:2] in {"19", "20"} and len(year) == 4  # noqa: PLR2004
     sure = "/" in text or len(first) == len(second) == 2 or (is_long and ("-" in text or max(number, other) > 12))  # noqa: PLR2004
     if sure or (len(first) + len(second) == 3 and "-" in text):  # noqa: PLR2004
-        return _timed(match, whole(match))
+        return _with(_TIME, match, whole(match))
     before = _before(match, _NEAR)
     called = _NAMES_DATE.search(before) or _BEFORE_DAY.search(before)
-    return _timed(match, whole(match)) if called else 0
+    return _with(_TIME, match, whole(match)) if called else 0
 
 
 def _is_word(text: str, position: int) -> bool:

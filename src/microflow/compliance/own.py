@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from microflow.compliance.conditions import READABLE
 from microflow.compliance.scanner import Span
 from microflow.compliance.spelling import SHORTEST_PHONE, WITH_DIGITS, Terms, folded, simplified, terms_of
 from microflow.schema import DatasetSchema, Dtype, Role, Value
@@ -55,9 +56,7 @@ _BY_WORD = frozenset({"email", "url"})
 _BEGINNING, _HEAD = 6, 4
 _MARKS = bytes(code for code in range(256) if not chr(code).isalnum() or code > 127)  # noqa: PLR2004
 _LETTERS = bytes(range(97, 123))
-#: A value made of mask characters hides what it stands for, as `microflow.compliance.conditions.Present` has it.
-_READABLE = "[^*Xx#•._ \t\r\n-]"
-_is_readable = re.compile(_READABLE).search
+_is_readable = re.compile(READABLE).search
 #: Between two characters of an identifier there may stand so many others, none a letter or a digit.
 _GAP = 4
 #: What may stand between two parts of one name: blanks, a comma, initials.
@@ -96,7 +95,7 @@ class OwnIdentifiers:
 
     def may_be_named(self, text: pl.Expr) -> pl.Expr:
         """Expression: true for records whose identifiers may occur in a text without digits."""
-        readable = (pl.col(name).cast(pl.String).str.contains(_READABLE) for name in self.named)
+        readable = (pl.col(name).cast(pl.String).str.contains(READABLE) for name in self.named)
         return text.is_not_null() & pl.any_horizontal(pl.lit(value=False), *readable).fill_null(value=False)
 
     def worth_a_look(self, rows: pl.DataFrame, text: str, clues: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -111,7 +110,7 @@ class OwnIdentifiers:
         bearing = np.flatnonzero(clues)
         if self._codes and len(bearing):  # a record has several, and hardly ever is one in its text
             worth[bearing] = self._bears_code(rows[[text, *self._codes]][bearing], text)
-        looks: dict[int, _Look] = {}
+        simple: dict[int, str] = {}
         texts: list[str] | None = None
         for name, (kind, _) in zip(self.columns, self._columns, strict=True):
             if kind == "code" or rows[name].null_count() == rows.height:
@@ -121,8 +120,9 @@ class OwnIdentifiers:
                 if value is None or worth[index] or not (clues[index] or kind not in WITH_DIGITS):
                     continue
                 if _is_readable(str(value)):
-                    look = looks.get(index) or looks.setdefault(index, _Look(texts[index]))
-                    worth[index] = look.may_hold(kind, str(value))
+                    if index not in simple:
+                        simple[index] = simplified(texts[index])
+                    worth[index] = _may_hold(simple[index], kind, str(value))
         return np.flatnonzero(worth)
 
     def _bears_code(self, rows: pl.DataFrame, text: str) -> npt.NDArray[np.bool_]:
@@ -146,11 +146,11 @@ class OwnIdentifiers:
 
         ``values`` are those of `columns`. Spans of one pattern do not overlap.
         """
-        look = _Look(text)
+        simple = simplified(text)
         wanted = [
             (kind, pattern, written)
             for (kind, pattern), value in zip(self._columns, values, strict=True)
-            if value is not None and look.may_hold(kind, written := str(value))
+            if value is not None and _may_hold(simple, kind, written := str(value))
         ]
         if not wanted:
             return []
@@ -169,41 +169,26 @@ class OwnIdentifiers:
         )
 
 
-class _Look:
-    """A first look at a text: whether a value can be in it, before it is known what to look for."""
+def _may_hold(text: str, kind: str, value: str) -> bool:
+    """A first look, before it is known what to look for: false only where a simplified text cannot hold the value.
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = simplified(text)
-
-    @property
-    def _compact(self) -> bytes:
-        return self.text.encode().translate(None, _MARKS)
-
-    @property
-    def _digits(self) -> bytes:
-        return self._compact.translate(None, _LETTERS)
-
-    def may_hold(self, kind: str, value: str) -> bool:
-        """False only where the text cannot hold the value, or not in one piece what has to be so."""
-        value = value[:200].lower()
-        if kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in self.text):
-            return False
-        return _is_readable(value) is not None and self._holds_some(kind, value)
-
-    def _holds_some(self, kind: str, value: str) -> bool:
-        """Whether so much of a value is there that all of it may be."""
-        if kind == "name":
-            return any(piece in self.text for piece in _pieces(value)) or _has_no_piece(value) is not None
-        if not value.isascii() or "&" in value:
-            return True
-        if kind == "code" and (head := value[:_HEAD]).isalnum():
-            return head in self.text
-        compact = value.encode().translate(None, _MARKS)
-        if kind in WITH_DIGITS:
-            return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in self._digits
-        return compact[:_BEGINNING] in self._compact
+    Or not so much of it in one piece as has to be so.
+    """
+    value = value[:200].lower()
+    if _is_readable(value) is None or (
+        kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in text)
+    ):
+        return False
+    if kind == "name":
+        return any(piece in text for piece in _pieces(value)) or _has_no_piece(value) is not None
+    if not value.isascii() or "&" in value:
+        return True
+    if kind == "code" and (head := value[:_HEAD]).isalnum():
+        return head in text
+    compact, there = value.encode().translate(None, _MARKS), text.encode().translate(None, _MARKS)
+    if kind in WITH_DIGITS:
+        return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in there.translate(None, _LETTERS)
+    return compact[:_BEGINNING] in there
 
 
 class _Search:

@@ -13,16 +13,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from microflow.compliance import measures
 
-__all__ = ["BEHIND", "LEAD", "OWN_NAMES", "PATTERNS", "PATTERN_NAMES", "PLACES", "Pattern"]
+__all__ = ["BEHIND", "LEAD", "PATTERNS", "PATTERN_NAMES", "PLACES", "Pattern"]
 
+Measure = Callable[[re.Match[str]], int]
 #: A pattern that holds a digit or a mark begins at most so many code points before it.
 LEAD = 48
 #: How far in front of a match the words are read that make it one.
 BEHIND = 24
+#: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
+_REACH = 256
 _ASCII = "".join(map(chr, range(128)))
 
 
@@ -52,7 +56,7 @@ class Pattern:
     name: str
     first: str
     rest: str
-    measure: Callable[[re.Match[str]], int] = measures.whole
+    measure: Measure = measures.whole
     at: Literal["word", "mark", "letters"] = "word"
     before: str = ""
     behind: str = ""
@@ -68,6 +72,19 @@ class Pattern:
     def starts(self) -> frozenset[str]:
         """The characters that a match may begin with."""
         return frozenset(re.findall(f"[{self.first}]", _ASCII))
+
+    def begin(self, text: str, start: int) -> int:
+        """Start of the identifier whose match begins at ``start``; a part of it is read backwards."""
+        if self.before:
+            found = _in_front(f"{self.before}+").match(text[max(start - _REACH, 0) : start][::-1])
+        else:
+            found = _in_front(rf"(?:{self.behind})\Z").search(text[max(start - BEHIND, 0) : start])
+        return start - (found.end() - found.start() if found else 0)
+
+
+@cache
+def _in_front(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.ASCII)
 
 
 #: Labels that are written without anything between them and their number, as in ``SSN123-45-6789``.
@@ -149,216 +166,95 @@ _BEFORE_MONTH = rf"[0-9](?i:st|nd|rd|th|er)?[.\u00ba\u00b0]?(?i: of| de)?[ \t./_
 _BEHIND_MONTH = rf"{_BEGUN}[A-Za-z]{{0,6}}[.,]?(?i: the| of)?[ \t/_-][0-9]"
 
 
-def _on_day(
-    rest: str, hint: str, behind: str = "", measure: Callable[[re.Match[str]], int] = measures.named_month
-) -> Pattern:
+def _day(rest: str, hint: str, measure: Measure = measures.named_month, behind: str = "") -> Pattern:
     """A date of which a day in one or two digits is found first."""
     return Pattern("date", "0-9", rest, measure, behind=behind, digits=(1, 2), hint=hint)
+
+
+def _year(rest: str, hint: str, measure: Measure, behind: str = "") -> Pattern:
+    """A date of which a year in four digits is found first."""
+    return Pattern("date", "12", rest, measure, behind=behind, digits=(4,), hint=hint)
+
+
+def _phone(
+    first: str, rest: str, measure: Measure = measures.north_american, digits: Collection[int] = (), hint: str = _SEVEN
+) -> Pattern:
+    return Pattern("phone", first, rest, measure, "word" if first[0].isdigit() else "mark", digits=digits, hint=hint)
 
 
 #: In order of precedence: where two begin at the same place, the earlier wins; otherwise the one further left does.
 PATTERNS = (
     Pattern("url", ":", f"(?<=[A-Za-z][A-Za-z0-9]:)//{_URL_REST}", at="mark", before="[A-Za-z0-9+]", hint="://"),
     Pattern("url", "Ww", rf"[Ww]{{2}}[0-9]{{0,2}}\.{_URL_REST}", hint=r"[Ww]{2}[0-9]{0,2}\."),
-    Pattern(
-        "url",
-        "/",
-        rf"(?:(?<=\.(?i:com|org|net|edu|gov|int)/)|(?<=\.(?i:{_SHORT_DOMAINS})/)){_URL_REST}",
-        at="mark",
-        before="[A-Za-z0-9.-]",
-        hint=r"\.[A-Za-z]{2,3}/",
-    ),
-    Pattern(
-        "email",
-        "@",
-        rf"(?:{_LABEL}+\.)+{_LABEL}+",
-        measures.email,
-        at="mark",
-        before=f"(?:{_MAILBOX}|(?<=[A-Za-z])'(?=[A-Za-z]))",
-        hint=r"@[^@\x00-\x20]+\.[^@\x00-\x20]",
-    ),
-    Pattern(
-        "iban",
-        "0-9",
-        "[0-9](?:[ ./`-]{0,2}[A-Za-z0-9]){11,30}",
-        measures.iban,
-        at="letters",
-        behind="[A-Za-z]{2}[ `-]?",
-        hint=r"[A-Za-z]{2}[0-9]{2}|[A-Z]{2}[ \t_-][0-9]{2}",
-    ),
-    Pattern(
-        "card",
-        "0-9",
-        r"(?=(?:[ .`-]{0,3}[0-9]){11})"
-        rf"(?:[0-9]{{11,18}}|[0-9]{{2,7}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}})"
-        rf"{_END}",
-        measures.card,
-        digits=(1, *range(3, 9), *range(12, 20)),
-        hint=_SEVEN,
-    ),
+    Pattern("url", "/", rf"(?:(?<=\.(?i:com|org|net|edu|gov|int)/)|(?<=\.(?i:{_SHORT_DOMAINS})/)){_URL_REST}",
+            at="mark", before="[A-Za-z0-9.-]", hint=r"\.[A-Za-z]{2,3}/"),
+    Pattern("email", "@", rf"(?:{_LABEL}+\.)+{_LABEL}+", measures.email, at="mark",
+            before=f"(?:{_MAILBOX}|(?<=[A-Za-z])'(?=[A-Za-z]))", hint=r"@[^@\x00-\x20]+\.[^@\x00-\x20]"),
+    Pattern("iban", "0-9", "[0-9](?:[ ./`-]{0,2}[A-Za-z0-9]){11,30}", measures.iban, at="letters",
+            behind="[A-Za-z]{2}[ `-]?", hint=r"[A-Za-z]{2}[0-9]{2}|[A-Z]{2}[ \t_-][0-9]{2}"),
+    Pattern("card", "0-9",
+            r"(?=(?:[ .`-]{0,3}[0-9]){11})(?:[0-9]{11,18}"
+            rf"|[0-9]{{2,7}}(?:{_SEP}[0-9]{{3,10}}){{1,5}}(?:{_SEP}[0-9]{{1,3}})?|(?:{_SEP}[0-9]){{11,18}}){_END}",
+            measures.card, digits=(1, *range(3, 9), *range(12, 20)), hint=_SEVEN),
     Pattern("ssn", "0-9", _SSN_REST, digits=(3,), hint=_SEVEN),
-    Pattern(
-        "ssn", "0-9", rf"{_SSN_LABEL}(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, digits=range(1, 10), hint=_SEVEN
-    ),
-    Pattern(
-        "ssn",
-        "0-9",
-        rf"{_SSN_LABEL}[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}",
-        measures.ssn_by_cue,
-        digits=(3,),
-        hint=_SEVEN,
-    ),
-    Pattern(
-        "mrn",
-        "Mm",
-        r"(?i:rns?|\.r\.n\.?|ed(?:ical|\.)?[ `-]?rec(?:ord)?s?\.?)(?:[ `-]?(?i:no|num|nr|number|id)\b\.?)?"
-        r"(?: (?:is|was|of)\b)?[\"'.,;:=#`|/(\[<> -]{0,5}(?:[A-Za-z]{1,3}-?)?"
-        rf"(?:[0-9]{{5,12}}|(?=(?:[ `-]?[0-9]){{6}})[0-9]{{2,4}}(?:[ `-][0-9]{{2,4}}){{1,3}}){_END}",
-        hint=rf"[0-9]{{5}}|{_SIX}",
-    ),
-    Pattern(
-        "mrn",
-        "0-9",
-        rf"(?:(?<=[#:=. -].)|(?<=[A-Za-z] .))[0-9]{{4,11}}{_END}",
-        behind=r"\b(?i:(?:mr|(?:pat(?:ient)?|pt|hosp(?:ital)?|unit|(?:medical )?record|chart)\.?)[ `-]?"
-        r"(?:#|(?:id|no|nr|num|number)\b\.?(?: is\b)?)|uhid|empi)[ :=#-]{0,3}",
-        digits=range(5, 13),
-        hint="[0-9]{5}",
-    ),
+    Pattern("ssn", "0-9", rf"{_SSN_LABEL}(?:[./`-]?[0-9]){{8}}{_END}", measures.ssn_by_cue, digits=range(1, 10),
+            hint=_SEVEN),
+    Pattern("ssn", "0-9", rf"{_SSN_LABEL}[0-9]{{2}} [0-9]{{2,3}} [0-9]{{3,4}}{_END}", measures.ssn_by_cue, digits=(3,),
+            hint=_SEVEN),
+    Pattern("mrn", "Mm",
+            r"(?i:rns?|\.r\.n\.?|ed(?:ical|\.)?[ `-]?rec(?:ord)?s?\.?)(?:[ `-]?(?i:no|num|nr|number|id)\b\.?)?"
+            r"(?: (?:is|was|of)\b)?[\"'.,;:=#`|/(\[<> -]{0,5}(?:[A-Za-z]{1,3}-?)?"
+            rf"(?:[0-9]{{5,12}}|(?=(?:[ `-]?[0-9]){{6}})[0-9]{{2,4}}(?:[ `-][0-9]{{2,4}}){{1,3}}){_END}",
+            hint=rf"[0-9]{{5}}|{_SIX}"),
+    Pattern("mrn", "0-9", rf"(?:(?<=[#:=. -].)|(?<=[A-Za-z] .))[0-9]{{4,11}}{_END}", digits=range(5, 13),
+            behind=r"\b(?i:(?:mr|(?:pat(?:ient)?|pt|hosp(?:ital)?|unit|(?:medical )?record|chart)\.?)[ `-]?"
+            r"(?:#|(?:id|no|nr|num|number)\b\.?(?: is\b)?)|uhid|empi)[ :=#-]{0,3}", hint="[0-9]{5}"),
     Pattern("ip", "0-9", rf"[0-9]{{0,2}}(?:\.{_OCTET}){{3}}\b", measures.ipv4, digits=(1, 2, 3), hint=_JOINED),
-    Pattern(
-        "ip",
-        ":",
-        rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}(?:(?:\.{_OCTET}){{3}})?{_ZONE}",
-        measures.ipv6,
-        at="mark",
-        before="[0-9A-Fa-f]",
-        hint=_COLONS,
-    ),
+    Pattern("ip", ":",
+            rf"(?=(?:{_HEX4}:){{0,5}}(?::|{_HEX4}:{_HEX4}[:.])){_HEX4}(?::{_HEX4}){{1,6}}"
+            rf"(?:(?:\.{_OCTET}){{3}})?{_ZONE}", measures.ipv6, at="mark", before="[0-9A-Fa-f]", hint=_COLONS),
     Pattern("ip", ":", rf"(?::{_HEX4}){{1,7}}(?:(?:\.{_OCTET}){{3}})?{_ZONE}", measures.ipv6, at="mark", hint=_COLONS),
-    Pattern(
-        "date",
-        "0-9",
-        rf"[0-9]{{3}}(?:[./`-]{_MM}[./`-]{_DD}|-[0-9]{{1,2}}-[0-9]{{1,2}}|/[0-9]{{1,2}}/[0-9]{{1,2}})(?:T[0-9]|{_END})"
-        rf"|[0-9]{{3}}{_MM}{_DD}T[0-9]{{2}}",
-        measures.iso_date,
-        digits=(4, 8),
-        hint=rf"{_JOINED}|[0-9]{{8}}T",
-    ),
-    _on_day(
-        rf"(?:[0-9]?/[0-9]{{1,2}}/|[0-9]?-[0-9]{{1,2}}-|[0-9]?[.`][0-9]{{1,2}}[.`]){_YEAR}(?!-[0-9])"
-        rf"|[0-9]? ?[/-] ?[0-9]{{1,2}} ?[/-] ?(?:19|20)[0-9]{{2}}{_END}",
-        _JOINED,
-        measure=measures.numeric_date,
-    ),
-    Pattern(
-        "date",
-        "01",
-        r"[0-9]/(?:19|20)[0-9]{2}(?![0-9A-Za-z/.])",
-        measures.month_and_year,
-        digits=(2,),
-        hint="[0-9]/[12][0-9]{3}",
-    ),
-    Pattern(
-        "date",
-        "12",
-        "[0-9]{3} ?[\u5e74\ub144] ?[0-9]{1,2} ?[\u6708\uc6d4] ?[0-9]{1,2} ?[\u65e5\uc77c]",
-        measures.iso_date,
-        digits=(4,),
-        hint=r"[0-9] ?[\x{5e74}\x{b144}]",
-    ),
+    Pattern("date", "0-9",
+            rf"[0-9]{{3}}(?:[./`-]{_MM}[./`-]{_DD}|-[0-9]{{1,2}}-[0-9]{{1,2}}|/[0-9]{{1,2}}/[0-9]{{1,2}})"
+            rf"(?:T[0-9]|{_END})|[0-9]{{3}}{_MM}{_DD}T[0-9]{{2}}", measures.iso_date, digits=(4, 8),
+            hint=rf"{_JOINED}|[0-9]{{8}}T"),
+    _day(rf"(?:[0-9]?/[0-9]{{1,2}}/|[0-9]?-[0-9]{{1,2}}-|[0-9]?[.`][0-9]{{1,2}}[.`]){_YEAR}(?!-[0-9])"
+         rf"|[0-9]? ?[/-] ?[0-9]{{1,2}} ?[/-] ?(?:19|20)[0-9]{{2}}{_END}", _JOINED, measures.numeric_date),
+    Pattern("date", "01", r"[0-9]/(?:19|20)[0-9]{2}(?![0-9A-Za-z/.])", measures.month_and_year, digits=(2,),
+            hint="[0-9]/[12][0-9]{3}"),
+    _year("[0-9]{3} ?[\u5e74\ub144] ?[0-9]{1,2} ?[\u6708\uc6d4] ?[0-9]{1,2} ?[\u65e5\uc77c]",
+          r"[0-9] ?[\x{5e74}\x{b144}]", measures.iso_date),
     Pattern("date", "0-9", rf"(?:[0-9]{{7}}|[0-9]{{5}}){_END}", measures.date_by_cue, digits=(6, 8), hint="[0-9]{6}"),
-    _on_day(rf"{_DAY_MONTH}[.,]{{0,2}}(?: ?- ?|[/`]| {{0,2}}){_YEAR}", _BEFORE_MONTH),
-    _on_day(
-        rf"{_DAY_OF}{_WORD}\.?,?(?: del?)? [12][0-9]{{3}}{_END}",
-        r"[0-9][.\x{ba}\x{b0}\x{aa}er]{0,2}(?: d[ei])? ?\p{L}{3,12}\.?,?(?: del?)? [12][0-9]{3}",
-        measure=measures.month_of_any_language,
-    ),
-    _on_day(rf"{_DAY_OF}(?<=[ .]){_MONTH_ABROAD}{_END}", _BEFORE_MONTH),
-    Pattern(
-        "date",
-        "12",
-        rf"(?:(?<={_ENDS_ABROAD} .)|(?<={_ENDS_ABROAD}, .)|(?<={_ENDS_ABROAD} de .)|(?<={_ENDS_ABROAD} del .))"
-        rf"(?:(?<=1)[89]|(?<=2)0)[0-9]{{2}}{_END}",
-        measures.named_month,
-        digits=(4,),
-        behind=rf"\b{_MONTH_BEFORE_YEAR}(?: del?)?,? ",
-        hint=_BEHIND_MONTH,
-    ),
-    _on_day(rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b", _BEFORE_MONTH),
-    _on_day(
-        rf"(?:(?<={_ENDS}[ /-].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|[/-]){_YEAR}",
-        _BEHIND_MONTH,
-        behind=rf"\b{_MONTH}[.,]?[ /-]",
-    ),
-    _on_day(rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b", _BEHIND_MONTH, behind=rf"\b{_MONTH}\.?(?: the)? "),
-    _on_day(
-        rf"(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])",
-        _BEHIND_MONTH,
-        behind=rf"\b{_MONTH_AS_NAME}\.? ",
-    ),
-    Pattern(
-        "date",
-        "12",
-        rf"[0-9]{{3}}[ ./`-]{_MONTH}[ ./`-][0-9]{{1,2}}{_END}",
-        measures.year_first,
-        digits=(4,),
-        hint=_BEFORE_MONTH,
-    ),
-    Pattern(
-        "date",
-        "12",
-        rf"(?:(?<=[A-Za-z.,/-].)|(?<=[A-Za-z.,] .))[0-9]{{3}}{_END}"
-        rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
-        measures.named_month,
-        digits=(4,),
-        behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])",
-        hint=_BEHIND_MONTH,
-    ),
-    Pattern("phone", "0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", measures.north_american, digits=(3,), hint=_SEVEN),
-    Pattern(
-        "phone",
-        "1",
-        rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}",
-        measures.north_american,
-        digits=(1,),
-        hint=_SEVEN,
-    ),
-    Pattern("phone", r"(\[{", rf"[0-9]{{3}}[)\]}}]{_SEP}?{_LOCAL}", measures.north_american, at="mark", hint=_AREA),
-    Pattern(
-        "phone",
-        "8",
-        r" ?\([0-9]{3}\) ?[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{2}(?![0-9])",
-        measures.north_american,
-        digits=(1,),
-        hint=_SEVEN,
-    ),
-    Pattern(
-        "phone",
-        r"(\[{",
-        rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}",
-        measures.north_american,
-        at="mark",
-        hint=_SEVEN,
-    ),
-    Pattern("phone", "+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, at="mark", hint=_SEVEN),
-    Pattern("phone", "0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, hint=_SEVEN),
-    Pattern(
-        "phone", "0", rf"11[ .-][1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, digits=(3,), hint=_SEVEN
-    ),
-    Pattern(
-        "phone",
-        "2-9",
-        "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])",
-        measures.north_american,
-        digits=(10,),
-        hint=_SEVEN,
-    ),
-    Pattern("phone", "0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national, hint=_SEVEN),
-    Pattern("phone", "1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, hint=_SEVEN),
-    Pattern("phone", r"(\[{", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued, at="mark", hint=_SEVEN),
-)
-#: What a record's own columns give to look for in its prose (see `microflow.compliance.own`).
-OWN_NAMES = ("name", "address", "identifier")
-#: What a policy's ``contains`` may name.
-PATTERN_NAMES = (*dict.fromkeys(pattern.name for pattern in PATTERNS), *OWN_NAMES)
+    _day(rf"{_DAY_MONTH}[.,]{{0,2}}(?: ?- ?|[/`]| {{0,2}}){_YEAR}", _BEFORE_MONTH),
+    _day(rf"{_DAY_OF}{_WORD}\.?,?(?: del?)? [12][0-9]{{3}}{_END}",
+         r"[0-9][.\x{ba}\x{b0}\x{aa}er]{0,2}(?: d[ei])? ?\p{L}{3,12}\.?,?(?: del?)? [12][0-9]{3}",
+         measures.month_of_any_language),
+    _day(rf"{_DAY_OF}(?<=[ .]){_MONTH_ABROAD}{_END}", _BEFORE_MONTH),
+    _year(rf"(?:(?<={_ENDS_ABROAD} .)|(?<={_ENDS_ABROAD}, .)|(?<={_ENDS_ABROAD} de .)|(?<={_ENDS_ABROAD} del .))"
+          rf"(?:(?<=1)[89]|(?<=2)0)[0-9]{{2}}{_END}", _BEHIND_MONTH, measures.named_month,
+          behind=rf"\b{_MONTH_BEFORE_YEAR}(?: del?)?,? "),
+    _day(rf"[0-9]?(?:{_ORDINAL}(?: of)? {_MONTH}| {_MONTH_AS_NAME})\b", _BEFORE_MONTH),
+    _day(rf"(?:(?<={_ENDS}[ /-].)|(?<={_ENDS}[.,][ -].))(?>[0-9]?{_ORDINAL}?)(?:,? {{1,2}}|, ?|[/-]){_YEAR}",
+         _BEHIND_MONTH, behind=rf"\b{_MONTH}[.,]?[ /-]"),
+    _day(rf"(?<=[A-Za-z.] .)[0-9]?{_ORDINAL}\b", _BEHIND_MONTH, behind=rf"\b{_MONTH}\.?(?: the)? "),
+    _day(rf"(?:(?<={_ENDS} .)|(?<={_ENDS}\. .))[0-9]?(?![0-9A-Za-z%]|[.,/:-][0-9])", _BEHIND_MONTH,
+         behind=rf"\b{_MONTH_AS_NAME}\.? "),
+    _year(rf"[0-9]{{3}}[ ./`-]{_MONTH}[ ./`-][0-9]{{1,2}}{_END}", _BEFORE_MONTH, measures.year_first),
+    _year(rf"(?:(?<=[A-Za-z.,/-].)|(?<=[A-Za-z.,] .))[0-9]{{3}}{_END}"
+          rf"(?:(?<={_ENDS}[./, -].{{4}})|(?<={_ENDS}[.,] .{{4}})|(?<={_ENDS} of .{{4}}))",
+          _BEHIND_MONTH, measures.named_month, behind=rf"\b{_MONTH}(?:[.,]? | of |[-/])"),
+    _phone("0-9", rf"[0-9]{{2}}(?:{_SEP}|/){_LOCAL}", digits=(3,)),
+    _phone("1", rf"{_SEP}(?:[0-9]{{3}}{_SEP}|\([0-9]{{3}}\){_SEP}?){_LOCAL}", digits=(1,)),
+    _phone(r"(\[{", rf"[0-9]{{3}}[)\]}}]{_SEP}?{_LOCAL}", hint=_AREA),
+    _phone("8", r" ?\([0-9]{3}\) ?[0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{2}(?![0-9])", digits=(1,)),
+    _phone(r"(\[{", rf"0?[0-9]{{1,4}}\) ?[0-9]{{3,5}}[ -][0-9]{{3,5}}{_END}"),
+    _phone("+", rf" ?\(?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international),
+    _phone("0", rf"0[ .-]?[1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international),
+    _phone("0", rf"11[ .-][1-9]{_ANY_GROUPS}{{6,17}}(?![0-9])", measures.international, digits=(3,)),
+    _phone("2-9", "[0-9]{9}(?=[ ,;]{0,2}(?i:x|ext)[.:=]? ?[0-9])", digits=(10,)),
+    _phone("0", rf"[1-9]{_ANY_GROUPS}{{6,12}}(?![0-9])", measures.national),
+    _phone("1-9", rf"{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued),
+    _phone(r"(\[{", rf"[0-9]{_ANY_GROUPS}{{6,14}}(?![0-9])", measures.cued),
+)  # fmt: skip
+#: What a policy's ``contains`` may name: patterns, and what a record's own columns give (`microflow.compliance.own`).
+PATTERN_NAMES = (*dict.fromkeys(pattern.name for pattern in PATTERNS), "name", "address", "identifier")

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -32,22 +32,16 @@ from typing import Annotated, Literal, cast
 
 import msgspec
 
-from microflow.compliance.conditions import (
-    REMEDIES,
-    SEVERITIES,
-    WORDS,
-    Condition,
-    Contains,
-    FieldCondition,
-    cures,
-)
-from microflow.compliance.forms import COUNTRIES, own_forms
+from microflow.compliance.conditions import REMEDIES, SEVERITIES, Condition, Contains, FieldCondition, cures
+from microflow.compliance.forms import COUNTRIES, national_forms, own_forms
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.errors import PolicyError
 from microflow.schema import KINDS, Column, DatasetSchema, Role
-from microflow.yaml_model import Document, read_file, read_text
+from microflow.yaml_model import Document, read_named, shipped_names
 
 __all__ = ["Guard", "Policy", "PolicyModel", "Rule", "load_policy", "policy_names"]
+
+_SHIPPED = resources.files(__package__) / "policies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +92,6 @@ class Policy:
     recogniser: str = ""
     """The language model that finds names in prose, too, as `load_recogniser` calls it; none by default."""
 
-    def at(self, reference_date: date) -> Policy:
-        """Policy with the same rules as of another date.
-
-        >>> load_policy("hipaa").at(date(2027, 1, 1)).reference_date.isoformat()
-        '2027-01-01'
-        """
-        return replace(self, reference_date=reference_date)
-
-    def __getitem__(self, rule_id: str) -> Rule:
-        for rule in self.rules:
-            if rule.id == rule_id:
-                return rule
-        raise PolicyError(f"policy {self.name!r} has no rule {rule_id!r}")
-
 
 def policy_names() -> tuple[str, ...]:
     """Names of the policies that ship with the package, sorted.
@@ -119,8 +99,7 @@ def policy_names() -> tuple[str, ...]:
     >>> policy_names()
     ('combined', 'gdpr', 'hipaa', 'pci_dss')
     """
-    entries = resources.files(__package__).joinpath("policies").iterdir()
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml")))
+    return shipped_names(_SHIPPED)
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -130,8 +109,8 @@ def load_policy(name_or_path: str | Path) -> Policy:
         PolicyError: not found, not YAML, or a word outside the vocabulary; names file, line, rule and the words
             allowed.
 
-    >>> load_policy("hipaa")["hipaa-ssn"].article
-    '45 CFR 164.514(b)(2)(i)(G)'
+    >>> load_policy("hipaa").rules[0].article
+    '45 CFR 164.514(b)(2)(i)(A)'
     """
     return _read(str(name_or_path), ())
 
@@ -225,14 +204,7 @@ def _read(name: str, including: tuple[str, ...]) -> Policy:
     """The policy of this name or path; ``including`` are the places it is included from."""
     if name in including:
         raise PolicyError(f"policy {name!r} includes itself", hint=" → ".join((*including, name)))
-    if name in policy_names():
-        text = resources.files(__package__).joinpath("policies", f"{name}.yaml").read_text("utf-8")
-        document = read_text(text, PolicyModel, f"{name}.yaml", PolicyError)
-    elif not Path(name).is_file():
-        hint = f"shipped are: {', '.join(policy_names())}; or give a readable YAML file"
-        raise PolicyError(f"no policy {name!r}", hint=hint)
-    else:
-        document = read_file(Path(name), PolicyModel, PolicyError)
+    document = read_named(name, _SHIPPED, PolicyModel, PolicyError, ("policy", "policies"))
     return _Builder(document, (*including, name)).policy()
 
 
@@ -313,18 +285,25 @@ class _Builder:
             yield Guard(model.kind, condition, holds=clause == "when")
 
     def _condition(self, rule: str, model: ConditionModel, *where: str | int) -> Condition:
-        given = {word: argument for word in WORDS if (argument := getattr(model, word)) is not None}
+        words = ConditionModel.__struct_fields__
+        given = {word: argument for word in words if (argument := getattr(model, word)) is not None}
         if len(given) != 1:
-            raise self._error(rule, "a condition is exactly one word", *where, allowed=WORDS)
+            raise self._error(rule, "a condition is exactly one word", *where, allowed=words)
         ((word, argument),) = given.items()
         if argument == []:
             raise self._error(rule, f"{word!r} takes a list of words", *where, word)
-        if word == "contains" and argument not in PATTERN_NAMES:
-            if argument not in self.patterns:
-                names = (*PATTERN_NAMES, *self.patterns)
-                raise self._error(rule, f"unknown pattern {argument!r}", *where, word, allowed=names)
-            return self.patterns[argument]
-        return WORDS[word](argument)
+        match argument:
+            case NationalIdModel(country=country):
+                return Contains(f"national_id_{country.lower()}", national_forms(country))
+            case str() if word == "contains":
+                patterns = {name: Contains(name) for name in PATTERN_NAMES} | self.patterns
+                if argument not in patterns:
+                    raise self._error(rule, f"unknown pattern {argument!r}", *where, word, allowed=patterns)
+                return patterns[argument]
+            case str():  # yes
+                return FieldCondition(word)
+            case _:
+                return FieldCondition(word, tuple(argument) if isinstance(argument, list) else argument)
 
     def _error(self, rule: str, message: str, *where: str | int, allowed: Iterable[str] = ()) -> PolicyError:
         return cast("PolicyError", self.document.error(f"rule {rule!r}: {message}", *where, allowed=allowed))

@@ -28,12 +28,9 @@ __all__ = ["BatchRemedy", "RecordRemedy"]
 Finding = tuple[int, int, int]
 
 _SUPPRESS = "suppress_record"
-
 _SHOWN_FIRST, _SHOWN_LAST = 6, 4
 #: How often a redacted text is looked at again.
 _LOOKS = 8
-
-
 #: ZIP codes of five digits, with or without the four behind them, and three digits that hide the others.
 _ZIP = re.compile(r"(\d{3})(?:\d{2}(?:[- ]?\d{4})?|[*xX#]{2})?", re.ASCII)
 #: The same without the nought at the front, which a spreadsheet takes for a number's and drops.
@@ -74,27 +71,28 @@ def _mask_card(text: str) -> str:
     return f"{digits[:_SHOWN_FIRST]}{hidden}{digits[-_SHOWN_LAST:]}"
 
 
-class _Remedies:
-    """For every target of a policy on a data set: what to do."""
+class _Remedy(Compiled):
+    """For every target of a policy on a data set: what to do.
 
-    def __init__(self, policy: Policy, schema: DatasetSchema) -> None:
+    ``spared`` columns keep their values: the next step needs them, and removes them.
+    """
+
+    def __init__(self, policy: Policy, schema: DatasetSchema, spared: frozenset[str] = frozenset()) -> None:
+        super().__init__(policy, schema, spared)
         compiled = Targets(policy, schema)
         rules = [target.rule for target in compiled.all]
-        self.fields = [target.field for target in compiled.all]
-        self.suppresses = np.array([rule.remedy == _SUPPRESS for rule in rules], np.bool_)
-        self.index = {(target.rule.id, target.field): i for i, target in enumerate(compiled.all)}
+        self._spared = spared
+        self._fields = [target.field for target in compiled.all]
+        self._index = {(target.rule.id, target.field): i for i, target in enumerate(compiled.all)}
+        self._suppresses = np.array([rule.remedy == _SUPPRESS for rule in rules], np.bool_)
         others = {target.field for target in compiled.all if target.rule.remedy not in {"blank", _SUPPRESS}}
-        self.only_blanked = frozenset(self.fields) - others
+        self._only_blanked = frozenset(self._fields) - others
         self._whole = [_FIELD_REMEDIES.get(rule.remedy) for rule in rules]
         self._spans = [_span_remedy(rule) for rule in rules]
         self._texts = {field.name: field for field in compiled.texts}
 
-    def own_columns(self, field: str) -> tuple[str, ...]:
-        """The columns whose values are looked for in a field."""
-        return self._texts[field].own.columns if field in self._texts else ()
-
-    def remedied(self, field: str, value: Any, findings: Sequence[Finding], own: Mapping[str, Value]) -> Value:
-        """One field's value after all its findings; ``own`` are the values of the record's `own_columns`.
+    def _remedied(self, field: str, value: Any, findings: Sequence[Finding], own: Mapping[str, Value]) -> Value:
+        """One field's value after all its findings; ``own`` holds the record's own identifiers.
 
         What is left beside a mask may happen to read as another identifier: it is scanned again. A text in which even
         the last of several looks finds something is blanked: so it takes time linear in its length.
@@ -105,10 +103,10 @@ class _Remedies:
                 return value  # type: ignore[no-any-return]
         return None
 
-    def all_remedied(
+    def _all_remedied(
         self, field: str, values: list[Any], findings: Iterable[Sequence[Finding]], own: pl.DataFrame
     ) -> list[Value]:
-        """`remedied` of many records' values, looked at together, which is faster."""
+        """`_remedied` of many records' values, looked at together, which is faster."""
         found = dict(enumerate(findings))
         for _ in range(_LOOKS):
             if not found:
@@ -158,16 +156,6 @@ def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
     return None
 
 
-class _Remedy(Compiled):
-    """``spared`` columns keep their values: the next step needs them, and removes them."""
-
-    def __init__(self, policy: Policy, schema: DatasetSchema, spared: frozenset[str] = frozenset()) -> None:
-        super().__init__(policy, schema)
-        self._sources = policy, schema, spared
-        self._remedies = _Remedies(policy, schema)
-        self._spared = spared
-
-
 class BatchRemedy(_Remedy):
     """Remedies for microflows."""
 
@@ -176,10 +164,10 @@ class BatchRemedy(_Remedy):
         if not len(findings):
             return rows, np.arange(rows.num_rows, dtype=np.int64)
         stays = np.ones(rows.num_rows, np.bool_)
-        stays[findings.rows[self._remedies.suppresses[findings.targets]]] = False
+        stays[findings.rows[self._suppresses[findings.targets]]] = False
         cells, mask = self._cells(findings, stays), None if stays.all() else pa.array(stays)
         columns = [
-            self._remedied(name, column, rows, cells[name], mask)
+            self._column(name, column, rows, cells[name], mask)
             if name in cells and name not in self._spared
             else _filtered(column, mask)
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
@@ -192,10 +180,10 @@ class BatchRemedy(_Remedy):
         kept = np.flatnonzero(stays[findings.rows])
         columns = (findings.rows, findings.targets, findings.starts, findings.ends)
         for row, index, start, end in zip(*(column[kept].tolist() for column in columns), strict=True):
-            cells[self._remedies.fields[index]][row].append((index, start, end))
+            cells[self._fields[index]][row].append((index, start, end))
         return cells
 
-    def _remedied(
+    def _column(
         self,
         field: str,
         column: pa.Array,
@@ -205,13 +193,14 @@ class BatchRemedy(_Remedy):
     ) -> pa.Array:
         """The rows of a column that stay, with the remedied values in their places."""
         rows = np.fromiter(cells, np.int64, len(cells))  # ascending, as findings are
-        if field in self._remedies.only_blanked:
+        if field in self._only_blanked:
             found = np.zeros(len(column), np.bool_)
             found[rows] = True
             return _filtered(pc.if_else(pa.array(found), pa.scalar(None, column.type), column), stays)
         values = column.take(pa.array(rows)).to_pylist()
-        own = pl.DataFrame(batch.select(self._remedies.own_columns(field)).take(pa.array(rows)))
-        remedied = self._remedies.all_remedied(field, values, cells.values(), own)
+        own = self._texts[field].own.columns if field in self._texts else ()
+        records = pl.DataFrame(batch.select(own).take(pa.array(rows)))
+        remedied = self._all_remedied(field, values, cells.values(), records)
         # Put behind the others and taken from there: replacing strings in place, then filtering them, costs twice that.
         places = np.arange(len(column))
         places[rows] = np.arange(len(column), len(column) + len(rows))
@@ -230,15 +219,11 @@ class RecordRemedy(_Remedy):
         """The record as it may go on, as a new dict, or ``None`` where it may not be kept at all."""
         if not violations:
             return record
-        remedies = self._remedies
         cells: dict[str, list[Finding]] = defaultdict(list)
         for violation in violations:
-            index = remedies.index[violation.rule, violation.field]
-            if remedies.suppresses[index]:
+            index = self._index[violation.rule, violation.field]
+            if self._suppresses[index]:
                 return None
             if violation.field not in self._spared:
                 cells[violation.field].append((index, violation.start, violation.end))
-        return {
-            **record,
-            **{name: remedies.remedied(name, record[name], found, record) for name, found in cells.items()},
-        }
+        return record | {name: self._remedied(name, record[name], found, record) for name, found in cells.items()}

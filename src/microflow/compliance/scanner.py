@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import accumulate, groupby
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
-from microflow.compliance.patterns import BEHIND, LEAD, PATTERNS, PLACES, Pattern
+from microflow.compliance.patterns import LEAD, PATTERNS, PLACES, Pattern
 from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, plain, with_marks
 from microflow.errors import SetupError
 
 __all__ = ["Recogniser", "Span", "TextScanner", "load_recogniser"]
 
-Search = Callable[[str, int], re.Match[str] | None]
+#: Name of the pattern, start and end (code points).
 Span = tuple[str, int, int]
+#: Finds persons (``name``) and places (``address``) in a text, by start.
+Recogniser = Callable[[str], list[Span]]
+Search = Callable[[str, int], re.Match[str] | None]
 
 #: One of these is in every identifier that a pattern finds.
 _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\.|\.[A-Za-z]{2,3}/"
@@ -34,31 +36,8 @@ _DIGITS = frozenset("0123456789")
 #: So many digits in a row are as good as more.
 _MANY = 20
 _run_of_digits = re.compile("[0-9]+").match
-#: How far in front of a match its beginning is looked for (a mailbox has at most 64 octets, RFC 5321).
-_REACH = 256
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
 _BETWEEN = "\n\x00\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """A pattern, ready to be measured where the union has found it."""
-
-    name: str
-    expression: str
-    measure: Callable[[re.Match[str]], int]
-    before: Search | None
-    behind: Callable[[str], re.Match[str] | None] | None
-    reads_back: bool
-    digits: Collection[int]
-
-    @classmethod
-    def of(cls, pattern: Pattern) -> _Compiled:
-        before = re.compile(f"{pattern.before}+").match if pattern.before else None
-        behind = re.compile(rf"(?:{pattern.behind})\Z", re.ASCII).search if pattern.behind else None
-        return cls(
-            pattern.name, pattern.expression, pattern.measure, before, behind, bool(before or behind), pattern.digits
-        )
 
 
 class TextScanner:
@@ -86,7 +65,7 @@ class TextScanner:
         )
 
     def spans(self, text: str) -> list[Span]:
-        """Pattern name, start and end (code points) of every finding, by start."""
+        """Every finding, by start."""
         spelled = plain(text)
         clue = _first_clue(spelled.text)
         if clue is None:
@@ -118,11 +97,11 @@ class TextScanner:
             start = match.start()
             pattern, others = proposed[(match.lastindex or 0) - 1]
             length = pattern.measure(match)
-            if length and not pattern.reads_back:  # nearly always
+            if length and not (pattern.before or pattern.behind):  # nearly always
                 position = start + length
                 found.append((pattern.name, start, position))
                 continue
-            span = _span(pattern, match, length, found) or others.span(text, start, found)
+            span = _span(pattern, match, length, found) or _other_span(others, text, start, found)
             position = span[2] if span else start + 1
             if span is not None:
                 while found and found[-1][1] >= span[1]:
@@ -131,68 +110,51 @@ class TextScanner:
         return found
 
 
-class _Others:
-    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+class _Others(dict[int, list[tuple[Pattern, Search]]]):
+    """The patterns that may be right where another was a look-alike, by how many digits follow each other there.
 
-    __slots__ = ("_by_length", "_patterns")
+    They are compiled when a number first calls for them, since most jobs need few.
+    """
 
-    def __init__(self, patterns: Sequence[_Compiled]) -> None:
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        super().__init__()
         self._patterns = patterns
-        self._by_length: dict[int, list[tuple[_Compiled, Search]]] = {}
 
-    def span(self, text: str, start: int, found: list[Span]) -> Span | None:
-        """What begins at this place, if something does."""
-        if not self._patterns:
-            return None
-        run = _run_of_digits(text, start, start + _MANY)
-        length = run.end() - start if run else 0
-        if (possible := self._by_length.get(length)) is None:
-            possible = self._by_length[length] = [
-                (pattern, _matcher(pattern.expression))
-                for pattern in self._patterns
-                if not length or length in (pattern.digits or (length,))
-            ]
-        for pattern, matches in possible:
-            match = matches(text, start)
-            if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
-                return span
-        return None
+    def __missing__(self, run: int) -> list[tuple[Pattern, Search]]:
+        found = self[run] = [(other, _matcher(other.expression)) for other in self._patterns if _may_be(other, run)]
+        return found
 
 
 @cache
 def _matcher(expression: str) -> Search:
-    """Matches a pattern at one place; compiled when a number first calls for it, since most jobs need few."""
     return re.compile(expression, re.ASCII).match
 
 
-def _span(pattern: _Compiled, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
-    """The finding that a match of this measure is, if it is one."""
+def _other_span(others: _Others, text: str, start: int, found: list[Span]) -> Span | None:
+    """The union proposes one pattern a place; when that was a look-alike, another may still be right."""
+    run = _run_of_digits(text, start, start + _MANY)
+    for pattern, matches in others[run.end() - start if run else 0]:
+        match = matches(text, start)
+        if match is not None and (span := _span(pattern, match, pattern.measure(match), found)):
+            return span
+    return None
+
+
+def _span(pattern: Pattern, match: re.Match[str], length: int, found: list[Span]) -> Span | None:
+    """The finding that a match of this measure is, if it is one; it may hold others, but not cut one."""
+    start = begin = match.start()
     if not length:
         return None
-    start = begin = match.start()
-    if pattern.reads_back:
-        begin = _reach_back(match.string, start, pattern, found)
+    if pattern.before or pattern.behind:
+        begin = pattern.begin(match.string, start)
+        begin = next((max(begin, end) for _, first, end in reversed(found) if first < begin), begin)
         if begin == start:
             return None
     return pattern.name, begin, start + length
 
 
-def _reach_back(text: str, start: int, pattern: _Compiled, found: list[Span]) -> int:
-    """Where a finding begins whose beginning stands in front of its match; it may hold others, but not cut one."""
-    if pattern.before is not None:
-        run = pattern.before(text[max(start - _REACH, 0) : start][::-1], 0)
-        begin = start - (run.end() if run else 0)
-    else:
-        words = pattern.behind(text[max(start - BEHIND, 0) : start]) if pattern.behind else None
-        begin = start - (words.end() - words.start() if words else 0)
-    for _, first, end in reversed(found):
-        if first < begin:
-            return max(begin, end)
-    return begin
-
-
-def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _Others]]]:
-    """The search for the first of several patterns, and for each group of it which it is and which come behind.
+def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[Pattern, _Others]]]:
+    """The search for the first of several patterns, and what each group of it proposes.
 
     It begins with a class of characters, to the next of which Python's engine skips quickly. What may stand behind each
     of them is looked up by a look back at it: first whether a number or a word begins there, which most fail at once;
@@ -200,14 +162,10 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     """
     if not patterns:
         return re.compile("(?!)").search, []
-    proposed: list[tuple[_Compiled, _Others]] = []
-    compiled = list(map(_Compiled.of, patterns))
+    proposed: list[tuple[Pattern, _Others]] = []
     ready = [
-        (
-            expression,
-            _Others([compiled[at] for at in range(place + 1, len(patterns)) if patterns[at].starts & pattern.starts]),
-        )
-        for place, (expression, pattern) in enumerate(zip(compiled, patterns, strict=True))
+        (pattern, _Others([other for other in patterns[place + 1 :] if other.starts & pattern.starts]))
+        for place, pattern in enumerate(patterns)
     ]
 
     def either(chosen: Sequence[Pattern]) -> str:
@@ -225,7 +183,7 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     # Groups are numbered as they are written here.
     letters = f"{PLACES['letters']}{either(at('letters'))}"
     numbers = [pattern for pattern in at("word") if pattern.starts & _DIGITS]
-    lengths = [[pattern for pattern in numbers if size in (pattern.digits or (size,))] for size in range(1, _MANY + 1)]
+    lengths = [[pattern for pattern in numbers if _may_be(pattern, size)] for size in range(1, _MANY + 1)]
     by_length = []
     for tried, sizes in groupby(range(_MANY), lambda more: lengths[more]):
         least, *_, most = [*sizes] * 2
@@ -238,26 +196,12 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[_Compiled, _
     return re.compile(union, re.ASCII).search, proposed
 
 
-class Recogniser(Protocol):
-    """Model that finds persons and places in a text."""
-
-    def spans(self, text: str) -> list[Span]:
-        """Pattern (``name`` or ``address``), start and end (code points), by start."""
-        ...
+def _may_be(pattern: Pattern, digits: int) -> bool:
+    """Whether it may begin where so many digits follow each other; it says nothing of other places."""
+    return not digits or not pattern.digits or digits in pattern.digits
 
 
 _PATTERN_OF_LABEL = {"PERSON": "name", "PER": "name", "GPE": "address", "LOC": "address", "LOCATION": "address"}
-
-
-class _ByModel:
-    """A model that gives labelled entities, as a recogniser."""
-
-    def __init__(self, entities: Callable[[str], list[tuple[str, int, int]]]) -> None:
-        self._entities = entities
-
-    def spans(self, text: str) -> list[Span]:
-        found = ((_PATTERN_OF_LABEL.get(label), start, end) for label, start, end in self._entities(text))
-        return sorted(((name, start, end) for name, start, end in found if name), key=lambda span: span[1:])
 
 
 @lru_cache(maxsize=4)
@@ -269,32 +213,39 @@ def load_recogniser(name: str) -> Recogniser:
     """
     kind, _, model = name.partition(":")
     if kind == "presidio" and not model:
-        return _ByModel(_presidio())
-    if kind == "spacy" and model:
-        return _ByModel(_spacy(model))
-    raise SetupError("the policy's recogniser is unknown", hint="write 'presidio' or 'spacy:MODEL'")
+        labelled = _presidio()
+    elif kind == "spacy" and model:
+        labelled = _spacy(model)
+    else:
+        raise SetupError("the policy's recogniser is unknown", hint="write 'presidio' or 'spacy:MODEL'")
+
+    def spans(text: str) -> list[Span]:
+        found = ((_PATTERN_OF_LABEL.get(label), start, end) for label, start, end in labelled(text))
+        return sorted(((name, start, end) for name, start, end in found if name), key=lambda span: span[1:])
+
+    return spans
 
 
-def _imported(package: str, hint: str) -> Any:
+def _imported(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
+        hint = "pip install 'microflow[ner]' and a spaCy model, or take the line out"
         raise SetupError(f"the policy's recogniser needs {package}, which is not installed", hint=hint) from error
 
 
-def _presidio() -> Callable[[str], list[tuple[str, int, int]]]:
-    package = _imported("presidio_analyzer", "pip install 'microflow[ner]' and a spaCy model, or take the line out")
-    engine = package.AnalyzerEngine()
+def _presidio() -> Recogniser:
+    engine = _imported("presidio_analyzer").AnalyzerEngine()
 
-    def entities(text: str) -> list[tuple[str, int, int]]:
+    def entities(text: str) -> list[Span]:
         found = engine.analyze(text=text, language="en", entities=["PERSON", "LOCATION"])
         return [(result.entity_type, result.start, result.end) for result in found]
 
     return entities
 
 
-def _spacy(model: str) -> Callable[[str], list[tuple[str, int, int]]]:
-    package = _imported("spacy", "pip install 'microflow[ner]' and the model, or take the line out")
+def _spacy(model: str) -> Recogniser:
+    package = _imported("spacy")
     try:
         pipeline = package.load(model)
     except OSError as error:

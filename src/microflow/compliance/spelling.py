@@ -17,28 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 __all__ = [
-    "RESPELLED",
-    "SHORTEST_PHONE",
-    "SUSPICIOUS",
-    "TITLES",
-    "WITH_DIGITS",
-    "Spelled",
-    "Terms",
-    "folded",
-    "plain",
-    "simplified",
-    "terms_of",
-    "with_marks",
-]
-
+    "RESPELLED", "SHORTEST_PHONE", "SUSPICIOUS", "TITLES", "WITH_DIGITS", "Spelled", "Terms", "folded", "plain",
+    "simplified", "terms_of", "with_marks",
+]  # fmt: skip
 
 #: Characters without a width that are no marks of format (Cf) and no marks on another character (Mn, Me).
 _UNSEEN = "\u115f\u1160\u180e\uffa0"
-
 _UNSEEN_KINDS = frozenset({"Cf", "Mn", "Me"})
 #: What is written for a hyphen, a full stop or a blank, though Unicode takes it for something else.
 _STOPS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u3002\u30fb\uff61\uff65"
-
 _MARKS = {
     **dict.fromkeys("\u02d7\u2043\u2212\u2796\u30fc", "-"),
     **dict.fromkeys(_STOPS, "."),
@@ -73,19 +60,15 @@ _MARK = re.compile(
 )
 _REFERENCE_OR_MARK = re.compile(f"{_MARK.pattern}|{_REFERENCE.pattern}", re.IGNORECASE)
 _has_bracketed = re.compile(r"[\[({<] ?(?:at|@|dot|\.|pun|poi)|%40", re.IGNORECASE).search
-
+#: How often a character reference may have been escaped.
 _TIMES = 4
 #: Digits one by one; where two blanks follow each other, a group ends.
 _ONE_BY_ONE = re.compile("[0-9](?<![0-9A-Za-z].)(?:(?: {1,3}| ?[-./()] ?)[0-9]){7,}(?![0-9A-Za-z])")
-
 _BLANKS = re.compile(" +")
 #: All but ASCII and the Latin letters of Europe.
 _ODD = re.compile("[\u0080-\u00bf\u0250-\U0010ffff]")
-
 _ASCII = frozenset(map(chr, range(128)))
-
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th"})
-
 _QUOTES = frozenset("’‘ʼ`´′")
 
 
@@ -206,20 +189,15 @@ def _respelled(text: str, table: _Table, several: re.Pattern[str]) -> Spelled:
                 chars.append(char)
                 starts.append(place)
                 ends.append(place + 1)
-        written = "" if found is None else _unescaped(found[0]) if found[0][0] == "&" else "@" if found[1] else "."
+        written = "" if found is None else found[0] if found[0][0] == "&" else "@" if found[1] else "."
+        for _ in range(_TIMES if written.startswith("&") else 0):
+            written = html.unescape(written)
         for char in "".join(map(table.__getitem__, written)):
             chars.append(char)
             starts.append(begin)
             ends.append(end)
         position = end
     return Spelled("".join(chars), tuple(starts), tuple(ends))
-
-
-def _unescaped(reference: str) -> str:
-    """What a character reference stands for, however often it was escaped."""
-    for _ in range(_TIMES):
-        reference = html.unescape(reference)
-    return reference
 
 
 def _together(spelled: Spelled) -> Spelled:
@@ -246,7 +224,6 @@ _PHONES, _DIGITS_ONLY = frozenset({"phone", "fax"}), frozenset({"ssn", "mrn", "p
 WITH_DIGITS = _PHONES | _DIGITS_ONLY | {"code"}
 #: Words in a column's name that do not name a person.
 TITLES = frozenset("mr mrs ms miss dr prof sir mme herr frau sr sra jr md phd ii iii iv".split())  # noqa: SIM905
-
 _PARTICLES = frozenset(
     "van von der den del de la le di da dos das du el al bin ibn abu ter ten zu zur the and of".split()  # noqa: SIM905
 )
@@ -270,11 +247,8 @@ _EVERYDAY = frozenset(
 _SHORTEST_WORD, _SHORTEST, SHORTEST_PHONE, _LONGEST = 3, 5, 7, 80
 #: Two letters side by side; a name of which no part has them is no word to look for.
 _has_piece = re.compile(r"[^\W\d_]{2}").search
-
 _PARTS = re.compile(r"[^\W\d_]+(?:['.-][^\W\d_]+)*", re.UNICODE)
-
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "ae", "Ö": "oe", "Ü": "ue", "ø": "oe", "å": "aa"})
-
 _ASCII_DIGITS = frozenset("0123456789")
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Flags, Floats, Integers, category, granted_or_none, maybe
 from microflow.datasets.identifiers import LEGAL_BASES, REFERENCE_DATE, URGENCY, sentences
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn, past
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, among, between, drawn, past
 
 __all__ = ["FINANCIAL"]
 
@@ -46,7 +46,9 @@ _MEDIAN = np.array([60, 140, 70, 75, 110, 45, 55, 22, 65, 40], np.float64)
 _SPECIAL = ("health", "religion", "ethnicity", "union_membership", "political_opinion", "sexual_orientation")
 _THIRD_COUNTRIES = ("US", "GB", "IN", "BR", "CN", "JP", "ZA")
 _TRANSFER_BASES = ("adequacy", "standard_clauses", "binding_rules", "derogation")
-_TEN_YEARS = timedelta(days=3_653)
+_DAY = timedelta(days=1)
+#: Ten years before the reference date.
+_KEPT_SINCE = REFERENCE_DATE - 3_653 * _DAY
 
 _REMARKS = sentences(
     ("Card payment", "Standing order", "Online transfer", "Cash withdrawal", "Direct debit"),
@@ -82,7 +84,7 @@ def _clean(draws: Draws) -> dict[str, pa.Array]:
         "legal_basis": category(LEGAL_BASES, basis),
         "consent": consent,
         "consent_expires": _expiry(draws, basis == 0),
-        "collected_on": draws.days(REFERENCE_DATE - _TEN_YEARS, REFERENCE_DATE - timedelta(days=1)),
+        "collected_on": draws.days(_KEPT_SINCE, REFERENCE_DATE - _DAY),
         "retain_until": draws.days(REFERENCE_DATE, date(2032, 12, 31)),
         "special_category": maybe(category(_SPECIAL, draws.below(len(_SPECIAL))), granted & draws.hits(0.06)),
         **_transfer(draws, third),
@@ -114,18 +116,6 @@ def _transfer(draws: Draws, third: Flags) -> dict[str, pa.Array]:
     }
 
 
-def _third_country(draws: Draws, _: pa.Array) -> list[str]:
-    return draws.words(_THIRD_COUNTRIES)
-
-
-def _special(draws: Draws, _: pa.Array) -> list[str]:
-    return draws.words(_SPECIAL)
-
-
-def _long_ago(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(date(2008, 1, 1), REFERENCE_DATE - _TEN_YEARS - timedelta(days=1))
-
-
 _NO_CONSENT = {"legal_basis": always("contract"), "consent": always(None)}
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("gdpr-name", {"customer_name": drawn(identifiers.names)}, weight=7),
@@ -147,9 +137,11 @@ _LEAKS: tuple[Leak, ...] = (
         weight=7,
     ),
     FieldLeak("gdpr-retention", {"retain_until": past(2018)}, weight=8),
-    FieldLeak("gdpr-storage", {"collected_on": _long_ago}, weight=4),
-    FieldLeak("gdpr-special-category", {"special_category": _special}, _NO_CONSENT, weight=6),
-    FieldLeak("gdpr-transfer", {"transfer_country": _third_country}, {"transfer_basis": always(None)}, weight=7),
+    FieldLeak("gdpr-storage", {"collected_on": between(date(2008, 1, 1), _KEPT_SINCE - _DAY)}, weight=4),
+    FieldLeak("gdpr-special-category", {"special_category": among(_SPECIAL)}, _NO_CONSENT, weight=6),
+    FieldLeak(
+        "gdpr-transfer", {"transfer_country": among(_THIRD_COUNTRIES)}, {"transfer_basis": always(None)}, weight=7
+    ),
     TextLeak("gdpr-text-email", _TEXT, identifiers.emails, weight=4),
     TextLeak("gdpr-text-phone", _TEXT, identifiers.phones, weight=4),
     TextLeak("gdpr-text-card", _TEXT, identifiers.cards, weight=3),
@@ -157,6 +149,4 @@ _LEAKS: tuple[Leak, ...] = (
     TextLeak("gdpr-text-ip", _TEXT, identifiers.ips, weight=2),
 )
 
-_OWN = OwnName("customer_name", _TEXT, ("gdpr-name", "gdpr-text-name"))
-
-FINANCIAL = DataType(_clean, _LEAKS, _MASKS, _TEXT, _OWN)
+FINANCIAL = DataType(_clean, _LEAKS, _MASKS, _TEXT)

@@ -57,7 +57,6 @@ def generate(
     *,
     violation_rate: float = 0.085,
     hard_cases: bool = True,
-    own_share: float = 0.0,
 ) -> Iterator[GeneratedBatch]:
     """Generate ``rows`` records in blocks of at most 10,000; the same arguments give the same bytes.
 
@@ -68,8 +67,6 @@ def generate(
         violation_rate: Share of the records with at least one violation, 0 to 1.
         hard_cases: Also put in what looks like a violation and is none: masked values, order numbers, card numbers
             with a wrong check digit, versions, times.
-        own_share: Share of the records that also get a name, in its column and in their free text, beside the violation
-            rate (of data types whose policy speaks of names).
 
     Raises:
         InputError: an argument out of range.
@@ -80,25 +77,21 @@ def generate(
     """
     if data_type not in _TYPES:
         raise InputError(f"no data type {data_type!r}", hint=f"there are: {', '.join(DATA_TYPES)}")
-    if rows < 0 or seed < 0 or not 0 <= violation_rate <= 1 or not 0 <= own_share <= 1:
-        raise InputError("rows and seed must be 0 or more, the shares between 0 and 1")
-    return _blocks(data_type, rows, seed, violation_rate, hard_cases=hard_cases, own=own_share)
+    if rows < 0 or seed < 0 or not 0 <= violation_rate <= 1:
+        raise InputError("rows and seed must be 0 or more, the violation rate between 0 and 1")
+    return _blocks(data_type, rows, seed, violation_rate, hard_cases=hard_cases)
 
 
-def _blocks(
-    data_type: str, rows: int, seed: int, rate: float, *, hard_cases: bool, own: float
-) -> Iterator[GeneratedBatch]:
+def _blocks(data_type: str, rows: int, seed: int, rate: float, *, hard_cases: bool) -> Iterator[GeneratedBatch]:
     schema = load_schema(data_type)
     for block, first in enumerate(range(0, rows, _BLOCK_ROWS)):
         sequence = np.random.SeedSequence([seed, DATA_TYPES.index(data_type), block])
         kind = _TYPES[data_type]
-        clean, hard, leaks, owned = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(4))
+        clean, hard, leaks = (Draws(stream, _BLOCK_ROWS) for stream in sequence.spawn(3))
         page = Page(kind.clean(clean), first)
         if hard_cases:
             _put_look_alikes(page, kind, hard)
         spread(page, kind.leaks, rate, leaks)
-        if own and kind.own is not None:
-            kind.own.inject(page, own, owned)
         wanted = min(_BLOCK_ROWS, rows - first)
         truth = page.truth()
         yield GeneratedBatch(

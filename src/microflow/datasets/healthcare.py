@@ -13,7 +13,7 @@ import pyarrow as pa
 from microflow.datasets import identifiers
 from microflow.datasets.draws import Draws, Integers, category, maybe
 from microflow.datasets.identifiers import REFERENCE_DATE, RESTRICTED_ZIP3, URGENCY, ZIP3, sentences
-from microflow.datasets.leaks import DataType, FieldLeak, Leak, OwnName, TextLeak, always, drawn
+from microflow.datasets.leaks import DataType, FieldLeak, Leak, TextLeak, always, between, drawn
 
 __all__ = ["HEALTHCARE"]
 
@@ -98,14 +98,6 @@ def _years(draws: Draws, first: int, last: int) -> pa.Array:
     return category([str(year) for year in range(first, last + 1)], draws.below(last + 1 - first))
 
 
-def _past_years(draws: Draws, _: pa.Array) -> pa.Array:
-    return _years(draws, 2018, REFERENCE_DATE.year - 1)
-
-
-def _fine_future(draws: Draws, _: pa.Array) -> pa.Array:
-    return draws.days(REFERENCE_DATE, date(2036, 12, 31))
-
-
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-name", {"patient_name": drawn(identifiers.names)}, weight=9),
     FieldLeak("hipaa-ssn", {"ssn": drawn(identifiers.ssns)}, weight=7),
@@ -116,8 +108,10 @@ _LEAKS: tuple[Leak, ...] = (
     FieldLeak("hipaa-zip", {"zip": _fine_zips}, weight=9),
     FieldLeak("hipaa-date", {"admission_date": drawn(identifiers.fine_dates)}, weight=9),
     FieldLeak("hipaa-consent", {"consent": always("withdrawn")}, weight=5),
-    FieldLeak("hipaa-date", {"retain_until": _fine_future}, weight=2),
-    FieldLeak("hipaa-retention", {"retain_until": _past_years}, weight=5),
+    FieldLeak("hipaa-date", {"retain_until": between(REFERENCE_DATE, date(2036, 12, 31))}, weight=2),
+    FieldLeak(
+        "hipaa-retention", {"retain_until": lambda draws, _: _years(draws, 2018, REFERENCE_DATE.year - 1)}, weight=5
+    ),
     TextLeak("hipaa-text-ssn", _TEXT, identifiers.ssns, weight=3),
     TextLeak("hipaa-text-email", _TEXT, identifiers.emails, weight=4),
     TextLeak("hipaa-text-phone", _TEXT, identifiers.phones, weight=5),
@@ -128,6 +122,4 @@ _LEAKS: tuple[Leak, ...] = (
     TextLeak("hipaa-text-card", _TEXT, identifiers.cards, weight=2),
 )
 
-_OWN = OwnName("patient_name", _TEXT, ("hipaa-name", "hipaa-text-name"))
-
-HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT, _OWN)
+HEALTHCARE = DataType(_clean, _LEAKS, _MASKS, _TEXT)

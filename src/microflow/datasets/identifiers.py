@@ -81,13 +81,8 @@ _PHONE_FORMS = (
 )  # fmt: skip
 
 _IP_FORMS = (
-    "192.0.2.{0}",
-    "198.51.100.{0}",
-    "203.0.113.{0}",
-    "2001:db8::{0:x}:1",
-    "2001:db8:85a3:8d3:1319:8a2e:370:{0:x}",
-)
-
+    "192.0.2.{0}", "198.51.100.{0}", "203.0.113.{0}", "2001:db8::{0:x}:1", "2001:db8:85a3:8d3:1319:8a2e:370:{0:x}",
+)  # fmt: skip
 _MRN_FORMS = ("MRN {0}", "MRN: {0}", "mrn#{0}", "MRN-{0}")
 #: Country, the account's fixed beginning, how many digits follow. No card number begins with 9 as these sort codes do.
 _BANKS = (("IE", "AIBK9", 13), ("IE", "BOFI9", 13), ("NL", "ABNA", 10))
@@ -166,23 +161,21 @@ def serials(draws: Draws) -> list[str]:
 
 def fine_dates(draws: Draws) -> list[str]:
     """ISO dates to the day, and to the month."""
-    return [day[:7] if cut else day for day, cut in zip(_days(draws), draws.hits(0.1).tolist(), strict=True)]
+    days = zip(_days(draws), draws.hits(0.1).tolist(), strict=True)
+    return [day.isoformat()[: 7 if cut else None] for day, cut in days]
 
 
 def text_dates(draws: Draws) -> list[str]:
     """A day as ISO 8601, American and European prose write it."""
-    spelled = zip(_days(draws), draws.below(3).tolist(), strict=True)
-    return [_spelled(date.fromisoformat(day), form) for day, form in spelled]
+    found = []
+    for day, form in zip(_days(draws), draws.below(3).tolist(), strict=True):
+        american, european = f"{day.month}/{day.day}/{day.year}", f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+        found.append((day.isoformat(), american, european)[form])
+    return found
 
 
-def _days(draws: Draws) -> list[str]:
-    return [(REFERENCE_DATE - timedelta(days=1 + int(n))).isoformat() for n in draws.below(3_650)]
-
-
-def _spelled(day: date, form: int) -> str:
-    return (day.isoformat(), f"{day.month}/{day.day}/{day.year}", f"{day.day} {_MONTHS[day.month - 1]} {day.year}")[
-        form
-    ]
+def _days(draws: Draws) -> list[date]:
+    return [REFERENCE_DATE - timedelta(days=1 + n) for n in draws.below(3_650).tolist()]
 
 
 def _ascii(name: str) -> str:

@@ -93,11 +93,7 @@ def _too_precise(draws: Draws, present: pa.Array) -> Floats:
     return exact
 
 
-def _two_decimals(_: Draws, present: pa.Array) -> Floats:
-    return np.round(np.asarray(present), 2)
-
-
-_COARSE = {"latitude": _two_decimals, "longitude": _two_decimals}
+_COARSE = dict.fromkeys(("latitude", "longitude"), lambda _, present: np.round(np.asarray(present), 2))
 _LEAKS: tuple[Leak, ...] = (
     FieldLeak("gdpr-ip", {"ip_address": drawn(identifiers.ips)}, weight=12),
     FieldLeak("gdpr-device", {"serial_number": drawn(identifiers.serials)}, weight=10),

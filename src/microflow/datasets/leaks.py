@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from microflow.datasets.draws import Draws, Integers, Page
-from microflow.datasets.identifiers import REFERENCE_DATE, Identifiers, names
+from microflow.datasets.identifiers import REFERENCE_DATE, Identifiers
 
-__all__ = ["DataType", "FieldLeak", "Leak", "OwnName", "TextLeak", "always", "drawn", "past", "spread"]
+__all__ = [
+    "DataType", "FieldLeak", "Leak", "TextLeak", "always", "among", "between", "drawn", "past", "spread",
+]  # fmt: skip
 
 #: New values for some rows of a column, from their present ones.
 Change = Callable[[Draws, pa.Array], Any]
@@ -73,35 +75,6 @@ class TextLeak:
 
 #: One way to break one rule.
 Leak = FieldLeak | TextLeak
-_OWN_SENTENCES = ("Spoke with {} again.", "{} agreed to it.", "Left a message for {}.", "As {} reported, no change.")
-
-
-@dataclass(frozen=True)
-class OwnName:
-    """The record's own name, in its column and once more in its prose: as it is, in capitals, small, turned or in part.
-
-    ``name`` and ``text`` are the columns, ``rules`` the rules that each of them breaks.
-    """
-
-    name: str
-    text: str
-    rules: tuple[str, str]
-
-    def inject(self, page: Page, share: float, draws: Draws) -> None:
-        """Put it into a share of the rows that have no name yet, and note both."""
-        chosen = draws.hits(share) & np.asarray(page.columns[self.name].is_null())
-        rows: Integers = np.flatnonzero(chosen)
-        inner = draws.of(len(rows))
-        values = names(inner)
-        page.put(self.name, rows, values)
-        page.note(self.rules[0], self.name, rows)
-        written = [_written(value, form) for value, form in zip(values, inner.below(5).tolist(), strict=True)]
-        page.append_sentences(self.rules[1], self.text, rows, inner.words(_OWN_SENTENCES), written)
-
-
-def _written(name: str, form: int) -> str:
-    given, _, family = name.partition(" ")
-    return (name, name.upper(), name.lower(), f"{family}, {given}", family)[form]
 
 
 @dataclass(frozen=True)
@@ -109,15 +82,13 @@ class DataType:
     """Description of a data type for `microflow.datasets.generator`.
 
     ``clean`` draws all columns but the record id, without a violation; ``leaks`` breaks rules of the default policy;
-    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text; ``own`` puts a record's
-    own name into it, where there is one.
+    ``masks`` are values that hide an identifier, by field; ``text`` is the field of free text.
     """
 
     clean: Callable[[Draws], dict[str, pa.Array]]
     leaks: tuple[Leak, ...]
     masks: Mapping[str, Sequence[str]]
     text: str
-    own: OwnName | None = None
 
 
 def always(value: object) -> Change:
@@ -130,9 +101,19 @@ def drawn(identifiers: Identifiers) -> Change:
     return lambda draws, _: identifiers(draws)
 
 
+def among(values: Sequence[str]) -> Change:
+    """One of the values, all equally likely."""
+    return lambda draws, _: draws.words(values)
+
+
+def between(first: date, last: date) -> Change:
+    """A day, both ends included."""
+    return lambda draws, _: draws.days(first, last)
+
+
 def past(since: int) -> Change:
     """A day before the reference date, in the year ``since`` or later."""
-    return lambda draws, _: draws.days(date(since, 1, 1), REFERENCE_DATE - timedelta(days=1))
+    return between(date(since, 1, 1), REFERENCE_DATE - timedelta(days=1))
 
 
 def spread(page: Page, leaks: Sequence[Leak], rate: float, draws: Draws) -> None:

@@ -27,29 +27,32 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel
+import msgspec
+
+from microflow.descriptors.model import ColumnModel, DescriptorModel, HierarchyModel, SourceModel, UrgencyModel
 from microflow.errors import SchemaError
 from microflow.formats import format_of
 from microflow.records import UnconvertibleError, convert
 from microflow.schema import DEFAULT_URGENCY, Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, UrgencyRule, Value
-from microflow.yaml_model import Document, read_file, read_text
+from microflow.yaml_model import Document, read_named, shipped_names
 
-__all__ = ["load_schema", "schema_names"]
+__all__ = ["load_schema", "schema_names", "urgency_rules"]
+
+_SHIPPED = resources.files(__package__)
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
 #: The largest bound of each type, on either side of zero: bounds are exact as floats, as are the whole numbers beside
 #: them where cells end, and their distance is finite.
-_LARGEST = {Dtype.INTEGER: 2**53 - 2}
-_LARGEST_FLOAT = 1e300
+_LARGEST = {Dtype.INTEGER: 2**53 - 2, Dtype.NUMBER: 1e300}
 #: A range is divided into cells, and their width is a normal float.
 _LEAST_RANGE = 1e-290
 
 
 def schema_names() -> tuple[str, ...]:
     """Names of the descriptors that ship with the package, sorted."""
-    shipped = resources.files(__package__).iterdir()
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in shipped if entry.name.endswith(".yaml")))
+    return shipped_names(_SHIPPED)
 
 
 def load_schema(name_or_path: str | Path) -> DatasetSchema:
@@ -61,20 +64,7 @@ def load_schema(name_or_path: str | Path) -> DatasetSchema:
     >>> [column.name for column in load_schema("adult").quasi_identifiers][:2]
     ['age', 'education']
     """
-    name = str(name_or_path)
-    if name in schema_names():
-        text = resources.files(__package__).joinpath(f"{name}.yaml").read_text("utf-8")
-        return _schema(read_text(text, DescriptorModel, f"{name}.yaml", SchemaError))
-    try:
-        is_there = Path(name).is_file()
-    except ValueError:  # a NUL in it
-        is_there = False
-    if not is_there:
-        raise SchemaError(
-            f"no schema {name!r}",
-            hint=f"shipped schemas are: {', '.join(schema_names())}; or give the path of a readable YAML file",
-        )
-    return _schema(read_file(Path(name), DescriptorModel, SchemaError))
+    return _schema(read_named(str(name_or_path), _SHIPPED, DescriptorModel, SchemaError, ("schema", "schemas")))
 
 
 def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
@@ -83,7 +73,9 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
         raise document.error("'columns' is empty", "columns")
     if not model.policy:
         raise document.error("must be the name of a policy, or a path", "policy")
-    decimal = _decimal(document)
+    decimal = model.source.decimal
+    if decimal not in {".", ","}:
+        raise document.error("a point or a comma", "source", "decimal", allowed=(".", ","))
     source = _source(document, model.source)
     columns = tuple(_column(document, name, column, decimal) for name, column in model.columns.items())
     try:
@@ -104,15 +96,27 @@ def _schema(document: Document[DescriptorModel]) -> DatasetSchema:
 def _urgent(document: Document[DescriptorModel], names: Container[str]) -> tuple[UrgencyRule, ...]:
     if document.model.urgent is None:
         return DEFAULT_URGENCY
-    rules = []
     for position, model in enumerate(document.model.urgent):
         if model.column is not None and model.column not in names:
             raise document.error(f"there is no column {model.column!r}", "urgent", position, "column")
+    return urgency_rules(document, document.model.urgent, "urgent")
+
+
+def urgency_rules(
+    document: Document[DescriptorModel] | Document[list[UrgencyModel]], models: Iterable[UrgencyModel], *where: str
+) -> tuple[UrgencyRule, ...]:
+    """The urgency rules of a document, which stand at ``where``.
+
+    Raises:
+        SchemaError: a rule does not name one kind or column and one condition.
+    """
+    rules = []
+    for position, model in enumerate(models):
         try:
-            found = UrgencyRule(model.kind, model.column, tuple(model.one_of), model.at_least, model.within_days)
+            rule = UrgencyRule(model.kind, model.column, tuple(model.one_of), model.at_least, model.within_days)
         except SchemaError as error:
-            raise document.error(error.message, "urgent", position, hint=error.hint) from error
-        rules.append(found)
+            raise document.error(error.message, *where, position, hint=error.hint) from error
+        rules.append(rule)
     return tuple(rules)
 
 
@@ -128,12 +132,8 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
     except (LookupError, ValueError):
         is_text = False
     if not is_text:
-        raise document.error(
-            f"unknown encoding {model.encoding!r}",
-            "source",
-            "encoding",
-            hint="examples are: utf-8, cp1252, latin-1, utf-16",
-        )
+        hint = "examples are: utf-8, cp1252, latin-1, utf-16"
+        raise document.error(f"unknown encoding {model.encoding!r}", "source", "encoding", hint=hint)
     return SourceFormat(
         delimiter=delimiter or "",
         quote=quote,
@@ -146,35 +146,18 @@ def _source(document: Document[DescriptorModel], model: SourceModel) -> SourceFo
     )
 
 
-def _decimal(document: Document[DescriptorModel]) -> str:
-    decimal = document.model.source.decimal
-    if decimal not in {".", ","}:
-        raise document.error("a point or a comma", "source", "decimal", allowed=(".", ","))
-    return decimal
-
-
 def _column(document: Document[DescriptorModel], name: str, model: ColumnModel, decimal: str) -> Column:
-    here = ("columns", name)
-    column = Column(
-        name=name,
-        role=model.role,
-        dtype=model.dtype,
-        kind=model.kind,
-        low=model.low,
-        high=model.high,
-        categories=tuple(model.categories),
-        ordered=model.ordered,
-        hierarchy=_hierarchy(document, name, model.hierarchy),
-        required=model.required,
-        share=model.share,
-        format=model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
-        token_domain=model.token_domain,
-    )
+    made: dict[str, Any] = {
+        "categories": tuple(model.categories),
+        "hierarchy": _hierarchy(document, name, model.hierarchy),
+        "format": model.format or ("0,5" if decimal == "," and model.dtype is Dtype.NUMBER else None),
+    }
+    column = Column(name, **{**msgspec.structs.asdict(model), **made})
     _check_bounds(document, column)
     try:
         format_of(column)
     except ValueError as error:
-        raise document.error(str(error), *here, "format") from error
+        raise document.error(str(error), "columns", name, "format") from error
     _check_categories(document, column)
     return column
 
@@ -196,27 +179,22 @@ def _check_categories(document: Document[DescriptorModel], column: Column) -> No
 
 
 def _check_bounds(document: Document[DescriptorModel], column: Column) -> None:
-    bounds = {"low": column.low, "high": column.high}
-    largest = _LARGEST.get(column.dtype, _LARGEST_FLOAT)
-    for word, bound in bounds.items():
-        if bound is not None and not -largest <= bound <= largest:
-            raise document.error(
-                f"a bound of type {column.dtype} lies between -{largest} and {largest}",
-                "columns",
-                column.name,
-                word,
-                hint="leave the bounds out where the values have none",
-            )
-    if column.low is not None and column.high is not None:
-        if column.low > column.high:
-            raise document.error("low is above high", "columns", column.name, "low")
-        if 0 < column.high - column.low < _LEAST_RANGE:
+    here, low, high = ("columns", column.name), column.low, column.high
+    if low is not None and high is not None:
+        if low > high:
+            raise document.error("low is above high", *here, "low")
+        if 0 < high - low < _LEAST_RANGE:
             reason = f"the bounds of a number are equal, or at least {_LEAST_RANGE:g} apart"
-            raise document.error(reason, "columns", column.name, "high")
-    named = next((word for word, bound in bounds.items() if bound is not None), None)
-    if named is not None and not column.is_numeric:
-        reason = f"a bound belongs to a number, and the type is {column.dtype}"
-        raise document.error(reason, "columns", column.name, named, hint="leave it out, or give the column its type")
+            raise document.error(reason, *here, "high")
+    for word, bound in (("low", low), ("high", high)):
+        if bound is None:
+            continue
+        if (largest := _LARGEST.get(column.dtype)) is None:
+            reason = f"a bound belongs to a number, and the type is {column.dtype}"
+            raise document.error(reason, *here, word, hint="leave it out, or give the column its type")
+        if not -largest <= bound <= largest:
+            reason = f"a bound of type {column.dtype} lies between -{largest} and {largest}"
+            raise document.error(reason, *here, word, hint="leave the bounds out where the values have none")
 
 
 def _hierarchy(document: Document[DescriptorModel], name: str, model: HierarchyModel | None) -> Hierarchy | None:

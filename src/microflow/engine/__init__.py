@@ -14,16 +14,9 @@ if TYPE_CHECKING:
     from microflow.engine.stream import StormStreamProcessor
 
 __all__ = [
-    "ENGINES",
-    "PIPELINES",
-    "HybridProcessor",
-    "LocalBatchProcessor",
-    "Processed",
-    "ProcessingSpec",
-    "Processor",
-    "StormStreamProcessor",
-    "build_processor",
-]
+    "ENGINES", "PIPELINES", "HybridProcessor", "LocalBatchProcessor", "Processed", "ProcessingSpec", "Processor",
+    "StormStreamProcessor", "build_processor",
+]  # fmt: skip
 
 PIPELINES = ("batch", "stream", "hybrid")
 ENGINES = ("local", "spark")

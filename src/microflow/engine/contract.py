@@ -9,16 +9,15 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Anonymizer, Method, MethodSettings, Scope
-from microflow.anonymize.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key
+from microflow.anonymize.tokenization import KEY_FILE_VARIABLE, KEY_VARIABLE, read_key
 from microflow.compliance import load_policy
-from microflow.compliance.conditions import Present
+from microflow.compliance.conditions import FieldCondition
 from microflow.compliance.findings import Findings
 from microflow.compliance.policy import Policy, Rule
 from microflow.descriptors import load_schema
@@ -28,7 +27,7 @@ from microflow.schema import DatasetSchema, Role
 from microflow.settings import MICROFLOW_ROWS
 from microflow.timing.clock import PhaseClock
 
-__all__ = ["DROPPED", "Engine", "Processed", "ProcessingSpec", "Processor", "default_spec", "scoped", "with_scope"]
+__all__ = ["DROPPED", "Processed", "ProcessingSpec", "Processor", "default_spec", "scoped", "with_scope"]
 
 
 #: Blanks attributes that a schema wants dropped where the method would tokenize or pass them.
@@ -41,7 +40,7 @@ DROPPED = Rule(
     kinds=frozenset(),
     roles=frozenset({Role.ATTRIBUTE}),
     names=frozenset(),
-    condition=Present(),
+    condition=FieldCondition("present"),
     remedy="blank",
 )
 
@@ -107,38 +106,27 @@ class Processed:
     pure_ns: int
 
 
-class Engine:
-    """Base of the engines: what comes out and what it guarantees is decided by the anonymizer alone."""
+class Processor:
+    """An engine. It reads microflows, keeps the clock, and yields results; it never writes and never prints.
 
+    What comes out and what it guarantees is decided by the anonymizer alone, whose scope may depend on the engine.
+    """
+
+    pipeline_type: str
     _anonymizer: Anonymizer
 
     @property
     def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every released batch."""
+        """The Arrow schema of every ``released`` batch."""
         return self._anonymizer.output_schema
 
     def describe(self) -> dict[str, object]:
-        """The method and what it guarantees, without any secret."""
+        """The method and what it guarantees, JSON-ready, without any secret."""
         return self._anonymizer.describe()
-
-
-class Processor(Protocol):
-    """Engine that reads microflows, keeps the clock, and yields results; it never writes and never prints."""
-
-    pipeline_type: str
-
-    @property
-    def output_schema(self) -> pa.Schema:
-        """The Arrow schema of every ``released`` batch."""
-        ...
-
-    def describe(self) -> dict[str, object]:
-        """The method as this engine runs it (its scope may depend on the engine), JSON-ready, without any secret."""
-        ...
 
     def process(self, source: Iterable[Microflow], clock: PhaseClock) -> Iterator[Processed]:
         """Process the source in order, in bounded memory, with ``clock.pure()`` around the pure phase only."""
-        ...
+        raise NotImplementedError
 
 
 #: By pipeline: what it can do, its default first.

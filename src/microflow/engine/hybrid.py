@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from microflow.anonymize.contract import RecordAnonymizer, Released
 from microflow.compliance import Findings
-from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
+from microflow.engine.contract import Processed, ProcessingSpec, Processor, default_spec, scoped
 from microflow.engine.kernel import (
     BatchKernel,
     FindingsBuilder,
@@ -33,7 +33,7 @@ from microflow.timing.clock import PhaseClock
 __all__ = ["HybridProcessor"]
 
 
-class HybridProcessor(Engine):
+class HybridProcessor(Processor):
     """The hybrid engine. Both ways give the same rows, so routing is about time only.
 
     In a file everything is at hand at once: the load is as high as it gets, so records go by microflow, as many of them

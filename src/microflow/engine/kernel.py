@@ -114,7 +114,7 @@ class Screening:
 
 
 def placed(released: Released, screened: Released) -> Released:
-    """What a method releases of screened rows, by the positions that they had before the remedy."""
+    """Release of screened rows, with the positions that the rows had before the remedy."""
     return Released(released.rows, screened.kept[released.kept], screened.seen)
 
 

@@ -22,16 +22,9 @@ import numpy as np
 from microflow.settings import MICROFLOW_ROWS, MORSEL, MORSEL_ROWS
 
 __all__ = [
-    "AdaptiveRouter",
-    "Costs",
-    "LearnedCosts",
-    "NaturalRouter",
-    "Objectives",
-    "RandomRouter",
-    "Route",
-    "Router",
+    "AdaptiveRouter", "Costs", "LearnedCosts", "NaturalRouter", "Objectives", "RandomRouter", "Route", "Router",
     "StaticRouter",
-]
+]  # fmt: skip
 
 #: Enter vectorised service this far above the break-even size, leave it as far below.
 HYSTERESIS = 1.25

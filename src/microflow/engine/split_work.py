@@ -22,7 +22,7 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import DatasetAnonymizer, Method, Released, Scope
 from microflow.compliance import Findings
-from microflow.engine.contract import Engine, Processed, ProcessingSpec, scoped
+from microflow.engine.contract import Processed, ProcessingSpec, Processor, scoped
 from microflow.engine.kernel import (
     BatchKernel,
     Morsel,
@@ -299,7 +299,7 @@ class SplitWorker:
         )  # fmt: skip
 
 
-class LocalBatchProcessor(Engine):
+class LocalBatchProcessor(Processor):
     """Batch engine on microflows in memory, in this process: for experiments, and for trials on samples.
 
     A method of scope data set reads its source once: screened morsels wait in a temporary file without a name.

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow as pa
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, RecordAnonymizer, StreamAnonymizer
 from microflow.compliance import RecordChecker, RecordRemedy, Violation
-from microflow.engine.contract import Engine, Processed, ProcessingSpec, default_spec, scoped
+from microflow.engine.contract import Processed, ProcessingSpec, Processor, default_spec, scoped
 from microflow.engine.kernel import FindingsBuilder, warmed
 from microflow.errors import InputError, MicroflowError
 from microflow.records import Microflow, coerce, to_batch
@@ -25,15 +25,7 @@ from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
 from microflow.timing.latency import LatencyRecorder
 
-__all__ = [
-    "AnonymizeBolt",
-    "ComplianceBolt",
-    "HoldingBolt",
-    "Passing",
-    "Releasing",
-    "StormStreamProcessor",
-    "releasing",
-]
+__all__ = ["AnonymizeBolt", "ComplianceBolt", "Passing", "StormStreamProcessor", "releasing"]
 
 _now = time.perf_counter_ns
 #: Records that warm the bolts up.
@@ -95,8 +87,8 @@ class AnonymizeBolt:
         record = passing.record
         return Passing(passing.ordinal, None if record is None else self._anonymize(record), passing.violations)
 
-    def release(self, ordinal: int, record: Record) -> list[tuple[int, Record]]:
-        """Release the record at once."""
+    def push(self, ordinal: int, record: Record) -> list[tuple[int, Record]]:
+        """This record, at once, as a `StreamAnonymizer` gives those that leave now."""
         return [(ordinal, self._anonymize(record))]
 
     def flush(self) -> list[tuple[int, Record]]:
@@ -109,50 +101,17 @@ class AnonymizeBolt:
         return ()
 
 
-class HoldingBolt:
-    """Bolt with a method that holds records back for a bounded delay; keeps state, so it serves one stream."""
-
-    name = "anonymize"
-
-    def __init__(self, anonymizer: StreamAnonymizer) -> None:
-        self.release = anonymizer.push
-        self.flush = anonymizer.flush
-        self.anonymizer = anonymizer
-
-    @property
-    def suppressed(self) -> Iterable[int]:
-        """Records that could not be released safely, known after `flush`."""
-        return self.anonymizer.suppressed
-
-
-class Releasing(Protocol):
-    """The last bolt, whether it holds records back or not."""
-
-    def release(self, ordinal: int, record: Record, /) -> list[tuple[int, Record]]:
-        """Take one record; give those that leave now."""
-        ...
-
-    def flush(self) -> list[tuple[int, Record]]:
-        """End of stream: give what may still leave."""
-        ...
-
-    @property
-    def suppressed(self) -> Iterable[int]:
-        """Records that will never leave, known after `flush`."""
-        ...
-
-
-def releasing(spec: ProcessingSpec) -> Releasing:
-    """The last bolt for a specification, in its initial state.
+def releasing(spec: ProcessingSpec) -> AnonymizeBolt | StreamAnonymizer:
+    """The last step for a specification, in its initial state; it serves one stream where it holds records back.
 
     Raises:
         MicroflowError: the method works neither by record nor by stream.
     """
     anonymizer = build_anonymizer(spec.method, spec.schema, spec.key)
-    return HoldingBolt(anonymizer) if isinstance(anonymizer, StreamAnonymizer) else AnonymizeBolt.of(spec)
+    return anonymizer if isinstance(anonymizer, StreamAnonymizer) else AnonymizeBolt.of(spec)
 
 
-class StormStreamProcessor(Engine):
+class StormStreamProcessor(Processor):
     """The stream engine: spout → compliance bolt → anonymize bolt → sink, one record at a time.
 
     k-anonymity needs company: with it a record waits for at most δ records (CASTLE), and `Processed.ordinals` name
@@ -180,13 +139,13 @@ class StormStreamProcessor(Engine):
         The last microflow also carries what a method held back until then, so that every record is accounted for.
         """
         self.service = LatencyRecorder()
-        last_bolt = releasing(self._spec)
-        if isinstance(last_bolt, HoldingBolt):
-            self._anonymizer = last_bolt.anonymizer  # which knows in the end what was achieved
+        last = releasing(self._spec)
+        if isinstance(last, StreamAnonymizer):
+            self._anonymizer = last  # which knows in the end what was achieved
         flow: Microflow | None = None
         for following in _then_none(warmed(source, clock, self._warm_up)):
             if flow is not None:
-                yield self._processed(flow, last_bolt, clock, is_last=following is None)
+                yield self._processed(flow, last, clock, is_last=following is None)
             flow = following
 
     def process_record(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -237,10 +196,12 @@ class StormStreamProcessor(Engine):
             )
         return self._bolts[method]
 
-    def _processed(self, flow: Microflow, last_bolt: Releasing, clock: PhaseClock, *, is_last: bool) -> Processed:
+    def _processed(
+        self, flow: Microflow, last: AnonymizeBolt | StreamAnonymizer, clock: PhaseClock, *, is_last: bool
+    ) -> Processed:
         with clock.pre():
             records = flow.rows.to_pylist()
-            compliance, release = self._compliance, last_bolt.release
+            compliance, push = self._compliance, last.push
             released: list[tuple[int, Record]] = []
             suppressed: list[int] = []
             violations: list[tuple[int, Sequence[Violation]]] = []
@@ -254,11 +215,11 @@ class StormStreamProcessor(Engine):
                 if passing.record is None:
                     suppressed.append(passing.ordinal)
                 else:
-                    released += release(passing.ordinal, passing.record)
+                    released += push(passing.ordinal, passing.record)
                 service.append(_now() - started)
             if is_last:
-                released += last_bolt.flush()
-                suppressed += last_bolt.suppressed
+                released += last.flush()
+                suppressed += last.suppressed
         pure_ns = clock.pure_spans[-1]
         with clock.post():
             self.service.record_many(np.frombuffer(service, np.int64))
@@ -278,12 +239,12 @@ class StormStreamProcessor(Engine):
         return result
 
     def _warm_up(self, rows: pa.RecordBatch) -> None:
-        compliance, last_bolt = ComplianceBolt.of(self._spec), releasing(self._spec)
+        compliance, last = ComplianceBolt.of(self._spec), releasing(self._spec)
         for ordinal, record in enumerate(rows.slice(0, _WARM).to_pylist()):
             passing = compliance(ordinal, record)
             if passing.record is not None:
-                last_bolt.release(ordinal, passing.record)
-        last_bolt.flush()
+                last.push(ordinal, passing.record)
+        last.flush()
 
 
 def _then_none(source: Iterable[Microflow]) -> Iterator[Microflow | None]:

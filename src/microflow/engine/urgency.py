@@ -23,14 +23,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
+from microflow.descriptors import urgency_rules
+from microflow.descriptors.model import UrgencyModel
 from microflow.errors import SchemaError
-from microflow.schema import URGENCY_CONDITIONS, Column, DatasetSchema, Record, UrgencyRule, Value
+from microflow.schema import Column, DatasetSchema, Record, UrgencyRule, Value
+from microflow.yaml_model import read_file
 
 __all__ = ["Urgency", "load_urgency"]
-
-_WORDS = ("kind", "column", *URGENCY_CONDITIONS)
 
 
 def load_urgency(path: Path) -> tuple[UrgencyRule, ...]:
@@ -39,25 +39,8 @@ def load_urgency(path: Path) -> tuple[UrgencyRule, ...]:
     Raises:
         SchemaError: not readable, not such a list, or a word that is not in the vocabulary.
     """
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SchemaError("cannot be read as YAML", path=path) from error
-    if not isinstance(document, list):
-        raise SchemaError("urgency rules are a list", path=path)
-    return tuple(_rule(entry, number, path) for number, entry in enumerate(document, 1))
-
-
-def _rule(entry: object, number: int, path: Path) -> UrgencyRule:
-    words = entry if isinstance(entry, dict) else {}
-    if unknown := sorted(str(word) for word in words if word not in _WORDS):
-        raise SchemaError(
-            f"rule {number}: unknown word {unknown[0]!r}", path=path, hint=f"words are: {', '.join(_WORDS)}"
-        )
-    try:
-        return UrgencyRule(**{**words, "one_of": tuple(str(word) for word in words.get("one_of", ()))})
-    except SchemaError as error:
-        raise SchemaError(f"rule {number}: {error.message}", path=path, hint=error.hint) from error
+    document = read_file(path, list[UrgencyModel], SchemaError)
+    return urgency_rules(document, document.model)
 
 
 class Urgency:

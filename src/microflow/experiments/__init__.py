@@ -1,4 +1,4 @@
-"""The research questions: one module an experiment, and the one list of them.
+"""Research questions: one module for each experiment, and the list of them.
 
 Each module holds the experiment's matrix, its trial (where it has one of its own), its analysis, table, figure, answer,
 and what must come out again when it is repeated. Everything that runs, draws, writes, repeats or audits experiments
@@ -57,7 +57,7 @@ def experiment_named(name: str) -> Experiment:
 
 
 def select(names: Sequence[str]) -> list[Experiment]:
-    """Those of the experiments with these names, in their order; all, where none is named.
+    """Experiments with these names, in their order; all of them if no name is given.
 
     Raises:
         MicroflowError: there is no such experiment.

@@ -3,22 +3,22 @@
 For each file and each pair of constraints the advised setting is released in full, attacked again, and judged as
 `microflow release` judges: by the upper end of the risk's interval. Beside it stands exhaustive search, which runs
 every candidate in full. *Regret* is the part of the utility of its best setting that is not had by the advised one.
+`method_advice` and `architecture_advice` are no trials: they say what a person would be advised today, on this machine.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from microflow.advise.capacity import ArchitectureLatency, compare_architectures, preferred
 from microflow.advise.recommend import Goals, advise
 from microflow.advise.sample import SETTINGS, FileSample, Trials, sample_rows, setting_name
 from microflow.advise.search import Candidate, Constraints, search
@@ -27,24 +27,20 @@ from microflow.assess.attacks import Rate
 from microflow.compliance import load_policy
 from microflow.datasets import DATA_TYPES, generate
 from microflow.descriptors import load_schema
+from microflow.engine.service import Service, Workload, measured_costs
 from microflow.errors import InputError
-from microflow.experiments.work import DataChecksum
+from microflow.experiments.work import TOKENS, DataChecksum, shared_data, source, spec_of, write_rows
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, scale_of
-from microflow.lab.report import Answer, Table, design, per_cent
+from microflow.lab.report import Answer, Table, design, per_cent, rounded
+from microflow.lab.results import Frame, Results, data_frame
 from microflow.lab.trials import Arm
 from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Role
-from microflow.sinks.writers import open_writer
 from microflow.sources import Quarantine, read_microflows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-
 __all__ = [
-    "ADVICE", "CONSTRAINTS", "SHAPES", "adult_file", "answer", "frame", "matrix", "shape", "table", "timed_trial",
-    "trial",
+    "ADVICE", "CONSTRAINTS", "SHAPES", "adult_file", "answer", "architecture_advice", "frame", "matrix",
+    "method_advice", "shape", "table", "timed_trial", "trial",
 ]  # fmt: skip
 
 #: Greatest risk and least utility asked for.
@@ -56,10 +52,6 @@ _AGAIN = 1_000
 Draw = Callable[[np.random.Generator, int], Sequence[Any] | np.ndarray[Any, Any]]
 
 
-def _number(low: int, high: int, skew: float = 1.0) -> Draw:
-    return lambda rng, n: (low + (high - low) * rng.random(n) ** skew).astype(np.int64)
-
-
 def _text(values: int, skew: float = 1.0) -> Draw:
     return lambda rng, n: [f"v{place:04}" for place in (values * rng.random(n) ** skew).astype(int)]
 
@@ -68,7 +60,7 @@ def _quasi(name: str, values: int, *, text: bool = False, skew: float = 1.0) -> 
     if text:
         return Column(name, Role.QUASI_IDENTIFIER), _text(values, skew)
     column = Column(name, Role.QUASI_IDENTIFIER, Dtype.INTEGER, low=0, high=values)
-    return column, _number(0, values, skew)
+    return column, lambda rng, n: (values * rng.random(n) ** skew).astype(np.int64)
 
 
 _ILLNESS = (Column("illness", Role.SENSITIVE), _text(12, 2.0))
@@ -97,8 +89,7 @@ def shape(name: str, rows: int, seed: int) -> tuple[DatasetSchema, list[pa.Recor
 
 def adult_file() -> Path | None:
     """UCI Adult from ``MICROFLOW_ADULT`` or a ``shared/data`` folder beside the project; ``None`` without it."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "adult.csv"
-    path = Path(os.environ.get("MICROFLOW_ADULT", beside))
+    path = shared_data("MICROFLOW_ADULT", "adult.csv")
     return path if path.is_file() else None
 
 
@@ -116,8 +107,7 @@ def _file(name: str, rows: int, seed: int) -> tuple[DatasetSchema, list[pa.Recor
     path = adult_file()
     if path is None:
         raise InputError("UCI Adult is not at hand", hint="MICROFLOW_ADULT names its file")
-    quarantine = Quarantine()
-    return schema, [flow.rows for flow in read_microflows(path, schema, quarantine=quarantine)]
+    return schema, [flow.rows for flow in read_microflows(path, schema, quarantine=Quarantine())]
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,58 +159,38 @@ def _judged(
 
 def timed_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """Advise on a CSV file of ``rows`` generated records: ``samples`` (seconds), ``cpu_seconds``, and the advice."""
-    schema = load_schema(config["file"])
     with tempfile.TemporaryDirectory(prefix="microflow-advice-") as folder:
-        path, checksum = Path(folder) / "records.csv", DataChecksum()
-        with open_writer(path, schema.arrow) as writer:
-            for batch in generate(config["file"], config["rows"], config["seed"]):
-                writer.write(batch.rows)
-                for flow in microflows([batch.rows]):
-                    checksum.add(flow.rows)
-        began, spent = time.perf_counter(), _cpu_seconds()
+        path = Path(folder) / "records.csv"
+        checksum = write_rows(path, {"data_type": config["file"], "seed": config["seed"]}, config["rows"])
+        began, spent = time.perf_counter(), sum(os.times()[:4])
         found = advise(path, config["file"], Constraints(), Goals())
-        seconds, spent = time.perf_counter() - began, _cpu_seconds() - spent
+        seconds, spent = time.perf_counter() - began, sum(os.times()[:4]) - spent
     advised = None if found.advised is None else setting_name(found.advised.settings)
     return {
         "samples": [seconds], "cpu_seconds": spent, "advised": advised, "sampled": found.sampled,
-        "data_checksum": checksum.hexdigest(), "pairs": [],
+        "data_checksum": checksum, "pairs": [],
     }  # fmt: skip
 
 
-def _cpu_seconds() -> float:
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    files: Mapping[str, Sequence[str]]
-    rows: int
-    sampled: int
-    timed_rows: int
-    blocks: int
-
-
-_ALL = {"generated": DATA_TYPES, "made up": tuple(SHAPES)}
-_SCALES = {
-    "smoke": _Scale({"made up": ("even", "persons")}, 1_000, 500, 2_000, 1),
-    "quick": _Scale(_ALL, 6_000, 2_000, 20_000, 1),
-    "paper": _Scale(_ALL, 100_000, 20_000, 1_000_000, 1),
+_ALL: dict[str, tuple[str, ...]] = {"generated": DATA_TYPES, "made up": tuple(SHAPES), _ADULT: (_ADULT,)}
+#: Files, rows of each, rows that advice may look at, rows of the timed file.
+_SCALES: dict[str, tuple[dict[str, tuple[str, ...]], int, int, int]] = {
+    "smoke": ({"made up": ("even", "persons")}, 1_000, 500, 2_000),
+    "quick": (_ALL, 6_000, 2_000, 20_000),
+    "paper": (_ALL, 100_000, 20_000, 1_000_000),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Files by where they come from, UCI Adult among them where it is at hand, and one whose advice is timed."""
-    scale = scale_of(_SCALES, profile)
-    groups = {**scale.files, **({_ADULT: (_ADULT,)} if profile != "smoke" else {})}
-    work = {"rows": scale.rows, "sampled": scale.sampled}
+    groups, rows, sampled, timed_rows = scale_of(_SCALES, profile)
+    work = {"rows": rows, "sampled": sampled}
     arms = [
         Arm(name, f"{__name__}:trial", {"files": list(files), **work}, absent=name == _ADULT and adult_file() is None)
         for name, files in groups.items()
     ]
-    timed = {"file": "healthcare", "rows": scale.timed_rows}
-    arms.append(Arm(_TIME, f"{__name__}:timed_trial", timed))
-    return Matrix("advice", tuple(arms), scale.blocks, seed, side_by_side=profile in PREVIEWS)
+    arms.append(Arm(_TIME, f"{__name__}:timed_trial", {"file": "healthcare", "rows": timed_rows}))
+    return Matrix("advice", tuple(arms), 1, seed, side_by_side=profile in PREVIEWS)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -229,14 +199,12 @@ def _seconds(config: Mapping[str, Any]) -> float:
     )
 
 
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """One row a file and pair of constraints: what was advised, whether it holds, its regret."""
-    import pandas as pd
-
-    return pd.DataFrame([pair for trial in results.trials for pair in trial.run.result["pairs"]])
+    return data_frame([pair for trial in results.trials for pair in trial.run.result["pairs"]])
 
 
-def _summary(pairs: pd.DataFrame) -> tuple[Rate, float, float]:
+def _summary(pairs: Frame) -> tuple[Rate, float, float]:
     """How many pairs hold, and mean and greatest regret where the advice holds."""
     regret = pairs[pairs["holds"]]["regret"]
     return Rate.of(int(pairs["holds"].sum()), len(pairs)), float(regret.mean()), float(regret.max())
@@ -245,9 +213,8 @@ def _summary(pairs: pd.DataFrame) -> tuple[Rate, float, float]:
 def table(results: Results) -> Table:
     """Success and regret, file by file, and of all."""
     found = frame(results)
-    groups = [*found.groupby("file", sort=False), ("all files", found)]
     rows = []
-    for name, pairs in groups:
+    for name, pairs in [*found.groupby("file", sort=False), ("all files", found)]:
         rate, mean, worst = _summary(pairs)
         missed = pairs[~pairs["holds"]]
         why = ", ".join(sorted({f"{row.max_risk:g}/{row.min_utility:g}" for row in missed.itertuples()})) or "–"
@@ -266,7 +233,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How often advice holds, what it costs beside exhaustive search, and how long it takes."""
+    """Share of correct advice, its loss beside an exhaustive search, and its duration."""
     rate, mean, worst = _summary(frame(results))
     timed = next(trial for trial in results.trials if trial.planned.arm.name == _TIME)
     rows, cpu = timed.planned.arm.config["rows"], float(timed.run.result["cpu_seconds"])
@@ -299,3 +266,52 @@ ADVICE = Experiment(
     seconds=_seconds,
     optional=True,
 )
+
+
+_ADVISED_ROWS = {"smoke": 400, "quick": 1_000, "paper": 4_000}
+_SERVED_ROWS = 20_000
+_LATENCY_MS = 250.0
+_MOST_WORKERS = 64
+
+
+def method_advice(profile: str) -> Answer:
+    """The setting that keeps most information under the default limit of risk, and why (RQ-2)."""
+    rows = scale_of(_ADVISED_ROWS, profile)
+    with tempfile.TemporaryDirectory(prefix="microflow-") as folder:
+        file = Path(folder) / "records.csv"
+        write_rows(file, {"data_type": "healthcare", "seed": 1}, rows)
+        found = advise(file, "healthcare", Constraints(), Goals())
+    return Answer(f"Recommended for {rows:,} healthcare records: {' '.join(found.reasons())}").of(profile)
+
+
+def architecture_advice(profile: str) -> Answer:
+    """The architecture that keeps up and is done first, by how many records arrive (RQ-1).
+
+    Where one worker cannot keep up with any, it says how many can that share the records evenly.
+    """
+    config = {"data_type": "healthcare", "method": TOKENS, "seed": 1}
+    spec, rows = spec_of(config), pa.concat_batches([flow.rows for flow in source(config, _SERVED_ROWS)])
+    costs = measured_costs(Service(spec, Workload(rows)))
+
+    def advised(rate: float) -> ArchitectureLatency | None:
+        return preferred(compare_architectures(spec, rows, rate, costs=costs), _LATENCY_MS)
+
+    said = [_architecture(rate, advised) for rate in (1_000.0, 20_000.0, 200_000.0)]
+    return Answer(
+        "Recommended where records arrive one by one, by the lowest p99 that this machine's costs give in simulated "
+        f"time, within {_LATENCY_MS:g} ms: {'; '.join(said)}. A file that is there as a whole goes to batch."
+    ).of(profile)
+
+
+def _architecture(rate: float, advised: Callable[[float], ArchitectureLatency | None]) -> str:
+    """Which architecture at this rate; where none keeps up, how many workers would, each with its part of it."""
+    arrive = f"at {rounded(rate)} records/s"
+    for workers in range(1, _MOST_WORKERS + 1):
+        chosen = advised(rate / workers)
+        if chosen is None:
+            continue
+        named = f"{chosen.pipeline} ({rounded(chosen.p99_ms)} ms"
+        if workers == 1:
+            return f"{arrive} {named})"
+        return f"{arrive} no architecture keeps up with one worker on this machine, {workers} would as {named} each)"
+    return f"{arrive} no architecture keeps up, not even with {_MOST_WORKERS} workers like this machine's"

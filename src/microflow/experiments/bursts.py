@@ -7,8 +7,8 @@ simulated time how much any router could still gain.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,6 @@ from microflow.experiments.controls import (
     LEARNT,
     ORACLE,
     Remains,
-    by_habit,
     called,
     credited,
     mean_latencies,
@@ -33,27 +32,17 @@ from microflow.lab.arrivals import bursts as burst_schedule
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.open_loop import OpenLoop, OpenLoopRun
 from microflow.lab.report import Answer, Table, rounded, with_interval
-from microflow.lab.trials import Arm, Trial
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import ratio_of
+from microflow.lab.trials import Arm
 
 __all__ = ["BURSTS", "answer", "frame", "matrix", "offline", "remaining", "table", "trial"]
 
 _SLICE_NS = 50_000_000
 #: So short a burst the oracle has solved in a second.
 _OFFLINE_S = 0.15
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    seconds: float
-    blocks: int
-
-
-_SCALES = {"smoke": _Scale(1.0, 1), "quick": _Scale(1.5, 1), "paper": _Scale(4.0, 5)}
+#: Seconds and blocks.
+_SCALES = {"smoke": (1.0, 1), "quick": (1.5, 1), "paper": (4.0, 5)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,11 +101,11 @@ def _slices(run: OpenLoopRun, sizes: Any) -> dict[str, list[float]]:
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Every pipeline and control under a load that jumps tenfold for a fifth of each second; and the oracle."""
-    scale = scale_of(_SCALES, profile)
-    work = {"data_type": "healthcare", "method": TOKENS, "rate": 12_000, "peak_rate": 120_000, "seconds": scale.seconds}
+    seconds, blocks = scale_of(_SCALES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "rate": 12_000, "peak_rate": 120_000, "seconds": seconds}
     arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in HABITS]
     known = Arm(ORACLE, f"{__name__}:offline", work | {"pipeline": ORACLE})
-    return Matrix("rq1-bursts", (*arms, known), scale.blocks, seed)
+    return Matrix("rq1-bursts", (*arms, known), blocks, seed)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -125,31 +114,27 @@ def _seconds(config: Mapping[str, Any]) -> float:
     return 0.7 + float(config["pipeline"] in LEARNT) + float(config["seconds"])
 
 
-def _in_real_time(results: Results) -> list[Trial]:
-    """In the order of the habits."""
-    trials = [trial for trial in results.trials if trial.planned.arm.config["pipeline"] != ORACLE]
-    return sorted(trials, key=lambda trial: HABITS.index(trial.planned.arm.config["pipeline"]))
+def _in_real_time(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """By habit, block after block."""
+    return {arm.name: results.of(arm) for arm in results.matrix.arms if arm.name != ORACLE}
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """What arrived in the first block and how it was served, slice by slice, as `microflow.figures.charts` wants it."""
-    import pandas as pd
-
-    frames = [
-        pd.DataFrame({name: trial.run.result[name] for name in ("time_s", "offered", "size", "p99_ns")}).assign(
-            arm=trial.planned.arm.config["pipeline"]
-        )
-        for trial in _in_real_time(results)
-        if trial.planned.block == 0
+def frame(results: Results) -> Frame:
+    """Arrivals of the first block and how they were served, by slice, for `microflow.figures.charts`."""
+    names = ["time_s", "offered", "size", "p99_ns"]
+    rows = [
+        (habit, *values)
+        for habit, own in _in_real_time(results).items()
+        for values in zip(*(own[0][name] for name in names), strict=True)
     ]
-    frame = pd.concat(frames, ignore_index=True)
-    return frame.assign(p99_ms=frame["p99_ns"] / 1e6).drop(columns="p99_ns")
+    found = data_frame(rows, ["arm", *names])
+    return found.assign(p99_ms=found["p99_ns"] / 1e6).drop(columns="p99_ns")
 
 
 def _samples(results: Results) -> dict[str, dict[str, list[list[float]]]]:
     """p99 (ms) of the median and of the worst slice, by habit and block; of those that left nothing over."""
-    every = by_habit(_in_real_time(results))
-    found = {habit: own for habit, own in every.items() if not any(result["left_over"] for result in own)}
+    every = _in_real_time(results).items()
+    found = {habit: own for habit, own in every if not any(result["left_over"] for result in own)}
     return {
         f"{name} 50 ms": {
             habit: [[float(np.quantile(result["p99_ns"], part)) / 1e6] for result in own]
@@ -161,31 +146,26 @@ def _samples(results: Results) -> dict[str, dict[str, list[list[float]]]]:
 
 def _means(results: Results) -> dict[str, list[list[float]]]:
     """Mean latency (ms) in simulated time, by router and block."""
-    own = by_habit([trial for trial in results.trials if trial.planned.arm.config["pipeline"] == ORACLE])[ORACLE]
+    own = results.of(results.matrix.arms[-1])
     return {name: [[result["mean_ns"][name] / 1e6] for result in own] for name in (*HABITS, ORACLE)}
 
 
 def remaining(results: Results) -> dict[str, Remains]:
-    """What remains of the adaptive router in a burst: by slices in real time, by the mean in simulated time."""
-    compared = {
-        kind: samples for kind, samples in _samples(results).items() if ADAPTIVE in samples and len(samples) > 1
-    }
-    found = {kind: remains(samples) for kind, samples in compared.items()}
-    means = _means(results)
-    found["mean, simulated"] = remains({name: blocks for name, blocks in means.items() if name != ORACLE})
+    """Advantage of the adaptive router in a burst: by slices in real time, by the mean in simulated time."""
+    compared = _samples(results)
+    found = {kind: remains(own) for kind, own in compared.items() if ADAPTIVE in own and len(own) > 1}
+    found["mean, simulated"] = remains({name: own for name, own in _means(results).items() if name != ORACLE})
     return found
 
 
 def table(results: Results) -> Table:
-    """The same as a table; below it the oracle."""
+    """Table of the same comparison, with the oracle in its last row."""
     found = remains_table(results, "p99 of 50 ms, and by the mean in simulated time,", remaining(results))
     return replace(found, caption=f"{found.caption} {_known(results)}")
 
 
 def _known(results: Results) -> str:
     """How far the router is from the oracle."""
-    from microflow.lab.statistics import ratio_of
-
     means = _means(results)
     ratio = ratio_of(means[ADAPTIVE], means[ORACLE])
     return (

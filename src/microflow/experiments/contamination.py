@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg2
 import pyarrow as pa
@@ -33,6 +33,8 @@ from microflow.engine.stream import AnonymizeBolt, ComplianceBolt
 from microflow.experiments.work import TOKENS, source, spec_of
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
 from microflow.lab.report import UNKNOWN, Answer, Table, comparison_cells, design, family, per_cent, ratio_text, rounded
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Analysis, compare
 from microflow.lab.trials import Arm, again, gather
 from microflow.schema import Record
 from microflow.settings import Settings
@@ -40,12 +42,6 @@ from microflow.store.database import driver_dsn
 from microflow.store.server import ensure_server
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Analysis
 
 __all__ = [
     "CLEAN", "CONTAMINATION", "CONVERSION", "INTRUSIONS", "WORKS", "Place", "analyses", "answer", "frame", "matrix",
@@ -62,7 +58,7 @@ RECORDS_PER_PROGRESS = 100
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where intrusions happen: a cursor that commits each statement, two tables, and a file."""
+    """Target of the intrusions: a cursor that commits each statement, two tables, and a file."""
 
     cursor: Cursor
     rows_table: sql.Identifier
@@ -76,7 +72,7 @@ def documents(rows: Rows) -> list[Record]:
 
 
 def clean(place: Place, rows: Rows) -> None:
-    """Nothing: database work is done after the clock has stopped."""
+    """Do no database work inside the clock."""
 
 
 def conversion(_: Place, rows: Rows) -> None:
@@ -219,48 +215,33 @@ def _checksum(parts: Iterable[list[Record]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    rows: int
-    passes: int
-    blocks: int
-    intrusions: tuple[str, ...] = tuple(INTRUSIONS)
-    precision: Precision | None = None
-
-
-_SCALES = {
-    "smoke": _Scale(200, 2, 2, (CLEAN, CONVERSION, "row insert")),
-    "quick": _Scale(400, 3, 2, (CLEAN, CONVERSION, "row insert")),
-    "paper": _Scale(1_000, 4, 6, precision=Precision(0.05, CLEAN, most=9)),
+_FEW = (CLEAN, CONVERSION, "row insert")
+#: Rows, passes, intrusions, blocks and precision.
+_SCALES: dict[str, tuple[int, int, tuple[str, ...], int, Precision | None]] = {
+    "smoke": (200, 2, _FEW, 2, None),
+    "quick": (400, 3, _FEW, 2, None),
+    "paper": (1_000, 4, tuple(INTRUSIONS), 6, Precision(0.05, CLEAN, most=9)),
 }
 
 
-def matrix(profile: str = "quick", *, data_type: str = "healthcare", seed: int = 1) -> Matrix:
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Every work with every intrusion, and the clean arms once more as the noise floor."""
-    scale = scale_of(_SCALES, profile)
-    arms = []
-    for work, intrusion in itertools.product(WORKS, scale.intrusions):
-        config = {"work": work, "intrusion": intrusion, "data_type": data_type}
-        arms.append(
-            Arm(f"{work}: {intrusion}", f"{__name__}:trial", config | {"rows": scale.rows, "passes": scale.passes})
-        )
+    rows, passes, intrusions, blocks, precision = scale_of(_SCALES, profile)
+    shared = {"data_type": "healthcare", "rows": rows, "passes": passes}
+    arms = [
+        Arm(f"{work}: {intrusion}", f"{__name__}:trial", shared | {"work": work, "intrusion": intrusion})
+        for work, intrusion in itertools.product(WORKS, intrusions)
+    ]
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
-    return Matrix("contamination", tuple(arms), scale.blocks, seed, precision=scale.precision)
-
-
-def _seconds(config: Mapping[str, Any]) -> float:
-    per_record = 3e-4 if config["intrusion"] == "row insert" else 3e-5
-    return 0.25 + float(config["rows"] * config["passes"]) * per_record
+    return Matrix("contamination", tuple(arms), blocks, seed, precision=precision)
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
-    """By kind of work: each intrusion's time beside the clean arm's.
+    """Analysis of each kind of work: the time of each intrusion beside the clean arm's.
 
     Raises:
         MicroflowError: unlike machines, unequal outputs or incomplete blocks.
     """
-    from microflow.lab.statistics import compare
-
     samples, found = gather(results.trials), {}
     for work in WORKS:
         own = {name.removeprefix(f"{work}: "): blocks for name, blocks in samples.items() if name.startswith(work)}
@@ -268,32 +249,23 @@ def analyses(results: Results) -> dict[str, Analysis]:
     return found
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """What each intrusion multiplies the measured time by, as `microflow.figures.charts` wants it.
+def frame(results: Results) -> Frame:
+    """Factor by which each intrusion multiplies the measured time, for `microflow.figures.charts`.
 
     Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
     """
-    import pandas as pd
-
     rows = [
-        (
-            work,
-            comparison.arm,
-            comparison.ratio.value,
-            comparison.ratio.low,
-            comparison.ratio.high,
-            analysis.noise_floor,
-        )
+        (work, found.arm, found.ratio.value, found.ratio.low, found.ratio.high, analysis.noise_floor)
         for work, analysis in analyses(results).items()
-        for comparison in analysis.comparisons
+        for found in analysis.comparisons
     ]
-    frame = pd.DataFrame(rows, columns=["work", "arm", "ratio", "low", "high", "noise_floor"])
+    frame = data_frame(rows, ["work", "arm", "ratio", "low", "high", "noise_floor"])
     weight = frame.groupby("arm")["ratio"].max()
     return frame.sort_values(["arm", "work"], key=lambda names: names.map(weight).fillna(0), ascending=False)
 
 
 def table(results: Results) -> Table:
-    """What each kind of database work inside the clock does to the measured time, for both kinds of work."""
+    """Table of the effect of each kind of database work inside the clock, for both kinds of work."""
     found = analyses(results)
     rows = []
     for work, analysis in found.items():
@@ -301,8 +273,7 @@ def table(results: Results) -> Table:
             ratio = ratio_text(comparison.ratio)
             low, high = (1 - 1 / end for end in (comparison.ratio.low, comparison.ratio.high))
             share = UNKNOWN if ratio == UNKNOWN else f"{1 - 1 / comparison.ratio.value:.1%} [{low:.1%}, {high:.1%}]"
-            beside, *tests = comparison_cells(comparison)
-            rows.append([f"{comparison.arm}, {work}", beside, share, *tests])
+            rows.append([f"{comparison.arm}, {work}", ratio, share, *comparison_cells(comparison)[1:]])
     families = "; ".join(f"{work}: {family(analysis)}" for work, analysis in found.items())
     return Table(
         ["inside the clock", "measured beside clean", "not processing", "p different", "p equivalent", "answer"],
@@ -314,7 +285,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much a careless clock would have added, and which part of that is conversion."""
+    """Time that a careless clock would have added, and the part of it that is conversion."""
     found = analyses(results)
     numbers, said = {}, []
     for work, name in (("microflows", "in microflows"), ("records", "record by record")):
@@ -328,16 +299,14 @@ def answer(results: Results) -> Answer:
             f"database's own part of the measured time: {numbers[f'{key} database share']})"
         )
     config = results.matrix.arms[0].config
-    sentence = (
+    return Answer(
         f"With one INSERT per record left inside the clock, the same work on {rounded(config['rows'])} records would "
-        f"have seemed {' and '.join(said)}."
-    )
-    headline = (
-        "One INSERT per record left inside the clock would make the same work look "
+        f"have seemed {' and '.join(said)}.",
+        numbers,
+        f"One INSERT per record left inside the clock would make the same work look "
         f"{numbers['separation row insert factor']} as long in microflows, "
-        f"{numbers['separation row insert record factor']} record by record."
+        f"{numbers['separation row insert record factor']} record by record.",
     )
-    return Answer(sentence, numbers, headline)
 
 
 CONTAMINATION = Experiment(
@@ -347,7 +316,9 @@ CONTAMINATION = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
-    seconds=_seconds,
+    seconds=lambda config: (
+        0.25 + float(config["rows"] * config["passes"]) * (3e-4 if config["intrusion"] == "row insert" else 3e-5)
+    ),
     same=("records", "output_checksum", "data_checksum"),
     tables={"contamination": table},
     plot=Plot(

@@ -7,36 +7,28 @@ stands an offline oracle, which knows all arrivals: how much any router could st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from microflow.engine import PIPELINES
 from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, RandomRouter, Router, StaticRouter
 from microflow.lab.arrivals import Schedule
 from microflow.lab.oracle import oracle, simulate
 from microflow.lab.report import Table, comparison_cells, design, ratio_text, rounded
+from microflow.lab.results import Results
 from microflow.lab.statistics import MARGIN, Blocks, Comparison, Estimate, compare, ratio_of, typical
-from microflow.lab.trials import Trial
 from microflow.settings import MICROFLOW_ROWS
 
-if TYPE_CHECKING:
-    from microflow.lab.results import Results
-
 __all__ = [
-    "ADAPTIVE", "CONTROLS", "HABITS", "LEARNT", "LINGER_MS", "ORACLE", "Remains", "by_habit", "called", "credited",
-    "make_router", "mean_latencies", "remains", "remains_table",
+    "ADAPTIVE", "CONTROLS", "HABITS", "LEARNT", "LINGER_MS", "ORACLE", "Remains", "called", "credited", "make_router",
+    "mean_latencies", "remains", "remains_table",
 ]  # fmt: skip
 
 ADAPTIVE, ORACLE = "hybrid", "oracle"
 #: Longer than a full microflow is served, and what a Kafka producer waits by default (from 4.0 on).
 LINGER_MS = 5
 #: Name to what it is called in a sentence.
-CONTROLS = {
-    "linger": f"microflows that linger {LINGER_MS} ms",
-    "natural": "natural batching",
-    "coin": "a coin",
-}
+CONTROLS = {"linger": f"microflows that linger {LINGER_MS} ms", "natural": "natural batching", "coin": "a coin"}
 #: Every router there is: the pipelines' own, and controls.
 HABITS = (*PIPELINES, *CONTROLS)
 #: Habits that need the costs of serving, measured just before.
@@ -73,7 +65,7 @@ def mean_latencies(schedule: Schedule, costs: Costs, seed: int) -> dict[str, flo
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """The adaptive router beside the best control.
+    """Comparison of the adaptive router with the best control.
 
     Attributes:
         best: The control with the lowest value, by the geometric mean over blocks.
@@ -95,7 +87,7 @@ class Remains:
         return "undecided, one block" if self.comparison is None else self.comparison.verdict.value
 
     def said(self, where: str = "") -> str:
-        """Where, the best control, the ratio to it as far as it is known, and the verdict.
+        """Text of one comparison: the place, the best control, the ratio to it if it is known, and the verdict.
 
         >>> Remains("natural", 2.0, 1.0, Estimate(2.0, 1.9, 2.1), None).said("at 9 records/s")
         'at 9 records/s natural batching: 2× [1.9, 2.1] (undecided, one block)'
@@ -103,14 +95,11 @@ class Remains:
         return f"{where} {called(self.best)}: {ratio_text(self.ratio)} ({self.verdict})".lstrip()
 
     def cells(self) -> list[str]:
-        """A row of a table: see `_COLUMNS`."""
+        """A row of `remains_table`."""
         beside = [ratio_text(self.ratio), "", "", self.verdict]
         if self.comparison is not None:
             beside = comparison_cells(self.comparison)
         return [rounded(self.value), called(self.best), rounded(self.of_best), *beside]
-
-
-_COLUMNS = ("hybrid", "best control", "its own", "ratio", "p different", "p equivalent", "answer")
 
 
 def remains(samples: Mapping[str, Blocks]) -> Remains:
@@ -128,20 +117,12 @@ def remains(samples: Mapping[str, Blocks]) -> Remains:
     ratio, comparison = ratio_of(own, others[best]), None
     if len(own) > 1:
         found = compare({ADAPTIVE: own, **others}, ADAPTIVE)[best]
-        comparison = replace(found, arm=ADAPTIVE, reference=best, ratio=ratio)
+        comparison = replace(found, arm=ADAPTIVE, ratio=ratio)
     return Remains(best, typical(own).value, typical(others[best]).value, ratio, comparison)
 
 
-def by_habit(trials: Sequence[Trial]) -> dict[str, list[Mapping[str, Any]]]:
-    """Results by habit, in the order of blocks."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.planned.block):
-        found.setdefault(trial.planned.arm.config["pipeline"], []).append(trial.run.result)
-    return found
-
-
 def credited(measure: str, found: Mapping[str, Remains]) -> str:
-    """What the adaptive router is credited with, as a sentence."""
+    """Sentence about the advantage of the adaptive router over its controls."""
     if not found:
         return "The hybrid and another router never both served everything, so that there is nothing to compare."
     said = "; ".join(remain.said(where) for where, remain in found.items())
@@ -149,11 +130,11 @@ def credited(measure: str, found: Mapping[str, Remains]) -> str:
 
 
 def remains_table(results: Results, measure: str, found: Mapping[str, Remains]) -> Table:
-    """What remains of the adaptive router, a row a condition; ``measure`` says of what."""
+    """Table of the advantage of the adaptive router, a row per condition; ``measure`` names the measure."""
     habits = dict.fromkeys(arm.config["pipeline"] for arm in results.matrix.arms)
     others = ", ".join(called(habit) for habit in habits if habit not in {ADAPTIVE, ORACLE})
     return Table(
-        ["", *_COLUMNS],
+        ["", "hybrid", "best control", "its own", "ratio", "p different", "p equivalent", "answer"],
         [[where, *remain.cells()] for where, remain in found.items()],
         f"The adaptive router (hybrid) beside the best of all others, by {measure} in ms: {others}, "
         "where they served everything. "

@@ -10,30 +10,23 @@ import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
-from microflow.engine import Processor, build_processor
-from microflow.errors import SetupError
+from microflow.anonymize.tokenization import KEY_VARIABLE
+from microflow.engine import build_processor
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
+from microflow.jvm import missing_java
 from microflow.lab.experiment import Experiment, Matrix, scale_of
-from microflow.lab.report import (
-    UNKNOWN,
-    Answer,
-    Table,
-    design,
-    pure_or_not,
-    ratio_text,
-    rounded,
-    with_interval,
-)
+from microflow.lab.machine import cores_here
+from microflow.lab.report import UNKNOWN, Answer, Table, design, pure_or_not, ratio_text, rounded, with_interval
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, typical
 from microflow.lab.trials import Arm
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.records import Microflow
@@ -41,53 +34,24 @@ from microflow.sinks.writers import open_writer
 from microflow.sources.splits import SPLIT_BYTES
 from microflow.timing.clock import PhaseClock
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["CORES", "answer", "frame", "matrix", "table", "trial"]
 
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
-
-__all__ = ["CORES", "answer", "cores_here", "frame", "matrix", "table", "trial"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Cores:
-    cores: tuple[int, ...]
-    volumes: tuple[int, ...]
-    passes: int
-    blocks: int
-
-
-_CORES = {
-    "smoke": _Cores((1,), (1_000, 2_000), 1, 1),
-    "quick": _Cores((1, 2), (20_000, 80_000), 1, 1),
-    "paper": _Cores((1, 2, 4, 8, 16), (20_000, 200_000, 1_000_000), 1, 5),
+#: Numbers of cores, volumes and blocks.
+_SCALES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    "smoke": ((1,), (1_000, 2_000), 1),
+    "quick": ((1, 2), (20_000, 80_000), 1),
+    "paper": ((1, 2, 4, 8, 16), (20_000, 200_000, 1_000_000), 5),
 }
-
-
-def cores_here() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Spark on so many threads of this machine, each trial at all volumes; never on more than there are cores."""
-    scale = scale_of(_CORES, profile)
-    work = {"data_type": "healthcare", "method": TOKENS, "volumes": list(scale.volumes), "passes": scale.passes}
-    wanted = [cores for cores in scale.cores if cores <= cores_here()]
-    arms = [Arm(f"{cores} cores", f"{__name__}:trial", work | {"cores": cores}) for cores in wanted]
-    return Matrix("cores", tuple(arms), scale.blocks, seed, timeout_s=7_200)
-
-
-def missing() -> str:
-    """Why Spark cannot run here; nothing where it can."""
-    from microflow.jvm import find_java
-
-    try:
-        find_java()
-    except SetupError as error:
-        return str(error)
-    return ""
+    wanted, volumes, blocks = scale_of(_SCALES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "volumes": list(volumes), "passes": 1}
+    arms = [
+        Arm(f"{cores} cores", f"{__name__}:trial", work | {"cores": cores}) for cores in wanted if cores <= cores_here()
+    ]
+    return Matrix("cores", tuple(arms), blocks, seed, timeout_s=7_200)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +80,10 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
                 metrics = _spark_job(files[rows], config)
                 seconds.append(metrics["timing_separation"]["wall"])
                 evidence.append(metrics["research_benefits"]["timing_contamination"])
-            local.append(_pure_ns(build_processor(spec), flows) / smallest)
+            clock = PhaseClock()
+            for _ in build_processor(spec).process(flows, clock):
+                pass
+            local.append(clock.pure_ns / smallest)
     return {
         "action_s": list(action_s.values()),
         "samples": local,
@@ -138,13 +105,6 @@ def _spark_job(file: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return PipelineOrchestrator(None).run(job)
 
 
-def _pure_ns(processor: Processor, flows: Iterable[Microflow]) -> int:
-    clock = PhaseClock()
-    for _ in processor.process(flows, clock):
-        pass
-    return clock.pure_ns
-
-
 def _repeated(flows: list[Microflow], times: int, file: Path) -> Path:
     """A file of the same rows again and again, their record ids counted on."""
     position = 0
@@ -156,23 +116,14 @@ def _repeated(flows: list[Microflow], times: int, file: Path) -> Path:
     return file
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """By number of cores, medians over blocks with Student's t intervals.
+def frame(results: Results) -> Frame:
+    """Medians over blocks by number of cores, with Student's t intervals.
 
     Columns: ``cores``; ``fixed_s``; ``rate``, ``low``, ``high`` (records/s beyond the fixed cost, all cores together);
     ``local`` (records/s of pure processing by the local engine on one core); ``beside`` (`Estimate`: Spark's time per
     record and core over the local engine's). Rates and ``beside`` are nan where a block's larger job was no slower than
     its smaller one: the volumes are too small for what else this machine did.
-
-    Raises:
-        MicroflowError: the trials ran on unlike machines.
     """
-    import pandas as pd
-
-    from microflow.lab.machine import refuse_unlike
-    from microflow.lab.statistics import Estimate, typical
-
-    refuse_unlike(results.machines)
     found = []
     for arm in results.matrix.arms:
         own = results.of(arm)
@@ -185,7 +136,7 @@ def frame(results: Results) -> pd.DataFrame:
             beside = typical([[cores * slope / local_ns] for (_, slope), local_ns in zip(lines, local, strict=True)])
         fixed_s = float(np.median([height for height, _ in lines]))
         found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
-    return pd.DataFrame(found, columns=["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
+    return data_frame(found, ["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
 
 
 def _line(rows: list[int], action_s: list[list[float]]) -> tuple[float, float]:
@@ -220,7 +171,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What a Spark job costs at least, and what a core of it does."""
+    """Fixed cost of a Spark job, and the rate of one core."""
     rows = frame(results).to_dict("records")
     last = rows[-1]
     numbers = {"cores spark fixed s": rounded(last["fixed_s"]), "cores local rate": rounded(last["local"])}
@@ -239,11 +190,6 @@ def answer(results: Results) -> Answer:
     return Answer(sentence, numbers)
 
 
-def _shares(results: Results) -> Mapping[str, Estimate]:
-    rows = frame(results).to_dict("records")
-    return {f"Spark on {row['cores']} cores beside local": row["beside"] for row in rows}
-
-
 CORES = Experiment(
     name="cores",
     asks="What do more cores bring?",
@@ -254,7 +200,9 @@ CORES = Experiment(
     seconds=lambda config: 6.5 + float(sum(config["volumes"])) * config["passes"] * 1e-5,
     same=("data_checksum",),
     tables={"cores": table},
-    ratios=_shares,
-    missing=missing,
+    ratios=lambda results: {
+        f"Spark on {row['cores']} cores beside local": row["beside"] for row in frame(results).to_dict("records")
+    },
+    missing=missing_java,
     optional=True,
 )

@@ -10,14 +10,13 @@ has a JSON object a line: ``text``, and ``spans`` with ``kind``, ``start`` and `
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,20 +26,16 @@ from microflow.compliance.own import OwnIdentifiers
 from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.compliance.scanner import Span, TextScanner
 from microflow.compliance.spelling import TITLES
-from microflow.datasets import GeneratedBatch, generate
+from microflow.datasets import DATA_TYPES, GeneratedBatch, generate
 from microflow.descriptors import load_schema
 from microflow.errors import InputError
-from microflow.experiments.work import DataChecksum
+from microflow.experiments.work import DataChecksum, shared_data
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design
+from microflow.lab.results import Frame, Results, data_frame
 from microflow.lab.trials import Arm
 from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Role
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
 
 __all__ = [
     "DETECTION", "GOAL", "Accuracy", "Counts", "answer", "by_regulation", "corpus_counts", "corpus_file",
@@ -56,7 +51,7 @@ Place = tuple[int, str, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Violations that were found, that were found and are none, and that were not found."""
+    """Counts of violations: found, found although there is none, and not found."""
 
     hits: int
     false_alarms: int
@@ -102,7 +97,7 @@ class Accuracy:
 
     @property
     def reaches_goal(self) -> bool:
-        """Whether recall and precision are at least `GOAL`."""
+        """True if recall and precision are at least `GOAL`."""
         return self.counts.recall.value >= GOAL["recall"] and self.counts.precision.value >= GOAL["precision"]
 
 
@@ -118,7 +113,8 @@ def measure_accuracy(data_type: str, batches: Iterable[GeneratedBatch]) -> list[
     hits, false_alarms, misses = Counter[str](), Counter[str](), Counter[str]()
     first_row = 0
     for batch in batches:
-        truth, found = set(_true_places(batch.truth)), set(_found_places(checker, batch.rows, first_row))
+        truth = set[Place](zip(*(column.to_pylist() for column in batch.truth.columns), strict=True))
+        found = set(_found_places(checker, batch.rows, first_row))
         hits.update(place[1] for place in truth & found)
         false_alarms.update(place[1] for place in found - truth)
         misses.update(place[1] for place in truth - found)
@@ -129,10 +125,6 @@ def measure_accuracy(data_type: str, batches: Iterable[GeneratedBatch]) -> list[
         for rule in policy.rules
         if counts[rule.id] != Counts(0, 0, 0)
     ]
-
-
-def _true_places(truth: pa.RecordBatch) -> Iterator[Place]:
-    yield from zip(*(column.to_pylist() for column in truth.columns), strict=True)
 
 
 def _found_places(checker: BatchChecker, rows: pa.RecordBatch, first_row: int) -> Iterator[Place]:
@@ -153,16 +145,15 @@ def by_regulation(measured: Iterable[Accuracy]) -> dict[str, Counts]:
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """Check ``rows`` records of ``data_type`` with hard cases: ``rules`` (counts of each one) and ``data_checksum``."""
     checksum = DataChecksum()
-    found = measure_accuracy(config["data_type"], _records(config, checksum))
+
+    def batches() -> Iterator[GeneratedBatch]:
+        for batch in generate(config["data_type"], config["rows"], config["seed"]):
+            for flow in microflows([batch.rows]):  # a batch is whole microflows, but for the last
+                checksum.add(flow.rows)
+            yield batch
+
+    found = measure_accuracy(config["data_type"], batches())
     return {"rules": [asdict(accuracy) for accuracy in found], "data_checksum": checksum.hexdigest()}
-
-
-def _records(config: Mapping[str, Any], checksum: DataChecksum) -> Iterator[GeneratedBatch]:
-    """The records with their truth, added to the checksum as they are taken."""
-    for batch in generate(config["data_type"], config["rows"], config["seed"]):
-        for flow in microflows([batch.rows]):  # a batch is whole microflows, but for the last
-            checksum.add(flow.rows)
-        yield batch
 
 
 #: Of the corpus as it was recorded.
@@ -177,8 +168,7 @@ _KINDS = {
 
 def corpus_file() -> Path | None:
     """The labelled corpus: ``MICROFLOW_PROSE``, or `pii_prose.jsonl` in the shared data beside the project."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "pii_prose.jsonl"
-    path = Path(os.environ.get("MICROFLOW_PROSE", beside))
+    path = shared_data("MICROFLOW_PROSE", "pii_prose.jsonl")
     return path if path.is_file() else None
 
 
@@ -195,12 +185,12 @@ def corpus_trial(config: Mapping[str, Any]) -> dict[str, Any]:
     if path is None or sha256(path.read_bytes()).hexdigest() != config["corpus"]:
         raise InputError("the labelled corpus of the matrix is not there", hint="MICROFLOW_PROSE names it")
     counts = {**corpus_counts(path), _OWN_NAMES: own_name_counts(path)}
-    rules = [Accuracy(_CORPUS, "free text", kind, count) for kind, count in counts.items()]
-    return {"rules": [asdict(accuracy) for accuracy in rules], "data_checksum": config["corpus"]}
+    rules = [asdict(Accuracy(_CORPUS, "free text", kind, count)) for kind, count in counts.items()]
+    return {"rules": rules, "data_checksum": config["corpus"]}
 
 
 def corpus_counts(path: Path) -> dict[str, Counts]:
-    """By kind, on a labelled file: labels that a finding covers whole, findings that touch no label, labels left."""
+    """Counts by kind on a labelled file: labels that a finding covers whole, findings without a label, labels left."""
     scanner = TextScanner(PATTERN_NAMES)
     labels, covered, alarms = Counter[str](), Counter[str](), Counter[str]()
     for text, gold in _labelled(path):
@@ -236,13 +226,17 @@ def _labelled(path: Path) -> list[tuple[str, list[Span]]]:
     ]
 
 
-_ROWS = {"smoke": 2_000, "quick": 10_000, "paper": 200_000}
-_TYPES = {"smoke": ("healthcare",), "quick": ("healthcare", "financial", "ecommerce", "iot")}
+#: Data types, and records of each.
+_SCALES: dict[str, tuple[tuple[str, ...], int]] = {
+    "smoke": (("healthcare",), 2_000),
+    "quick": (DATA_TYPES, 10_000),
+    "paper": (DATA_TYPES, 200_000),
+}
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """One trial a data type, and one over the labelled corpus where it is at hand: counts do not vary."""
-    rows, types = scale_of(_ROWS, profile), _TYPES.get(profile, _TYPES["quick"])
+    types, rows = scale_of(_SCALES, profile)
     arms = [Arm(data_type, f"{__name__}:trial", {"data_type": data_type, "rows": rows}) for data_type in types]
     path = corpus_file()
     digest = _CORPUS_SHA256 if path is None else sha256(path.read_bytes()).hexdigest()
@@ -258,32 +252,27 @@ def measured(results: Results, *, corpus: bool = False) -> list[Accuracy]:
     return [accuracy for accuracy in found if (accuracy.data_type == _CORPUS) == corpus]
 
 
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Recall and precision by data type and rule, in policy order, as `microflow.figures.charts` wants them."""
-    import pandas as pd
-
+    columns = ["data_type", "regulation", "rule"]
+    columns += [f"{name}{end}" for name in ("recall", "precision") for end in ("", "_low", "_high")]
     rows = []
     for accuracy in measured(results):
-        recall, precision = accuracy.counts.recall, accuracy.counts.precision
-        rows.append({
-            "data_type": accuracy.data_type, "regulation": accuracy.regulation, "rule": accuracy.rule,
-            "recall": recall.value, "recall_low": recall.low, "recall_high": recall.high,
-            "precision": precision.value, "precision_low": precision.low, "precision_high": precision.high,
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+        shares = (accuracy.counts.recall, accuracy.counts.precision)
+        ends = [end for share in shares for end in (share.value, share.low, share.high)]
+        rows.append((accuracy.data_type, accuracy.regulation, accuracy.rule, *ends))
+    return data_frame(rows, columns)
 
 
 def table(results: Results) -> Table:
     """Recall and precision on the labelled corpus, kind by kind; on our generator, regulation by regulation."""
-    rows = [
-        [f"generated, {regulation}", *_cells(counts)] for regulation, counts in by_regulation(measured(results)).items()
-    ]
+    found = by_regulation(measured(results)).items()
+    rows = [[f"generated, {regulation}", *_cells(counts)] for regulation, counts in found]
     for accuracy in measured(results, corpus=True):
-        labelled_, recall, precision = _cells(accuracy.counts)
-        # A name is only looked for where it is: there is nothing to be wrong about.
-        rows.append(
-            [f"{_CORPUS}, {accuracy.rule}", labelled_, recall, "–" if accuracy.rule == _OWN_NAMES else precision]
-        )
+        cells = _cells(accuracy.counts)
+        if accuracy.rule == _OWN_NAMES:
+            cells[-1] = "–"  # a name is only looked for where it is: there is nothing to be wrong about
+        rows.append([f"{_CORPUS}, {accuracy.rule}", *cells])
     return Table(
         ["what", "labelled", "recall", "precision"],
         rows,
@@ -294,22 +283,22 @@ def table(results: Results) -> Table:
 
 
 def _cells(counts: Counts) -> list[str]:
-    shares = (counts.recall, counts.precision)
-    labelled = f"{counts.hits + counts.misses:,}"
-    return [
-        labelled,
-        *(f"{share.value:.4f} [{share.low:.4f}, {share.high:.4f}]" if share.attempts else "–" for share in shares),
+    shares = [
+        f"{share.value:.4f} [{share.low:.4f}, {share.high:.4f}]" if share.attempts else "–"
+        for share in (counts.recall, counts.precision)
     ]
+    return [f"{counts.hits + counts.misses:,}", *shares]
 
 
 def answer(results: Results) -> Answer:
     """Recall and precision over all rules of each regulation, and on prose of others."""
     found = measured(results)
-    numbers, said = {}, []
+    numbers: dict[str, str] = {}
+    said = []
     for regulation, counts in by_regulation(found).items():
-        numbers[f"detection {regulation} recall"] = f"{counts.recall.value:.4f}"
-        numbers[f"detection {regulation} precision"] = f"{counts.precision.value:.4f}"
-        said.append(f"{regulation} {counts.recall.value:.4f} and {counts.precision.value:.4f}")
+        recall, precision = f"{counts.recall.value:.4f}", f"{counts.precision.value:.4f}"
+        numbers |= {f"detection {regulation} recall": recall, f"detection {regulation} precision": precision}
+        said.append(f"{regulation} {recall} and {precision}")
     reached = sum(accuracy.reaches_goal for accuracy in found)
     numbers["detection rules that reach the goal"] = f"{reached} of {len(found)}"
     sentence = (

@@ -9,13 +9,11 @@ and k = 50: 1 %); its seconds are those of anonymizing and recoding at k = 5 on 
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,19 +24,19 @@ from microflow.anonymize.k_anonymity import KAnonymity
 from microflow.assess.loss import gcp
 from microflow.assess.pair import Pair
 from microflow.errors import InputError
-from microflow.experiments.work import data_checksum
+from microflow.experiments.work import data_checksum, shared_data
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import typical
 from microflow.lab.trials import Arm
 from microflow.records import microflows
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-
-__all__ = ["ARX_LOSS", "ARX_SECONDS", "EFFORT", "answer", "arx_adult", "frame", "matrix", "missing", "table", "trial"]
+__all__ = [
+    "ARX_LOSS", "ARX_SECONDS", "EFFORT", "answer", "arx_adult", "frame", "matrix", "missing", "release", "table",
+    "trial",
+]  # fmt: skip
 
 _SIX = ("sex", "age", "race", "marital-status", "education", "native-country")
 _COLUMNS = {6: _SIX, 8: (*_SIX, "workclass", "occupation")}
@@ -49,41 +47,29 @@ _ROWS, _FEW = 30_162, 2_000
 _HINT = "MICROFLOW_ARX_ADULT names the folder of ARX's Adult"
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """The efforts at k = 5; each of ``others`` runs at effort 1."""
-
-    columns: tuple[int, ...]
-    efforts: tuple[int, ...]
-    others: tuple[int, ...]
-    blocks: int
-
-
-_SCALES = {
-    "smoke": _Scale((6,), (1, 2), (), 1),
-    "quick": _Scale((6, 8), (1, 4), (), 1),
-    "paper": _Scale((6, 8), (1, 2, 4, 8), (10, 50), 2),
+#: Numbers of columns, efforts at k = 5, other k at effort 1, blocks.
+_SCALES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]] = {
+    "smoke": ((6,), (1, 2), (), 1),
+    "quick": ((6, 8), (1, 4), (), 1),
+    "paper": ((6, 8), (1, 2, 4, 8), (10, 50), 2),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Efforts at k = 5 on six and on eight quasi-identifiers, and ARX's other k at effort 1."""
-    scale = scale_of(_SCALES, profile)
-    cells = [(5, effort) for effort in scale.efforts] + [(k, 1) for k in scale.others]
-    arms = [
-        Arm(
-            f"{columns} columns: k={k}, effort {effort}",
-            f"{__name__}:trial",
-            {"columns": columns, "k": k, "effort": effort, "rows": _ROWS},
-        )
-        for columns in scale.columns
-        for k, effort in cells
+    sizes, efforts, others, blocks = scale_of(_SCALES, profile)
+    cells = [
+        {"columns": columns, "k": k, "effort": effort, "rows": _ROWS}
+        for columns in sizes
+        for k, effort in [*((5, effort) for effort in efforts), *((k, 1) for k in others)]
     ]
-    return Matrix("rq2-effort", tuple(arms), scale.blocks, seed)
+    name = "{columns} columns: k={k}, effort {effort}"
+    arms = tuple(Arm(name.format(**cell), f"{__name__}:trial", cell) for cell in cells)
+    return Matrix("rq2-effort", arms, blocks, seed)
 
 
 def missing() -> str:
-    """Why this cannot run here: the data are ARX's, and not ours to give away."""
+    """Reason why this cannot run here: the data belong to ARX and cannot be distributed."""
     return "" if _folder() else f"Adult as ARX ships it is not at hand; {_HINT}"
 
 
@@ -101,9 +87,9 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("Adult as ARX ships it is not at hand", hint=_HINT)
     schema, rows = found
     settings = MethodSettings(Method.K_ANONYMITY, k=config["k"], effort=config["effort"])
-    _released(settings, schema, rows.slice(0, _FEW))
+    release(settings, schema, rows.slice(0, _FEW))
     started = time.thread_time_ns()
-    released = _released(settings, schema, rows)
+    released = release(settings, schema, rows)
     seconds = (time.thread_time_ns() - started) / 1e9
     before, after = (pa.Table.from_batches([batch]) for batch in (rows, released.rows))
     return {
@@ -114,7 +100,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _released(settings: MethodSettings, schema: DatasetSchema, rows: pa.RecordBatch) -> Released:
+def release(settings: MethodSettings, schema: DatasetSchema, rows: pa.RecordBatch) -> Released:
+    """All rows in classes of the whole data set."""
     anonymizer = KAnonymity(settings, schema)
     anonymizer.observe(rows)
     anonymizer.freeze()
@@ -122,9 +109,7 @@ def _released(settings: MethodSettings, schema: DatasetSchema, rows: pa.RecordBa
 
 
 def _folder() -> Path | None:
-    """``MICROFLOW_ARX_ADULT``, or ``shared/data/arx_adult`` beside the project."""
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data" / "arx_adult"
-    folder = Path(os.environ.get("MICROFLOW_ARX_ADULT", beside))
+    folder = shared_data("MICROFLOW_ARX_ADULT", "arx_adult")
     return folder if (folder / "adult.csv").is_file() else None
 
 
@@ -157,15 +142,11 @@ def _parents(path: Path) -> dict[str, str]:
     return parents
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """By arm: ``columns``, ``k``, ``effort``, ``loss``, ``suppressed``, ``arx_loss``, ``arx_seconds``.
+def frame(results: Results) -> Frame:
+    """Results by arm: ``columns``, ``k``, ``effort``, ``loss``, ``suppressed``, ``arx_loss``, ``arx_seconds``.
 
     Also ``seconds``, ``low`` and ``high``: the typical time over blocks with its 95 % interval.
     """
-    import pandas as pd
-
-    from microflow.lab.statistics import typical
-
     rows = []
     for arm in results.matrix.arms:
         own, config = results.of(arm), arm.config
@@ -179,7 +160,7 @@ def frame(results: Results) -> pd.DataFrame:
             # ARX was timed at k = 5 alone.
             "arx_seconds": ARX_SECONDS[config["columns"]] if config["k"] == 5 else np.nan,  # noqa: PLR2004
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return data_frame(rows)
 
 
 def table(results: Results) -> Table:
@@ -203,7 +184,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What the default effort loses beside ARX, and what more of it gains."""
+    """Loss at the default effort beside ARX, and the gain of more effort."""
     found = frame(results)
     numbers, said = {}, []
     for columns, own in found[found["k"] == found["k"].iloc[0]].groupby("columns", sort=False):

@@ -17,27 +17,24 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from microflow.engine import ProcessingSpec
 from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
+from microflow.jvm import missing_java
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.experiment import Experiment, Matrix, scale_of
 from microflow.lab.open_loop import OpenLoop, Portions
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, mean_of
 from microflow.lab.trials import Arm
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.engine import ProcessingSpec
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
 
 __all__ = ["KAFKA", "answer", "frame", "in_process", "matrix", "missing", "table", "through_a_broker"]
 
@@ -47,43 +44,26 @@ _WARM_UP_S = 0.5
 _START_S, _IDLE_S = 60.0, 3.0
 #: Before anything is timed: so many times so many records, one at first.
 _WARM_UPS, _WARM_UP_ROWS, _FIRST = 12, 100, b"first"
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    load: int
-    seconds: float
-    blocks: int
-
-
-_SCALES = {"smoke": _Scale(500, 1.0, 1), "quick": _Scale(500, 2.0, 1), "paper": _Scale(1_000, 5.0, 5)}
+#: Records a second, seconds, blocks.
+_SCALES = {"smoke": (500, 1.0, 1), "quick": (500, 2.0, 1), "paper": (1_000, 5.0, 5)}
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Healthcare records, tokenized by the hybrid service: here, and from topic to topic."""
-    scale = scale_of(_SCALES, profile)
-    work = {"data_type": "healthcare", "method": TOKENS, "load": scale.load, "seconds": scale.seconds}
+    load, seconds, blocks = scale_of(_SCALES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "load": load, "seconds": seconds}
     arms = (
         Arm(_HERE, f"{__name__}:in_process", work | {"broker": False}),
         Arm(_KAFKA, f"{__name__}:through_a_broker", work | {"broker": True}),
     )
-    return Matrix("rq1-kafka", arms, scale.blocks, seed)
+    return Matrix("rq1-kafka", arms, blocks, seed)
 
 
 def missing() -> str:
-    """Why Kafka cannot run here; nothing where it can. Jars that are not in the cache yet are fetched."""
-    from importlib.util import find_spec
-
-    from microflow.jvm import find_java, jars
-
+    """Reason why Kafka cannot run here; empty if it can. Jars that are not in the cache yet are fetched."""
     if find_spec("confluent_kafka") is None:
         return "confluent_kafka is missing (install the extra kafka)"
-    try:
-        find_java()
-        jars("kafka")
-    except SetupError as error:
-        return str(error)
-    return ""
+    return missing_java("kafka")
 
 
 class _Offered:
@@ -123,9 +103,7 @@ def in_process(config: Mapping[str, Any]) -> dict[str, Any]:
     def serve(due: range) -> Sequence[int]:
         done: list[int] = []
         for part in service.serve([offered.messages[ordinal] for ordinal in due]):
-            texts.update(
-                {ordinal: outcome.released for ordinal, outcome in part.items() if outcome.released is not None}
-            )
+            texts.update((at, outcome.released) for at, outcome in part.items() if outcome.released is not None)
             done += part
         return done
 
@@ -134,7 +112,7 @@ def in_process(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def through_a_broker(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from topic to topic, in transactions, by a process of its own.
+    """Trial from topic to topic, in transactions, in another process.
 
     Returns:
         As `in_process` does; a record is done when a reader of committed records has it.
@@ -144,13 +122,13 @@ def through_a_broker(config: Mapping[str, Any]) -> dict[str, Any]:
         SetupError: broker or stream did not start.
     """
     from microflow.topics.broker import Broker
-    from microflow.topics.kafka import KafkaReader, TopicSettings, create_topic
+    from microflow.topics.kafka import KafkaReader, create_topic
 
     offered, spec = _Offered(config), spec_of(config)
     folder = tempfile.TemporaryDirectory(prefix="microflow-kafka-", ignore_cleanup_errors=True)
     with folder as name, Broker(Path(name)) as broker:
         for topic in ("in", "in.safe", "in.dead"):
-            create_topic(broker.address, topic, TopicSettings(partitions=2))
+            create_topic(broker.address, topic, partitions=2)
         with _stream(broker.address, spec), KafkaReader(broker.address, "in.safe") as reader:
             _warm_up(broker.address, offered.messages, reader)
             return offered.result(*_paced(broker.address, offered, reader))
@@ -190,8 +168,7 @@ def _paced(address: str, offered: _Offered, reader: Any) -> tuple[dict[int, int]
     start = time.perf_counter_ns()
     feeder = threading.Thread(target=_feed, args=(address, offered, start))
     feeder.start()
-    done: dict[int, int] = {}
-    texts: dict[int, bytes] = {}
+    done, texts = dict[int, int](), dict[int, bytes]()
     while (got := reader.poll(10_000, _IDLE_S)) or feeder.is_alive():
         now = time.perf_counter_ns() - start
         for received in got:
@@ -216,40 +193,30 @@ def _feed(address: str, offered: _Offered, start: int) -> None:
             sent = max(due, sent)
 
 
-def _seconds(config: Mapping[str, Any]) -> float:
-    return (16.0 if config["broker"] else 1.5) + float(config["seconds"])
-
-
 def _milliseconds(results: Results, arm: Arm, part: float) -> list[float]:
     """A quantile of each block."""
     return [float(np.quantile(result["latency_ns"], part)) / 1e6 for result in results.of(arm)]
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """By arm: median and p99 in ms with 95 % intervals over blocks: columns ``arm``, ``p50``, ``p99`` (`Estimate`).
+def frame(results: Results) -> Frame:
+    """Median and p99 by arm in ms, 95 % intervals over blocks: columns ``arm``, ``p50``, ``p99`` (`Estimate`).
 
     Raises:
         MicroflowError: the arms of a block released other texts.
     """
-    import pandas as pd
-
-    from microflow.lab.statistics import mean_of
-
     here, kafka = ([result.get("output_checksum") for result in results.of(arm)] for arm in results.matrix.arms)
     if here != kafka:
         raise MicroflowError("what came out of Kafka is not what the service released in process")
     rows = [
         (arm.name, *(mean_of(_milliseconds(results, arm, part)) for part in (0.5, 0.99))) for arm in results.matrix.arms
     ]
-    return pd.DataFrame(rows, columns=["arm", "p50", "p99"])
+    return data_frame(rows, ["arm", "p50", "p99"])
 
 
-def _added(results: Results, part: float) -> Estimate:
+def _added(results: Results, part: float) -> str:
     """What the broker adds to a quantile, block by block, in ms."""
-    from microflow.lab.statistics import mean_of
-
     here, kafka = (_milliseconds(results, arm, part) for arm in results.matrix.arms)
-    return mean_of(np.subtract(kafka, here))
+    return _text(mean_of(np.subtract(kafka, here)))
 
 
 def _text(estimate: Estimate) -> str:
@@ -259,7 +226,7 @@ def _text(estimate: Estimate) -> str:
 def table(results: Results) -> Table:
     """Latency in process and through the broker, and the difference."""
     rows = [[row["arm"], _text(row["p50"]), _text(row["p99"])] for row in frame(results).to_dict("records")]
-    rows.append(["what Kafka adds", *(_text(_added(results, part)) for part in (0.5, 0.99))])
+    rows.append(["what Kafka adds", _added(results, 0.5), _added(results, 0.99)])
     config = results.matrix.arms[0].config
     return Table(
         ["", "p50 (ms)", "p99 (ms)"],
@@ -273,13 +240,13 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much later a record is when it goes through a broker."""
+    """Latency that a broker adds to a record."""
     late = frame(results).set_index("arm")["p99"]
     config = results.matrix.arms[0].config
     numbers = {
         "rq1 kafka load": rounded(config["load"]), "rq1 kafka p99 ms": rounded(late[_KAFKA].value),
-        "rq1 kafka here p99 ms": rounded(late[_HERE].value), "rq1 kafka added p50 ms": _text(_added(results, 0.5)),
-        "rq1 kafka added p99 ms": _text(_added(results, 0.99)),
+        "rq1 kafka here p99 ms": rounded(late[_HERE].value), "rq1 kafka added p50 ms": _added(results, 0.5),
+        "rq1 kafka added p99 ms": _added(results, 0.99),
     }  # fmt: skip
     return Answer(
         f"From topic to topic through a real broker, exactly once, 99 of 100 records at {numbers['rq1 kafka load']} "
@@ -297,7 +264,7 @@ KAFKA = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
-    seconds=_seconds,
+    seconds=lambda config: (16.0 if config["broker"] else 1.5) + float(config["seconds"]),
     same=("output_checksum", "data_checksum"),
     tables={"kafka": table},
     missing=missing,

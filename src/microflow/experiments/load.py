@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,6 @@ from microflow.experiments.controls import (
     LEARNT,
     ORACLE,
     Remains,
-    by_habit,
     called,
     credited,
     make_router,
@@ -36,26 +34,13 @@ from microflow.lab.arrivals import poisson
 from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
 from microflow.lab.open_loop import Objective, OpenLoop, OpenLoopRun
 from microflow.lab.report import Answer, Table, rounded
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, ratio_of
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
-
 __all__ = [
-    "LATENCY",
-    "SHORT_SLOPE",
-    "WARM_UP_S",
-    "System",
-    "answer",
-    "frame",
-    "matrix",
-    "open_loop",
-    "remaining",
-    "table",
-]
+    "LATENCY", "SHORT_SLOPE", "WARM_UP_S", "System", "answer", "frame", "matrix", "open_loop", "remaining", "table",
+]  # fmt: skip
 
 #: A load that is offered for some seconds only shows no smaller growth of its backlog than this part of it.
 SHORT_SLOPE = 0.05
@@ -70,27 +55,16 @@ _LATENCIES = ("p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns")
 _NOTHING_SERVED = -1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """``seconds`` are those of each load."""
-
-    loads: tuple[int, ...]
-    seconds: float
-    blocks: int
-
-
-_SCALES = {
-    "smoke": _Scale((4_000, 16_000), 0.4, 1),
-    "quick": _Scale((2_000, 16_000, 128_000), 0.6, 1),
-    "paper": _Scale((1_000, 8_000, 32_000, 64_000, 256_000), 3.0, 5),
+#: Loads, seconds of each, blocks.
+_SCALES: dict[str, tuple[tuple[int, ...], float, int]] = {
+    "smoke": ((4_000, 16_000), 0.4, 1),
+    "quick": ((2_000, 16_000, 128_000), 0.6, 1),
+    "paper": ((1_000, 8_000, 32_000, 64_000, 256_000), 3.0, 5),
 }
-_TYPES = ("healthcare",)
-#: A coin is no contest but in a burst, where luck may do.
-_AT_A_LOAD = tuple(habit for habit in HABITS if habit != "coin")
 
 
 class System:
-    """What is offered a load: a service, and the router that the configuration's ``pipeline`` names (`HABITS`)."""
+    """System under load: a service, and the router that the configuration's ``pipeline`` names (`HABITS`)."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         spec, flows = spec_of(config), list(source(config, _SERVED_ROWS))
@@ -149,11 +123,12 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Every pipeline, and controls, at several offered loads."""
-    scale = scale_of(_SCALES, profile)
-    work = {"method": TOKENS, "loads": list(scale.loads), "seconds": scale.seconds}
-    named = {name: work | {"pipeline": name} for name in _AT_A_LOAD}
-    arms = arms_by_type(_TYPES, f"{__name__}:open_loop", named)
-    return Matrix("rq1-latency", arms, scale.blocks, seed, timeout_s=1_200)
+    loads, seconds, blocks = scale_of(_SCALES, profile)
+    work = {"method": TOKENS, "loads": list(loads), "seconds": seconds}
+    # A coin is no contest but in a burst, where luck may do.
+    named = {name: work | {"pipeline": name} for name in HABITS if name != "coin"}
+    arms = arms_by_type(["healthcare"], f"{__name__}:open_loop", named)
+    return Matrix("rq1-latency", arms, blocks, seed, timeout_s=1_200)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -161,57 +136,54 @@ def _seconds(config: Mapping[str, Any]) -> float:
     return 1.5 + float(config["pipeline"] in LEARNT) + float(sum(loads))
 
 
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Latency by offered load: medians over blocks, p99 with its range, as `microflow.figures.charts` wants them.
 
     Loads at which some block served nothing after its warm-up have no latency and are left out. ``sustained``: in every
     block everything was served and the backlog grew by no more than `SHORT_SLOPE`.
     """
-    import pandas as pd
-
+    series = ["load", "p50_ns", "p99_ns", "slope", "unserved"]
     rows = [
-        (trial.planned.arm.config["data_type"], trial.planned.arm.config["pipeline"], *values)
-        for trial in sorted(results.trials, key=lambda trial: results.matrix.arms.index(trial.planned.arm))
-        for values in zip(
-            *(trial.run.result[name] for name in ("load", "p50_ns", "p99_ns", "slope", "unserved")), strict=True
-        )
+        (arm.config["data_type"], arm.config["pipeline"], *values)
+        for arm in results.matrix.arms
+        for result in results.of(arm)
+        for values in zip(*(result[name] for name in series), strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=["data_type", "arm", "load", "p50", "p99", "slope", "unserved"])
-    found = frame.groupby(["data_type", "arm", "load"], sort=False).agg(
-        worst=("p99", "min"), p50=("p50", "median"), p99=("p99", "median"), low=("p99", "min"), high=("p99", "max"),
-        slope=("slope", "max"), unserved=("unserved", "max"),
+    every = data_frame(rows, ["data_type", "arm", *series])
+    found = every.groupby(["data_type", "arm", "load"], sort=False).agg(
+        p50_ms=("p50_ns", "median"), p99_ms=("p99_ns", "median"), p99_low_ms=("p99_ns", "min"),
+        p99_high_ms=("p99_ns", "max"), slope=("slope", "max"), unserved=("unserved", "max"),
     )  # fmt: skip
-    found = found[found["worst"] > 0].reset_index()
-    milliseconds = {"p50": "p50_ms", "p99": "p99_ms", "low": "p99_low_ms", "high": "p99_high_ms"}
-    for name, in_ms in milliseconds.items():
-        found[in_ms] = found[name] / 1e6
+    found = found[found["p99_low_ms"] > 0].reset_index()
+    milliseconds = ["p50_ms", "p99_ms", "p99_low_ms", "p99_high_ms"]
+    found[milliseconds] /= 1e6
     found["sustained"] = (found["unserved"] == 0) & (found["slope"] <= SHORT_SLOPE)
-    return found[["data_type", "arm", "load", *milliseconds.values(), "sustained"]]
+    return found[["data_type", "arm", "load", *milliseconds, "sustained"]]
 
 
 def answer(results: Results) -> Answer:
-    """How late 99 of 100 records are at the lowest load; at every load, what remains beside the best control."""
+    """Latency of 99 of 100 records at the lowest load; at every load, the advantage over the best control."""
     found = frame(results)
     data_type = found["data_type"].iloc[0]
     lowest = found[(found["data_type"] == data_type) & (found["load"] == found["load"].min())]
     late = lowest.set_index("arm")["p99_ms"].to_dict()
     load = rounded(float(lowest["load"].iloc[0]))
     fill = rounded(1e3 * MICROFLOW_ROWS / float(lowest["load"].iloc[0]))
+    beside = remaining(results)
     numbers = {f"rq1 {data_type} {arm} low load latency ms": rounded(value) for arm, value in late.items()}
     numbers |= {"rq1 low load": load, "rq1 fill ms": fill}
+    numbers |= {f"rq1 {data_type} remains at {load:.0f}": remain.said() for load, remain in beside.items()}
     waits = " and ".join(f"{rounded(late[arm])} ms as {arm}" for arm in PIPELINES if arm in late and arm != "batch")
-    beside = {_at(load): remain for load, remain in remaining(results).items()}
-    numbers |= {f"rq1 {data_type} remains at {load:.0f}": remain.said() for load, remain in remaining(results).items()}
     batch = f"the batch's {rounded(late['batch'])} ms are" if "batch" in late else "a batch's latency is"
     sentence = (
         f"At {load} records/s 99 of 100 records are done within {waits}; {batch} a fill time, since a microflow of "
-        f"{MICROFLOW_ROWS:,} takes {fill} ms to arrive. {credited('p99', beside)}{_uncompared(results)}"
+        f"{MICROFLOW_ROWS:,} takes {fill} ms to arrive. {credited('p99', _by_place(beside))}{_uncompared(results)}"
     )
     return Answer(sentence, numbers)
 
 
 def remaining(results: Results) -> dict[float, Remains]:
-    """By load: the hybrid's p99 beside that of the best control which served everything in every block.
+    """Comparison by load: the hybrid's p99 beside that of the best control that served everything in every block.
 
     A load at which the hybrid or all others left records over has no ratio; the answer tells which.
     """
@@ -221,10 +193,14 @@ def remaining(results: Results) -> dict[float, Remains]:
 
 def _served_whole(results: Results) -> list[tuple[float, dict[str, list[list[float]]]]]:
     """By load, and by those habits that served everything in every block: p99 in ms."""
-    by_arm, found = by_habit(results.trials), []
+    by_arm = {trial.planned.arm.config["pipeline"]: results.of(trial.planned.arm) for trial in results.trials}
+    found = []
     for place, load in enumerate(by_arm[ADAPTIVE][0]["load"]):
-        whole = {habit: own for habit, own in by_arm.items() if not any(_failed(result, place) for result in own)}
-        samples = {habit: [[result["p99_ns"][place] / 1e6] for result in own] for habit, own in whole.items()}
+        samples = {
+            habit: [[result["p99_ns"][place] / 1e6] for result in own]
+            for habit, own in by_arm.items()
+            if all(result["unserved"][place] <= 0 < result["p99_ns"][place] for result in own)
+        }
         found.append((float(load), samples))
     return found
 
@@ -241,26 +217,18 @@ def _uncompared(results: Results) -> str:
     return said
 
 
-def _failed(result: Mapping[str, Any], place: int) -> bool:
-    return bool(result["unserved"][place] > 0 or result["p99_ns"][place] <= 0)
-
-
-def _at(load: float) -> str:
-    return f"at {rounded(load)} records/s"
+def _by_place(found: Mapping[float, Remains]) -> dict[str, Remains]:
+    return {f"at {rounded(load)} records/s": remain for load, remain in found.items()}
 
 
 def table(results: Results) -> Table:
-    """What remains of the adaptive router at each load."""
-    return remains_table(results, "p99", {_at(load): remain for load, remain in remaining(results).items()})
+    """Table of the advantage of the adaptive router at each load."""
+    return remains_table(results, "p99", _by_place(remaining(results)))
 
 
 def _waits(results: Results) -> Mapping[str, Estimate]:
     """p99 at the lowest load beside the batch's; at higher ones a machine may be at its end, which is no ratio."""
-    from microflow.lab.statistics import ratio_of
-
-    lowest: dict[str, list[list[float]]] = {}
-    for trial in sorted(results.trials, key=lambda trial: trial.planned.block):
-        lowest.setdefault(trial.planned.arm.name, []).append([trial.run.result["p99_ns"][0]])
+    lowest = {arm.name: [[result["p99_ns"][0]] for result in results.of(arm)] for arm in results.matrix.arms}
     found = {}
     for name, blocks in lowest.items():
         kind, _, arm = name.partition(": ")

@@ -2,72 +2,56 @@
 
 Risk is measured by attack, never taken from a formula of the parameter; it depends on how many records there are, so
 the number of records is said with it, beside the release without any method (identity) and the bound that theory gives.
+Local differential privacy is also measured as it is meant to be used: by estimates from a whole release, and by an
+audit of its ε.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.contract import Method, Scope
+from microflow.anonymize.differential_privacy import Perturbed, perturbed_columns
 from microflow.assess import assess
+from microflow.assess.attacks import Attack
+from microflow.assess.inference import epsilon_lower_bound
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.engine.contract import with_scope
 from microflow.engine.stream import releasing
-from microflow.experiments.estimates import aggregates_table, of_noise
 from microflow.experiments.speed import IDENTITY, K_ANONYMITY, SETTINGS, TYPICAL, Setting
 from microflow.experiments.work import data_checksum, source, spec_of
 from microflow.lab.experiment import Claim, Experiment, Matrix, Plot, scale_of
-from microflow.lab.report import Answer, Table, design, method_name, per_cent
+from microflow.lab.report import Answer, Table, design, from_to, method_name, per_cent
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, mean_of
 from microflow.lab.trials import Arm
 from microflow.records import Microflow
 from microflow.timing.clock import PhaseClock
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.assess.attacks import Attack
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
-
 __all__ = [
-    "PRIVACY",
-    "aggregates_table",
-    "answer",
-    "attacks_table",
-    "bound",
-    "form_of",
-    "frame",
-    "matrix",
-    "table",
-    "trial",
-]
+    "PRIVACY", "aggregates_table", "answer", "attacks_table", "bound", "form_of", "frame", "matrix", "table", "trial",
+]  # fmt: skip
 
+Index = npt.NDArray[np.int64]
 #: What a model learns varies so much with the split that fewer seeds say nothing.
 _SEEDS = 20
+#: Domains larger than this have estimators that take longer than the release.
+_LARGEST_DOMAIN = 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """``streamed`` and ``hybrid`` are the settings of k-anonymity that are attacked in those pipelines' forms too."""
-
-    settings: Sequence[Setting]
-    streamed: Sequence[Setting]
-    hybrid: Sequence[Setting]
-    rows: int
-    attempts: int
-    blocks: int
-
-
-_SCALES = {
-    "smoke": _Scale(TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
-    "quick": _Scale(SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
-    "paper": _Scale(SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 3_000, 400, _SEEDS),
+_Settings = Sequence[Setting]
+#: Settings on batch, those of k-anonymity that are attacked in the stream's and in the hybrid's form too; rows,
+#: attempts of each attack, blocks.
+_SCALES: dict[str, tuple[_Settings, _Settings, _Settings, int, int, int]] = {
+    "smoke": (TYPICAL, K_ANONYMITY[1:2], (), 500, 100, 1),
+    "quick": (SETTINGS, K_ANONYMITY[1:2], K_ANONYMITY[1:2], 2_000, 300, 1),
+    "paper": (SETTINGS, K_ANONYMITY[1::2], K_ANONYMITY[1::2], 3_000, 400, _SEEDS),
 }
 
 
@@ -77,13 +61,13 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     What works record by record releases the same rows on every pipeline; k-anonymity does not, because its scope does
     not: it is attacked in its form for streams (CASTLE) and inside microflows (the hybrid's) as well.
     """
-    scale = scale_of(_SCALES, profile)
+    *settings, rows, attempts, blocks = scale_of(_SCALES, profile)
     cells = [{"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch"}]
-    for pipeline, settings in (("batch", scale.settings), ("stream", scale.streamed), ("hybrid", scale.hybrid)):
-        cells += [setting.cell | {"pipeline": pipeline} for setting in settings]
-    work = {"data_type": "healthcare", "rows": scale.rows, "attempts": scale.attempts}
-    arms = [Arm(f"{_method(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
-    return Matrix("rq2-privacy", tuple(arms), scale.blocks, seed, side_by_side=True)
+    for pipeline, own in zip(("batch", "stream", "hybrid"), settings, strict=True):
+        cells += [setting.cell | {"pipeline": pipeline} for setting in own]
+    work = {"data_type": "healthcare", "rows": rows, "attempts": attempts}
+    arms = [Arm(f"{form_of(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
+    return Matrix("rq2-privacy", tuple(arms), blocks, seed, side_by_side=True)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +111,7 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         "kept": found.utility and found.utility.kept,
         "k": found.achieved.k,
         "suppressed": found.achieved.suppressed,
-        **of_noise(spec, original, released, ordinals),
+        **_of_noise(spec, original, released, ordinals),
         "data_checksum": data_checksum(flows),
         **_delay(spec, flows if config["pipeline"] == "stream" else []),
     }
@@ -137,9 +121,9 @@ def _delay(spec: ProcessingSpec, flows: Sequence[Microflow]) -> dict[str, float]
     """A second run through the last bolt alone, record by record, because a microflow does not tell who left when."""
     if not flows:  # no stream: and a stream may not even offer what the setting asks for (l, t)
         return {"delay_p50": 0.0, "delay_max": 0.0}
-    bolt, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
+    last, waited = releasing(with_scope(spec, Scope.STREAM)), [0]
     for now, record in enumerate(record for flow in flows for record in flow.rows.to_pylist()):
-        waited += [now - ordinal for ordinal, _ in bolt.release(now, record)]
+        waited += [now - ordinal for ordinal, _ in last.push(now, record)]
     return {"delay_p50": float(np.median(waited)), "delay_max": float(max(waited))}
 
 
@@ -147,8 +131,50 @@ def _risk(found: Attack | None) -> dict[str, float] | None:
     return None if found is None else {"risk": found.risk, "low": found.low, "high": found.high}
 
 
+def _of_noise(spec: ProcessingSpec, original: pa.Table, released: pa.Table, ordinals: Index) -> dict[str, Any]:
+    """What is measured of perturbed columns with small domains: estimates from them, and an audit of ε."""
+    if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
+        return {"aggregates": [], "epsilon_shown": None}
+    every = perturbed_columns(spec.schema, spec.method.epsilon)
+    columns = [perturbed for perturbed in every if perturbed.domain.size <= _LARGEST_DOMAIN]
+    truths, reported = ([_codes(perturbed, table) for perturbed in columns] for table in (original, released))
+    pairs = [(truth[ordinals], out) for truth, out in zip(truths, reported, strict=True)]
+    return {
+        "aggregates": [_estimate(*parts) for parts in zip(columns, truths, reported, strict=True)],
+        "epsilon_shown": epsilon_lower_bound(pairs),
+    }
+
+
+def _codes(perturbed: Perturbed, table: pa.Table) -> Index:
+    column = perturbed.column
+    return perturbed.domain.encode(table[column.name].combine_chunks().cast(column.dtype.arrow)).astype(np.int64)
+
+
+def _estimate(perturbed: Perturbed, truth: Index, reported: Index) -> dict[str, Any]:
+    """How far an unbiased estimate of a statistic of a column is from the truth.
+
+    Categories: the frequency of the first; numbers: the mean. With the mechanism's matrix ``P[true, released]`` the
+    estimator ``mean(w[released])`` with ``P w = v`` is unbiased for ``mean(v[true])``; its standard deviation follows
+    from the same matrix (Kairouz, Bonawitz and Ramage 2016 for randomised response).
+    """
+    codes, values = range(perturbed.domain.size + 1), perturbed.domain.values
+    matrix = np.array([[float(perturbed.mechanism.probability(out, true)) for out in codes] for true in codes])
+    numbers = perturbed.domain.is_ordered
+    wanted = np.array([float(value or 0) for value in values]) if numbers else np.eye(len(codes))[0]
+    weights = np.linalg.solve(matrix, wanted)
+    variance = matrix @ weights**2 - (matrix @ weights) ** 2
+    counts: npt.NDArray[np.int64] = np.bincount(truth, minlength=len(codes))
+    return {
+        "column": perturbed.column.name,
+        "statistic": "mean" if numbers else f"frequency of {values[0]}",
+        "truth": float(wanted[truth].mean()),
+        "estimate": float(weights[reported].mean()),
+        "theory_sd": math.sqrt(float(counts @ variance)) / len(truth),
+    }
+
+
 def bound(method: Mapping[str, Any], rows: int) -> float:
-    """What theory allows the success of a linkage attack to be: 1 where a method has no guarantee.
+    """Theoretical bound of the success of a linkage attack: 1 for a method without a guarantee.
 
     k-anonymity: 1/k. Local differential privacy: an attacker who guesses among n equally likely records is right with a
     probability of at most e^ε / (n - 1 + e^ε).
@@ -164,20 +190,17 @@ def bound(method: Mapping[str, Any], rows: int) -> float:
     return 1.0
 
 
-def form_of(method: str, pipeline: str) -> str:
-    """The method, and the pipeline where it works in a form that is not the batch's.
+def form_of(config: Mapping[str, Any]) -> str:
+    """The method of a configuration, and the pipeline where it works in a form that is not the batch's.
 
-    >>> form_of("k_anonymity", "stream")
+    >>> form_of({"method": {"method": "k_anonymity"}, "pipeline": "stream"})
     'k_anonymity_stream'
     """
+    method, pipeline = config["method"]["method"], config["pipeline"]
     return method if pipeline == "batch" else f"{method}_{pipeline}"
 
 
-def _method(config: Mapping[str, Any]) -> str:
-    return form_of(config["method"]["method"], config["pipeline"])
-
-
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Means over blocks by setting, with intervals, as `microflow.figures.charts` wants them.
 
     Columns: ``method``, ``setting``, ``n``, ``bound``; ``risk``, ``loss`` and ``kept`` with ``_low`` and ``_high``: the
@@ -185,51 +208,43 @@ def frame(results: Results) -> pd.DataFrame:
     (Wilson) interval, and none of the loss. ``kept`` is nan below `_SEEDS` blocks. Also ``k`` (smallest),
     ``suppressed``, ``delay_p50`` and ``delay_max``.
     """
-    import pandas as pd
-
-    from microflow.lab.statistics import mean_of
-
     rows = []
     for arm in results.matrix.arms:
         own = results.of(arm)
         risk = mean_of([result["linkage"]["risk"] for result in own])
         loss = mean_of([result["loss"] for result in own])
         learnt = [result["kept"] for result in own if result["kept"] is not None]
-        kept = mean_of(learnt) if len(learnt) >= _SEEDS else None
+        kept = mean_of(learnt) if len(learnt) >= _SEEDS else Estimate(math.nan, math.nan, math.nan)
         alone = own[0]["linkage"] if len(own) == 1 else None
         rows.append({
-            "method": _method(arm.config), "setting": arm.config["setting"], "n": arm.config["rows"],
+            "method": form_of(arm.config), "setting": arm.config["setting"], "n": arm.config["rows"],
             "bound": bound(arm.config["method"], arm.config["rows"]),
             "risk": risk.value,
             "risk_low": alone["low"] if alone else max(risk.low, 0.0),
             "risk_high": alone["high"] if alone else min(risk.high, 1.0),
             "loss": loss.value,
             "loss_low": loss.value if alone else loss.low, "loss_high": loss.value if alone else loss.high,
-            **_named("kept", kept),
+            "kept": kept.value, "kept_low": kept.low, "kept_high": kept.high,
             "k": min(result["k"] for result in own),
             "suppressed": float(np.median([result["suppressed"] for result in own])),
             "delay_p50": float(np.median([result["delay_p50"] for result in own])),
             "delay_max": max(result["delay_max"] for result in own),
         })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _named(name: str, estimate: Estimate | None) -> dict[str, float]:
-    ends = (math.nan,) * 3 if estimate is None else (estimate.value, estimate.low, estimate.high)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    return data_frame(rows)
 
 
 def table(results: Results) -> Table:
-    """What each setting risks, beside the identity and its bound; what it loses, and what is still learnt from it."""
+    """Table of the risk of each setting beside the identity and its bound, of its loss, and of its utility."""
     found = frame(results)
     learnt = bool(found["kept"].notna().any())
-    rows = []
-    for row in found.to_dict("records"):
-        name = ", ".join(filter(None, (method_name(row["method"]), row["setting"])))
-        rows.append([
-            name, _three(row, "risk"), _bound(row["bound"]), f"{row['loss']:.3f}", f"{row['suppressed']:,.0f}",
+    rows = [
+        [
+            method_name(row["method"], row["setting"]), _three(row, "risk"),
+            "none" if row["bound"] >= 1 else f"{row['bound']:.2g}", f"{row['loss']:.3f}", f"{row['suppressed']:,.0f}",
             *([_three(row, "kept", digits=2)] if learnt else []), f"{row['delay_p50']:,.0f}",
-        ])  # fmt: skip
+        ]
+        for row in found.to_dict("records")
+    ]  # fmt: skip
     blocks = results.matrix.blocks
     count = f"{found['n'].iloc[0]:,} records"
     intervals = f"Means over {blocks} data sets of {count}, each with seeds of its own, and 95 % intervals"
@@ -255,17 +270,11 @@ def _three(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
     return f"{row[name]:.{digits}f} [{row[f'{name}_low']:.{digits}f}, {row[f'{name}_high']:.{digits}f}]"
 
 
-def _bound(value: float) -> str:
-    return "none" if value >= 1 else f"{value:.2g}"
-
-
 _MEMBERSHIP = "; membership: who is in the release, controlled by others of the same population"
 
 
 def attacks_table(results: Results) -> Table:
     """Every attack on each setting, and what an audit shows ε to be at least."""
-    from microflow.lab.statistics import mean_of
-
     rows = []
     attacks = [name for name in _ATTACKS if any(name in trial.run.result for trial in results.trials)]
     for arm in results.matrix.arms:
@@ -273,7 +282,7 @@ def attacks_table(results: Results) -> Table:
         risks = [[result[name]["risk"] for result in own if result[name] is not None] for name in attacks]
         cells = [f"{mean_of(values).value:.3f}" if values else "" for values in risks]
         shown = [result["epsilon_shown"] for result in own if result["epsilon_shown"] is not None]
-        name = ", ".join(filter(None, (method_name(_method(arm.config)), arm.config["setting"])))
+        name = method_name(form_of(arm.config), arm.config["setting"])
         rows.append([name, *cells, f"{mean_of(shown).value:.2f}" if shown else ""])
     return Table(
         ["setting", *(_ATTACKS[name] for name in attacks), "ε at least"],
@@ -286,8 +295,31 @@ def attacks_table(results: Results) -> Table:
     )
 
 
+def aggregates_table(results: Results) -> Table:
+    """Local differential privacy as it is meant to be used: estimates over the whole release, beside their theory."""
+    rows = []
+    for arm in results.matrix.arms:
+        own = [result["aggregates"] for result in results.of(arm)]
+        for parts in zip(*own, strict=True):
+            errors = np.array([part["estimate"] - part["truth"] for part in parts])
+            theory = float(np.mean([part["theory_sd"] for part in parts]))
+            measured = float(np.sqrt(np.mean(errors**2)))
+            rows.append([
+                arm.config["setting"], f"{parts[0]['statistic']} ({parts[0]['column']})", f"{parts[0]['truth']:.3g}",
+                f"{measured:.2g}", f"{theory:.2g}", f"{measured / theory:.2f}",
+            ])  # fmt: skip
+    rows_of = results.matrix.arms[0].config["rows"]
+    return Table(
+        ["ε", "estimate", "truth", "error", "error in theory", "error / theory"],
+        rows,
+        f"Unbiased estimates from a release of {rows_of:,} records: root mean square error over "
+        f"{results.matrix.blocks} data set{'s' * (results.matrix.blocks != 1)}, and the standard deviation that the "
+        f"mechanism's probabilities give. {design(results)}.",
+    )
+
+
 def answer(results: Results) -> Answer:
-    """What each method leaves to an attacker and loses, with n and the identity beside it."""
+    """Remaining risk and loss of each method, with n and the identity beside it."""
     found = frame(results)
     rows = int(found["n"].iloc[0])
     numbers = {"rq2 attacked records": f"{rows:,}"}
@@ -298,60 +330,38 @@ def answer(results: Results) -> Answer:
             numbers[f"{name} delay records"] = f"{row['delay_p50']:,.0f}"
     said = []
     for method, own in found[found["method"] != IDENTITY].groupby("method", sort=False):
-        risks, losses = own["risk"], own["loss"]
-        said.append(
-            f"{method_name(str(method))} {_range(risks.min(), risks.max(), per_cent)} at a loss of "
-            f"{_range(losses.min(), losses.max(), '{:.2f}'.format)}"
-        )
+        risks = from_to(*(per_cent(float(own["risk"].agg(end))) for end in ("min", "max")))
+        losses = from_to(*(f"{own['loss'].agg(end):.2f}" for end in ("min", "max")))
+        said.append(f"{method_name(str(method))} {risks} at a loss of {losses}")
     plain = per_cent(float(found[found["method"] == IDENTITY]["risk"].iloc[0]))
-    sentence = (
+    return Answer(
         f"Among {rows:,} records, an attacker who knows the quasi-identifiers links so many above chance: {plain} "
-        f"where nothing is done to them; {'; '.join(said)} (0 nothing lost, 1 all)."
+        f"where nothing is done to them; {'; '.join(said)} (0 nothing lost, 1 all).",
+        numbers,
+        _headline(found),
     )
-    return Answer(sentence, numbers, _headline(found))
 
 
-def _headline(found: pd.DataFrame) -> str:
+def _headline(found: Frame) -> str:
     """Risk of the first setting of each method for files, with its interval."""
     said = []
     files = found[found["method"].isin([IDENTITY, *Method])]
     for row in files.groupby("method", sort=False).head(1).to_dict("records"):
         risk, low, high = (per_cent(float(row[name])) for name in ("risk", "risk_low", "risk_high"))
-        setting = f", {row['setting']}" if row["setting"] else ""
-        what = "nothing was done" if row["method"] == IDENTITY else f"{method_name(str(row['method']))}{setting}"
+        what = "nothing was done" if row["method"] == IDENTITY else method_name(row["method"], row["setting"])
         said.append(f"{risk} [{low}, {high}] ({what})")
-    return f"An attacker who knows the quasi-identifiers links, above chance, {_listed(said)} of the records."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _range(low: float, high: float, say: Any) -> str:
-    first, last = say(float(low)), say(float(high))
-    return str(first) if first == last else f"{first} to {last}"
+    listed = f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"An attacker who knows the quasi-identifiers links, above chance, {listed} of the records."
 
 
 #: Name in a result to heading; membership is not in recordings of earlier versions.
 _ATTACKS = {
-    "linkage": "linkage",
-    "passed": "by what passes",
-    "singling_out": "singling out",
-    "inference": "inference",
+    "linkage": "linkage", "passed": "by what passes", "singling_out": "singling out", "inference": "inference",
     "membership": "membership",
-}
+}  # fmt: skip
 _SAME = (
-    *_ATTACKS,
-    "epsilon_shown",
-    "loss",
-    "gcp",
-    "kept",
-    "k",
-    "suppressed",
-    "delay_p50",
-    "delay_max",
-    "data_checksum",
-)
+    *_ATTACKS, "epsilon_shown", "loss", "gcp", "kept", "k", "suppressed", "delay_p50", "delay_max", "data_checksum",
+)  # fmt: skip
 
 PRIVACY = Experiment(
     name="rq2-privacy",

@@ -6,59 +6,38 @@ shows what the engine holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from microflow.engine import PIPELINES
 from microflow.experiments.work import TOKENS
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Plot, scale_of
-from microflow.lab.report import (
-    Answer,
-    Table,
-    design,
-    pure_or_not,
-    rounded,
-    short,
-    sparkline,
-)
+from microflow.lab.report import Answer, Table, design, pure_or_not, rounded, short, sparkline
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, PowerLaw, fit_power_law
 from microflow.lab.trials import Arm
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate, PowerLaw
 
 __all__ = ["SCALING", "laws", "scaling_frame", "scaling_matrix"]
 
-_MIB = 2**20
 #: What runs at every volume: all pipelines with tokens, and every method on batch.
 _WORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     *((name, name, TOKENS) for name in PIPELINES),
     ("batch, k-anonymity", "batch", {"method": "k_anonymity", "k": 5}),
     ("batch, differential privacy", "batch", {"method": "differential_privacy", "epsilon": 1.0}),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    rows: tuple[int, ...]
-    blocks: int
-
-
-_SCALES = {
-    "smoke": _Scale((1_000, 4_000), 1),
-    "quick": _Scale((2_000, 8_000, 32_000), 1),
-    "paper": _Scale((10_000, 50_000, 250_000, 1_000_000), 3),
+#: Volumes and blocks.
+_SCALES: dict[str, tuple[tuple[int, ...], int]] = {
+    "smoke": ((1_000, 4_000), 1),
+    "quick": ((2_000, 8_000, 32_000), 1),
+    "paper": ((10_000, 50_000, 250_000, 1_000_000), 3),
 }
 
 
 def scaling_matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Each pipeline and each method at several volumes of healthcare records, one pass over streamed input."""
-    scale = scale_of(_SCALES, profile)
+    volumes, blocks = scale_of(_SCALES, profile)
     work = {"engine": "local", "data_type": "healthcare"}
     arms = [
         Arm(
@@ -67,56 +46,42 @@ def scaling_matrix(profile: str, *, seed: int = 1) -> Matrix:
             work | {"work": name, "pipeline": pipeline, "method": method, "rows": rows},
         )
         for name, pipeline, method in _WORKS
-        for rows in scale.rows
+        for rows in volumes
     ]
-    preview = profile in PREVIEWS
-    return Matrix("scalability", tuple(arms), scale.blocks, seed, timeout_s=3_600, side_by_side=preview)
+    return Matrix("scalability", tuple(arms), blocks, seed, timeout_s=3_600, side_by_side=profile in PREVIEWS)
 
 
-def _seconds(config: Mapping[str, Any]) -> float:
-    return 0.4 + float(config["rows"]) * {"batch": 8e-6, "stream": 2.6e-5, "hybrid": 1.4e-5}[config["pipeline"]]
-
-
-def _trials(results: Results) -> pd.DataFrame:
+def _trials(results: Results) -> Frame:
     """One row a trial, in the order of `_WORKS`: ``arm``, ``rows``, ``seconds``, ``mib`` (peak of memory)."""
-    frame = results.frame
-    found = frame.assign(
-        arm=frame["work"],
-        seconds=frame["samples"].map(lambda values: float(values[0])),
-        mib=frame["peak_rss_bytes"] / _MIB,
-    )
-    order = [name for name, _, _ in _WORKS]
+    frame, order = results.frame, [name for name, _, _ in _WORKS]
+    found = frame.assign(arm=frame["work"], seconds=frame["samples"].str[0], mib=frame["peak_rss_bytes"] / 2**20)
     found = found.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
-    return found[["arm", "rows", "seconds", "mib"]]
+    return found[["arm", "rows", "seconds", "mib"]].astype({"seconds": float})
 
 
 def laws(results: Results) -> dict[str, PowerLaw]:
-    """By pipeline or method: pure seconds as a power of the number of rows."""
-    from microflow.lab.statistics import fit_power_law
-
+    """Power law of each pipeline or method: pure seconds by number of rows."""
     groups = _trials(results).groupby("arm", sort=False)
     return {str(name): fit_power_law(own["rows"], own["seconds"]) for name, own in groups}
 
 
-def scaling_frame(results: Results) -> pd.DataFrame:
+def scaling_frame(results: Results) -> Frame:
     """Every trial with its arm's fit, as `microflow.figures.charts` wants it."""
-    frame, fits = _trials(results), laws(results)
-    return frame.assign(
-        scale=frame["arm"].map(lambda arm: fits[arm].scale),
-        exponent=frame["arm"].map(lambda arm: fits[arm].exponent.value),
-        exponent_low=frame["arm"].map(lambda arm: fits[arm].exponent.low),
-        exponent_high=frame["arm"].map(lambda arm: fits[arm].exponent.high),
-    )
+    fits = [
+        (arm, law.scale, law.exponent.value, law.exponent.low, law.exponent.high) for arm, law in laws(results).items()
+    ]
+    columns = ["arm", "scale", "exponent", "exponent_low", "exponent_high"]
+    return _trials(results).merge(data_frame(fits, columns), on="arm")
 
 
 def scaling_table(results: Results) -> Table:
-    """By arm: the exponent with its interval, what the volumes did to rate and memory."""
+    """Table by arm: the exponent with its interval, and the effect of the volume on rate and memory."""
     found = _trials(results)
     found = found.assign(rate=found["rows"] / found["seconds"])
     rows = []
     for arm, law in laws(results).items():
         own = found[found["arm"] == arm].groupby("rows")[["rate", "mib"]].median()
-        rows.append([arm, _exponent(law.exponent), _course(own["rate"]), _course(own["mib"])])
+        rows.append([arm, _exponent(law.exponent), _course(own["rate"].tolist()), _course(own["mib"].tolist())])
     volumes, runs = sorted(found["rows"].unique()), results.matrix.blocks
     return Table(
         ["arm", "exponent", "records/s", "peak memory, MiB"],
@@ -133,10 +98,9 @@ def _exponent(found: Estimate) -> str:
     return f"{found.value:.2f}{interval}"
 
 
-def _course(values: pd.Series[float]) -> str:
+def _course(values: Sequence[float]) -> str:
     """First value, bars, last value. From zero, so that what hardly changes looks like it."""
-    first, last = short(float(values.iloc[0])), short(float(values.iloc[-1]))
-    return f"{first} {sparkline(values.tolist(), low=0)} {last}"
+    return f"{short(values[0])} {sparkline(values, low=0)} {short(values[-1])}"
 
 
 def scaling_answer(results: Results) -> Answer:
@@ -158,10 +122,6 @@ def scaling_answer(results: Results) -> Answer:
     )
 
 
-def _exponents(results: Results) -> Mapping[str, Estimate]:
-    return {f"exponent of {arm}": law.exponent for arm, law in laws(results).items()}
-
-
 SCALING = Experiment(
     name="scalability",
     asks="What do more records cost?",
@@ -169,7 +129,9 @@ SCALING = Experiment(
     matrix=scaling_matrix,
     frame=scaling_frame,
     answer=scaling_answer,
-    seconds=_seconds,
+    seconds=lambda config: (
+        0.4 + float(config["rows"]) * {"batch": 8e-6, "stream": 2.6e-5, "hybrid": 1.4e-5}[config["pipeline"]]
+    ),
     same=("rows_processed", "data_checksum"),
     tables={"scaling": scaling_table},
     plot=Plot(
@@ -178,5 +140,5 @@ SCALING = Experiment(
         "Pure processing time by volume, with fitted exponents and their 95 % intervals; arms without a method's name "
         "tokenize.",
     ),
-    ratios=_exponents,
+    ratios=lambda results: {f"exponent of {arm}": law.exponent for arm, law in laws(results).items()},
 )

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microflow.engine import PIPELINES
 from microflow.experiments.work import PASS, seconds_of_passes
 from microflow.lab.experiment import PREVIEWS, Experiment, Matrix, Precision, ratios_to, scale_of
-from microflow.lab.report import Answer, Table, design, method_name, pure_or_not, ratio_text, rounded, with_spread
-from microflow.lab.trials import Arm, by_group, gather
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
+from microflow.lab.report import (
+    Answer,
+    Table,
+    design,
+    from_to,
+    method_name,
+    pure_or_not,
+    ratio_text,
+    rounded,
+    with_spread,
+)
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import typical
+from microflow.lab.trials import Arm
 
 __all__ = ["IDENTITY", "K_ANONYMITY", "SETTINGS", "SPEED", "TYPICAL", "Setting", "answer", "frame", "matrix", "table"]
 
@@ -34,94 +41,58 @@ class Setting:
 
     @property
     def cell(self) -> dict[str, Any]:
-        """Its part of a trial's configuration."""
+        """Part of a trial's configuration that describes this setting."""
         return {"method": {"method": self.method, **self.fields}, "setting": self.label}
 
 
 K_ANONYMITY = tuple(Setting("k_anonymity", f"k={k}", {"k": k}) for k in (3, 5, 10, 15))
-#: Beside k: distinct l-diversity and t-closeness of every sensitive column (distance between distributions).
-_REFINED = (
-    Setting("k_anonymity", "k=5, l=3", {"k": 5, "l_diversity": 3}),
-    Setting("k_anonymity", "k=5, t=0.3", {"k": 5, "t_closeness": 0.3}),
-)
 SETTINGS = (
     *K_ANONYMITY,
-    *_REFINED,
+    # Beside k: distinct l-diversity and t-closeness of every sensitive column (distance between distributions).
+    Setting("k_anonymity", "k=5, l=3", {"k": 5, "l_diversity": 3}),
+    Setting("k_anonymity", "k=5, t=0.3", {"k": 5, "t_closeness": 0.3}),
     *(Setting("differential_privacy", f"ε={epsilon:g}", {"epsilon": epsilon}) for epsilon in (0.1, 0.5, 1.0, 2.0)),
     *(Setting("tokenization", f"{bits} bits", {"key_bits": bits}) for bits in (128, 256, 512)),
 )
-_BY_LABEL = {setting.label: setting for setting in SETTINGS}
 #: One of each method.
-TYPICAL = tuple(_BY_LABEL[label] for label in ("k=5", "ε=1", "256 bits"))
+TYPICAL = tuple(setting for setting in SETTINGS if setting.label in {"k=5", "ε=1", "256 bits"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """What is measured, and how often.
-
-    ``settings`` run on the batch pipeline at the first of ``volumes``; ``elsewhere`` also on the other pipelines, and
-    on batch at the other volumes.
-    """
-
-    settings: Sequence[Setting]
-    elsewhere: Sequence[Setting]
-    volumes: tuple[int, ...]
-    passes: int
-    blocks: int
-    precision: Precision | None = None
-
-
-_SCALES = {
-    "smoke": _Scale(TYPICAL, TYPICAL[:1], (2_000,), 3, 2),
-    "quick": _Scale(SETTINGS, TYPICAL[:1], (5_000,), 3, 1),
-    "paper": _Scale(
-        SETTINGS, (*K_ANONYMITY[1::2], *TYPICAL[1:], SETTINGS[-1]), (15_000,), 3, 6, Precision(0.05, IDENTITY, most=7)
-    ),
+#: Settings that run on batch, those that run on the other pipelines too, rows, blocks and precision.
+_SCALES: dict[str, tuple[Sequence[Setting], Sequence[Setting], int, int, Precision | None]] = {
+    "smoke": (TYPICAL, TYPICAL[:1], 2_000, 2, None),
+    "quick": (SETTINGS, TYPICAL[:1], 5_000, 1, None),
+    "paper": (SETTINGS, (*K_ANONYMITY[1::2], *TYPICAL[1:], SETTINGS[-1]), 15_000, 6, Precision(0.05, IDENTITY, most=7)),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Every setting on the batch pipeline, some elsewhere, and the identity as what is left without a method."""
-    scale = scale_of(_SCALES, profile)
-    work = {"engine": "local", "data_type": "healthcare", "passes": scale.passes, "released_alike": False}
-    arms = tuple(
-        Arm(f"{cell['rows']:,} rows: {name}", "microflow.experiments.work:throughput", work | cell)
-        for name, cell in _cells(scale)
-    )
-    preview = profile in PREVIEWS
-    return Matrix("rq2-speed", arms, scale.blocks, seed, precision=scale.precision, side_by_side=preview)
+    settings, elsewhere, rows, blocks, precision = scale_of(_SCALES, profile)
+    work = {"engine": "local", "data_type": "healthcare", "rows": rows, "passes": 3, "released_alike": False}
+    cells: dict[str, dict[str, Any]] = {
+        f"{setting.method} {setting.label}, {pipeline}": setting.cell | {"pipeline": pipeline}
+        for pipeline in PIPELINES
+        for setting in (settings if pipeline == "batch" else elsewhere)
+    }
+    cells[IDENTITY] = {"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch"}
+    target = "microflow.experiments.work:throughput"
+    arms = tuple(Arm(f"{rows:,} rows: {name}", target, work | cell) for name, cell in cells.items())
+    return Matrix("rq2-speed", arms, blocks, seed, precision=precision, side_by_side=profile in PREVIEWS)
 
 
-def _cells(scale: _Scale) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name of an arm among those of its volume, and what distinguishes it; each volume ends with the identity."""
-    for rows in scale.volumes:
-        for pipeline in PIPELINES:
-            away = (pipeline != "batch") + (rows != scale.volumes[0])
-            for setting in (scale.settings, scale.elsewhere, ())[away]:
-                yield (
-                    f"{setting.method} {setting.label}, {pipeline}",
-                    setting.cell | {"pipeline": pipeline, "rows": rows},
-                )
-        yield IDENTITY, {"method": {"method": IDENTITY}, "setting": "", "pipeline": "batch", "rows": rows}
-
-
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Records per second by setting, pipeline and volume, the identity last of each volume.
 
     Columns ``arm``, ``method``, ``setting``, ``pipeline``, ``rows``, ``rate``, ``low``, ``high``.
     """
-    import pandas as pd
-
-    from microflow.lab.statistics import typical
-
-    samples = {name: own for group in by_group(results.trials).values() for name, own in gather(group).items()}
     found = []
     for arm in results.matrix.arms:
-        config = arm.config
-        rate = typical(samples[arm.name]).inverse(_NS)
+        config, (group, _, name) = arm.config, arm.name.rpartition(": ")
+        rate = typical(results.samples[group][name]).inverse(_NS)
         place = (config["method"]["method"], config["setting"], config["pipeline"], config["rows"])
         found.append((arm.name, *place, rate.value, rate.low, rate.high))
-    return pd.DataFrame(found, columns=["arm", "method", "setting", "pipeline", "rows", "rate", "low", "high"])
+    return data_frame(found, ["arm", "method", "setting", "pipeline", "rows", "rate", "low", "high"])
 
 
 def table(results: Results) -> Table:
@@ -131,7 +102,7 @@ def table(results: Results) -> Table:
     rates: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
     ratios: dict[str, str] = {}
     for row in speeds.to_dict("records"):
-        name = ", ".join(filter(None, (method_name(row["method"]), row["setting"])))
+        name = method_name(row["method"], row["setting"])
         rates[name][row["pipeline"], row["rows"]] = with_spread(row["rate"], row["low"], row["high"])
         if row["pipeline"] == "batch" and (ratio := beside.get(f"{row['arm']} beside {IDENTITY}")):
             ratios.setdefault(name, ratio_text(ratio))
@@ -148,14 +119,14 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """What each method costs on the batch pipeline."""
+    """Cost of each method on the batch pipeline."""
     speeds = frame(results)
     home = speeds[(speeds["pipeline"] == "batch") & (speeds["rows"] == speeds["rows"].iloc[0])]
     numbers = {f"rq2 {row['method']} {row['setting']} rate": rounded(row["rate"]) for row in home.to_dict("records")}
     said = []
     for method, own in home.groupby("method", sort=False):
-        low, high = (rounded(float(own["rate"].agg(end))) for end in ("min", "max"))
-        said.append(f"{method_name(str(method))} {low if low == high else f'{low} to {high}'}")
+        rates = from_to(*(rounded(float(own["rate"].agg(end))) for end in ("min", "max")))
+        said.append(f"{method_name(str(method))} {rates}")
     return Answer(
         f"On one core, batch processes so many healthcare records/s by method, over its settings: {'; '.join(said)} "
         "(identity: check and remedy alone).",

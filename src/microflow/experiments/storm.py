@@ -7,10 +7,10 @@ left out where Java or Storm's jars are not to be had. In process the same rows 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,67 +18,41 @@ import pyarrow as pa
 from microflow.engine import build_processor
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.work import TOKENS, data_checksum, row_digest, seconds_of_passes, source, spec_of
-from microflow.lab.arrivals import Schedule, poisson
+from microflow.jvm import missing_java
+from microflow.lab.arrivals import poisson
 from microflow.lab.experiment import Experiment, Matrix, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, pure_or_not, ratio_text, rounded, short, with_interval
-from microflow.lab.trials import Arm, gather
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import ratio_of, typical
+from microflow.lab.trials import Arm
 from microflow.records import Microflow, to_batch
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.storm.local import StormTrial
-
-__all__ = ["STORM", "answer", "frame", "matrix", "missing", "table", "trial"]
+__all__ = ["STORM", "answer", "frame", "matrix", "table", "trial"]
 
 _STORM, _ONE_BOLT, _STREAM, _BATCH = "Storm stream", "Storm, one bolt", "stream", "batch"
 _SLICES = 12
 _NS = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Of ``rows`` the last ``paced`` come on a Poisson schedule at ``load`` records/s; the others are there at once."""
-
-    rows: int
-    paced: int
-    load: int
-    blocks: int
-    one_bolt: bool = False
-
-
+#: Rows, of which the last so many come on a Poisson schedule, at so many a second, and the others are there at once;
+#: blocks; topologies.
 _SCALES = {
-    "smoke": _Scale(600, 100, 200, 1),
-    "quick": _Scale(1_500, 300, 300, 1),
-    "paper": _Scale(8_000, 2_000, 300, 5, one_bolt=True),
+    "smoke": (600, 100, 200, 1, 1),
+    "quick": (1_500, 300, 300, 1, 1),
+    "paper": (8_000, 2_000, 300, 5, 2),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Healthcare records, tokenized: batch and stream in process, and on Storm; on paper there also as one bolt."""
-    scale = scale_of(_SCALES, profile)
-    work = {"data_type": "healthcare", "method": TOKENS, "rows": scale.rows}
+    rows, paced, load, blocks, topologies = scale_of(_SCALES, profile)
+    work = {"data_type": "healthcare", "method": TOKENS, "rows": rows}
     here = work | {"engine": "local", "passes": _SLICES, "released_alike": True}
-    storm = work | {"engine": "storm", "paced": scale.paced, "load": scale.load}
+    storm = work | {"engine": "storm", "paced": paced, "load": load}
     arms = [Arm(name, "microflow.experiments.work:throughput", here | {"pipeline": name}) for name in (_BATCH, _STREAM)]
     arms += [
         Arm(name, f"{__name__}:trial", storm | {"topology": topology})
-        for name, topology in ((_STORM, "stream"), (_ONE_BOLT, "one-bolt"))[: 1 + scale.one_bolt]
+        for name, topology in ((_STORM, "stream"), (_ONE_BOLT, "one-bolt"))[:topologies]
     ]
-    return Matrix("rq1-storm", tuple(arms), scale.blocks, seed)
-
-
-def missing() -> str:
-    """Why Storm cannot run here; nothing where it can. Jars that are not in the cache yet are fetched."""
-    from microflow.jvm import find_java, jars
-
-    try:
-        find_java()
-        jars("storm")
-    except SetupError as error:
-        return str(error)
-    return ""
+    return Matrix("rq1-storm", tuple(arms), blocks, seed)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,13 +72,19 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
     spec, flows = spec_of(config), list(source(config, config["rows"]))
     records = [row for flow in flows for row in flow.rows.to_pylist()]
+    # Exactly ``paced`` arrivals: twice the time they need, cut.
+    paced, load = config["paced"], config["load"]
+    schedule = poisson(load, 2 * paced / load, config["seed"])[:paced]
     with tempfile.TemporaryDirectory(prefix="microflow-storm-", ignore_cleanup_errors=True) as name:
         found = storm_trial(
             Path(name), spec, config["data_type"], spec.schema.policy, records,
-            schedule=_schedule(config), topology=TOPOLOGIES[config["topology"]],
+            schedule=schedule, topology=TOPOLOGIES[config["topology"]],
         )  # fmt: skip
         results = read_results(Path(name) / "results.jsonl")
-    _require_whole(found)
+    if not found.equal or found.rows_out != found.rows_in:
+        raise MicroflowError("Storm's rows are not the in-process run's", hint="microflow storm run shows how many")
+    if found.starts > 1 or len(found.acks) != found.rows_in:
+        raise SetupError("Storm's run was disturbed, its times mean nothing", hint="run the experiment again")
     return {
         "samples": found.acks.ns_per_record(_SLICES),
         "latency_ns": found.acks.latency_ns.tolist(),
@@ -116,32 +96,13 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schedule(config: Mapping[str, Any]) -> Schedule:
-    """Exactly ``paced`` arrivals: twice the time they need, cut."""
-    return poisson(config["load"], 2 * config["paced"] / config["load"], config["seed"])[: config["paced"]]
-
-
-def _require_whole(found: StormTrial) -> None:
-    if not found.equal or found.rows_out != found.rows_in:
-        raise MicroflowError("Storm's rows are not the in-process run's", hint="microflow storm run shows how many")
-    if found.starts > 1 or len(found.acks) != found.rows_in:
-        raise SetupError("Storm's run was disturbed, its times mean nothing", hint="run the experiment again")
-
-
 def _output_checksum(flows: list[Microflow], results: Mapping[int, Mapping[str, Any]], schema: pa.Schema) -> str:
     digest = 0
-    for released, ordinals in _released(flows, results, schema):
-        digest ^= row_digest(released, ordinals)
-    return f"{digest:016x}"
-
-
-def _released(
-    flows: list[Microflow], results: Mapping[int, Mapping[str, Any]], schema: pa.Schema
-) -> Iterator[tuple[pa.RecordBatch, Any]]:
     for flow in flows:
         rows = {n: results[n]["record"] for n in range(flow.first_row, flow.first_row + len(flow))}
         kept = {n: record for n, record in rows.items() if record is not None}
-        yield to_batch(kept.values(), schema), np.fromiter(kept, np.int64, len(kept))
+        digest ^= row_digest(to_batch(kept.values(), schema), np.fromiter(kept, np.int64, len(kept)))
+    return f"{digest:016x}"
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -150,34 +111,26 @@ def _seconds(config: Mapping[str, Any]) -> float:
     return 7.5 + float(config["rows"]) / 4_000 + float(config["paced"]) / float(config["load"])
 
 
-def frame(results: Results) -> pd.DataFrame:
-    """By arm: records/s, time beside the stream of the same blocks, latency in ms.
+def frame(results: Results) -> Frame:
+    """Results by arm: records/s, time beside the stream of the same blocks, latency in ms.
 
     Columns: ``data_type``, ``arm``, ``look``; ``rate``, ``low``, ``high`` (records/s); ``over_stream`` (`Estimate`);
     ``load`` (records/s), ``p50_ms``, ``p99_ms`` (over all blocks; nan in process).
     """
-    import pandas as pd
-
-    from microflow.lab.statistics import ratio_of, typical
-
-    samples, rows = gather(results.trials), []
+    samples, rows = results.samples[""], []
     for arm in results.matrix.arms:
         own = samples[arm.name]
         rate = typical(own).inverse(_NS)
+        p50, p99 = np.nan, np.nan
+        if "load" in arm.config:
+            latencies = np.concatenate([result["latency_ns"] for result in results.of(arm)])
+            p50, p99 = (np.percentile(latencies, (50, 99)) / 1e6).tolist()
         rows.append({
             "data_type": arm.config["data_type"], "arm": arm.name, "look": arm.config["engine"],
             "rate": rate.value, "low": rate.low, "high": rate.high, "over_stream": ratio_of(own, samples[_STREAM]),
-            "load": arm.config.get("load", np.nan), **_latency(results, arm),
+            "load": arm.config.get("load", np.nan), "p50_ms": p50, "p99_ms": p99,
         })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _latency(results: Results, arm: Arm) -> dict[str, float]:
-    found = [result["latency_ns"] for result in results.of(arm) if "load" in arm.config]
-    if not found:
-        return {"p50_ms": np.nan, "p99_ms": np.nan}
-    p50, p99 = np.percentile(np.concatenate(found), (50, 99)) / 1e6
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+    return data_frame(rows)
 
 
 def table(results: Results) -> Table:
@@ -200,15 +153,11 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How fast, and how late, Storm's transport is."""
-    storm = next(row for row in frame(results).to_dict("records") if row["arm"] == _STORM)
-    numbers = {
-        "rq1 storm rate": rounded(storm["rate"]),
-        "rq1 storm load": rounded(storm["load"]),
-        "rq1 storm p50 ms": rounded(storm["p50_ms"]),
-        "rq1 storm p99 ms": rounded(storm["p99_ms"]),
-        "rq1 storm over stream": ratio_text(storm["over_stream"]),
-    }
+    """Rate and latency of Storm's transport."""
+    storm = frame(results).set_index("arm").loc[_STORM].to_dict()
+    said = {"rate": "rate", "load": "load", "p50 ms": "p50_ms", "p99 ms": "p99_ms"}
+    numbers = {f"rq1 storm {name}": rounded(storm[column]) for name, column in said.items()}
+    numbers["rq1 storm over stream"] = ratio_text(storm["over_stream"])
     sentence = (
         f"On Apache Storm, in one JVM, the same bolts process {numbers['rq1 storm rate']} records/s of wall time; the "
         f"stream's pure time in process for the same rows is exceeded {numbers['rq1 storm over stream']}: the price of "
@@ -229,6 +178,6 @@ STORM = Experiment(
     same=("violations", "output_checksum", "data_checksum"),
     tables={"storm": table},
     ratios=ratios_to(_BATCH),
-    missing=missing,
+    missing=partial(missing_java, "storm"),
     optional=True,
 )

@@ -7,8 +7,8 @@ is only survived for a moment, with a growing backlog, is not sustained.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +18,9 @@ from microflow.experiments.work import TOKENS
 from microflow.lab.experiment import Experiment, Matrix, scale_of
 from microflow.lab.open_loop import Objective, Probe, find_sustainable, judge
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Estimate, typical
 from microflow.lab.trials import Arm
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
 
 __all__ = ["P99_MS", "SUSTAINED", "answer", "frame", "matrix", "table", "trial"]
 
@@ -32,23 +29,8 @@ P99_MS = 250
 #: A backlog that grows by more than this part of the load is not sustained (Theodolite, ShuffleBench). Loads that are
 #: offered for less than so many seconds cannot tell it from noise; what they show is a preview.
 _SLOPE, _LONG_S = 0.01, 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Loads of ``search_s`` seconds bracket the answer; what they found is offered for ``confirm_s``."""
-
-    search_s: float
-    confirm_s: float
-    blocks: int
-
-    @property
-    def slope(self) -> float:
-        """What growth of the backlog is allowed: a short run cannot tell 1 % from noise."""
-        return _SLOPE if self.confirm_s >= _LONG_S else SHORT_SLOPE
-
-
-_SCALES = {"smoke": _Scale(0.4, 0.5, 1), "quick": _Scale(0.3, 1.0, 1), "paper": _Scale(1.0, _LONG_S, 5)}
+#: Seconds of the loads that bracket the answer, seconds for which it is offered, blocks.
+_SCALES = {"smoke": (0.4, 0.5, 1), "quick": (0.3, 1.0, 1), "paper": (1.0, _LONG_S, 5)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,33 +67,20 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """The three pipelines on healthcare records, tokenized."""
-    scale = scale_of(_SCALES, profile)
-    search = {"p99_ms": P99_MS, "search_s": scale.search_s, "confirm_s": scale.confirm_s, "slope": scale.slope}
+    search_s, confirm_s, blocks = scale_of(_SCALES, profile)
+    slope = _SLOPE if confirm_s >= _LONG_S else SHORT_SLOPE
+    search = {"p99_ms": P99_MS, "search_s": search_s, "confirm_s": confirm_s, "slope": slope}
     work = {"data_type": "healthcare", "method": TOKENS, **search}
     arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in PIPELINES]
-    return Matrix("rq1-sustained", tuple(arms), scale.blocks, seed, timeout_s=1_800)
+    return Matrix("rq1-sustained", tuple(arms), blocks, seed, timeout_s=1_800)
 
 
-def _seconds(config: Mapping[str, Any]) -> float:
-    """Saturation, a search of some seven loads, one that is confirmed and one that fails, which ends early."""
-    return 4.0 + 7.0 * float(config["search_s"]) + 1.7 * float(config["confirm_s"])
-
-
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Sustained records per second: columns ``pipeline``, ``rate``, ``low``, ``high`` (95 %, over blocks), ``bounded``.
 
     Also ``capacity``, the median rate at saturation. ``rate`` is 0 where some block sustained no load at all; where
     ``bounded`` is false, some block sustained all that its engine processes at saturation.
-
-    Raises:
-        MicroflowError: the trials ran on unlike machines.
     """
-    import pandas as pd
-
-    from microflow.lab.machine import refuse_unlike
-    from microflow.lab.statistics import Estimate, typical
-
-    refuse_unlike(results.machines)
     rows = []
     for arm in results.matrix.arms:
         own = results.of(arm)
@@ -120,7 +89,7 @@ def frame(results: Results) -> pd.DataFrame:
         capacity = float(np.median([result["capacity"] for result in own]))
         bounded = all(result["bounded"] for result in own)
         rows.append((arm.name, rate.value, rate.low, rate.high, bounded, capacity))
-    return pd.DataFrame(rows, columns=["pipeline", "rate", "low", "high", "bounded", "capacity"])
+    return data_frame(rows, ["pipeline", "rate", "low", "high", "bounded", "capacity"])
 
 
 def _objective_of(results: Results) -> str:
@@ -152,7 +121,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How many records may arrive."""
+    """Sustained load of each pipeline."""
     found = frame(results).to_dict("records")
     numbers = {f"rq1 {row['pipeline']} sustained": rounded(row["rate"]) for row in found}
     rates = ", ".join(f"{row['pipeline']} {rounded(row['rate'])}" for row in found)
@@ -166,7 +135,8 @@ SUSTAINED = Experiment(
     matrix=matrix,
     frame=frame,
     answer=answer,
-    seconds=_seconds,
+    # Saturation, a search of some seven loads, one that is confirmed and one that fails, which ends early.
+    seconds=lambda config: 4.0 + 7.0 * float(config["search_s"]) + 1.7 * float(config["confirm_s"]),
     same=("data_checksum",),
     tables={"sustained": table},
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from microflow.engine import PIPELINES
 from microflow.experiments.work import PASS, TOKENS, arms_by_type, seconds_of_passes
 from microflow.lab.experiment import Experiment, Matrix, Plot, Precision, ratios_to, scale_of
@@ -19,79 +16,46 @@ from microflow.lab.report import (
     rounded,
     with_interval,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Analysis, Blocks
+from microflow.lab.results import Frame, Results, data_frame
+from microflow.lab.statistics import Analysis, compare, typical
 
 __all__ = ["THROUGHPUT", "analyses", "answer", "frame", "matrix", "table"]
 
-_TARGET = "microflow.experiments.work:throughput"
 _AGAIN, _IDENTITY = "batch again", "identity"
 _NS = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    data_types: tuple[str, ...]
-    rows: int
-    passes: int
-    blocks: int
-    precision: Precision | None = None
-
-
-_SCALES = {
-    "smoke": _Scale(("healthcare",), 2_000, 3, 2),
-    "quick": _Scale(("healthcare",), 8_000, 4, 2),
-    "paper": _Scale(("healthcare", "financial"), 40_000, 4, 6, Precision(0.05, "batch", most=7)),
+#: Data types, rows, passes, blocks and precision.
+_SCALES: dict[str, tuple[tuple[str, ...], int, int, int, Precision | None]] = {
+    "smoke": (("healthcare",), 2_000, 3, 2, None),
+    "quick": (("healthcare",), 8_000, 4, 2, None),
+    "paper": (("healthcare", "financial"), 40_000, 4, 6, Precision(0.05, "batch", most=7)),
 }
 
 
 def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """Every pipeline, the batch once more (A/A), and the identity: what the engine itself costs. One core each."""
-    scale = scale_of(_SCALES, profile)
-    work = {"engine": "local", "method": TOKENS, "rows": scale.rows, "passes": scale.passes, "released_alike": True}
+    data_types, rows, passes, blocks, precision = scale_of(_SCALES, profile)
+    work = {"engine": "local", "method": TOKENS, "rows": rows, "passes": passes, "released_alike": True}
     named: dict[str, dict[str, object]] = {name: work | {"pipeline": name} for name in PIPELINES}
     as_it_is = {"method": {"method": "identity"}, "released_alike": False}
     named |= {_AGAIN: named["batch"], _IDENTITY: named["batch"] | as_it_is}
-    arms = arms_by_type(scale.data_types, _TARGET, named)
-    return Matrix("rq1-throughput", arms, scale.blocks, seed, precision=scale.precision)
-
-
-def _types(results: Results) -> list[str]:
-    return list(dict.fromkeys(arm.config["data_type"] for arm in results.matrix.arms))
-
-
-def _samples(results: Results, data_type: str) -> dict[str, Blocks]:
-    """Steady samples by arm of one data type; refuses arms that read or released other rows."""
-    from microflow.lab.trials import gather
-
-    found = gather(results.where(lambda config: config["data_type"] == data_type))
-    return {arm.name.partition(": ")[2]: found[arm.name] for arm in results.matrix.arms if arm.name in found}
+    arms = arms_by_type(data_types, "microflow.experiments.work:throughput", named)
+    return Matrix("rq1-throughput", arms, blocks, seed, precision=precision)
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
-    """By data type: every arm's time per record beside the batch's, and the noise floor."""
-    from microflow.lab.statistics import compare
-
-    return {kind: compare(_samples(results, kind), "batch", _AGAIN) for kind in _types(results)}
+    """Analysis by data type: every arm's time per record beside the batch's, and the noise floor."""
+    return {data_type: compare(samples, "batch", _AGAIN) for data_type, samples in results.samples.items()}
 
 
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Records per second of pure processing: columns as `microflow.figures.charts` wants them, batch first."""
-    import pandas as pd
-
-    from microflow.lab.statistics import typical
-
     rows = []
     for data_type, analysis in analyses(results).items():
-        for arm, blocks in _samples(results, data_type).items():
+        for arm, blocks in results.samples[data_type].items():
             if arm != _AGAIN:
                 rate = typical(blocks).inverse(_NS)
                 rows.append((data_type, arm, arm, rate.value, rate.low, rate.high, analysis.noise_floor))
-    return pd.DataFrame(rows, columns=["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
+    return data_frame(rows, ["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
 
 
 def table(results: Results) -> Table:
@@ -115,10 +79,9 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """Which pipeline is how fast, on the first data type."""
-    data_type = _types(results)[0]
+    """Rate of each pipeline on the first data type."""
+    data_type, analysis = next(iter(analyses(results).items()))
     rates = frame(results).set_index(["data_type", "arm"]).loc[data_type]["rate"].to_dict()
-    analysis = analyses(results)[data_type]
     numbers = {f"rq1 {data_type} {arm} rate": rounded(rate) for arm, rate in rates.items()}
     numbers["rq1 stream over batch"] = ratio_text(analysis["stream"].ratio)
     numbers["rq1 hybrid over batch"] = ratio_text(analysis["hybrid"].ratio)

@@ -11,45 +11,30 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's own class is in lower case
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import KEY_VARIABLE
-from microflow.descriptors import load_schema
+from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.engine import PIPELINES
-from microflow.experiments.work import DataChecksum, source
-from microflow.lab.experiment import Experiment, Matrix, Plot, scale_of
+from microflow.experiments.work import write_rows
+from microflow.lab.experiment import Experiment, Matrix, Plot, ratios_to, scale_of
 from microflow.lab.report import Answer, Table, design, per_cent, pure_or_not, ratio_text, rounded
-from microflow.lab.trials import Arm, gather
+from microflow.lab.results import Frame, Results
+from microflow.lab.trials import Arm
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.sinks.writers import open_writer
 from microflow.store.connector import PostgreSQLConnector
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
 
 __all__ = ["PHASES", "WHOLE_JOB", "answer", "frame", "matrix", "table", "trial"]
 
 PHASES = ("pre", "pure", "post", "residual")
-_LEFT_BEHIND = ("data_records", "violations", "checkpoints")
 _SPARK = "Spark batch"
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    rows: int
-    blocks: int
-    spark: bool = False
-
-
-_SCALES = {"smoke": _Scale(2_000, 1), "quick": _Scale(20_000, 1), "paper": _Scale(100_000, 6, spark=True)}
+#: Rows, blocks, and whether Spark runs too.
+_SCALES = {"smoke": (2_000, 1, False), "quick": (20_000, 1, False), "paper": (100_000, 6, True)}
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +50,8 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     os.environ[KEY_VARIABLE] = secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="microflow-") as folder, PostgreSQLConnector() as connector:
-        path, checksum = _write_input(Path(folder), config)
+        path = Path(folder) / "input.csv"
+        checksum = write_rows(path, config, config["rows"])
         job = JobSpec(
             input=path,
             output=Path(folder) / "released.csv",
@@ -80,17 +66,16 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
         finally:
             _forget(connector, str(job.job_id))
     measured, benefits = document["timing_separation"], document["research_benefits"]
-    wall = sum(measured[name] for name in ("pre_processing", "post_processing", "residual"))
-    wall += measured["pure_processing"] - measured["overlap"]
+    phases = {
+        "pre": measured["pre_processing"],
+        # Side by side on several workers, pure time is more than the wall time it took.
+        "pure": measured["pure_processing"] - measured["overlap"],
+        "post": measured["post_processing"],
+        "residual": measured["residual"],
+    }
     return {
-        "samples": [wall],
-        "phases": {
-            "pre": measured["pre_processing"],
-            # Side by side on several workers, pure time is more than the wall time it took.
-            "pure": measured["pure_processing"] - measured["overlap"],
-            "post": measured["post_processing"],
-            "residual": measured["residual"],
-        },
+        "samples": [sum(phases.values())],
+        "phases": phases,
         "evidence": [benefits["timing_contamination"]],
         "database_overhead": benefits["database_io_overhead"],
         "counts": document["processing_metrics"],
@@ -98,39 +83,27 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_input(folder: Path, config: Mapping[str, Any]) -> tuple[Path, str]:
-    """The file that the job reads, and the checksum of its rows."""
-    path, checksum = folder / "input.csv", DataChecksum()
-    with open_writer(path, load_schema(config["data_type"]).arrow) as writer:
-        for flow in checksum.passing(source(config, config["rows"])):
-            writer.write(flow.rows)
-    return path, checksum.hexdigest()
-
-
 def _forget(connector: PostgreSQLConnector, job_id: str) -> None:
     """Take the job's rows out again: what is kept of a trial is its measurement."""
 
     def delete(cursor: Cursor) -> None:
-        for table in _LEFT_BEHIND:
+        for table in ("data_records", "violations", "checkpoints"):
             cursor.execute(f"DELETE FROM {table} WHERE job_id = %s", (job_id,))  # noqa: S608 - names of ours
         cursor.execute("DELETE FROM jobs WHERE id = %s", (job_id,))
 
     connector.transaction(delete, doing="cleaning up after a trial")
 
 
-def matrix(profile: str = "quick", *, seed: int = 1) -> Matrix:
+def matrix(profile: str, *, seed: int = 1) -> Matrix:
     """The three pipelines on healthcare data; on paper Spark beside them, whose start alone takes seconds."""
-    scale = scale_of(_SCALES, profile)
-    engines = [(name, name, "local") for name in PIPELINES] + [(_SPARK, "batch", "spark")] * scale.spark
+    rows, blocks, spark = scale_of(_SCALES, profile)
+    engines = [(name, name, "local") for name in PIPELINES] + [(_SPARK, "batch", "spark")] * spark
+    work = {"data_type": "healthcare", "rows": rows}
     arms = [
-        Arm(
-            name,
-            f"{__name__}:trial",
-            {"pipeline": pipeline, "engine": engine, "data_type": "healthcare", "rows": scale.rows},
-        )
+        Arm(name, f"{__name__}:trial", work | {"pipeline": pipeline, "engine": engine})
         for name, pipeline, engine in engines
     ]
-    return Matrix("whole-job", tuple(arms), scale.blocks, seed)
+    return Matrix("whole-job", tuple(arms), blocks, seed)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -138,7 +111,7 @@ def _seconds(config: Mapping[str, Any]) -> float:
     return beside + float(config["rows"]) * {"batch": 1.5e-5, "stream": 3e-5, "hybrid": 2e-5}[config["pipeline"]]
 
 
-def frame(results: Results) -> pd.DataFrame:
+def frame(results: Results) -> Frame:
     """Median seconds of each phase by arm: columns ``arm``, ``pre_s``, ``pure_s``, ``post_s``, ``residual_s``.
 
     ``shown`` says whether every trial of the arm shows that its pure phase was pure.
@@ -152,7 +125,7 @@ def frame(results: Results) -> pd.DataFrame:
 def table(results: Results) -> Table:
     """Seconds of a whole job and of its phases, resources, and what each arm's trials show of purity."""
     resources = results.frame.groupby("arm")[["cpu_s", "peak_rss_bytes", "bytes_per_record"]].median()
-    ratios = _ratios(results)
+    ratios = ratios_to("batch")(results)
     rows = []
     for row in frame(results).to_dict("records"):
         phases = [row[f"{name}_s"] for name in PHASES]
@@ -173,7 +146,7 @@ def table(results: Results) -> Table:
 
 
 def answer(results: Results) -> Answer:
-    """How much of a job is pure processing, and what Spark's whole job takes beside it."""
+    """Share of pure processing in a job, and the duration of Spark's whole job beside it."""
     jobs = frame(results).set_index("arm")[[f"{name}_s" for name in PHASES]]
     shares = jobs.div(jobs.sum(axis=1), axis=0).loc["batch"].to_dict()
     pure, residual = float(shares["pure_s"]), float(shares["residual_s"])
@@ -189,21 +162,11 @@ def answer(results: Results) -> Answer:
         f"Purity: {pure_or_not(results)}."
     )
     if _SPARK in whole:
-        ratio = ratio_text(_ratios(results)[f"{_SPARK} beside batch"])
+        ratio = ratio_text(ratios_to("batch")(results)[f"{_SPARK} beside batch"])
         numbers |= {"separation spark job s": rounded(whole[_SPARK]), "separation spark over batch": ratio}
         sentence += f" The same job on Spark takes {rounded(whole[_SPARK])} s on this machine ({ratio} the batch's)."
     return Answer(sentence, numbers)
 
-
-def _ratios(results: Results) -> Mapping[str, Estimate]:
-    from microflow.lab.statistics import ratio_of
-
-    samples = gather(results.trials)
-    base = samples.pop("batch")
-    return {f"{name} beside batch": ratio_of(blocks, base) for name, blocks in samples.items()}
-
-
-_COUNTS = ("total_records", "released", "suppressed", "quarantined", "violations_found")
 
 WHOLE_JOB = Experiment(
     name="whole-job",
@@ -213,7 +176,10 @@ WHOLE_JOB = Experiment(
     frame=frame,
     answer=answer,
     seconds=_seconds,
-    same=(*(f"counts.{name}" for name in _COUNTS), "data_checksum"),
+    same=(
+        *(f"counts.{name}" for name in ("total_records", "released", "suppressed", "quarantined", "violations_found")),
+        "data_checksum",
+    ),
     tables={"jobs": table},
     plot=Plot(
         "phase-breakdown",
@@ -221,5 +187,5 @@ WHOLE_JOB = Experiment(
         "Where a whole job's wall time goes, from file to file and database (healthcare, tokenization). Hatched: pure "
         "time that the trials do not show to be pure.",
     ),
-    ratios=_ratios,
+    ratios=ratios_to("batch"),
 )

@@ -1,4 +1,4 @@
-"""What several experiments' trials share: generated data, the work of a configuration, one pass over it with the clock.
+"""Work that trials of several experiments share: generated data, and one pass over them with the clock.
 
 Every trial generates its own data, so that it reads no file, and tokens get a key that anybody can compute from the
 seed: the arms of a block must release equal rows.
@@ -7,8 +7,10 @@ seed: the arms of a block must release equal rows.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,13 @@ from microflow.descriptors import load_schema
 from microflow.engine import ProcessingSpec, build_processor
 from microflow.lab.trials import Arm
 from microflow.records import Microflow, microflows
+from microflow.sinks.writers import open_writer
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
 
 __all__ = [
-    "PASS", "TOKENS", "DataChecksum", "arms_by_type", "data_checksum", "row_digest", "seconds_of_passes", "source",
-    "spec_of", "throughput", "volume",
+    "PASS", "TOKENS", "DataChecksum", "arms_by_type", "data_checksum", "row_digest", "seconds_of_passes", "shared_data",
+    "source", "spec_of", "throughput", "volume", "write_rows",
 ]  # fmt: skip
 
 TOKENS = {"method": "tokenization"}
@@ -39,6 +42,11 @@ PASS = ("pure", "violations", "output_checksum", "data_checksum")
 def source(config: Mapping[str, Any], rows: int) -> Iterator[Microflow]:
     """The first ``rows`` rows of a configuration's ``data_type``; its ``seed`` decides them."""
     return microflows(batch.rows for batch in generate(config["data_type"], rows, config["seed"]))
+
+
+def shared_data(variable: str, name: str) -> Path:
+    """Data that are not ours to give away: where a variable of the environment says, or beside the project."""
+    return Path(os.environ.get(variable, Path(__file__).resolve().parents[4] / "shared" / "data" / name))
 
 
 class DataChecksum:
@@ -68,6 +76,15 @@ def data_checksum(flows: Iterable[Microflow]) -> str:
     checksum = DataChecksum()
     for _ in checksum.passing(flows):
         pass
+    return checksum.hexdigest()
+
+
+def write_rows(path: Path, config: Mapping[str, Any], rows: int) -> str:
+    """Write the rows of `source` to a file, in the format of its suffix; returns their checksum."""
+    checksum = DataChecksum()
+    with open_writer(path, load_schema(config["data_type"]).arrow) as writer:
+        for flow in checksum.passing(source(config, rows)):
+            writer.write(flow.rows)
     return checksum.hexdigest()
 
 

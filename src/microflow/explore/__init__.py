@@ -1,4 +1,4 @@
-"""Ask your own questions in JupyterLab: a sample, a setting, and at once what it finds, changes, risks and keeps."""
+"""Explorer for JupyterLab: a sample and a setting, and at once its findings, changes, risk and utility."""
 
 from microflow.explore.model import Sample, Trialled, take_sample, try_setting
 from microflow.explore.view import explorer

@@ -1,4 +1,4 @@
-"""What the explorer computes, without a widget in sight: a small sample through the real engine, then measured."""
+"""Computations of the explorer, without widgets: a small sample through the real engine, then measured."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _LEAD = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to play with, held in memory.
+    """Sample of rows for the explorer, held in memory.
 
     Attributes:
         name: A data type, or the path of a file.
@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def size(self) -> int:
-        """Its rows."""
+        """Number of rows."""
         return int(self.rows.num_rows)
 
     @property
@@ -79,7 +79,7 @@ class Sample:
         return f"{self.name}.csv" if self.name in DATA_TYPES else self.name
 
     def trials(self, policy: str | Path | None = None) -> Trials:
-        """What tries settings on these rows; results of earlier trials under a policy are kept."""
+        """Trials of settings on these rows; results of earlier trials under a policy are kept."""
         name = str(policy or self.schema.policy)
         if name not in self._trials:
             whole = FileSample(self.schema, self.rows, self.size)
@@ -131,7 +131,7 @@ def _described(path: Path) -> Description:
 
 
 def with_roles(sample: Sample, roles: dict[str, Role]) -> Sample:
-    """The same rows with other roles of some columns; the same sample where none is another."""
+    """Sample of the same rows with other roles of some columns; the same object if no role differs."""
     columns = tuple(replace(column, role=roles.get(column.name, column.role)) for column in sample.schema.columns)
     if columns == sample.schema.columns:
         return sample
@@ -174,7 +174,7 @@ class Trialled:
         return Estimate(attack.risk, attack.low, attack.high, is_extrapolated=False)
 
     def violations(self) -> Table:
-        """What was flagged, by rule and field, most frequent first."""
+        """Violations by rule and field, most frequent first."""
         rules = {rule.id: rule for rule in self.release.spec.policy.rules}
         rows = [
             [rule, field, rules[rule].regulation, rules[rule].article, rules[rule].severity, f"{count:,}"]
@@ -198,12 +198,9 @@ class Trialled:
 
     def measures(self) -> Table:
         """Risk against utility, in a handful of lines."""
-        found = self.assessment
+        found, risk = self.assessment, self.risk
         rows = [
-            [
-                "linkage attack, success above control",
-                f"{self.risk.value:.1%} [{self.risk.low:.1%}, {self.risk.high:.1%}]",
-            ],
+            ["linkage attack, success above control", f"{risk.value:.1%} [{risk.low:.1%}, {risk.high:.1%}]"],
             ["smallest equivalence class (k)", f"{found.achieved.k:,}"],
             ["information loss of quasi-identifiers (GCP)", f"{found.loss.gcp:.3f}"],
             ["rows suppressed", f"{self.sample.size - self.release.released.num_rows:,}"],
@@ -225,7 +222,7 @@ def try_setting(sample: Sample, settings: MethodSettings, policy: str | Path | N
 
 
 def recommended(sample: Sample, max_risk: float, policy: str | Path | None = None) -> Search:
-    """What `microflow recommend` would advise for the sample itself."""
+    """Recommendation of `microflow recommend` for the sample itself."""
     return search(sample.trials(policy), Constraints(max_risk))
 
 

@@ -1,4 +1,4 @@
-"""The widgets around `microflow.explore.model`: choose, and see at once what it means.
+"""Widgets of the explorer around `microflow.explore.model`.
 
 Work is done in a thread of its own, one setting at a time: a control that is moved again while it runs replaces what
 is waiting, so that twenty presses of an arrow key cost two trials and not twenty.
@@ -221,14 +221,12 @@ class Explorer:
     def _draw(self, asked: _Asked, sample: Sample) -> None:
         points = [
             Point(
-                trial.name,
-                trial.settings.method,
-                trial.risk,
-                _exact(trial.assessment.information_loss),
-                name == self._advised,
+                trial.name, trial.settings.method, trial.risk,
+                Estimate(loss, loss, loss, is_extrapolated=False), name == self._advised,
             )
             for name, trial in self._tried.items()
-        ]
+            for loss in [trial.assessment.information_loss]
+        ]  # fmt: skip
         self.risk.value = frontier_svg(points, asked.max_risk, note=f"n = {sample.size:,}, attacked here")
 
     def _advise(self, asked: _Asked, sample: Sample) -> None:
@@ -240,10 +238,12 @@ class Explorer:
         tried = try_setting(sample, found.advised.settings, asked.policy)
         self._tried[tried.name], self._advised = tried, tried.name
         self._draw(asked, sample)
+        source, schema = map(shlex.quote, (sample.file, sample.schema_name))
+        whole = f"microflow recommend {source} --schema {schema} --max-risk {asked.max_risk:g}"
         self.recommendation.value = (
             f"recommended for these {sample.size:,} rows: <b>{html.escape(tried.name)}</b>, which keeps "
             f"{found.advised.utility:.1%} at a risk of {found.advised.risk}: {_code(tried.command)} "
-            f"For the whole file: {_code(_recommend(sample, asked.max_risk))}"
+            f"For the whole file: {_code(whole)}"
         )
 
 
@@ -297,15 +297,6 @@ def _slider(kind: type[Any], name: str, **options: Any) -> Any:
 
 def _code(command: str) -> str:
     return f"<code>{html.escape(command)}</code>"
-
-
-def _recommend(sample: Sample, max_risk: float) -> str:
-    source, schema = map(shlex.quote, (sample.file, sample.schema_name))
-    return f"microflow recommend {source} --schema {schema} --max-risk {max_risk:g}"
-
-
-def _exact(value: float) -> Estimate:
-    return Estimate(value, value, value, is_extrapolated=False)
 
 
 def _latency_table(tried: Trialled) -> Table:

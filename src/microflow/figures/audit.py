@@ -15,10 +15,10 @@ from pathlib import Path
 
 from microflow.errors import InputError
 from microflow.experiments import all_experiments
-from microflow.figures.catalogue import MARKED, answers, macro
+from microflow.figures.catalogue import MARKED, macro, readings
 from microflow.lab.experiment import Claim, Experiment
-from microflow.lab.report import Table, design
-from microflow.lab.results import IncompleteError, Results
+from microflow.lab.report import Answer, Table, design
+from microflow.lab.results import IncompleteError
 from microflow.store.experiments import ExperimentStore
 
 __all__ = ["COMMANDS", "Audited", "audited", "documents", "page", "sentences"]
@@ -60,7 +60,7 @@ class Audited:
 
 
 def documents(root: Path) -> list[Path]:
-    """What is published: README, results, the pages of the documentation, the paper.
+    """Published documents: README, results, the pages of the documentation, the paper.
 
     Raises:
         InputError: this is not the repository's root.
@@ -113,15 +113,15 @@ class _Sources:
 
     def __init__(self, profile: str, store: ExperimentStore) -> None:
         self.command = f"make experiments PROFILE={profile}"
-        self.answers = list(answers(profile, store))
+        self.answers: list[tuple[Experiment, Answer]] = []
         self._design: dict[str, str] = {}
         self._by_macro: dict[str, Experiment] = {}
-        for experiment in all_experiments():
-            try:
-                self._design[experiment.name] = design(Results.read(experiment.matrix(profile), store))
-            except IncompleteError:
+        for experiment, found in readings(profile, store):
+            if isinstance(found, IncompleteError):
                 continue
-        for experiment, answer in self.answers:
+            answer = experiment.answer(found).of(profile)
+            self.answers.append((experiment, answer))
+            self._design[experiment.name] = design(found)
             self._by_macro |= {macro(name): experiment for name in answer.numbers}
             if experiment.plot is not None:
                 self._by_macro[macro(f"caption {experiment.plot.name}")] = experiment
@@ -129,25 +129,14 @@ class _Sources:
     def row(self, claim: str, experiment: Experiment) -> tuple[str, str, str, str, str]:
         """The evidence of an experiment, if the database holds it."""
         held = self._design.get(experiment.name, "")
-        return (
-            claim,
-            experiment.name if held else "",
-            held,
-            _interval(experiment),
-            f"{self.command} ({experiment.notebook})",
-        )
+        interval = "Wilson, 95 %" if experiment.name == "detection" else "over blocks, 95 %"
+        return claim, experiment.name if held else "", held, interval, f"{self.command} ({experiment.notebook})"
 
     def of_macros(self, sentence: str) -> list[Experiment | None]:
         """The experiments of the numbers that a LaTeX sentence embeds; none for a macro that nothing defines."""
         found = {name: self._by_macro.get(name) for name in _MACRO.findall(sentence)}
         by_name = {name if experiment is None else experiment.name: experiment for name, experiment in found.items()}
         return list(by_name.values())
-
-
-def _interval(experiment: Experiment) -> str:
-    if experiment.name == "detection":
-        return "Wilson, 95 %"
-    return "over blocks, 95 %"
 
 
 def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What is shown of experiments: figures, tables and answers; LaTeX tables and macros; blocks of README and docs.
+"""Catalogue of figures, tables and answers of experiments; LaTeX tables and macros; blocks of README and docs.
 
 All of it is read from the results database and nothing else: no number is typed.
 """
@@ -9,7 +9,7 @@ import base64
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from microflow.store.experiments import ExperimentStore
 
 __all__ = [
     "MARKED", "Drawn", "Note", "Plate", "answer", "answers", "answers_table", "caption_of", "draw_all", "drawing_of",
-    "headlines_block", "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "results_block", "table",
-    "with_block", "with_blocks", "write_tables",
+    "headlines_block", "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "readings", "results_block",
+    "table", "with_block", "with_blocks", "write_tables",
 ]  # fmt: skip
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -61,7 +61,7 @@ class Plate:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure's or table's files, or why there are none; one that this machine cannot measure is not ``needed``."""
+    """Result of drawing a figure or table: its files, or the reason why there are none."""
 
     name: str
     files: tuple[Path, ...]
@@ -70,7 +70,7 @@ class Drawn:
 
     @classmethod
     def lacking(cls, name: str, experiment: Experiment, error: IncompleteError) -> Drawn:
-        """What an experiment that has not run whole leaves out."""
+        """Entry of an experiment that has not run completely."""
         reason = experiment.missing() if experiment.optional else ""
         return cls(name, (), reason or error.message, needed=not reason)
 
@@ -86,7 +86,7 @@ class Note:
 
 
 def plan(name: str, profile: str) -> Note:
-    """How many arms an experiment has in a profile, how often each runs, on how many rows."""
+    """Number of arms of an experiment in a profile, of runs of each, and of rows."""
     matrix = experiment_named(name).matrix(profile)
     sizes = sorted({int(arm.config["rows"]) for arm in matrix.arms if "rows" in arm.config})
     rows = f" on {' and '.join(f'{size:,}' for size in sizes)} rows" if sizes else ""
@@ -101,8 +101,27 @@ def drawing_of(plot: Plot) -> Callable[[pd.DataFrame], Figure]:
     return found
 
 
+def readings(profile: str, store: ExperimentStore) -> Iterator[tuple[Experiment, Results | IncompleteError]]:
+    """Every experiment with its results, or with what is missing of them."""
+    for experiment in all_experiments():
+        try:
+            found: Results | IncompleteError = Results.read(experiment.matrix(profile), store)
+        except IncompleteError as error:
+            found = error
+        yield experiment, found
+
+
+def _reading(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | Skipped:
+    try:
+        return Results.read(experiment.matrix(profile), store)
+    except IncompleteError as error:
+        if experiment.optional:
+            return Skipped(experiment.name, experiment.missing() or error.reason)
+        raise
+
+
 def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
-    """Draw the figure of an experiment.
+    """Draw the figure of an experiment; or why there is none, where this machine cannot run it.
 
     Raises:
         MicroflowError: there is no such experiment, or it has no figure.
@@ -111,23 +130,23 @@ def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
     chosen = experiment_named(name)
     if chosen.plot is None:
         raise MicroflowError(f"{name} has no figure", hint="it has tables: microflow.figures.catalogue.table")
-    try:
-        results = Results.read(chosen.matrix(profile), store)
-    except IncompleteError as error:
-        return _skipped(chosen, error)
-    frame = chosen.frame(results)
+    found = _reading(chosen, profile, store)
+    return found if isinstance(found, Skipped) else _drawn(chosen, chosen.plot, profile, found)
+
+
+def _drawn(experiment: Experiment, plot: Plot, profile: str, results: Results) -> Plate:
+    frame = experiment.frame(results)
     with ieee():
-        figure = drawing_of(chosen.plot)(frame)
+        figure = drawing_of(plot)(frame)
         if profile in PREVIEWS:
             mark_preview(figure)
-    return Plate(chosen.plot.name, caption_of(chosen, profile, results), figure)
+    return Plate(plot.name, caption_of(plot, profile, results), figure)
 
 
-def caption_of(experiment: Experiment, profile: str, results: Results) -> str:
+def caption_of(plot: Plot, profile: str, results: Results) -> str:
     """A figure's caption with rows, blocks, trials and machine; a preview says that it is one."""
-    assert experiment.plot is not None
-    preview = f"Preview ({profile}). " if profile in PREVIEWS else ""
-    return f"{preview}{experiment.plot.caption} {design(results)[:1].upper()}{design(results)[1:]}."
+    preview, rests_on = f"Preview ({profile}). " if profile in PREVIEWS else "", design(results)
+    return f"{preview}{plot.caption} {rests_on[:1].upper()}{rests_on[1:]}."
 
 
 def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> Table | Skipped:
@@ -141,11 +160,8 @@ def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> T
     tables = chosen.tables or {}
     if not tables or (which and which not in tables):
         raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(tables) or 'none'}")
-    try:
-        results = Results.read(chosen.matrix(profile), store)
-    except IncompleteError as error:
-        return _skipped(chosen, error)
-    return tables[which or next(iter(tables))](results).of(profile)
+    found = _reading(chosen, profile, store)
+    return found if isinstance(found, Skipped) else tables[which or next(iter(tables))](found).of(profile)
 
 
 def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
@@ -155,33 +171,21 @@ def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
         IncompleteError: not all of its trials have run, although they could.
     """
     chosen = experiment_named(name)
-    try:
-        return chosen.answer(Results.read(chosen.matrix(profile), store)).of(profile)
-    except IncompleteError as error:
-        return _skipped(chosen, error)
-
-
-def _skipped(experiment: Experiment, error: IncompleteError) -> Skipped:
-    if experiment.optional:
-        return Skipped(experiment.name, experiment.missing() or error.reason)
-    raise error
+    found = _reading(chosen, profile, store)
+    return found if isinstance(found, Skipped) else chosen.answer(found).of(profile)
 
 
 def draw_all(profile: str, store: ExperimentStore, folder: Path) -> list[Drawn]:
     """Draw and save every figure whose trials are complete; say of the others what is missing."""
     drawn = []
-    for experiment in all_experiments():
-        if experiment.plot is None:
+    for experiment, found in readings(profile, store):
+        if (plot := experiment.plot) is None:
             continue
-        try:
-            found = plate(experiment.name, profile, store)
-        except IncompleteError as error:
-            drawn.append(Drawn(experiment.plot.name, (), error.message))
-            continue
-        if isinstance(found, Skipped):
-            drawn.append(Drawn(experiment.plot.name, (), found.reason, needed=not experiment.missing()))
+        if isinstance(found, IncompleteError):
+            drawn.append(Drawn.lacking(plot.name, experiment, found))
         else:
-            drawn.append(Drawn(experiment.plot.name, save(found.figure, folder, experiment.plot.name)))
+            figure = _drawn(experiment, plot, profile, found).figure
+            drawn.append(Drawn(plot.name, save(figure, folder, plot.name)))
     return drawn
 
 
@@ -192,43 +196,33 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Drawn] = []
-    captions: dict[str, str] = {}
-    for experiment in all_experiments():
-        try:
-            results = Results.read(experiment.matrix(profile), store)
-        except IncompleteError as error:
-            written += [Drawn.lacking(f"table-{name}", experiment, error) for name in experiment.tables or {}]
+    missing: list[str] = []
+    macros: dict[str, dict[str, str]] = {"numbers": {}, "captions": {}}
+    for experiment, found in readings(profile, store):
+        if isinstance(found, IncompleteError):
+            lacking = Drawn.lacking("", experiment, found)
+            written += [replace(lacking, name=f"table-{name}") for name in experiment.tables or {}]
+            missing += [found.message] * lacking.needed
             continue
         for name, build in (experiment.tables or {}).items():
             path = folder / f"table-{name}.tex"
-            write_whole(path, build(results).of(profile).to_latex(name))
+            write_whole(path, build(found).of(profile).to_latex(name))
             written.append(Drawn(path.stem, (path,)))
-        if experiment.plot is not None:
-            captions[f"caption {experiment.plot.name}"] = _for_latex(caption_of(experiment, profile, results))
-    path = folder / "captions.tex"
-    write_whole(path, numbers_tex(captions))
-    return [*written, _write_numbers(profile, store, folder), Drawn("captions", (path,))]
+        macros["numbers"] |= experiment.answer(found).numbers
+        if (plot := experiment.plot) is not None:
+            macros["captions"][f"caption {plot.name}"] = caption_of(plot, profile, found)
+    for name, values in macros.items():
+        path = folder / f"{name}.tex"
+        write_whole(path, numbers_tex({key: _for_latex(value) for key, value in values.items()}))
+        written.append(Drawn(name, (path,), "; ".join(missing) if name == "numbers" else ""))
+    return written
 
 
-def _write_numbers(profile: str, store: ExperimentStore, folder: Path) -> Drawn:
-    missing: list[str] = []
-    found = list(answers(profile, store, missing))
-    numbers = {name: _for_latex(value) for _, answer in found for name, value in answer.numbers.items()}
-    path = folder / "numbers.tex"
-    write_whole(path, numbers_tex(numbers))
-    return Drawn("numbers", (path,), "; ".join(missing))
-
-
-def answers(
-    profile: str, store: ExperimentStore, missing: list[str] | None = None
-) -> Iterator[tuple[Experiment, Answer]]:
-    """The answers that can be given; what is missing for the others is added to ``missing``."""
-    for experiment in all_experiments():
-        try:
-            yield experiment, experiment.answer(Results.read(experiment.matrix(profile), store)).of(profile)
-        except IncompleteError as error:
-            if missing is not None and not (experiment.optional and experiment.missing()):
-                missing.append(error.message)
+def answers(profile: str, store: ExperimentStore) -> Iterator[tuple[Experiment, Answer]]:
+    """The answers that can be given."""
+    for experiment, found in readings(profile, store):
+        if isinstance(found, Results):
+            yield experiment, experiment.answer(found).of(profile)
 
 
 def answers_table(profile: str, store: ExperimentStore) -> Table:
@@ -281,13 +275,11 @@ def results_block(profile: str, store: ExperimentStore) -> str:
         MicroflowError: it can answer none.
     """
     parts: list[str] = []
-    for experiment in all_experiments():
-        try:
-            results = Results.read(experiment.matrix(profile), store)
-        except IncompleteError:
+    for experiment, found in readings(profile, store):
+        if isinstance(found, IncompleteError):
             continue  # what has not run yet is left out here; `microflow figures` names it
-        parts.append(f"**{experiment.asks}** {experiment.answer(results).of(profile).sentence}")
-        parts += [build(results).of(profile).to_markdown() for build in (experiment.tables or {}).values()]
+        parts.append(f"**{experiment.asks}** {experiment.answer(found).of(profile).sentence}")
+        parts += [build(found).of(profile).to_markdown() for build in (experiment.tables or {}).values()]
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
@@ -302,13 +294,9 @@ def headlines_block(profile: str, store: ExperimentStore) -> str:
         MicroflowError: there is none.
     """
     lines = []
-    for experiment in all_experiments():
-        try:
-            results = Results.read(experiment.matrix(profile), store)
-        except IncompleteError:
-            continue
-        if headline := experiment.answer(results).of(profile).headline:
-            lines.append(f"- {headline} *({design(results)})*")
+    for experiment, found in readings(profile, store):
+        if isinstance(found, Results) and (headline := experiment.answer(found).of(profile).headline):
+            lines.append(f"- {headline} *({design(found)})*")
     if not lines:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     return marked("headlines", "\n".join(lines))

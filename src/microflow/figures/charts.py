@@ -16,6 +16,7 @@ from microflow.figures.style import (
     COLUMN_IN,
     GREY,
     PAGE_IN,
+    beside,
     canvas,
     label_lines,
     look,
@@ -23,13 +24,13 @@ from microflow.figures.style import (
     plain_log,
     tick_between,
     titled,
-)  # fmt: skip
+)
 from microflow.lab.report import UNKNOWN, ratio_text, short
 from microflow.lab.statistics import Estimate
 
 __all__ = [
-    "PHASES", "draw_accuracy", "draw_burst", "draw_contamination", "draw_lag",
-    "draw_latency", "draw_phases", "draw_scaling", "draw_throughput",
+    "PHASES", "draw_accuracy", "draw_burst", "draw_contamination", "draw_lag", "draw_latency", "draw_phases",
+    "draw_scaling", "draw_throughput",
 ]  # fmt: skip
 
 
@@ -74,14 +75,7 @@ def _throughput_panel(ax: Axes, frame: pd.DataFrame, arms: list[str]) -> None:
         style, height = look(row["look"]), arms.index(row["arm"])
         ax.plot([row["low"], row["high"]], [height, height], color=style.color, solid_capstyle="butt", linewidth=1.6)
         ax.plot(row["rate"], height, style.marker, color=style.color)
-        ax.annotate(
-            short(row["rate"]),
-            (np.fmax(row["high"], row["rate"]), height),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            color=GREY,
-        )
+        beside(ax, short(row["rate"]), (np.fmax(row["high"], row["rate"]), height), (5, 0), color=GREY)
     ax.grid(visible=True, axis="x")
     one_line_each(ax, arms)
     ax.set_xlabel("Pure processing on one core (records/s)")
@@ -107,7 +101,8 @@ def draw_latency(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("Latency from intended arrival (ms)")
     figure.draw_without_rendering()
     for ax, data_type in zip(axes, types, strict=True):
-        label_lines(ax, _ends(frame[frame["data_type"] == data_type]))
+        last = frame[frame["data_type"] == data_type].sort_values("load").groupby("arm", sort=False).tail(1)
+        label_lines(ax, [(row["load"], row["p99_ms"], str(row["arm"])) for row in last.to_dict("records")])
     return figure
 
 
@@ -126,11 +121,6 @@ def _latency_panel(ax: Axes, frame: pd.DataFrame) -> None:
     ax.set_xlabel("Offered load (records/s)")
     low, high = frame["load"].min(), frame["load"].max()
     ax.set_xlim(low / 1.15, high * (high / low) ** 0.22)
-
-
-def _ends(frame: pd.DataFrame) -> list[tuple[float, float, str]]:
-    last = frame.sort_values("load").groupby("arm", sort=False).tail(1)
-    return [(row["load"], row["p99_ms"], str(row["arm"])) for row in last.to_dict("records")]
 
 
 def draw_burst(frame: pd.DataFrame) -> Figure:
@@ -193,10 +183,7 @@ def draw_phases(frame: pd.DataFrame) -> Figure:
         if share > _ROOM_FOR_NAME:
             ax.text(starts[row, 1] + share / 2, row, f"{share:.0%}", color="white", ha="center", va="center")
     for row, share in enumerate(shares[:, 3]):
-        ax.annotate(
-            f"residual {share:.1%}", (1, row), xytext=(4, 0), textcoords="offset points", va="center",
-            annotation_clip=False,
-        )  # fmt: skip
+        beside(ax, f"residual {share:.1%}", (1, row), (4, 0), annotation_clip=False)
     one_line_each(ax, list(frame["arm"]), above=0.75)
     ax.set_xlim(0, 1.0)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -229,10 +216,7 @@ def draw_contamination(frame: pd.DataFrame) -> Figure:
         ax.hlines(heights, rows["low"], rows["high"], color=style.color, linewidth=1.4)
         ax.plot(rows["ratio"], heights, style.marker, color=style.color, label=name)
         for height, row in zip(heights, rows.to_dict("records"), strict=True):
-            ax.annotate(
-                _times(row), (row["high"], height), xytext=(4, 0), textcoords="offset points", va="center",
-                color=style.color,
-            )  # fmt: skip
+            beside(ax, _times(row), (row["high"], height), (4, 0), color=style.color)
     one_line_each(ax, arms)
     ax.grid(visible=True, axis="x")
     ax.set_xlim(min(0.8, 0.9 * frame["low"].min(), 0.9 / floor), max(frame["high"].max(), floor) * 4)
@@ -321,7 +305,7 @@ def _power(fit: pd.Series[float]) -> str:
 
 
 def draw_lag(samples: Sequence[tuple[float, int, int]], events: Sequence[tuple[float, str]]) -> Figure:
-    """How far a group of processes was behind its topic: messages that wait, and messages committed a second.
+    """Figure of a group of processes behind its topic: waiting messages, and messages committed per second.
 
     Args:
         samples: Seconds, messages in the topic, and messages committed, at irregular times.

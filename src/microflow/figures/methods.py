@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
-from microflow.figures.style import COLUMN_IN, INK, canvas, look, plain_log, tick_between, titled
+from microflow.figures.style import COLUMN_IN, INK, beside, canvas, look, plain_log, tick_between, titled
 
 __all__ = ["NAMES", "draw_effort", "draw_frontier"]
 
@@ -113,10 +113,8 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
     """
     best: tuple[float, Annotation, Bbox] | None = None
     for x, y in _PLACES:
-        label = ax.annotate(
-            text, (point["loss"], point["risk"]), xytext=(x, y), textcoords="offset points", va="center",
-            ha="left" if x > 0 else "right" if x < 0 else "center", color=INK,
-        )  # fmt: skip
+        side = "left" if x > 0 else "right" if x < 0 else "center"
+        label = beside(ax, text, (point["loss"], point["risk"]), (x, y), ha=side, color=INK)
         box = label.get_window_extent()
         covered = sum(_area(box, other) for other in taken) + box.width * box.height - _area(box, ax.bbox)
         if best is None or covered < best[0]:
@@ -148,12 +146,10 @@ def draw_effort(frame: pd.DataFrame) -> Figure:
         own, style = timed[timed["columns"] == size].sort_values("seconds"), look("k_anonymity")
         ax.plot(own["seconds"], own["loss"], color=style.color, linestyle=style.line, marker=style.marker)
         for row in own.to_dict("records"):
-            place = (row["seconds"], row["loss"])
-            ax.annotate(str(row["effort"]), place, xytext=(0, -12), textcoords="offset points", ha="center")
+            beside(ax, str(row["effort"]), (row["seconds"], row["loss"]), (0, -12), ha="center", va="baseline")
         first = own.iloc[0]
         ax.plot(first["arx_seconds"], first["arx_loss"], "x", color="#111111")
-        ax.annotate("ARX", (first["arx_seconds"], first["arx_loss"]), xytext=(0, 5), textcoords="offset points",
-                    ha="center")  # fmt: skip
+        beside(ax, "ARX", (first["arx_seconds"], first["arx_loss"]), (0, 5), ha="center", va="baseline")
         plain_log(ax, "x")
         reach = [*own["seconds"], first["arx_seconds"]]
         ax.set_xlim(min(reach) / 1.6, max(reach) * 1.6)

@@ -1,4 +1,4 @@
-"""One look for every figure: exact widths, one mark per arm, intervals drawn, labels beside what they name.
+"""Style of all figures: exact widths, one mark per arm, intervals drawn, labels beside what they name.
 
 Colour is never the only difference: each arm also has its own marker and line style, and the colours (Okabe and Ito
 2008) differ in lightness, so that a figure survives grey paper and colour-blind readers.
@@ -19,12 +19,13 @@ import numpy.typing as npt
 from matplotlib import rc_context, rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from microflow.lab.report import short
 
 __all__ = [
-    "COLUMN_IN", "GREY", "INK", "PAGE_IN", "Look", "canvas", "ieee", "label_lines", "look", "mark_preview",
+    "COLUMN_IN", "GREY", "INK", "PAGE_IN", "Look", "beside", "canvas", "ieee", "label_lines", "look", "mark_preview",
     "one_line_each", "plain_log", "png", "save", "spread", "tick_between", "titled",
 ]  # fmt: skip
 
@@ -37,7 +38,7 @@ _TWO_DECADES = 100
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one arm is drawn everywhere."""
+    """Style of one arm in all figures."""
 
     color: str
     marker: str
@@ -109,7 +110,7 @@ def png(figure: Figure) -> bytes:
 
 def plain_log(ax: Axes, axis: str) -> None:
     """A logarithmic axis (``"x"`` or ``"y"``) whose ticks are read as numbers, not as powers."""
-    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    ax.set(**{f"{axis}scale": "log"})
     chosen = ax.xaxis if axis == "x" else ax.yaxis
     chosen.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     chosen.set_minor_formatter(NullFormatter())
@@ -147,26 +148,18 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     >>> spread([1.0, 1.0, 5.0], gap=1.0)
     [0.5, 1.5, 5.0]
     """
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(wanted, kind="stable")
-    groups: list[list[float]] = []  # each: sum of (position - its offset inside the group), members
-    for position in np.asarray(wanted, float)[order]:
-        groups.append([position, 1])
-        while len(groups) > 1 and _end(groups[-2], gap) + gap > _start(groups[-1], gap):
-            total, members = groups.pop()
-            groups[-1] = [groups[-1][0] + total, groups[-1][1] + members]
-    placed = [_start(group, gap) + gap * index for group in groups for index in range(int(group[1]))]
-    result = np.empty(len(placed))
-    result[order] = placed
-    return [float(position) for position in result]
+    steps = gap * np.arange(len(order))
+    placed = np.empty(len(order))
+    placed[order] = isotonic_regression(np.asarray(wanted, float)[order] - steps).x + steps
+    return [float(position) for position in placed]
 
 
-def _start(group: list[float], gap: float) -> float:
-    total, members = group
-    return total / members - gap * (members - 1) / 2
-
-
-def _end(group: list[float], gap: float) -> float:
-    return _start(group, gap) + gap * (group[1] - 1)
+def beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **options: Any) -> Annotation:
+    """Write beside a point of the data, so many points of print away from it."""
+    return ax.annotate(text, place, xytext=offset, textcoords="offset points", **{"va": "center", **options})
 
 
 def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: float = 9.0) -> None:
@@ -182,6 +175,4 @@ def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: 
     points = 72.0 / ax.figure.dpi
     for (x, y, text), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
         offset = (5.0, (placed - height) * points)
-        ax.annotate(
-            text, (x, y), xytext=offset, textcoords="offset points", va="center", color=INK, annotation_clip=False
-        )
+        beside(ax, text, (x, y), offset, color=INK, annotation_clip=False)

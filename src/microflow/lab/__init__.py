@@ -1,4 +1,4 @@
-"""The measuring room: trials in fresh processes, offered load, statistics, results in PostgreSQL, bundles, repetition.
+"""Laboratory: trials in new processes, offered load, statistics, results in PostgreSQL, bundles, reproduction.
 
 It knows experiments by their contract (`microflow.lab.experiment`) and never by name. A trial's target is a function
 ``target(config) -> result``, both JSON. Of its result, lists of numbers are stored as raw sample series of that name,

@@ -1,4 +1,4 @@
-"""When records arrive in an open loop, and who says that they have.
+"""Schedules of arrivals in an open loop, and the feeds that announce them.
 
 A *schedule* is decided before the run: nanoseconds (int64, ascending) after its start. It does not wait for the system,
 and its instants are what latency is counted from. A *feed* plays it: a load generator in a process of its own, real
@@ -27,7 +27,7 @@ Schedule = npt.NDArray[np.int64]
 
 
 def steady(rate: float, seconds: float) -> Schedule:
-    """Equal gaps.
+    """Schedule with equal gaps.
 
     >>> steady(4, 1).tolist()
     [0, 250000000, 500000000, 750000000]
@@ -36,14 +36,14 @@ def steady(rate: float, seconds: float) -> Schedule:
 
 
 def poisson(rate: float, seconds: float, seed: int) -> Schedule:
-    """Independent arrivals at ``rate`` per second."""
+    """Schedule of independent arrivals at ``rate`` per second."""
     return _thrown(np.array([0.0, seconds]), np.array([rate]), seed)
 
 
 def bursts(
     rate: float, peak_rate: float, seconds: float, seed: int, *, period_s: float = 1.0, peak_share: float = 0.2
 ) -> Schedule:
-    """A Poisson process whose rate jumps to ``peak_rate`` for the last ``peak_share`` of each period."""
+    """Schedule of a Poisson process whose rate jumps to ``peak_rate`` for the last ``peak_share`` of each period."""
     starts = np.arange(0, seconds, period_s)
     edges = np.unique(np.concatenate([starts, starts + period_s * (1 - peak_share), [seconds]]))
     edges = edges[edges <= seconds]
@@ -66,7 +66,7 @@ _LEAD_NS = 20_000_000
 
 
 class Feed(Protocol):
-    """Says what time it is and how many records have arrived; times are nanoseconds after the run's start."""
+    """Feed of arrivals: the time, and the number of arrived records; times are nanoseconds after the start."""
 
     def now(self) -> int:
         """The time."""
@@ -78,7 +78,7 @@ class Feed(Protocol):
 
 
 class LiveFeed:
-    """Listens to a load generator process; use it as a context manager."""
+    """Feed from a load generator process, for a ``with`` block."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -119,7 +119,7 @@ class LiveFeed:
         return self._arrived
 
     def lags(self) -> npt.NDArray[np.int64]:
-        """How late each announcement was, in nanoseconds: what the generator itself adds to latencies.
+        """Delay of each announcement in nanoseconds: what the generator itself adds to latencies.
 
         Empty when the run was stopped before the last arrival.
         """
@@ -157,7 +157,7 @@ def _end_of_wait(schedule: Schedule, least: int, until: int | None) -> int:
 
 
 class SimulatedFeed:
-    """Time that moves only when somebody waits or works: the same run, to the nanosecond, on every machine."""
+    """Feed in simulated time, which moves only by waits and work: the same run on every machine."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -176,7 +176,7 @@ class SimulatedFeed:
 
 
 class HurriedFeed:
-    """Real time without the waits: where one would wait for the next arrival, the clock is put forward to it.
+    """Feed in real time without the waits: the clock is put forward to the next arrival.
 
     Whatever the system does takes the time it takes, its decisions and book-keeping included.
     """

@@ -1,4 +1,4 @@
-"""Results as one file: a reader draws every figure from it and runs nothing.
+"""Bundle of results in one file: a reader draws every figure from it and runs nothing.
 
 A bundle is a zip archive in the form of an RO-Crate (1.1): ``ro-crate-metadata.json`` describes it, holds the SHA-256
 of every other file and says by which commits, on which machines and when it came about; ``trials/<experiment>.jsonl``
@@ -197,7 +197,12 @@ def _trials(store: ExperimentStore, experiment: str) -> Iterator[dict[str, Any]]
 
 def _crate(files: Mapping[str, bytes], tables: Sequence[pd.DataFrame]) -> bytes:
     parts = [
-        {"@id": name, "@type": "File", "encodingFormat": "application/jsonl", "sha256": _digest(content)}
+        {
+            "@id": name,
+            "@type": "File",
+            "encodingFormat": "application/jsonl",
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         for name, content in files.items()
     ]
     named = [{"@id": name} for name in files]
@@ -240,7 +245,3 @@ def _made(tables: Sequence[pd.DataFrame], result: list[dict[str, str]]) -> tuple
         "result": result,
     }
     return times[-1].date().isoformat(), [software, action]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microflow.errors import MicroflowError
+from microflow.lab.statistics import Blocks, Estimate, block_log_ratios, ratio_of, repetitions_for
 from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, plan
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
     from microflow.lab.report import Answer, Table
     from microflow.lab.results import Results
-    from microflow.lab.statistics import Estimate
 
 __all__ = [
-    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "config_hash", "ratios_to",
-    "scale_of", "settled",
+    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "beside", "config_hash",
+    "ratios_to", "scale_of", "settled",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ PREVIEWS = ("smoke", "quick")
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How narrow the interval of every arm's log-ratio to ``reference`` should be: ± ``half_width``, 0.05 is ±5 %.
+    """Target width of the interval of every arm's log-ratio to ``reference``: ± ``half_width``, 0.05 is ±5 %.
 
     ``most`` is as many blocks as there may be, so the precision is a target that may be missed: what was reached is
     stated with the results. Arms named ``group: arm`` are compared within their group.
@@ -51,7 +51,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
+    """Matrix of trials: every arm once in each of ``blocks`` blocks, in random order; ``seed`` decides order and data.
 
     With a ``precision`` these blocks are a pilot, and their noise decides how many follow; see `settled`. Trials run
     ``side_by_side`` on all cores where nothing is timed, or where times are a preview; captions say so.
@@ -71,7 +71,7 @@ class Matrix:
 
     @property
     def repetitions(self) -> str:
-        """How often each arm runs, and what decides it, as a sentence."""
+        """Sentence about the number of runs of each arm and how it is decided."""
         if self.precision is None:
             return f"{self.blocks} block{'s' * (self.blocks != 1)}"
         target = self.precision
@@ -95,33 +95,39 @@ def settled(matrix: Matrix, pilot: Sequence[Trial]) -> Matrix:
     Raises:
         MicroflowError: the pilot ran on unlike machines, or its arms gave different answers.
     """
-    from microflow.lab.statistics import block_log_ratios, repetitions_for
-
-    wanted = matrix.precision
+    wanted, least = matrix.precision, matrix.blocks
     if wanted is None:
         return matrix
-    blocks = matrix.blocks
-    for group, own in by_group(pilot).items():
+    needed = [
+        repetitions_for(block_log_ratios(blocks, base), wanted.half_width, least=least, most=max(least, wanted.most))
+        for base, others in _by_reference(pilot, wanted.reference)
+        for blocks in others.values()
+    ]
+    return replace(matrix, blocks=max([least, *needed]), precision=None)
+
+
+def _by_reference(trials: Iterable[Trial], reference: str) -> Iterator[tuple[Blocks, Mapping[str, Blocks]]]:
+    """Group by group (``group: arm``): the samples of the reference, and those of the other arms by name."""
+    for group, own in by_group(trials).items():
         samples = gather(own)
-        base = samples.pop(f"{group}: {wanted.reference}" if group else wanted.reference)
-        for arm in samples.values():
-            ratios = block_log_ratios(arm, base)
-            needed = repetitions_for(
-                ratios, wanted.half_width, least=matrix.blocks, most=max(matrix.blocks, wanted.most)
-            )
-            blocks = max(blocks, needed)
-    return replace(matrix, blocks=blocks, precision=None)
+        yield samples.pop(f"{group}: {reference}" if group else reference), samples
+
+
+def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
+    """Every arm's time over the reference's of its group (``group: arm``), by name.
+
+    Groups of different data did not read the same rows, and need not: each is compared by itself.
+    """
+    return {
+        f"{name} beside {reference}": ratio_of(blocks, base)
+        for base, others in _by_reference(trials, reference)
+        for name, blocks in others.items()
+    }
 
 
 def ratios_to(reference: str) -> Callable[[Results], Mapping[str, Estimate]]:
     """An experiment's ``ratios`` where every arm stands beside this one of its own group and blocks."""
-
-    def ratios(results: Results) -> Mapping[str, Estimate]:
-        from microflow.lab.reproduction import beside
-
-        return beside(results.trials, reference)
-
-    return ratios
+    return lambda results: beside(results.trials, reference)
 
 
 def config_hash(experiment: str, turn: Planned) -> str:
@@ -134,13 +140,6 @@ def config_hash(experiment: str, turn: Planned) -> str:
     decisive = {"experiment": experiment, "block": turn.block, "seed": turn.seed}
     arm = {"arm": turn.arm.name, "target": turn.arm.target, "config": turn.arm.config}
     return hashlib.sha256(json.dumps(decisive | arm, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
-
-
-def plan_of(matrix: Matrix, blocks: int) -> dict[str, Any]:
-    """What a trial keeps of how often it was repeated and why: ``blocks`` in all, as far as they are decided."""
-    if matrix.precision is None:
-        return {"blocks": blocks}
-    return {"pilot": matrix.blocks, "blocks": blocks, **asdict(matrix.precision)}
 
 
 def scale_of(scales: Mapping[str, T], profile: str) -> T:
@@ -174,17 +173,9 @@ class Claim:
     command: str = ""
 
 
-def _nothing(_: Results) -> Mapping[str, Estimate]:
-    return {}
-
-
-def _runs_anywhere() -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment, all of it; `microflow.experiments.EXPERIMENTS` is the list.
+    """Experiment with its matrix, analysis and answer; `microflow.experiments.EXPERIMENTS` is the list.
 
     Attributes:
         name: In the database and on the command line.
@@ -214,7 +205,7 @@ class Experiment:
     seconds: Callable[[Mapping[str, Any]], float]
     tables: Mapping[str, Callable[[Results], Table]] | None = None
     plot: Plot | None = None
-    ratios: Callable[[Results], Mapping[str, Estimate]] = _nothing
-    missing: Callable[[], str] = _runs_anywhere
+    ratios: Callable[[Results], Mapping[str, Estimate]] = lambda _: {}
+    missing: Callable[[], str] = str
     optional: bool = False
     claims: tuple[Claim, ...] = ()

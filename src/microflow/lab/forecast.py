@@ -1,4 +1,4 @@
-"""How long a profile takes: trials and minutes by experiment, before anything runs.
+"""Forecast of a profile's duration: trials and minutes by experiment, before anything runs.
 
 An experiment declares what a trial of a configuration takes (`Experiment.seconds`), on a core like those of a small
 server. What the database holds of it, in whatever profile, says by which factor this machine differs. A pilot decides
@@ -8,13 +8,12 @@ how many blocks follow, so that an experiment with a precision has a least and a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from microflow.lab.experiment import Experiment, Matrix, config_hash
+from microflow.lab.experiment import Experiment
 from microflow.lab.launch import START_S
-from microflow.lab.report import Table
-from microflow.lab.trials import plan
+from microflow.lab.report import Table, from_to
 
 if TYPE_CHECKING:
     from microflow.store.experiments import ExperimentStore
@@ -24,7 +23,7 @@ __all__ = ["Forecast", "forecast", "forecast_table"]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Of one experiment in one profile.
+    """Forecast of one experiment in one profile.
 
     Attributes:
         experiment: Its name.
@@ -48,43 +47,41 @@ class Forecast:
 
 
 def forecast(experiment: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
-    """What an experiment takes on this machine; trials that run side by side share its ``cores``."""
+    """Forecast of an experiment on this machine; trials that run side by side share its ``cores``."""
     matrix, recorded = experiment.matrix(profile), store.trials(experiment.name)
     declared = [experiment.seconds(config["config"]) for config in recorded["config"]]
     factor = sum(row["usage"]["wall_s"] for row in recorded["metrics"]) / sum(declared) if declared else 1.0
-    held = set(recorded["config_hash"])
-    blocks = matrix.blocks, max(matrix.blocks, matrix.precision.most) if matrix.precision else matrix.blocks
     each = {arm.name: (experiment.seconds(arm.config) * factor + START_S) / 60 for arm in matrix.arms}
-    at_once = cores if matrix.side_by_side else 1
-    minutes, left = [], []
-    for count in blocks:
-        turns = plan(matrix.arms, count, matrix.seed)
-        minutes.append(sum(each[turn.arm.name] for turn in turns) / at_once)
-        left.append(
-            sum(each[turn.arm.name] for turn in turns if config_hash(experiment.name, turn) not in held) / at_once
+    most = max(matrix.blocks, matrix.precision.most) if matrix.precision else matrix.blocks
+    cells = [replace(matrix, blocks=blocks).cells() for blocks in (matrix.blocks, most)]
+    held, at_once = set(recorded["config_hash"]), cores if matrix.side_by_side else 1
+
+    def minutes(without: set[str]) -> tuple[float, float]:
+        low, high = (
+            sum(each[turn.arm.name] for cell, turn in part.items() if cell not in without) / at_once for part in cells
         )
+        return low, high
+
     return Forecast(
-        experiment.name, len(matrix.arms), blocks, (len(matrix.arms) * blocks[0], len(matrix.arms) * blocks[1]),
-        _held(matrix, blocks[1], held), (minutes[0], minutes[1]), (left[0], left[1]), len(declared),
+        experiment.name, len(matrix.arms), (matrix.blocks, most), (len(cells[0]), len(cells[1])),
+        len(cells[1].keys() & held), minutes(set()), minutes(held), len(declared),
     )  # fmt: skip
 
 
-def _held(matrix: Matrix, blocks: int, held: set[str]) -> int:
-    return sum(config_hash(matrix.experiment, turn) in held for turn in plan(matrix.arms, blocks, matrix.seed))
-
-
 def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table:
-    """By experiment and in all: blocks, trials, minutes, and what is left of them."""
+    """Table by experiment and in all: blocks, trials, minutes, and the remaining part of them."""
     rows = [
         [
-            entry.experiment, str(entry.arms), _span(*entry.blocks), _span(*entry.trials), str(entry.held),
-            _span(*entry.minutes, digits=1), _span(*entry.left, digits=1),
+            entry.experiment, str(entry.arms), _between(entry.blocks), _between(entry.trials), str(entry.held),
+            _between(entry.minutes, digits=1), _between(entry.left, digits=1),
             f"{entry.recorded} trials" if entry.recorded else "declared",
         ]
         for entry in found
     ]  # fmt: skip
-    totals = [tuple(sum(getattr(entry, name)[end] for entry in found) for end in (0, 1)) for name in _SUMMED]
-    trials, minutes, left = (_span(low, high, digits=0) for low, high in totals)
+    trials, minutes, left = (
+        _between([sum(getattr(entry, name)[end] for entry in found) for end in (0, 1)])
+        for name in ("trials", "minutes", "left")
+    )
     rows.append(["in all", "", "", trials, str(sum(entry.held for entry in found)), minutes, left, ""])
     return Table(
         ["experiment", "arms", "blocks", "trials", "held", "minutes", "left", "by"],
@@ -94,9 +91,6 @@ def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table
     )
 
 
-_SUMMED = ("trials", "minutes", "left")
-
-
-def _span(low: float, high: float, digits: int = 0) -> str:
-    first, last = f"{low:.{digits}f}", f"{high:.{digits}f}"
-    return first if first == last else f"{first}–{last}"
+def _between(ends: Sequence[float], digits: int = 0) -> str:
+    first, last = (f"{end:.{digits}f}" for end in ends)
+    return from_to(first, last, "–")

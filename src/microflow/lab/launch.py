@@ -1,4 +1,4 @@
-"""One call in a process of its own: nothing of an earlier trial (caches, heap, threads, a JVM) can help or hurt it.
+"""Launch of a call in a new process, so that no earlier trial (caches, heap, threads, a JVM) affects it.
 
 ``python -m microflow.lab.launch`` is the other side: one call, JSON in, JSON out. The answer travels on what was
 standard output; standard output itself is turned to standard error first, so that nothing a library (or a JVM) prints
@@ -35,7 +35,7 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a call returned, and under which conditions it ran. Loads are one-minute averages."""
+    """Result of a call, and the conditions under which it ran. Loads are one-minute averages."""
 
     result: dict[str, Any]
     machine: Machine
@@ -104,7 +104,7 @@ def _read(answer: dict[str, Any], watch: TreeWatch) -> Launch:
         peak_rss_bytes=max(own["peak_rss_bytes"], watch.peak_rss_bytes),
         rss_before_bytes=own["rss_before_bytes"],
     )
-    machine = Machine.from_dict(answer["machine"])
+    machine = Machine(**answer["machine"])
     return Launch(answer["result"], machine, answer["load_before"], answer["load_after"], usage)
 
 

@@ -1,4 +1,4 @@
-"""The load generator: a process of its own that announces arrivals on time, whatever the system under test does.
+"""Load generator: another process that announces arrivals on time, whatever the system under test does.
 
 Standard input brings the schedule (a count, then nanoseconds, all native int64), later the origin on the machine-wide
 monotonic clock. Standard output carries ``b"R"`` when ready, then, as time passes, the number of records that have

@@ -1,4 +1,4 @@
-"""On what a trial ran: written with each trial, compared before trials are put together."""
+"""Machine of a trial: recorded with each trial, and compared before trials are combined."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from microflow.errors import MicroflowError
 
-__all__ = ["Machine", "refuse_unlike"]
+__all__ = ["Machine", "cores_here", "refuse_unlike"]
 
 #: The libraries whose version can change a measured time.
 _LIBRARIES = ("cryptography", "numpy", "pandas", "polars", "psycopg2-binary", "pyarrow", "pyspark", "sqlalchemy")
@@ -47,14 +47,9 @@ class Machine:
         """This machine, asked once per process."""
         return _here()
 
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Machine:
-        """What ``dataclasses.asdict`` stored."""
-        return cls(**stored)
-
     @property
     def likeness(self) -> dict[str, object]:
-        """What must be equal for times to be comparable. The commit is not: it is for the analyst to judge."""
+        """Properties that must be equal for comparable times. The commit is not one: the analyst judges it."""
         unlike = {"commit", "dirty", "memory_bytes"}
         # Firmware and kernel take a few MiB more or less from boot to boot.
         memory = {"memory_gib": round(self.memory_bytes / _GIB)}
@@ -84,7 +79,7 @@ def _here() -> Machine:
     commit, dirty = _source()
     return Machine(
         cpu_model=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores_here(),
         memory_bytes=psutil.virtual_memory().total,
         governor=_governor(),
         kernel=f"{platform.system()} {platform.release()}",
@@ -93,6 +88,11 @@ def _here() -> Machine:
         commit=commit,
         dirty=dirty,
     )
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
@@ -114,10 +114,8 @@ def _governor() -> str | None:
 def _versions() -> dict[str, str]:
     found = {}
     for name in _LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -1,14 +1,14 @@
-"""The open-loop driver: records come when they come, and each one's latency counts from when it was due.
+"""Open-loop driver: records arrive on a schedule, and each one's latency counts from when it was due.
 
     loop = OpenLoop(poisson(5_000, seconds=4, seed=1))
-    run = loop.run(stream(), lambda due: [processor.process_record(records[i]) for i in due] and due)
+    run = loop.run(Portions(), lambda due: [processor.process_record(records[i]) for i in due] and due)
     run.summary(warm_up_s=1).p99_ns
 
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
-Kinds of system differ in their `Dispatcher` alone: `stream` hands over one record at a time, a router decides each
-time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a rate
-that is only survived for a moment, with a growing backlog, is not a throughput.
+Kinds of system differ in their `Dispatcher` alone: `Portions` hands over fixed numbers of records, a router decides
+each time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a
+rate that is only survived for a moment, with a growing backlog, is not a throughput.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from microflow.timing.latency import LatencyRecorder, LatencySummary
 
 __all__ = [
     "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",
-    "Sustainable", "find_sustainable", "judge", "stream",
+    "Sustainable", "find_sustainable", "judge",
 ]  # fmt: skip
 
 P = TypeVar("P")
@@ -47,7 +47,7 @@ _FEWEST_ARRIVALS = 2
 
 
 class Dispatcher(Protocol[P]):
-    """Decides which records the system is given next. It owns the queue: indices from 0 in order of arrival."""
+    """Dispatcher of records to the system, and owner of the queue: indices from 0 in order of arrival."""
 
     def wanted(self) -> int:
         """Serve when this many records have arrived in all (or when no more will)."""
@@ -58,17 +58,17 @@ class Dispatcher(Protocol[P]):
         ...
 
     def observe(self, portion: P, ns: int) -> None:
-        """What serving it took, in nanoseconds."""
+        """Note the time that serving a portion took, in nanoseconds."""
         ...
 
 
 @runtime_checkable
 class Lingers(Protocol):
-    """A dispatcher that is content with fewer records than it wants, once the oldest that waits has waited enough."""
+    """Dispatcher that accepts fewer records than it wants, once the oldest has waited long enough."""
 
     @property
     def linger_ns(self) -> int | None:
-        """How long, from when the record was due; ``None``: as long as it takes."""
+        """Longest wait, from when the record was due; ``None``: no limit."""
         ...
 
     def oldest(self) -> int:
@@ -77,7 +77,7 @@ class Lingers(Protocol):
 
 
 class Portions:
-    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival."""
+    """A dispatcher of fixed habits: at least and at most so many records, in order of arrival; by default one."""
 
     def __init__(self, at_least: int = 1, at_most: int = 1) -> None:
         self._at_least = at_least
@@ -89,18 +89,13 @@ class Portions:
         return self._next + self._at_least
 
     def route(self, arrived: int) -> range | None:
-        """What has arrived, up to the most that make a portion."""
+        """Next portion: all arrived records, up to the largest size of a portion."""
         due = range(self._next, min(arrived, self._next + self._at_most))
         self._next = due.stop
         return due or None
 
     def observe(self, portion: range, ns: int) -> None:
-        """Learns nothing."""
-
-
-def stream() -> Portions:
-    """One record at a time."""
-    return Portions()
+        """Ignore the time: nothing is learned."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ class OpenLoopRun:
         return int((self.completed_ns < 0).sum())
 
     def latencies_ns(self, warm_up_s: float = 0.0) -> npt.NDArray[np.int64]:
-        """From intended arrival to result, of the served records that were due after the warm-up."""
+        """Latencies from intended arrival to result, of the served records that were due after the warm-up."""
         counted = (self.completed_ns >= 0) & (self.intended_ns >= warm_up_s * 1e9)
         latencies: npt.NDArray[np.int64] = (self.completed_ns - self.intended_ns)[counted]
         return latencies
@@ -133,7 +128,7 @@ class OpenLoopRun:
         return recorder.summary()
 
     def backlog_slope(self, warm_up_s: float = 0.0) -> float:
-        """By which part of the offered load the backlog grew: 0 when all is served as it comes, 1 when nothing is.
+        """Growth of the backlog as a share of the offered load: 0 if all is served, 1 if nothing is.
 
         The least-squares slope of (arrived - completed) over the arrival time after the warm-up, over the mean rate.
         """
@@ -150,14 +145,14 @@ class OpenLoopRun:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a sustained rate keeps: 99 of 100 records within ``p99_ns``, no more backlog growth than ``slope``."""
+    """Objective of a sustained rate: p99 within ``p99_ns``, growth of the backlog at most ``slope``."""
 
     p99_ns: int
     slope: float = 0.01
 
 
 class OpenLoop:
-    """Offers one schedule to a system under test.
+    """Experiment in an open loop: one schedule is offered to a system under test.
 
     Args:
         schedule: When records are due (`microflow.lab.arrivals`).
@@ -270,7 +265,7 @@ def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> No
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One rate that was tried (records/s), and how it went."""
+    """Result of one rate that was tried (records/s)."""
 
     rate: float
     p99_ns: int
@@ -292,7 +287,7 @@ class Sustainable:
 
 
 def judge(run: OpenLoopRun, rate: float, objective: Objective, *, warm_up_s: float = 0.0) -> Probe:
-    """Whether a run at ``rate`` kept the objective after its warm-up."""
+    """Judgement on a run: whether ``rate`` kept the objective after its warm-up."""
     p99 = run.summary(warm_up_s).p99_ns
     slope = run.backlog_slope(warm_up_s)
     sustained = run.unserved == 0 and p99 <= objective.p99_ns and slope <= objective.slope
@@ -311,7 +306,7 @@ def find_sustainable(
 
     Args:
         attempt: Runs one rate (records/s), for example
-            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(stream(), serve), rate, objective)``.
+            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(Portions(), serve), rate, objective)``.
         low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
         high: No rate above it is tried: the system's own throughput, or what is more than enough.
         confirm: Runs a rate for longer. What the search found is moved by ``precision``, up or down, until it passes

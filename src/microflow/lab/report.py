@@ -1,24 +1,22 @@
-"""How results are said: sentences with their numbers, tables for screen, print and README, and numbers as text."""
+"""Texts and tables of results: sentences with their numbers, tables for screen, print and README."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from microflow.lab.experiment import PREVIEWS
-
-if TYPE_CHECKING:
-    from microflow.lab.results import Results
-    from microflow.lab.statistics import Analysis, Comparison, Estimate
+from microflow.lab.results import Results
+from microflow.lab.statistics import Analysis, Comparison, Estimate
 
 __all__ = [
-    "UNKNOWN", "WIDEST", "Answer", "Table", "comparison_cells", "design", "family", "hardware", "method_name",
-    "per_cent", "pure_or_not", "ratio_text", "rounded", "short", "sparkline", "with_interval", "with_spread",
+    "UNKNOWN", "WIDEST", "Answer", "Table", "comparison_cells", "design", "family", "from_to", "hardware",
+    "method_name", "per_cent", "pure_or_not", "ratio_text", "rounded", "short", "sparkline", "with_interval",
+    "with_spread",
 ]  # fmt: skip
 
 _MILLION, _THOUSAND = 1_000_000, 1_000
@@ -55,7 +53,7 @@ class Answer:
         return f"**{self.sentence}**"
 
     def of(self, profile: str) -> Answer:
-        """The same, marked where the profile's results are a preview."""
+        """Answer of a profile, marked if its results are a preview."""
         if profile not in PREVIEWS:
             return self
         mark = f"Preview ({profile}): "
@@ -76,7 +74,7 @@ class Table:
     marked: str = ""
 
     def of(self, profile: str) -> Table:
-        """The same, marked where the profile's results are a preview."""
+        """Table of a profile, marked if its results are a preview."""
         return replace(self, caption=f"Preview ({profile}). {self.caption}") if profile in PREVIEWS else self
 
     def _repr_html_(self) -> str:
@@ -148,7 +146,7 @@ def hardware(machine: Mapping[str, object]) -> str:
 
 
 def design(results: Results) -> str:
-    """How a table or figure came about, generated so that it cannot drift: rows, blocks, trials, machine.
+    """Design of a table or figure, generated so that it cannot drift: rows, blocks, trials, machine.
 
     Example: ``"10,000 rows; 6 blocks, 36 trials; 2 cores of AMD EPYC"``.
     """
@@ -158,7 +156,7 @@ def design(results: Results) -> str:
     counted = f"{blocks} block{'s' * (blocks != 1)}, {len(results.trials)} trials"
     if results.matrix.side_by_side:
         counted += ", run side by side"
-    machines = sorted({hardware({"cores": m.cores, "cpu_model": m.cpu_model}) for m in results.machines})
+    machines = sorted({hardware(asdict(trial.run.machine)) for trial in results.trials})
     return "; ".join([*rows, counted, *machines])
 
 
@@ -188,7 +186,6 @@ def _p(value: float) -> str:
 def ratio_text(ratio: Estimate, unit: str = "×") -> str:
     """A ratio with its interval; none where the interval is wider than ± `WIDEST`, or there is no interval at all.
 
-    >>> from microflow.lab.statistics import Estimate
     >>> ratio_text(Estimate(2.0, 1.9, 2.1)), ratio_text(Estimate(2.0, 1.0, 4.0))
     ('2× [1.9, 2.1]', 'not known to ±50%')
     """
@@ -198,7 +195,7 @@ def ratio_text(ratio: Estimate, unit: str = "×") -> str:
 
 
 def pure_or_not(results: Results, arms: Sequence[str] | None = None) -> str:
-    """Which arms' purity the trials show, for a caption or a sentence; an arm without evidence is never called pure."""
+    """Purity that the trials of each arm show, as text; an arm without evidence is never called pure."""
     shown, open_ = results.purity(arms)
     if not open_:
         return "every timed span is shown to have touched memory only"
@@ -206,16 +203,14 @@ def pure_or_not(results: Results, arms: Sequence[str] | None = None) -> str:
     return f"not shown to be pure: {', '.join(open_)}{rest}"
 
 
-def method_name(method: str) -> str:
-    """A method as people write it.
+def method_name(method: str, setting: str = "") -> str:
+    """A method as people write it, with its setting.
 
-    >>> method_name("k_anonymity"), method_name("k_anonymity_stream"), method_name("differential_privacy")
-    ('k-anonymity', 'k-anonymity of a stream', 'differential privacy')
+    >>> method_name("k_anonymity", "k=5"), method_name("k_anonymity_stream"), method_name("differential_privacy")
+    ('k-anonymity, k=5', 'k-anonymity of a stream', 'differential privacy')
     """
-    forms = {"_stream": " of a stream", "_hybrid": " in microflows"}
-    for suffix, said in forms.items():
-        method = method.replace(suffix, said)
-    return method.replace("k_", "k-").replace("_", " ")
+    name = method.replace("_stream", " of a stream").replace("_hybrid", " in microflows")
+    return ", ".join(filter(None, (name.replace("k_", "k-").replace("_", " "), setting)))
 
 
 def rounded(value: float) -> str:
@@ -230,6 +225,11 @@ def rounded(value: float) -> str:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
     return f"{value:.3g}"
+
+
+def from_to(first: str, last: str, mark: str = " to ") -> str:
+    """Two ends as text; the first alone where both are said alike."""
+    return first if first == last else f"{first}{mark}{last}"
 
 
 def per_cent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Runs again what was recorded, beside the recording and never into it, and lists everything that came out otherwise.
+"""Reproduction: recorded trials run again, beside the record and never into it; differences are listed.
 
 Answers (checksums, counts, figures of privacy and utility) must be the same; numbers with a fraction to nine digits,
 because a sum may be taken in another order on another processor. Ratios of times must have intervals that overlap:
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,11 @@ from microflow.lab.bundle import import_bundle
 from microflow.lab.experiment import Experiment
 from microflow.lab.machine import Machine
 from microflow.lab.results import IncompleteError, Progress, Results, commit_of, run_matrix
-from microflow.lab.statistics import Estimate, ratio_of
-from microflow.lab.trials import Trial, by_group, gather
+from microflow.lab.statistics import Estimate
 from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
 
-__all__ = ["Agreement", "Difference", "answers_of", "beside", "bundled", "compared", "repeated", "reproduce"]
+__all__ = ["Agreement", "Difference", "answers_of", "bundled", "compared", "repeated", "reproduce"]
 
 _DIGITS = 1e-9
 _LONGEST = 40
@@ -36,7 +35,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that came out otherwise: ``where`` names the trial or the ratio."""
+    """Difference between a record and its repetition: ``where`` names the trial or the ratio."""
 
     experiment: str
     where: str
@@ -49,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One experiment beside its recording: how much was compared, and what differs."""
+    """Comparison of one experiment with its record: the number of comparisons, and the differences."""
 
     experiment: str
     trials: int
@@ -83,16 +82,12 @@ def reproduce(
             if not experiment.optional:
                 yield Agreement(reading.experiment, 0, 0, 0, (reading,))
             continue
-        before = _repeatable(reading)
+        # What this machine has the data for.
+        matrix = replace(reading.matrix, arms=tuple(arm for arm in reading.matrix.arms if not arm.absent))
+        before = Results(matrix, tuple(trial for trial in reading.trials if not trial.planned.arm.absent))
         stale = set(again.trials(before.matrix.experiment)["git"]) - {commit_of(Machine.here())}
         run_matrix(before.matrix, again, force=bool(stale), observer=observer)
         yield compared(experiment, before, Results.read(before.matrix, again))
-
-
-def _repeatable(recorded: Results) -> Results:
-    """What of a recording this machine has the data for."""
-    matrix = replace(recorded.matrix, arms=tuple(arm for arm in recorded.matrix.arms if not arm.absent))
-    return Results(matrix, tuple(trial for trial in recorded.trials if not trial.planned.arm.absent))
 
 
 def compared(question: Experiment, recorded: Results, now: Results) -> Agreement:
@@ -110,10 +105,11 @@ def compared(question: Experiment, recorded: Results, now: Results) -> Agreement
         ratios, ratios_now = _known(question.ratios(recorded)), _known(question.ratios(now))
     except MicroflowError as refused:
         # Arms that no longer release the same rows have no ratio; the checksums above say which.
-        return Agreement(experiment, len(now.trials), answers, 0, (*differences, _refusal(experiment, refused)))
+        differences.append(Difference(experiment, "ratios", "a comparison", str(refused)))
+        return Agreement(experiment, len(now.trials), answers, 0, tuple(differences))
     for name in sorted(ratios.keys() | ratios_now.keys()):
         first, second = ratios.get(name), ratios_now.get(name)
-        if first is None or second is None or not _overlap(first, second):
+        if first is None or second is None or first.low > second.high or second.low > first.high:
             differences.append(Difference(experiment, name, _said(first), _said(second)))
     return Agreement(experiment, len(now.trials), answers, len(ratios), tuple(differences))
 
@@ -175,16 +171,8 @@ def _same(value: object, other: object) -> bool:
     return value == other
 
 
-def _overlap(estimate: Estimate, other: Estimate) -> bool:
-    return estimate.low <= other.high and other.low <= estimate.high
-
-
 def _said(estimate: Estimate | None) -> str:
     return "nothing" if estimate is None else f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
-
-
-def _refusal(experiment: str, error: MicroflowError) -> Difference:
-    return Difference(experiment, "ratios", "a comparison", str(error))
 
 
 def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
@@ -215,16 +203,3 @@ def _leaves(name: str, value: Any) -> dict[str, object]:
         return {name: value}
     parts = [_leaves(f"{name}.{key}", part) for key, part in value.items() if key != "rule"]
     return {key: leaf for part in parts for key, leaf in part.items()}
-
-
-def beside(trials: Iterable[Trial], reference: str) -> dict[str, Estimate]:
-    """Every arm's time over the reference's of its group (``group: arm``), by name.
-
-    Groups of different data did not read the same rows, and need not: each is compared by itself.
-    """
-    found: dict[str, Estimate] = {}
-    for group, own in by_group(trials).items():
-        samples = gather(own)
-        base = samples.pop(f"{group}: {reference}" if group else reference)
-        found |= {f"{name} beside {reference}": ratio_of(blocks, base) for name, blocks in samples.items()}
-    return found

@@ -1,4 +1,4 @@
-"""Runs a matrix's trials and reads them back: whole, of one machine, ready to compare.
+"""Results of a matrix: its trials are run and read back, complete and of one machine.
 
 What the database holds is kept, everything else runs, one fresh process after another.
 """
@@ -10,23 +10,37 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from microflow.errors import MicroflowError, SetupError
-from microflow.lab.experiment import Experiment, Matrix, config_hash, plan_of, settled
+from microflow.lab.experiment import Experiment, Matrix, config_hash, settled
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine, refuse_unlike
-from microflow.lab.trials import Arm, Planned, Trial, run_trials
-from microflow.store.experiments import ExperimentStore
+from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, run_trials
 from microflow.timing.resources import ResourceUsage
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microflow.store.experiments import ExperimentStore
+
 __all__ = [
-    "IncompleteError", "Progress", "Results", "Skipped", "commit_of", "is_series", "run_experiment", "run_matrix",
-    "series_of",
+    "Frame", "IncompleteError", "Progress", "Results", "Skipped", "commit_of", "data_frame", "is_series",
+    "run_experiment", "run_matrix", "series_of",
 ]  # fmt: skip
+
+#: pandas and the database are loaded where they are used: a trial's process has no use for them.
+Frame: TypeAlias = "pd.DataFrame"
+
+
+def data_frame(rows: Sequence[Any], columns: list[str] | None = None) -> Frame:
+    """Rows, each a tuple or a dictionary, as pandas has them."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns)
 
 
 class IncompleteError(MicroflowError):
@@ -77,12 +91,14 @@ class Results:
         return cls(matrix, tuple(trials))
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> Frame:
         """One row a trial: ``arm``, ``block``, the configuration, and the result with nested names joined by dots.
 
         Resources are of the whole process and its children: ``cpu_s``, ``peak_rss_bytes``, and, where the
         configuration has ``rows``, ``bytes_per_record``, the memory that was added for each.
         """
+        import pandas as pd
+
         rows = [
             {"arm": trial.planned.arm.name, "block": trial.planned.block}
             | trial.planned.arm.config
@@ -92,18 +108,23 @@ class Results:
         ]
         return pd.json_normalize(rows)
 
-    @property
-    def machines(self) -> list[Machine]:
-        """The machine of every trial."""
-        return [trial.run.machine for trial in self.trials]
-
     def of(self, arm: Arm) -> list[dict[str, Any]]:
-        """What the trials of an arm returned, block after block."""
+        """Results of the trials of an arm, block by block."""
         return [trial.run.result for trial in self.trials if trial.planned.arm == arm]
 
-    def where(self, keep: Callable[[dict[str, Any]], bool]) -> list[Trial]:
-        """Trials whose configuration passes."""
-        return [trial for trial in self.trials if keep(trial.planned.arm.config)]
+    @cached_property
+    def samples(self) -> dict[str, dict[str, list[npt.NDArray[np.float64]]]]:
+        """Steady samples by group and arm, in the matrix's order; arms without a group under the empty name.
+
+        Raises:
+            MicroflowError: the arms of a group read or released other rows; see `gather`.
+        """
+        gathered = {name: blocks for own in by_group(self.trials).values() for name, blocks in gather(own).items()}
+        found: dict[str, dict[str, list[npt.NDArray[np.float64]]]] = defaultdict(dict)
+        for arm in self.matrix.arms:
+            group, _, name = arm.name.rpartition(": ")
+            found[group][name] = gathered[arm.name]
+        return found
 
     def purity(self, arms: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
         """The arms whose every trial shows that the clock ran on memory only, and the arms that do not show it.
@@ -151,7 +172,7 @@ def _trial(turn: Planned, row: dict[Any, Any], series: dict[str, list[float]]) -
     metrics = row["metrics"]
     run = Launch(
         result=metrics["result"] | series,
-        machine=Machine.from_dict(row["machine"]),
+        machine=Machine(**row["machine"]),
         load_before=metrics["load_before"],
         load_after=metrics["load_after"],
         usage=ResourceUsage(**metrics["usage"]),
@@ -161,7 +182,7 @@ def _trial(turn: Planned, row: dict[Any, Any], series: dict[str, list[float]]) -
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a matrix is: cells in all, cells that ran now, and cells that the database already held."""
+    """Progress of a matrix: all cells, cells that ran now, and cells that the database already held."""
 
     experiment: str
     cells: int
@@ -226,6 +247,7 @@ def run_matrix(
     for a precision, its blocks come first, and then as many more as their noise says.
     """
     progress = Progress(matrix.experiment, 0, 0, 0)
+    asked = {} if matrix.precision is None else {"pilot": matrix.blocks, **asdict(matrix.precision)}
     for part in _parts(matrix, store):
         cells = {found: turn for found, turn in part.cells().items() if not turn.arm.absent}
         cells = dict(list(cells.items())[progress.cells :])
@@ -234,7 +256,7 @@ def run_matrix(
         done = {(cells[found].arm.name, cells[found].block) for found in held}
         at_once = Machine.here().cores if matrix.side_by_side else 1
         for trial in run_trials(cells.values(), done=done, timeout_s=matrix.timeout_s, at_once=at_once):
-            _record(store, matrix.experiment, trial, plan_of(matrix, part.blocks))
+            _record(store, matrix.experiment, trial, {"blocks": part.blocks, **asked})
             progress = replace(progress, ran=progress.ran + 1)
             if observer is not None:
                 observer(progress)
@@ -249,7 +271,7 @@ def _parts(matrix: Matrix, store: ExperimentStore) -> Iterator[Matrix]:
 
 
 def is_series(value: object) -> bool:
-    """Whether a value of a result is a list of numbers, to be stored as raw samples.
+    """True if a value of a result is a list of numbers, to be stored as raw samples.
 
     An empty list is none: no row of samples would say that it was there.
 

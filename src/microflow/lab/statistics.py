@@ -88,11 +88,9 @@ class Comparison:
     """One arm beside the reference: ratio with interval, both p-values corrected by Holm, and what follows."""
 
     arm: str
-    reference: str
     ratio: Estimate
     p_different: float
     p_equivalent: float
-    blocks: int
     verdict: Verdict
 
 
@@ -156,7 +154,7 @@ def compare(
     different = _holm([test.p_different for test in found.values()])
     equivalent = _holm([test.p_equivalent for test in found.values()])
     compared = [
-        Comparison(arm, reference, test.ratio, p, q, test.blocks, _verdict(test.mean, p, q, floor))
+        Comparison(arm, test.ratio, p, q, _verdict(test.mean, p, q, floor))
         for (arm, test), p, q in zip(found.items(), different, equivalent, strict=True)
     ]
     return Analysis(math.expm1(floor), margin, tuple(compared))
@@ -307,7 +305,7 @@ def typical(blocks: Blocks) -> Estimate:
 
 
 def ratio_of(blocks: Blocks, reference: Blocks) -> Estimate:
-    """Of positive samples, block by block, with Student's t interval, which holds for few blocks too.
+    """Ratio of positive samples, block by block, with Student's t interval, which also holds for few blocks.
 
     >>> found = ratio_of([[2.0], [4.0]], [[1.0], [2.0]])
     >>> round(found.value, 6), round(found.low, 6)
@@ -346,7 +344,7 @@ def fit_power_law(x: npt.ArrayLike, y: npt.ArrayLike) -> PowerLaw:
 
 
 def repetitions_for(pilot: npt.ArrayLike, half_width: float, *, least: int = 5, most: int = 100) -> int:
-    """How many blocks make the interval of a mean log-ratio no wider than ``± half_width``.
+    """Number of blocks that make the interval of a mean log-ratio no wider than ``± half_width``.
 
     ``pilot`` holds the log-ratios of a few blocks; 0.02 as half width is ±2 %. By Stein's two-stage procedure (Annals
     of Mathematical Statistics 16, 1945) these are ``(t · sd / half_width)²`` with the pilot's standard deviation and

@@ -1,4 +1,4 @@
-"""Trials in randomised complete blocks: every arm once in each block, in random order, each in a fresh process.
+"""Trials in randomised complete blocks: every arm once in each block, in random order, each in a new process.
 
     arms = [batch, stream, hybrid, again(batch)]
     for trial in run_trials(plan(arms, blocks=8, seed=1)):
@@ -26,25 +26,22 @@ from microflow.lab.launch import Launch, launch
 from microflow.lab.machine import refuse_unlike
 
 __all__ = [
-    "Arm", "Planned", "Samples", "Trial", "WarmUp", "again", "by_group", "find_warm_up", "gather", "interleaved",
-    "order_of", "plan", "run_trials",
+    "Arm", "Planned", "Samples", "Trial", "again", "by_group", "find_warm_up", "gather", "interleaved", "plan",
+    "run_trials",
 ]  # fmt: skip
 
 T = TypeVar("T")
 #: One value a round, by arm.
 Samples = dict[str, npt.NDArray[np.float64]]
 
-
 _TOO_SHORT = 4
 #: How much worse than the best score a cut may be: in steady noise scores differ by chance, by less than this.
 _TOLERANCE = 1.5
-#: Of Mann's test for a trend.
-_TREND_P = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing to measure: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it).
+    """Arm of an experiment: ``target`` (``"package.module:function"``) called with ``config`` (no secret in it).
 
     An ``absent`` arm needs data that this machine does not have: it is read where it was recorded, and not run.
     """
@@ -67,7 +64,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A turn taken, with its raw result and the conditions it ran under."""
+    """Trial: the raw result of a turn, and the conditions under which it ran."""
 
     planned: Planned
     run: Launch
@@ -93,17 +90,13 @@ def plan(arms: Sequence[Arm], blocks: int, seed: int) -> list[Planned]:
         raise MicroflowError("two arms have the same name", hint=f"arms are: {', '.join(names)}")
     turns = []
     for block in range(blocks):
-        block_seed, order = order_of(arms, seed, block)
+        block_seed, order = _order_of(arms, seed, block)
         turns += [Planned(arm, block, position, block_seed) for position, arm in enumerate(order)]
     return turns
 
 
-def order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
-    """A seed for a block, and the random order in which its members take their turns: the one interleaving there is.
-
-    >>> sorted(order_of(["a", "b", "c"], seed=1, block=0)[1])
-    ['a', 'b', 'c']
-    """
+def _order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
+    """A seed for a block, and the random order in which its members take their turns: the one interleaving there is."""
     rng = np.random.default_rng((seed, block))
     block_seed = int(rng.integers(2**31))
     return block_seed, [things[index] for index in rng.permutation(len(things))]
@@ -113,7 +106,7 @@ def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, *, warm_up
     """Randomised complete blocks inside this process: every arm once a round; the first rounds are thrown away."""
     samples: dict[str, list[float]] = {name: [] for name in arms}
     for block in range(warm_ups + rounds):
-        for name in order_of(list(arms), seed, block)[1]:
+        for name in _order_of(list(arms), seed, block)[1]:
             value = arms[name]()
             if block >= warm_ups:
                 samples[name].append(value)
@@ -152,7 +145,7 @@ def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
-    """Steady-state samples by arm, one array per block, ready for `comparisons.compare`.
+    """Steady-state samples by arm, one array per block, ready for `compare`.
 
     Raises:
         MicroflowError: unlike machines, different data or outputs within a block, or an incomplete block.
@@ -165,7 +158,7 @@ def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.
     blocks: dict[str, list[int]] = defaultdict(list)
     for trial in found:
         values = np.asarray(trial.run.result[key], np.float64)
-        samples[trial.planned.arm.name].append(values[find_warm_up(values).cut :])
+        samples[trial.planned.arm.name].append(values[find_warm_up(values) :])
         blocks[trial.planned.arm.name].append(trial.planned.block)
     if len({tuple(numbers) for numbers in blocks.values()}) > 1:
         raise MicroflowError("a block is incomplete: not every arm ran in it", hint="resume the experiment first")
@@ -182,36 +175,19 @@ def _refuse_unequal(trials: Iterable[Trial], key: str) -> None:
         raise MicroflowError(f"arms of block {unequal[0]} differ in {key}", hint="make them agree, then time them")
 
 
-@dataclass(frozen=True, slots=True)
-class WarmUp:
-    """``cut`` leading samples are warm-up. ``steady`` is false where what is left still has a trend."""
-
-    cut: int
-    steady: bool
-
-
-def find_warm_up(samples: npt.ArrayLike) -> WarmUp:
-    """Cut the start so that the mean of the rest is known well: MSER (White 1997), made reluctant.
+def find_warm_up(samples: npt.ArrayLike) -> int:
+    """Number of leading samples to cut so that the mean of the rest is known well: MSER (White 1997), made reluctant.
 
     A cut ``d`` scores ``sum((x - mean)²) / (n - d)²`` over ``x[d:]``: dropping a slow start lowers the numerator,
     dropping good samples the denominator. The smallest cut, up to half of the samples, whose score is near the best is
-    taken; the best itself throws away good samples by chance. The rest is steady unless Mann's test (1945) sees a
-    trend in it. Fewer than four samples are kept whole.
+    taken; the best itself throws away good samples by chance. Fewer than four samples are kept whole.
 
     >>> find_warm_up([9.0, 5.0, 1.0, 1.1, 0.9, 1.0, 1.1, 1.0])
-    WarmUp(cut=2, steady=True)
+    2
     """
     values = np.asarray(samples, np.float64)
     count = len(values)
     if count < _TOO_SHORT:
-        return WarmUp(0, steady=True)
+        return 0
     scores = np.array([values[cut:].var() / (count - cut) for cut in range(count // 2 + 1)])
-    cut = int(np.argmax(scores <= _TOLERANCE * scores.min()))
-    return WarmUp(cut, steady=not _has_trend(values[cut:]))
-
-
-def _has_trend(values: npt.NDArray[np.float64]) -> bool:
-    """Whether later samples are larger (or smaller) more often than chance would have it (Mann 1945)."""
-    from scipy.stats import kendalltau
-
-    return bool(kendalltau(np.arange(len(values)), values).pvalue < _TREND_P)
+    return int(np.argmax(scores <= _TOLERANCE * scores.min()))

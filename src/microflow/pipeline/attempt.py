@@ -1,4 +1,4 @@
-"""One attempt at a job: from the splits of the input to settled output and commits, and what that cost."""
+"""Attempt at a job: from the splits of the input to settled output and commits, with its costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from microflow.anonymize.contract import Method
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.engine import ENGINES, ProcessingSpec, Processor, build_processor
@@ -57,14 +57,14 @@ _SPARK_TASKS = 16
 
 @dataclass(frozen=True, slots=True)
 class CommitPolicy:
-    """How many microflows, and seconds, lie between commits at most: more cost less, and are more to do again."""
+    """Largest distance between commits, in microflows and in seconds: a larger one costs less, and more is redone."""
 
     microflows: int = 256
     seconds: float = 2.0
 
 
 class Attempt:
-    """Everything that one attempt needs, made ready while the clock counts pre-processing.
+    """Attempt at a job, with everything it needs made ready while the clock counts pre-processing.
 
     Raises:
         MicroflowError: schema, policy, key or settings are not usable.

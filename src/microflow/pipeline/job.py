@@ -1,4 +1,4 @@
-"""A job as data: what to read, what to do, where to write. It can be stored, named by a hash, and started again.
+"""Specification of a job as data, which can be stored, named by a hash, and started again.
 
 A stored job carries a seal: HMAC-SHA-256 (RFC 2104) over its document, paths included, under a key that stays in the
 user's state folder, mode 0600. So a user who can write to the database cannot make another user's ``resume`` write
@@ -33,7 +33,7 @@ _SEAL_BYTES = 32
 
 
 class StoreRecords(StrEnum):
-    """Which values of rows go to the database. Only ``none`` keeps it free of personal data."""
+    """Values of rows to write to the database. Only ``none`` keeps it free of personal data."""
 
     NONE = "none"
     """Ordinals, fates, counts and rule names."""
@@ -45,7 +45,7 @@ class StoreRecords(StrEnum):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Everything that decides a run, and no secret: the token key comes from the environment when the job starts.
+    """Specification of a job, without secrets: the token key comes from the environment when the job starts.
 
     ``schema`` and ``policy`` are names of shipped ones or paths; ``policy=None`` is the schema's default.
     ``quarantine`` is where unusable rows go; ``quarantine_raw`` puts their raw text there too.
@@ -79,7 +79,7 @@ class JobSpec:
         return self.job_id
 
     def absolute(self) -> JobSpec:
-        """The same job whatever the working directory is when it is resumed."""
+        """Job with absolute paths, so that it can be resumed from any working directory."""
 
         def settled(name: str | None) -> str | None:
             return str(Path(name).absolute()) if name and Path(name).is_file() else name
@@ -100,7 +100,7 @@ class JobSpec:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> JobSpec:
-        """Read what `to_document` wrote.
+        """Job from the document of `to_document`.
 
         Raises:
             CheckpointError: written by a version of this package that knew other fields.

@@ -1,4 +1,4 @@
-"""Where a job's progress is kept: nowhere but in memory, or in PostgreSQL with what is written down of each piece.
+"""Journal of a job's progress: in memory only, or in PostgreSQL with the results of each piece.
 
 A row's fate (released or suppressed) may be known later than its violations: a stream method holds rows back. The
 database's journal keeps flagged rows until then, and nothing about the others.
@@ -33,7 +33,7 @@ _SMALLINT_MAX = 2**15 - 1
 
 
 class MemoryJournal:
-    """Counts only: a job that stops early cannot be resumed. Also the contract of every journal."""
+    """Journal in memory: counts only, so that a job cannot be resumed. Also the contract of every journal."""
 
     is_resumable = False
     #: The number of this attempt at the job.
@@ -75,7 +75,7 @@ class MemoryJournal:
 
 
 class DatabaseJournal(MemoryJournal):
-    """Commits rows, violations and progress together, and notes what that cost.
+    """Journal in PostgreSQL: commits rows, violations and progress together, and records the cost.
 
     Args:
         jobs: The store; the job is locked by this process.

@@ -36,7 +36,7 @@ def metrics_document(
     resumed_at: int = 0,
     efforts: Sequence[Effort] = (),
 ) -> dict[str, Any]:
-    """What a job was and cost. Seconds, rows, bytes and shares (0 to 1, never per cent); ``None`` is "not measured".
+    """Metrics document of a job. Seconds, rows, bytes and shares (0 to 1); ``None`` is "not measured".
 
     A resumed run measures what it did itself; ``total_records`` and the fates of rows count the whole job.
     ``records_per_second`` is per second of pure processing over all workers; ``records_per_second_wall`` per second

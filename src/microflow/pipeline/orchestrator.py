@@ -41,7 +41,7 @@ UNWRITTEN = "metrics_not_written"
 
 
 class PipelineOrchestrator:
-    """Runs jobs: reads, processes, writes, commits, measures.
+    """Orchestrator of jobs: reads, processes, writes, commits, measures.
 
     Whatever it raises, the output has not appeared; with a database the job says so to other processes (``microflow
     jobs``) and can be resumed.
@@ -209,7 +209,7 @@ class PipelineOrchestrator:
 
 
 class SparkBatchProcessor:
-    """Releases files on the active Spark session, or on a new one on ``SPARK_MASTER``.
+    """Batch processor of files on the active Spark session, or on a new one on ``SPARK_MASTER``.
 
     Args:
         schema: What the columns mean: a shipped name, or a path.

@@ -1,4 +1,4 @@
-"""Where a job's rows go: a file, a folder of parts, an address or standard output, with the quarantine beside it.
+"""Output of a job: a file, a folder of parts, an address or standard output, with the quarantine beside it.
 
 Plain CSV and JSON Lines are continued as they are; compressed text and Parquet are put together from what was settled
 at the end. Where the job cannot be resumed, they are written at once, while workers are busy with the next splits. A
@@ -34,7 +34,7 @@ _PART = "part-"
 
 
 class Files:
-    """What a job writes: its output and its quarantine, settled together."""
+    """Files of a job: its output and its quarantine, settled together."""
 
     def __init__(
         self, job: JobSpec, schema: pa.Schema, journal: MemoryJournal, *, part: str, several: bool,
@@ -251,7 +251,7 @@ class FolderOutput:
             self._sink.write(body)
 
     def settle(self) -> Settled:
-        """Nothing: a folder is whole when the job is done."""
+        """Do nothing: a folder is complete when the job is done."""
         return 0, ""
 
     def prepare(self) -> str:
@@ -302,7 +302,7 @@ class FolderOutput:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's name is that of a part.
+    """True if a file's name is that of a part.
 
     >>> is_part("part-00000.csv"), is_part("mine.csv")
     (True, False)

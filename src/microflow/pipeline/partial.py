@@ -1,4 +1,4 @@
-"""A file of a job that may die at any instant: continued where it was proven right, and whole at the end.
+"""Partial file of a job that may die at any time: continued from its settled length, and complete at the end.
 
 It waits under a name of the job and the attempt, so that no other job and no abandoned attempt writes into it.
 `PartialFile.settle` says how long it is and what its bytes hash to; a later attempt copies so much into a partial file
@@ -33,7 +33,7 @@ NOTHING: Settled = (0, hashlib.sha256().hexdigest())
 
 
 class PartialFile:
-    """Bytes on their way to ``path``: `add` collects, `settle` writes and makes durable, `finish` puts them in place.
+    """Partial file of ``path``: `add` collects, `settle` writes and makes durable, `finish` puts it in place.
 
     Args:
         path: The target.
@@ -191,7 +191,7 @@ def _copy(part: Part, file: IO[bytes]) -> None:
 
 
 def partials(path: Path, job: str) -> list[Path]:
-    """What attempts of a job left of a file."""
+    """Partial files that attempts of a job left."""
     folder = Path(tempfile.gettempdir()) if is_device(path) else path.parent
     pattern = f"{glob.escape(str(folder / f'.{path.name}.{job}'))}.*.partial"
     return [Path(found) for found in glob.glob(pattern)]  # noqa: PTH207 - the folder is part of the pattern

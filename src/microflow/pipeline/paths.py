@@ -1,4 +1,4 @@
-"""The files a job is about to touch: no two of them one, nothing overwritten unasked, one job at a time on each."""
+"""Checks of a job's files: all different, nothing overwritten unasked, one job at a time on each."""
 
 from __future__ import annotations
 

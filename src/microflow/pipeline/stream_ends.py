@@ -1,4 +1,4 @@
-"""What stands at either end of a stream: a topic, standard input or output, a file, PostgreSQL; any source to any sink.
+"""Source and sink of a stream: a topic, standard input or output, a file, PostgreSQL, in any combination.
 
 Who keeps the positions decides what is guaranteed: a topic's sink in Kafka's own transaction, PostgreSQL in that of the
 rows, a file in the journal beside it (exactly once each); standard output at least once.
@@ -29,7 +29,7 @@ _MOST_HELD = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """From where to where.
+    """Specification of a stream's source and sink.
 
     Attributes:
         source: ``kafka://HOST:PORT/TOPIC``, or ``-``.
@@ -50,7 +50,7 @@ class StreamSpec:
 
 @dataclass(slots=True)
 class Ends:
-    """Both ends, open; ``dead`` where the sink does not note dead letters itself, ``finish`` for a job's last word."""
+    """Open source and sink; ``dead`` if the sink notes no dead letters itself, ``finish`` for a job's last word."""
 
     source: Source
     sink: Sink

@@ -35,7 +35,7 @@ _COLLECT_AT = 100_000
 
 @dataclass(slots=True)
 class Progress:
-    """How far a stream has come; passed to the observer after each commit and while no message comes.
+    """Progress of a stream; passed to the observer after each commit and while no message comes.
 
     ``latencies`` are the last commit's: how many records, by the router's reason, took how many seconds from their
     arrival in this process to the commit. ``given_again`` counts messages whose commit was aborted.
@@ -49,7 +49,7 @@ class Progress:
 
 
 class Stream:
-    """Serves a source until it ends, is idle for long, or is asked to stop.
+    """Stream that serves a source until it ends, is idle for long, or is asked to stop.
 
     Args:
         source: Where messages come from.

@@ -1,4 +1,4 @@
-"""What a stream tells Prometheus while it runs: counts, lag, latency by route, findings by rule. Never a value.
+"""Prometheus metrics of a running stream: counts, lag, latency by route, violations by rule; never a value.
 
 Everything is counted as it is committed and written down when somebody asks, so that a record costs nothing here.
 """
@@ -25,7 +25,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 
 
 class StreamMetrics(Collector):
-    """Give it each progress of a `microflow.pipeline.stream_job.Stream`; `serve` answers scrapes.
+    """Collector of the progress of a `microflow.pipeline.stream_job.Stream`; `serve` answers scrapes.
 
     Args:
         service: Whose counts are shown.

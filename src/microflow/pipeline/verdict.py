@@ -1,4 +1,4 @@
-"""What a person must know at the end of a job: what became of the rows, and what the release does *not* protect."""
+"""Verdict at the end of a job: the counts of its rows, and what the release does *not* protect."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ACHIEVED = ("scope", "unit", "achieved_k", "achieved_l", "achieved_t", "achieve
 
 @dataclass(frozen=True)
 class JobVerdict:
-    """The end of a job in words.
+    """Verdict of a finished job.
 
     Attributes:
         read: Rows that were read: released + suppressed + quarantined.
@@ -98,7 +98,7 @@ class JobVerdict:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> JobVerdict:
-        """What `to_dict` gave."""
+        """Verdict from the document of `to_dict`."""
         values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
         return cls(**values)
 

@@ -1,1 +1,1 @@
-"""Where released rows go: text and Parquet, refused rows, files that appear at once or not at all."""
+"""Writers of released rows (text and Parquet) and of refused rows, in files that appear at once or not at all."""

@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all, and the one error that says why the system refused it."""
+"""Files that appear complete or not at all, and the error that names the system's reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def is_device(path: Path | str) -> bool:
-    """Whether something is there that is no file (a device, a pipe): it is written to, and never replaced."""
+    """True if the path is a device or a pipe: it is written to, and never replaced."""
     return Path(path).exists() and not Path(path).is_file()
 
 
@@ -34,7 +34,7 @@ def unwritable(path: Path | str, error: OSError) -> MicroflowError:
 
 @contextmanager
 def refused_as(path: Path | str) -> Iterator[None]:
-    """Whatever the system refuses inside the block is said to be about this file."""
+    """Block in which an error of the system is reported as an error about this file."""
     try:
         yield
     except OSError as error:
@@ -42,7 +42,7 @@ def refused_as(path: Path | str) -> Iterator[None]:
 
 
 class WholeFile:
-    """Bytes that wait beside their place until all are there; a device or a pipe gets them at once.
+    """File that waits beside its place until all bytes are there; a device or a pipe gets them at once.
 
     Use as a context manager: leaving it by an exception leaves nothing behind. What the system refuses while bytes are
     written is an ``OSError``, which `refused_as` makes a clear one.

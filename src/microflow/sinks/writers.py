@@ -1,4 +1,4 @@
-"""From released batches to text, and to a file that appears whole or not at all; and refused rows as text.
+"""Encoders and writers of released batches and refused rows, to files that appear complete or not at all.
 
 Text that a spreadsheet would take for a formula is made harmless in CSV (`microflow.sources.delimited`).
 """
@@ -37,7 +37,7 @@ Encoder = Callable[[pa.RecordBatch], "bytes | pa.RecordBatch"]
 
 
 def text_of(place: Path | str) -> str:
-    """How rows of an output lie in parts: ``csv``, ``tsv`` or ``jsonl``, or ``arrow`` where it is no text."""
+    """Encoding of an output's rows in parts: ``csv``, ``tsv`` or ``jsonl``; ``arrow`` for other formats."""
     kind = format_of(place)
     if kind == "csv" and SourceFormat().of(place).delimiter == "\t":
         return "tsv"
@@ -45,7 +45,7 @@ def text_of(place: Path | str) -> str:
 
 
 def encoder(text: str) -> Encoder:
-    """What makes rows into text of `text_of`, or leaves them as they are (``arrow``)."""
+    """Encoder of rows to a text of `text_of`; ``arrow`` leaves them as they are."""
     if text in _DELIMITERS:
         return partial(_delimited, delimiter=_DELIMITERS[text])
     return _json_lines if text == "jsonl" else lambda rows: rows
@@ -70,7 +70,7 @@ def _json_lines(rows: pa.RecordBatch) -> bytes:
 
 
 def head_of(text: str, schema: pa.Schema) -> bytes:
-    """What stands before the first row."""
+    """Header of an encoded file; empty for a format without one."""
     if text not in _DELIMITERS:
         return b""
     delimiter = _DELIMITERS[text]
@@ -133,7 +133,7 @@ def remove(url: str, beginning: str) -> None:
 
 
 class RowSink(Protocol):
-    """Appends encoded rows to a file of one format."""
+    """Sink that appends encoded rows to a file of one format."""
 
     def write(self, body: bytes | pa.RecordBatch) -> None: ...
 
@@ -220,7 +220,7 @@ def open_writer(path: Path, schema: pa.Schema, *, escape_formulas: bool = True) 
 
 
 class Writer:
-    """Writes batches of one Arrow schema to a file that appears when the block is left; use as a context manager."""
+    """Writer of batches of one Arrow schema to a file that appears when the ``with`` block ends."""
 
     def __init__(self, path: Path, schema: pa.Schema, *, escape_formulas: bool = True) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""From files, folders, tables and object stores to microflows: readers that lose no row."""
+"""Readers from files, folders, tables and object stores to microflows; every row is accounted for."""
 
 from microflow.sources.files import FORMATS, format_of
 from microflow.sources.reader import Quarantine, read_microflows

@@ -57,7 +57,7 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class Refusals:
-    """Collects refused rows; their raw text only where ``keep_raw`` asks for it."""
+    """Collection of refused rows; with their raw text only if ``keep_raw`` asks for it."""
 
     keep_raw: bool = False
     rows: list[Refusal] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Refusals:
         self.rows.append(Refusal(line, column[:80], reason, raw[:_MOST_RAW] if self.keep_raw else ""))
 
     def take(self) -> list[Refusal]:
-        """What was collected since the last call, in the order of lines."""
+        """Refusals collected since the last call, in the order of lines."""
         taken, self.rows = self.rows, []
         return sorted(taken, key=lambda refusal: refusal.line)
 
@@ -224,7 +224,7 @@ _NOUGHTS = r"^([+-]?[0-9]{1,18})\.0*$"
 
 
 def is_text(decoded: str) -> bool:
-    """Whether it can be written as UTF-8: half of a surrogate pair cannot, nor can invalid bytes that became one."""
+    """True if the text can be written as UTF-8: half of a surrogate pair cannot, nor an invalid byte."""
     try:
         decoded.encode()
     except UnicodeEncodeError:

@@ -160,7 +160,7 @@ def _row_ends(text: npt.NDArray[np.uint8], quotes: _Positions) -> _Positions:
 
 
 def are_regular(text: npt.NDArray[np.uint8], quotes: _Positions, delimiter: int) -> bool:
-    """Whether every quote opens a field, closes one, or is half of a doubled one.
+    """True if every quote opens a field, closes one, or is half of a doubled one.
 
     Quotes alternate: one that opens may follow the delimiter, a line end, or the quote that has just closed.
     """

@@ -1,4 +1,4 @@
-"""Where rows come from: a file, a folder, a pattern, standard input or an object store, as a list of files to open.
+"""Inputs as a list of files to open: a file, a folder, a pattern, standard input or an object store.
 
 Compression is known by the suffix (``.gz``, ``.zst``); ``-`` is standard input; ``scheme://`` goes to fsspec, whose
 driver for the scheme must be installed (s3fs for ``s3://`` and the like). Spreadsheets and tables of a database are
@@ -45,7 +45,7 @@ Identity = tuple[int, int, int, int]
 
 
 def is_url(place: Path | str) -> bool:
-    """Whether fsspec is to open it.
+    """True if the place is an address that fsspec opens.
 
     >>> is_url("memory://people.csv"), is_url("people.csv")
     (True, False)
@@ -54,7 +54,7 @@ def is_url(place: Path | str) -> bool:
 
 
 def is_folder(place: Path | str) -> bool:
-    """Whether an output is to be a folder of parts: it ends with a slash.
+    """True if an output is a folder of parts: it ends with a slash.
 
     >>> is_folder("safe/"), is_folder("safe.csv")
     (True, False)
@@ -167,7 +167,7 @@ def remote(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def readable(place: Path | str) -> Iterator[None]:
-    """Whatever goes wrong with a file's bytes inside the block is one line that names the file.
+    """Block in which an error in a file's bytes becomes one line that names the file.
 
     Raises:
         InputError: the system refuses, or the file is broken; its hint says what to do.
@@ -234,7 +234,7 @@ def packed(place: str) -> Iterator[IO[bytes]]:
 
 
 def identity_of(place: str) -> Identity | None:
-    """What the system says a file is now; ``None`` where it cannot be asked again (standard input, object stores).
+    """Present identity of a file; ``None`` if it cannot be read again (standard input, object stores).
 
     Raises:
         InputError: the file cannot be read.

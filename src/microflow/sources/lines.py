@@ -36,7 +36,7 @@ _INVALID = b"\xff"
 
 
 class Feed:
-    """Reads ahead by a chunk. A byte order mark selects UTF-8, 16 or 32 and is dropped, else ``encoding`` counts.
+    """Reader of a file's bytes with look-ahead. A byte order mark selects UTF-8, 16 or 32, else ``encoding``.
 
     Bytes that are no valid text pass through, for the reader to refuse the rows they are in. ``is_start=False``: the
     file is read from its middle, where no mark can be.
@@ -56,7 +56,7 @@ class Feed:
 
     @property
     def is_converted(self) -> bool:
-        """Whether the file is no UTF-8: then bytes handed out are not bytes of the file."""
+        """True if the file is not UTF-8: then the bytes handed out are not the bytes of the file."""
         return self._decoder is not None
 
     def peek(self) -> bytes:
@@ -65,7 +65,7 @@ class Feed:
         return self._kept[self._at :] if self._at else self._kept
 
     def is_last(self) -> bool:
-        """Whether nothing follows what `peek` shows."""
+        """True if nothing follows what `peek` shows."""
         return self._ended
 
     def skip(self, count: int) -> None:
@@ -180,7 +180,7 @@ class LineReader:
         return next(csv.reader(lines, **self._options), [])
 
     def seen(self, line: str, *, inside: bool) -> _Seen:
-        """What a line does where a row begins, or ``inside`` of a quoted field."""
+        """Effect of a line on a row, where a row begins or ``inside`` of a quoted field."""
         quote = self._quote
         if not quote or quote not in line:
             return _Seen(end=False, fields=0) if inside else _Seen(end=True, fields=line.count(self._delimiter) + 1)
@@ -235,7 +235,7 @@ class RowReader:
 
     @property
     def holds_lines(self) -> bool:
-        """Whether lines were looked at that are still to be read as rows."""
+        """True if lines were looked at that must still be read as rows."""
         return self._line < self._next
 
     def pass_over(self, lines: int) -> int:

@@ -1,4 +1,4 @@
-"""From splits to typed batches: any of three formats, one way of refusing rows; and the names of a file's columns."""
+"""Reader from splits to typed batches: any of three formats, one way of refusing rows, and column names."""
 
 from __future__ import annotations
 

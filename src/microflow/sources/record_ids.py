@@ -49,7 +49,7 @@ class SeenIds:
         return np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))[again] if ids.null_count else again
 
     def seen(self, digested: Digest) -> _Flags:
-        """Whether each of these ids (`digest`) was seen before, here or in an earlier call."""
+        """Flags of the ids (`digest`) that were seen before, here or in an earlier call."""
         if digested.dtype == np.uint64:
             hashes = digested.view(np.uint64)
             new = _firsts(hashes) & ~self._in_runs(hashes)

@@ -86,12 +86,12 @@ class Source:
 
     @property
     def is_several(self) -> bool:
-        """Whether rows come from more than one file, so that a line number alone does not name one."""
+        """True if rows come from more than one file, so that a line number alone names no line."""
         return len(self.files) > 1
 
     @property
     def is_one_split(self) -> bool:
-        """Whether it is one compressed file or table: no second worker helps, and its results come all at once."""
+        """True for one compressed file or table: a second worker cannot help, and all results come at once."""
         return len(self.files) == 1 and (is_table(self.files[0]) or compression_of(self.files[0]) is not None)
 
     @property
@@ -102,7 +102,7 @@ class Source:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it can be read a second time."""
+        """True if the source can be read a second time."""
         addresses = (file for file, found in self._identities.items() if found is None)
         return all(is_url(file) and not is_database(file) for file in addresses)
 

@@ -40,7 +40,7 @@ _SHEET = re.compile(r"\.(?:xlsx|xlsm|xlsb|xls|ods)$", re.IGNORECASE)
 
 
 def is_database(place: object) -> bool:
-    """Whether an input is a table or query of PostgreSQL.
+    """True if an input is a table or query of PostgreSQL.
 
     >>> is_database("postgresql://host/shop?table=orders"), is_database("s3://host/orders.csv")
     (True, False)
@@ -49,12 +49,12 @@ def is_database(place: object) -> bool:
 
 
 def is_sheet(place: object) -> bool:
-    """Whether an input is a spreadsheet, by its suffix."""
+    """True if an input is a spreadsheet, by its suffix."""
     return not is_database(place) and _SHEET.search(str(place)) is not None
 
 
 def is_table(place: object) -> bool:
-    """Whether an input is no text itself and is read as CSV."""
+    """True if an input is a spreadsheet or database, which is read as CSV."""
     return is_database(place) or is_sheet(place)
 
 

@@ -132,7 +132,7 @@ _PIECE_ROWS = 1_000
 
 
 class Field(NamedTuple):
-    """Where the values of a column come from: a key of a mapping, what an absent one means, what is done with them."""
+    """Source of a column's values: a key of a mapping, the meaning of an absent key, and a conversion."""
 
     key: str
     type: pa.DataType

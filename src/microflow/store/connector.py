@@ -22,7 +22,7 @@ __all__ = ["PostgreSQLConnector", "is_worth_retrying", "store_error"]
 
 
 def is_worth_retrying(error: psycopg2.Error) -> bool:
-    """Whether the same work may succeed later: a lost or refused connection, a full disk, a deadlock."""
+    """True if the same work may succeed later: a lost or refused connection, a full disk, a deadlock."""
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
 
 

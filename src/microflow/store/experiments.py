@@ -59,7 +59,7 @@ class ExperimentStore:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
     def record_trial(

@@ -165,12 +165,12 @@ class JobStore:
             )
 
     def unlock(self, job_id: str) -> None:
-        """Give the job back while the connection stays open."""
+        """Release the lock of a job while the connection stays open."""
         self._connector.on_connect = None
         self._connector.query("SELECT pg_advisory_unlock(%s)", (_lock_key(job_id),))
 
     def progress(self, job_id: str) -> tuple[JobProgress, dict[str, Any]]:
-        """What has been committed, and where the job's files were then; call it while holding the lock.
+        """Committed progress of a job, and the state of its files then; call it while holding the lock.
 
         Raises:
             CheckpointError: microflows are missing between the first and the last committed one.

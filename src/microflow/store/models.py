@@ -145,7 +145,7 @@ class Checkpoint(Base):
 
 
 class DataRecord(Base):
-    """What happened to one row of a job's input.
+    """Result of one row of a job's input.
 
     There is no foreign key to the job: it would fire a trigger per row, more than the load itself costs. A BRIN index
     finds a job's rows, which lie together on disk, for almost nothing.
@@ -200,7 +200,7 @@ class ViolationRow(Base):
 
 
 class TopicOffset(Base):
-    """How far a consumer has come in one partition of a topic; moves only together with the results before it.
+    """Position of a consumer in one partition of a topic; changes only together with the results before it.
 
     ``ahead``: offsets from ``next_offset`` on whose results are there already, because they were urgent.
     """

@@ -1,4 +1,4 @@
-"""How far a job has come, and how values are written for PostgreSQL: known without a database or its driver."""
+"""Progress of a job, and the encoding of values for PostgreSQL, usable without a database or its driver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """How far a job has come: everything before ``microflows`` is committed. Totals since its beginning."""
+    """Progress of a job: everything before ``microflows`` is committed. Totals since its beginning."""
 
     microflows: int = 0
     rows_read: int = 0

@@ -86,7 +86,7 @@ class ServerPlace:
 
     @property
     def data(self) -> Path:
-        """What PostgreSQL keeps; its socket is in it too."""
+        """Data folder of PostgreSQL; its socket is in it too."""
         return self.folder / "data"
 
     def url(self, database: str) -> str:
@@ -177,7 +177,7 @@ def running_lock(folder: Path) -> Iterator[int]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether some process of a server on this folder is alive, in whatever container of this machine."""
+    """True if a process of a server on this folder is alive, in any container of this machine."""
     try:
         with running_lock(folder):
             return False

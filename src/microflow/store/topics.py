@@ -35,7 +35,7 @@ class _MovedError(Exception):
 
 
 class TopicStore:
-    """What one named consumer has done with one topic; the sink of a stream whose results go to PostgreSQL.
+    """Results and positions of one named consumer of one topic; the sink of a stream to PostgreSQL.
 
     Args:
         connector: The database.
@@ -63,12 +63,12 @@ class TopicStore:
         return job
 
     def end(self, metrics: Mapping[str, object]) -> None:
-        """This process has ended in good order."""
+        """Record that this process has ended in good order."""
         if self._job is not None:
             self._jobs.complete(self._job, metrics)
 
     def kept(self, partitions: Sequence[int] = ()) -> Mapping[int, Position]:
-        """Where partitions go on; all that are known where none is named."""
+        """Stored positions of partitions; of all that are known if none is named."""
         found = _positions(self._connector.query(_KEPT, self._name))
         self._known = {partition: at for partition, at in found.items() if not partitions or partition in partitions}
         return self._known

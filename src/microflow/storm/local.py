@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -29,18 +27,16 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from microflow.anonymize.keys import KEY_FILE_VARIABLE
+from microflow.anonymize.tokenization import KEY_FILE_VARIABLE
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
 from microflow.errors import SetupError
-from microflow.jvm import find_java, jars
+from microflow.jvm import free_ports, jars, start_java
 from microflow.schema import Record
-from microflow.settings import child_environment
 from microflow.sinks.writers import private
-from microflow.storm.acks import Acks
-from microflow.storm.shell import read_results
+from microflow.storm.shell import Acks, read_results
 
-__all__ = ["TOPOLOGIES", "StormRun", "StormTrial", "Topology", "flux", "prepare", "run_local", "storm_trial"]
+__all__ = ["TOPOLOGIES", "StormTrial", "Topology", "flux", "prepare", "run_local", "storm_trial"]
 
 #: Starts of the JVM before a job fails.
 MOST_STARTS = 5
@@ -76,7 +72,7 @@ class Topology:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """All of them, in the order of the stream."""
+        """All components, in the order of the stream."""
         return ("records", *self.bolts, "results")
 
 
@@ -119,14 +115,6 @@ def flux(topology: Topology, job: Path, *, python: str = sys.executable, pending
     return yaml.safe_dump(document, sort_keys=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StormRun:
-    """What the spout saw of a run, and how often the JVM was started."""
-
-    acks: Acks
-    starts: int
-
-
 def prepare(
     folder: Path,
     spec: ProcessingSpec,
@@ -165,10 +153,13 @@ def run_local(
     *,
     patience_s: float = 120,
     meanwhile: Callable[[int], None] | None = None,
-) -> StormRun:
+) -> tuple[Acks, int]:
     """Run until the sink holds ``expected`` records and the spout has heard of them.
 
     ``meanwhile`` is called now and then with the number of records done: tests use it to kill things.
+
+    Returns:
+        What the spout saw, and how often the JVM was started.
 
     Raises:
         SetupError: no Java, no jars, or the topology made no progress; the hint names Storm's log.
@@ -189,7 +180,7 @@ def run_local(
             if time.monotonic() > deadline:
                 raise SetupError(f"the Storm topology stopped at {done} of {expected}", hint=f"see {folder / _LOG}")
         _await_acks(acks, expected)
-        return StormRun(Acks.read(acks), machine.starts)
+        return Acks.read(acks), machine.starts
     finally:
         machine.stop()
 
@@ -223,7 +214,7 @@ class _Machine:
                 raise SetupError("the Storm topology kept dying", hint=f"see {self._yaml_file.parent / _LOG}")
             self.stop()
             self.starts += 1
-            port = _free_port()
+            (port,) = free_ports(1)
             with (self._yaml_file.parent / _LOG).open("ab") as log:
                 # A new one each time: the old one still holds the topology that failed.
                 self._zookeeper = _start_zookeeper(self._yaml_file.with_name(f"zookeeper-{self.starts}"), port, log)
@@ -250,7 +241,7 @@ def _start_zookeeper(folder: Path, port: int, log: IO[bytes]) -> subprocess.Pope
     folder.mkdir()
     config = folder / "zoo.cfg"
     config.write_text(_ZOOKEEPER_CONFIG.format(folder=folder, port=port, address=_LOOPBACK), "utf-8")
-    return _java(["-Xmx64m", _ZOOKEEPER, str(config)], folder, log)
+    return start_java("storm", ["-Xmx64m", _ZOOKEEPER, str(config)], log, folder)
 
 
 def _start(yaml_file: Path, zookeeper: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -262,27 +253,8 @@ def _start(yaml_file: Path, zookeeper: int, log: IO[bytes]) -> subprocess.Popen[
     options += [f"-Dstorm.jar={flux_jar}", "-Dstorm.local.sleeptime=86400", f"-Djava.io.tmpdir={folder}"]
     mains = ["org.apache.storm.LocalCluster", "org.apache.storm.flux.Flux", str(yaml_file)]
     key = folder / _KEY
-    return _java([*options, *mains], folder, log, **({KEY_FILE_VARIABLE: str(key)} if key.exists() else {}))
-
-
-def _java(words: list[str], folder: Path, log: IO[bytes], **environment: str) -> subprocess.Popen[bytes]:
-    # In a run of seconds the optimising compiler takes cores from the bolts and has nothing to give back: the rate is
-    # the same without it, within noise, and a third of the processor time of a start is saved.
-    options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", os.pathsep.join(map(str, jars("storm")))]
-    return subprocess.Popen(
-        [str(find_java()), *options, *words],
-        stdout=log,
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
-        env=child_environment(**environment),
-    )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    environment = {KEY_FILE_VARIABLE: str(key)} if key.exists() else {}
+    return start_java("storm", [*options, *mains], log, folder, **environment)
 
 
 def _lines(path: Path) -> int:
@@ -291,7 +263,7 @@ def _lines(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StormTrial:
-    """What went in and came out, whether it equals the in-process run, and what either way costs.
+    """Result of a trial: rows in and out, their equality with the in-process run, and the cost of both.
 
     ``acks`` says when Storm was done with each record; the same bolts did ``in_process_rate`` records a second here.
     """
@@ -333,10 +305,10 @@ def storm_trial(
     started = time.perf_counter_ns()
     expected = [anonymize(compliance(ordinal, record)) for ordinal, record in enumerate(records)]
     rate_here = len(records) * 1e9 / (time.perf_counter_ns() - started)
-    run = run_local(job, len(records), topology, meanwhile=meanwhile)
+    acks, starts = run_local(job, len(records), topology, meanwhile=meanwhile)
     results = read_results(folder / "results.jsonl")
     equal = all(_is_equal(results.get(outcome.ordinal), outcome) for outcome in expected)
-    return StormTrial(topology.name, len(records), len(results), equal, rate_here, run.acks, run.starts)
+    return StormTrial(topology.name, len(records), len(results), equal, rate_here, acks, starts)
 
 
 def _is_equal(result: dict[str, Any] | None, expected: Passing) -> bool:

@@ -1,8 +1,8 @@
-"""What Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
+"""Program that Storm starts for each component: ``python -m microflow.storm.shell COMPONENT JOB``.
 
 ``JOB`` is a JSON file: ``schema`` and ``policy`` (names or paths), ``method`` (the fields of `MethodSettings`),
 ``source`` (JSON Lines of ``{"ordinal": ..., "record": ...}``), ``results`` (JSON Lines that the sink appends to) and,
-where the transport is measured, ``acks`` (which the spout appends to; see `microflow.storm.acks`). The token key is not
+where the transport is measured, ``acks`` (which the spout appends to; see `AckLog`). The token key is not
 in it: workers read it from the file that ``MICROFLOW_TOKEN_KEY_FILE`` names.
 
 A component speaks Storm's multilang protocol over stdin and stdout. Every message is JSON followed by a line ``end``.
@@ -23,52 +23,31 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
 
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.anonymize.keys import read_key
+from microflow.anonymize.tokenization import read_key
 from microflow.compliance import Violation, load_policy
 from microflow.descriptors import load_schema
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.stream import AnonymizeBolt, ComplianceBolt, Passing
-from microflow.storm.acks import AckLog
+from microflow.errors import MicroflowError
 
-__all__ = ["Channel", "FileSink", "FileSpout", "Spout", "Tuple", "read_results", "run_bolt", "run_spout", "work_of"]
+__all__ = ["AckLog", "Acks", "Channel", "FileSink", "FileSpout", "read_results", "run_bolt", "run_spout", "work_of"]
 
 Message = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuple:
-    """One tuple as it arrived: ``id`` for acking, the component it came from, and its values."""
-
-    id: str
-    component: str
-    stream: str
-    values: list[Any]
-
-
-class Spout(Protocol):
-    """A replayable source."""
-
-    def next(self) -> tuple[str, list[Any]] | None:
-        """The next message id with its tuple, or ``None`` when there is nothing to emit now."""
-        ...
-
-    def ack(self, message: str) -> None:
-        """The tuple tree of this message is complete."""
-        ...
-
-    def fail(self, message: str) -> None:
-        """The tuple tree of this message failed or timed out: emit it again."""
-        ...
+#: What a component does with the values of a tuple: the values of those that it emits.
+Work = Callable[[list[Any]], Sequence[list[Any]]]
 
 
 class Channel:
-    """One side of the conversation; reads blocking, writes flushed once per answer."""
+    """Channel to Storm; reads are blocking, writes are flushed once per answer."""
 
     def __init__(self, inward: TextIO, outward: TextIO) -> None:
         self._inward = inward
@@ -76,26 +55,22 @@ class Channel:
 
     def handshake(self) -> Message:
         """Read the configuration, leave the PID file, answer with the PID; returns the configuration."""
-        setup = self.read()
+        setup = next(self.messages())
         pid = os.getpid()
         Path(setup["pidDir"], str(pid)).touch()
         self.send({"pid": pid})
         configuration: Message = setup["conf"]
         return configuration
 
-    def read(self) -> Message:
-        """The next message.
-
-        Raises:
-            EOFError: the worker closed the pipe: there is no more work.
-        """
-        lines = []
-        while (line := self._inward.readline()) != "end\n":
-            if not line:
-                raise EOFError
-            lines.append(line)
-        message: Message = json.loads("".join(lines))
-        return message
+    def messages(self) -> Iterator[Message]:
+        """Messages until the worker closes the pipe: then there is no more work."""
+        lines: list[str] = []
+        for line in iter(self._inward.readline, ""):
+            if line == "end\n":
+                yield json.loads("".join(lines))
+                lines = []
+            else:
+                lines.append(line)
 
     def send(self, *messages: Message) -> None:
         """Write messages and flush once: several a flush is what makes the pipe fast."""
@@ -103,32 +78,26 @@ class Channel:
         self._outward.flush()
 
 
-def run_bolt(channel: Channel, work: Callable[[Tuple], Sequence[list[Any]]]) -> None:
+def run_bolt(channel: Channel, work: Work) -> None:
     """Serve tuples until the pipe closes: emit what ``work`` returns, anchored, and ack; on an error fail the tuple."""
-    while True:
-        try:
-            message = channel.read()
-        except EOFError:
-            return
+    for message in channel.messages():
         if message["stream"] == "__heartbeat":
             channel.send({"command": "sync"})
             continue
-        received = Tuple(message["id"], message["comp"], message["stream"], message["tuple"])
+        anchor = message["id"]
         try:
-            emitted = work(received)
+            emitted = work(message["tuple"])
         except Exception as error:  # noqa: BLE001 - Storm must hear of any failure, and replay
-            channel.send(_log(f"{type(error).__name__} in a bolt"), {"command": "fail", "id": received.id})
+            log = {"command": "log", "msg": f"{type(error).__name__} in a bolt", "level": 4}
+            channel.send(log, {"command": "fail", "id": anchor})
             continue
-        channel.send(*(_emit(values, received.id) for values in emitted), {"command": "ack", "id": received.id})
+        emit = {"command": "emit", "anchors": [anchor], "need_task_ids": False}
+        channel.send(*(emit | {"tuple": values} for values in emitted), {"command": "ack", "id": anchor})
 
 
-def run_spout(channel: Channel, spout: Spout) -> None:
+def run_spout(channel: Channel, spout: FileSpout) -> None:
     """Answer ``next``, ``ack`` and ``fail`` until the pipe closes."""
-    while True:
-        try:
-            message = channel.read()
-        except EOFError:
-            return
+    for message in channel.messages():
         command = message["command"]
         if command == "next":
             emitted = spout.next()
@@ -144,26 +113,82 @@ def run_spout(channel: Channel, spout: Spout) -> None:
         channel.send({"command": "sync"})
 
 
-def standard_channel() -> Channel:
-    """The channel of a process that Storm started; a stray ``print`` would break the protocol, so it goes to stderr."""
-    channel = Channel(sys.stdin, sys.stdout)
-    sys.stdout = sys.stderr
-    return channel
+_COLUMNS = 4
+_FEWEST = 2
 
 
-def _emit(values: list[Any], anchor: str) -> Message:
-    return {"command": "emit", "tuple": values, "anchors": [anchor], "need_task_ids": False}
+class AckLog:
+    """Log with a line per acknowledgement: ordinal, due, acknowledged (nanoseconds), 1 if it was paced.
+
+    An acknowledgement comes when the sink has written the record and the news has travelled back to the spout: what is
+    measured is what Storm calls complete latency, and never less than the time to the result.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="ascii")
+
+    def write(self, ordinal: int, due_ns: int, acked_ns: int, *, paced: bool) -> None:
+        """Add one, so that it is there when the process is killed right after."""
+        self._file.write(f"{ordinal} {due_ns} {acked_ns} {paced:d}\n")
+        self._file.flush()
 
 
-def _log(text: str) -> Message:
-    return {"command": "log", "msg": text, "level": 4}
+@dataclass(frozen=True)
+class Acks:
+    """Instants in nanoseconds, int64, in the order of acknowledgement: what the spout saw of the transport.
 
+    ``burst_ns``: of records that were all there at once, as fast as back-pressure let them through. ``due_ns`` and
+    ``acked_ns``: of those that came on a schedule. The clocks of two processes are compared after a restart only: on
+    Linux ``time.perf_counter_ns`` is CLOCK_MONOTONIC, one for the machine.
+    """
 
-Work = Callable[[Tuple], Sequence[list[Any]]]
+    burst_ns: npt.NDArray[np.int64]
+    due_ns: npt.NDArray[np.int64]
+    acked_ns: npt.NDArray[np.int64]
+
+    @classmethod
+    def read(cls, path: Path) -> Acks:
+        """Times from the file of the spout; a line that a kill cut short is ignored."""
+        text = path.read_text("ascii") if path.exists() else ""
+        numbers = [int(word) for line in text.splitlines(keepends=True) if line.endswith("\n") for word in line.split()]
+        table = np.array(numbers, np.int64).reshape(-1, _COLUMNS)
+        paced = table[:, 3] == 1
+        return cls(table[~paced, 2], table[paced, 1], table[paced, 2])
+
+    def __len__(self) -> int:
+        return len(self.burst_ns) + len(self.due_ns)
+
+    @property
+    def latency_ns(self) -> npt.NDArray[np.int64]:
+        """Latency of every paced record, from when it was due to its acknowledgement."""
+        return self.acked_ns - self.due_ns
+
+    @property
+    def tuples_per_second(self) -> float:
+        """Rate of the burst, from the first acknowledgement to the last; 0 for fewer than two."""
+        if len(self.burst_ns) < _FEWEST:
+            return 0.0
+        return (len(self.burst_ns) - 1) * 1e9 / float(self.burst_ns[-1] - self.burst_ns[0])
+
+    def ns_per_record(self, slices: int) -> list[float]:
+        """The burst in ``slices`` equal parts, in order: nanoseconds a record in each. The first hold the warm-up.
+
+        Raises:
+            MicroflowError: there are fewer records than that.
+
+        >>> at = np.arange(0, 90, 10)
+        >>> Acks(at, at[:0], at[:0]).ns_per_record(4)
+        [10.0, 10.0, 10.0, 10.0]
+        """
+        each = (len(self.burst_ns) - 1) // slices
+        if each < 1:
+            raise MicroflowError(f"{len(self.burst_ns)} records cannot be cut into {slices} slices", hint="send more")
+        edges = self.burst_ns[: each * slices + 1 : each]
+        return [float(ns) / each for ns in np.diff(edges)]
 
 
 class FileSpout:
-    """Emits the records of a file, each until it is acknowledged; skips those that the sink already has.
+    """Spout of the records of a file, each until it is acknowledged; skips those that the sink already has.
 
     A record whose line has ``due_ns`` waits: for the acknowledgement of all that have none, and from then on for its
     time (an open loop, that does not wait for the topology). The others are due when they are first emitted.
@@ -218,7 +243,7 @@ class FileSpout:
 
 
 class FileSink:
-    """Appends each ordinal's result once; a line that a kill cut short is taken back."""
+    """Sink that appends each ordinal's result once; a line that a kill cut short is removed."""
 
     def __init__(self, results: Path) -> None:
         complete = results.read_bytes() if results.exists() else b""
@@ -237,18 +262,40 @@ class FileSink:
 
 
 def work_of(component: str, job: dict[str, Any]) -> Work:
-    """What a bolt or the sink does with one tuple.
+    """Function of a bolt or the sink that processes one tuple.
 
     Raises:
         KeyError: the topology has no such component.
     """
-    makers: dict[str, Callable[[], Work]] = {
-        "compliance": lambda: _first(ComplianceBolt.of(_spec(job))),
-        "anonymize": lambda: _second(AnonymizeBolt.of(_spec(job))),
-        "work": lambda: _both(ComplianceBolt.of(_spec(job)), AnonymizeBolt.of(_spec(job))),
-        "results": lambda: _last(FileSink(Path(job["results"]))),
-    }
-    return makers[component]()
+    if component == "results":
+        return _appended(FileSink(Path(job["results"])))
+    if component not in {"compliance", "anonymize", "work"}:
+        raise KeyError(component)
+    settings = MethodSettings(**{**job["method"], "method": Method(job["method"]["method"])})
+    key = read_key(settings.key_bits, os.environ) if settings.method is Method.TOKENIZATION else None
+    spec = ProcessingSpec(load_schema(job["schema"]), load_policy(job["policy"]), settings, key=key)
+    check = None if component == "anonymize" else ComplianceBolt.of(spec)
+    anonymize = None if component == "compliance" else AnonymizeBolt.of(spec)
+
+    def work(values: list[Any]) -> list[list[Any]]:
+        ordinal, text, found = values
+        passing = Passing(ordinal, text and json.loads(text), [Violation(*fields) for fields in json.loads(found)])
+        if check is not None and passing.record is not None:
+            passing = check(ordinal, passing.record)
+        if anonymize is not None:
+            passing = anonymize(passing)
+        record = None if passing.record is None else json.dumps(passing.record)
+        return [[ordinal, record, json.dumps(passing.violations)]]
+
+    return work
+
+
+def _appended(sink: FileSink) -> Work:
+    def work(values: list[Any]) -> list[list[Any]]:
+        sink(*values)
+        return []
+
+    return work
 
 
 def read_results(path: Path) -> dict[int, dict[str, Any]]:
@@ -258,46 +305,11 @@ def read_results(path: Path) -> dict[int, dict[str, Any]]:
     return {result["ordinal"]: result for result in found}
 
 
-def _first(check: ComplianceBolt) -> Work:
-    return lambda received: [_packed(check(received.values[0], json.loads(received.values[1])))]
-
-
-def _second(anonymize: AnonymizeBolt) -> Work:
-    return lambda received: [_packed(anonymize(_unpacked(received.values)))]
-
-
-def _both(check: ComplianceBolt, anonymize: AnonymizeBolt) -> Work:
-    return lambda received: [_packed(anonymize(check(received.values[0], json.loads(received.values[1]))))]
-
-
-def _last(sink: FileSink) -> Work:
-    def work(received: Tuple) -> list[list[Any]]:
-        sink(*received.values)
-        return []
-
-    return work
-
-
-def _packed(passing: Passing) -> list[Any]:
-    record = None if passing.record is None else json.dumps(passing.record)
-    return [passing.ordinal, record, json.dumps(passing.violations)]
-
-
-def _unpacked(values: list[Any]) -> Passing:
-    ordinal, record, violations = values
-    return Passing(ordinal, record and json.loads(record), [Violation(*fields) for fields in json.loads(violations)])
-
-
-def _spec(job: dict[str, Any]) -> ProcessingSpec:
-    settings = MethodSettings(**{**job["method"], "method": Method(job["method"]["method"])})
-    key = read_key(settings.key_bits, os.environ) if settings.method is Method.TOKENIZATION else None
-    return ProcessingSpec(load_schema(job["schema"]), load_policy(job["policy"]), settings, key=key)
-
-
 def main(component: str, job_file: str) -> None:
     """Serve Storm until the pipe closes."""
     job = json.loads(Path(job_file).read_text("utf-8"))
-    channel = standard_channel()
+    channel = Channel(sys.stdin, sys.stdout)
+    sys.stdout = sys.stderr  # a stray line would break the protocol
     channel.handshake()
     if component == "records":
         acks = AckLog(Path(job["acks"])) if "acks" in job else None

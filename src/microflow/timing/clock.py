@@ -117,7 +117,7 @@ class Span:
 
 
 class PhaseClock:
-    """Adds up spans of each phase from creation to `report`; a span inside another is refused.
+    """Clock that adds up spans of each phase from creation to `report`; a span inside another is refused.
 
     One clock belongs to one thread. A span costs less than a microsecond, and 8 bytes where it is pure: take one per
     microflow (or chunk of records), not one per record.
@@ -146,11 +146,11 @@ class PhaseClock:
         self._started = _now()
 
     def pre(self) -> Span:
-        """Reading, validating, connecting."""
+        """Span of pre-processing: reading, validating, connecting."""
         return self._pre
 
     def pure(self) -> Span:
-        """Memory only: compliance check and anonymization.
+        """Span of pure processing, in memory only: compliance check and anonymization.
 
         Raises:
             TimingContaminationError: (with a guard) something other than memory was touched inside.
@@ -158,7 +158,7 @@ class PhaseClock:
         return self._pure
 
     def post(self) -> Span:
-        """Writing, COPY, checkpoints, progress."""
+        """Span of post-processing: writing, COPY, checkpoints, progress."""
         return self._post
 
     def pause(self) -> Span:

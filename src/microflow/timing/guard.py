@@ -63,12 +63,12 @@ class PurityEvidence:
 
     @property
     def is_pure(self) -> bool:
-        """Whether nothing but memory was touched, by this thread or by one that may have worked for it."""
+        """True if only memory was touched, by this thread and by those that may have worked for it."""
         return self.refused + self.read_calls + self.write_calls + self.helper_calls + self.helper_events == 0
 
 
 class PurityGuard:
-    """Watches the pure spans of one `PhaseClock`, in the thread that runs it.
+    """Guard of the pure spans of one `PhaseClock`, in the thread that runs it.
 
     >>> from microflow.timing.clock import PhaseClock
     >>> clock = PhaseClock(guard=PurityGuard())
@@ -93,7 +93,7 @@ class PurityGuard:
         self.evidence = PurityEvidence(kernel_counters=self._settle())
 
     def enter(self) -> None:
-        """The clock is about to start in this thread."""
+        """Begin to guard: the clock is about to start in this thread."""
         close_gates()
         if self._place != (os.getpid(), get_ident()):
             self._settle()
@@ -105,7 +105,7 @@ class PurityGuard:
         start_watching(self)
 
     def leave(self, error: BaseException | None = None) -> None:
-        """The clock has stopped; ``error`` is the exception that ended the span, if one did.
+        """End the guard of a span; ``error`` is the exception that ended the span, if there was one.
 
         Raises:
             TimingContaminationError: a refusal was swallowed or wrapped inside, or, where the span has no other
@@ -126,7 +126,7 @@ class PurityGuard:
         self._first_error = self._first_error or error
 
     def elsewhere(self, thread: str, *, helper: bool) -> None:
-        """Another thread, the calling one, is about to touch something while the clock runs."""
+        """Record that the calling thread, another one, is about to touch something while the clock runs."""
         evidence = self.evidence
         evidence.by_thread[thread] = evidence.by_thread.get(thread, 0) + 1
         if helper:
@@ -136,7 +136,7 @@ class PurityGuard:
             self._acted[get_native_id()] = thread
 
     def close(self) -> None:
-        """Give the kernel's descriptors back; a guard may be used again afterwards."""
+        """Close the kernel's descriptors; a guard may be used again afterwards."""
         if self._counters is not None:
             self._counters.close()
         self._counters, self._place = None, None

@@ -31,7 +31,7 @@ class LatencySummary:
 
 
 class LatencyRecorder:
-    """Takes latencies one by one or by the array; relative error at most 0.1 % (Tene, HdrHistogram).
+    """Recorder of latencies, one by one or by the array; relative error at most 0.1 % (Tene, HdrHistogram).
 
     >>> recorder = LatencyRecorder()
     >>> recorder.record_many(np.arange(1, 1001) * 1000)

@@ -1,4 +1,4 @@
-"""What is refused while the clock runs: files, sockets, processes, and gates around what raises no audit event.
+"""Refusals while the clock runs: files, sockets, processes, and gates around what raises no audit event.
 
 Everything that notices work outside memory (the audit hook, the gates around C code, a connector) asks
 `refuse_if_pure`; while no clock runs that is one look at an empty dict.
@@ -38,7 +38,7 @@ _HINT = "do it before or after the pure phase; a lazy import or first-use initia
 
 
 class Watcher(Protocol):
-    """Keeps account of what was refused in its own thread, and of what other threads did meanwhile."""
+    """Record of what was refused in its own thread, and of what other threads did meanwhile."""
 
     def refused(self, error: TimingContaminationError) -> None:
         """The timed thread tried; it gets ``error``."""
@@ -56,7 +56,7 @@ _collector_waits = False
 
 
 def start_watching(watcher: Watcher) -> None:
-    """From now on this thread may touch memory only.
+    """Restrict this thread to memory from now on.
 
     The garbage collector waits meanwhile: it would run finalisers of anybody's garbage in the timed thread, where they
     are refused and their owner's files stay open. It makes up for it between spans, where its time is counted too.
@@ -69,7 +69,7 @@ def start_watching(watcher: Watcher) -> None:
 
 
 def stop_watching() -> None:
-    """This thread is free again."""
+    """Remove the restriction of this thread."""
     global _collector_waits  # noqa: PLW0603
     _watching.pop(get_ident(), None)
     if _collector_waits and not _watching:
@@ -127,12 +127,12 @@ def _who() -> tuple[str, bool]:
 
 
 def is_foreign(thread: threading.Thread) -> bool:
-    """Whether Python only knows of it because foreign code called back from a thread of its own."""
+    """True if Python knows the thread only because foreign code called back from a thread of its own."""
     return isinstance(thread, threading._DummyThread)  # noqa: SLF001 - there is no other way to tell
 
 
 def runs_ours(frame: FrameType | None) -> bool:
-    """Whether this package's code, its timing apart, is in the frame or among its callers."""
+    """True if this package's code, except its timing, is in the frame or among its callers."""
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_PACKAGE) and not name.startswith(_TIMING):

@@ -1,4 +1,4 @@
-"""What work costs besides time: CPU seconds and memory, of a process and of all its children."""
+"""Resources besides time: CPU seconds and memory, of a process and of all its children."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResourceUsage:
 
 
 class ResourceMeter:
-    """Measures this process from creation on, together with the children it has waited for.
+    """Meter of this process from creation on, together with the children it has waited for.
 
     The peak is that of the process's whole life (the kernel keeps no other): take a fresh process for each measurement.
     """
@@ -41,7 +41,7 @@ class ResourceMeter:
         self._rss = psutil.Process().memory_info().rss
 
     def usage(self) -> ResourceUsage:
-        """What has been used up to now."""
+        """Resources used up to now."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         return ResourceUsage(
@@ -58,7 +58,7 @@ def _cpu_seconds() -> float:
 
 
 class TreeWatch:
-    """Watches a process and its living descendants (a JVM, Spark's workers) from outside, one sample at a time.
+    """Meter of a process and its living descendants (a JVM, Spark's workers), one sample at a time.
 
     The watched process is not touched. A descendant's CPU time counts as of the last sample that saw it alive, so that
     what lives shorter than the sampling interval may be missed. Resident pages shared between processes count in each.

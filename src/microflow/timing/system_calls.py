@@ -1,4 +1,4 @@
-"""What the kernel saw of a span: calls that read or wrote, and context switches; and whose calls they were.
+"""Kernel counters of a span: reading and writing calls, context switches, and the threads that made them.
 
 Linux counts every ``read`` and ``write`` family call, by any library (Python, Arrow's C++, Polars' Rust), in
 ``/proc/<pid>/io``; see proc_pid_io(5). Sockets used through ``send``/``recv`` are not in it. Elsewhere than on Linux
@@ -57,7 +57,7 @@ class KernelReading(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What happened between two readings: calls and bytes of this thread, calls of all other threads, switches."""
+    """Calls and bytes of this thread, calls of other threads, and context switches between two readings."""
 
     read_calls: int
     write_calls: int
@@ -69,7 +69,7 @@ class Traffic(NamedTuple):
 
 
 class KernelCounters:
-    """Reads the calling thread's counters; about 5 µs a reading. One object belongs to one thread.
+    """Reader of the calling thread's counters; about 5 µs a reading. One object belongs to one thread.
 
     Raises:
         OSError: this kernel keeps no such counters.
@@ -112,7 +112,7 @@ class KernelCounters:
         )
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         while self._opened:
             os.close(self._opened.pop())
 
@@ -144,7 +144,7 @@ class _Look(NamedTuple):
 
 
 class OtherThreads:
-    """Keeps in mind what every other thread had called up to the last span; one object belongs to one thread.
+    """Memory of the calls of every other thread up to the last span; one object belongs to one thread.
 
     A look takes some 20 µs a thread: `settle` looks when threads came or called between two spans, `shares` when
     one called inside, which is never where all goes well.
@@ -170,7 +170,7 @@ class OtherThreads:
         return True
 
     def shares(self, calls: int, acted: Mapping[int, str]) -> list[Share]:
-        """Who made these ``calls`` of a span that is over; ``acted`` names unrelated threads that events reported.
+        """Shares of the threads in the ``calls`` of a finished span; ``acted`` names threads that events reported.
 
         Helpers come first, and never with more than ``calls`` in all: some may have called since.
         """

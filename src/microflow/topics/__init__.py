@@ -1,4 +1,4 @@
-"""Streams of messages: what a source and a sink of `microflow.pipeline.stream_job` are.
+"""Contracts of a stream's source and sink, for `microflow.pipeline.stream_job`.
 
 Order holds within a partition. A source gives every message again that is not committed; a sink takes results together
 with the positions behind them.
@@ -16,7 +16,7 @@ __all__ = ["DeadLetters", "Kept", "OverlappingSink", "Position", "Received", "Re
 
 
 class Received(NamedTuple):
-    """One message with its place."""
+    """Message with its place."""
 
     partition: int
     offset: int
@@ -26,7 +26,7 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a partition is done: everything below ``offset``, and of what follows the offsets in ``ahead``.
+    """Position in a partition: all below ``offset`` is done, and so are the offsets in ``ahead``.
 
     Records are committed ahead of earlier ones if they are urgent, or if the earlier ones are held back.
     """
@@ -40,7 +40,7 @@ Kept = Callable[[Sequence[int]], Mapping[int, Position]]
 
 
 class Result(NamedTuple):
-    """What became of one message: released as the JSON ``text``, unreadable for a ``reason``, or suppressed (neither).
+    """Result of one message: released as the JSON ``text``, unreadable for a ``reason``, or suppressed (neither).
 
     ``violations`` were found in it before.
     """
@@ -54,7 +54,7 @@ class Result(NamedTuple):
 
 
 class Source(Protocol):
-    """Where messages come from."""
+    """Source of messages."""
 
     ended: bool
     """Whether nothing will ever come again."""
@@ -83,10 +83,10 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where results go, together with the positions behind them."""
+    """Sink for results, together with the positions behind them."""
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """Results and positions, all or none; whether they are committed. If not, the source is to be rewound."""
+        """Commit results and positions, all or none; false if they are not committed: then the source is rewound."""
         ...
 
 
@@ -100,7 +100,7 @@ class OverlappingSink(Sink, Protocol):
 
 
 class DeadLetters(Protocol):
-    """Where messages are noted that cannot be read, if the sink does not do it itself."""
+    """Place for messages that cannot be read, if the sink does not note them itself."""
 
     def add(self, results: Sequence[Result]) -> None:
         """Note partition, offset and reason of each; they are safe when it returns."""

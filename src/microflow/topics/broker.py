@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from microflow.errors import SetupError
-from microflow.jvm import find_java, jars
-from microflow.settings import child_environment
+from microflow.jvm import free_ports, start_java
 
 __all__ = ["Broker"]
 
@@ -60,13 +57,13 @@ class Broker:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._port, self._controller = _free_ports(2)
+        self.folder = folder.resolve()  # where the broker runs, too
+        self._port, self._controller = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        """What a client bootstraps from."""
+        """Bootstrap address for clients."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
@@ -76,7 +73,8 @@ class Broker:
         if not properties.exists():
             settings = {"port": self._port, "controller": self._controller, "folder": self.folder}
             properties.write_text(_PROPERTIES.format(**settings), "utf-8")
-            self._java("kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", str(properties)).wait()
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)).wait()
         self._process = self._java("kafka.Kafka", str(properties))
         self._await_answer()
 
@@ -92,26 +90,12 @@ class Broker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _java(self, main: str, *arguments: str) -> subprocess.Popen[bytes]:
-        classpath = os.pathsep.join(str(jar) for jar in jars("kafka"))
-        command = [
-            str(find_java()),
-            "-Xmx512m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            classpath,
-            main,
-            *arguments,
-        ]
         with (self.folder / "broker.log").open("ab") as log:
-            environment = child_environment()
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            return start_java("kafka", ["-Xmx512m", main, *arguments], log, self.folder)
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -127,17 +111,3 @@ class Broker:
             self._process.send_signal(sign)
             self._process.wait()
             self._process = None
-
-
-def _cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports

@@ -1,4 +1,4 @@
-"""Topic to topic, exactly once: results and the positions behind them in one Kafka transaction.
+"""Exchange from topic to topic, exactly once: results and their positions in one Kafka transaction.
 
 The consumers of a group share the partitions. A commit carries the group's generation (KIP-447), so a process that the
 group has expelled cannot commit what another one now works on: its transaction is aborted, and it goes on from what is
@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from microflow.errors import SetupError, StoreError
 from microflow.topics import Kept, Position, Received, Result, letter
-from microflow.topics.kafka import PATIENCE_S, client_settings, consumed
+from microflow.topics.kafka import PATIENCE_S, client_settings, consumed, enqueue
 
 __all__ = ["GroupSource", "KafkaSink"]
 
@@ -29,7 +29,7 @@ _SESSION_MS = 6_000
 
 
 class GroupSource:
-    """One member of a consumer group.
+    """Source that is one member of a consumer group.
 
     Args:
         address: The brokers.
@@ -116,7 +116,7 @@ class GroupSource:
         return total
 
     def member(self) -> object:
-        """What a transaction needs to know of this member of the group."""
+        """Metadata of this member of the group, for a transaction."""
         return self._consumer.consumer_group_metadata()
 
     def acknowledge(self, positions: Mapping[int, Position]) -> None:
@@ -160,7 +160,7 @@ class GroupSource:
 
 
 class KafkaSink:
-    """A transactional producer: released records, dead letters and positions, all or none.
+    """Sink with a transactional producer: released records, dead letters and positions, all or none.
 
     Args:
         address: The brokers; those of the source too, because a transaction spans one cluster.
@@ -203,7 +203,7 @@ class KafkaSink:
                 raise SetupError(f"there is no topic {name!r}", hint="create it, then start the stream")
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
-        """One transaction; false where it was aborted.
+        """Commit in one transaction; false if it was aborted.
 
         Raises:
             StoreError: the broker was away too long.
@@ -211,7 +211,7 @@ class KafkaSink:
         return self.start(results, positions).result()
 
     def start(self, results: Sequence[Result], positions: Mapping[int, Position]) -> Future[bool]:
-        """The same in a thread: most of a transaction is waiting for the broker.
+        """Begin a commit in a thread: most of a transaction is waiting for the broker.
 
         It carries the generation in which the results were read. Where the group shares its partitions anew before the
         broker has the positions, it refuses them, and the transaction is aborted.
@@ -234,21 +234,11 @@ class KafkaSink:
             return True
 
     def _produce(self, results: Sequence[Result]) -> None:
-        produce, topic, dead = self._producer.produce, self._topic, self._dead
         for result in results:
             if result.text is not None:
-                message = topic, result.text, result.key
-            elif result.reason is not None and dead is not None:
-                message = dead, letter(result), None
-            else:
-                continue
-            while True:
-                try:
-                    produce(*message)
-                except BufferError:
-                    self._producer.poll(0.1)
-                else:
-                    break
+                enqueue(self._producer, self._topic, result.text, result.key)
+            elif result.reason is not None and self._dead is not None:
+                enqueue(self._producer, self._dead, letter(result))
 
     def _new_producer(self) -> Producer:
         producer = Producer({**self._settings, "transactional.id": f"microflow-{uuid.uuid4().hex}"})
@@ -310,13 +300,13 @@ def _until_done(step: Callable[[float], object]) -> None:
 
 def places(topic: str, positions: Mapping[int, Position]) -> list[TopicPartition]:
     """Positions as Kafka keeps them: what is done ahead of its turn is the metadata."""
-    return [TopicPartition(topic, partition, at.offset, _as_metadata(at)) for partition, at in positions.items()]
-
-
-def _as_metadata(at: Position) -> str:
-    """One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets."""
-    bits = sum(1 << (offset - at.offset) for offset in at.ahead)
-    return b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+    found = []
+    for partition, at in positions.items():
+        # One bit an offset: Kafka keeps 4 KB beside a position, enough for 24,000 offsets.
+        bits = sum(1 << (offset - at.offset) for offset in at.ahead)
+        metadata = b64encode(bits.to_bytes((bits.bit_length() + 7) // 8, "little")).decode()
+        found.append(TopicPartition(topic, partition, at.offset, metadata))
+    return found
 
 
 def _ahead_of(offset: int, metadata: str | None) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""A topic of Kafka from outside: made, written, read from given offsets, and how far a group is behind it.
+"""Client of a Kafka topic: creation, writing, reading from given offsets, and the lag of a group.
 
 The *writer* is idempotent (``enable.idempotence``, ``acks=all``): a retry after a lost answer neither loses nor doubles
 nor reorders. The *reader* sees committed records only, and takes part in no group. What serves a topic exactly once is
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -21,42 +19,22 @@ from microflow.errors import SetupError, StoreError
 from microflow.topics import Received, Result, letter
 
 __all__ = [
-    "GroupLag",
-    "KafkaReader",
-    "KafkaWriter",
-    "LetterTopic",
-    "TopicSettings",
-    "client_settings",
-    "consumed",
-    "create_topic",
-]
+    "GroupLag", "KafkaReader", "KafkaWriter", "LetterTopic", "client_settings", "consumed", "create_topic", "enqueue",
+]  # fmt: skip
 
 #: How long a lost broker is waited for, in seconds, before it is an error.
 PATIENCE_S = 60
 
 
-@dataclass(frozen=True, slots=True)
-class TopicSettings:
-    """How a topic is kept. A record's key decides its partition; order holds within one."""
-
-    partitions: int = 1
-    replication: int = 1
-    retention_ms: int = 7 * 24 * 3_600_000
-
-
-def create_topic(address: str, name: str, settings: TopicSettings | None = None) -> None:
+def create_topic(address: str, name: str, partitions: int = 1) -> None:
     """Create a topic in pre-processing; one that exists is left as it is.
+
+    A record's key decides its partition; order holds within one.
 
     Raises:
         SetupError: the broker does not answer, or refuses.
     """
-    chosen = settings or TopicSettings()
-    topic = NewTopic(
-        name,
-        num_partitions=chosen.partitions,
-        replication_factor=chosen.replication,
-        config={"retention.ms": str(chosen.retention_ms)},
-    )
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
     admin = AdminClient(client_settings(address))  # it must outlive the future
     future = admin.create_topics([topic], operation_timeout=PATIENCE_S)[name]
     try:
@@ -71,7 +49,7 @@ def create_topic(address: str, name: str, settings: TopicSettings | None = None)
 
 
 class KafkaWriter:
-    """Sends records to one topic; leaving the block waits until every one is acknowledged."""
+    """Writer of records to one topic; leaving the block waits until every one is acknowledged."""
 
     def __init__(self, address: str, topic: str, client: Mapping[str, str] | None = None) -> None:
         self._topic = topic
@@ -89,12 +67,7 @@ class KafkaWriter:
     def send(self, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         """Queue (key, value) pairs, waiting while the local queue is full: back-pressure, not loss."""
         for key, value in records:
-            while True:
-                try:
-                    self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
-                    break
-                except BufferError:
-                    self._producer.poll(0.1)
+            enqueue(self._producer, self._topic, value, key, on_delivery=self._delivered)
         self._producer.poll(0)
 
     def flush(self) -> None:
@@ -116,9 +89,7 @@ class KafkaWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.flush()
 
@@ -137,7 +108,7 @@ class LetterTopic:
 
 
 class KafkaReader:
-    """Reads the committed records of one topic, from its beginning or from given offsets on.
+    """Reader of the committed records of one topic, from its beginning or from given offsets on.
 
     Raises:
         SetupError: there is no such topic.
@@ -171,14 +142,12 @@ class KafkaReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 class GroupLag:
-    """How far a consumer group is behind its topic; it does not take part in the group."""
+    """Lag of a consumer group behind its topic; it does not take part in the group."""
 
     def __init__(self, address: str, topic: str, group: str, partitions: int) -> None:
         self._consumer = Consumer({**client_settings(address), "group.id": group, "enable.auto.commit": False})
@@ -209,6 +178,17 @@ def client_settings(address: str, client: Mapping[str, str] | None = None) -> di
         **(client or {}),
         "bootstrap.servers": address,
     }
+
+
+def enqueue(producer: Producer, *message: Any, **settings: Any) -> None:
+    """Send a message to a producer; wait while its queue is full."""
+    while True:
+        try:
+            producer.produce(*message, **settings)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
 
 
 def consumed(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:

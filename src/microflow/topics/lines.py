@@ -60,11 +60,11 @@ class LineSource:
         return [Received(0, number, None, line) for number, line in enumerate(lines, first) if line.strip()]
 
     def ahead(self, partition: int) -> frozenset[int]:  # noqa: ARG002 - one partition, never read again
-        """None: what was read cannot be read again."""
+        """Offsets committed ahead of their turn: always empty, because lines cannot be read again."""
         return frozenset()
 
     def rewind(self) -> None:
-        """What was read from a pipe cannot be read again.
+        """Refuse: what was read from a pipe cannot be read again.
 
         Raises:
             CheckpointError: always.
@@ -95,7 +95,7 @@ class LineSource:
 
 
 class OutputSink:
-    """Standard output: each batch is flushed before its positions are kept, so that it comes at least once."""
+    """Sink on standard output: each batch is flushed before its positions are kept, so at least once."""
 
     def __init__(self, out: IO[bytes], acknowledge: Callable[[Mapping[int, Position]], object] | None = None) -> None:
         self._out = out
@@ -152,7 +152,7 @@ class FileSink:
             self._remember()
 
     def kept(self, _partitions: Sequence[int]) -> Mapping[int, Position]:
-        """Where the source goes on."""
+        """Stored positions from which the source continues."""
         return self._positions
 
     def commit(self, results: Sequence[Result], positions: Mapping[int, Position]) -> bool:
@@ -228,13 +228,13 @@ class LetterFile:
 
 
 class LetterLines:
-    """Dead letters for a person at a terminal, on standard error."""
+    """Dead letters as lines for a reader, on standard error."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
 
     def add(self, results: Sequence[Result]) -> None:
-        """Lines are counted from 1."""
+        """Write a line per dead letter; lines are counted from 1."""
         for result in results:
             self._out.write(f"partition {result.partition}, message {result.offset + 1}: {result.reason}\n")
 

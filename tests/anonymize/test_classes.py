@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microflow.anonymize.encode import CellIndex, Cube, Packing
+from microflow.anonymize.classes import CellIndex, Cube, Packing
 
 #: Dense tables, 64-bit keys, and keys of bytes.
 DOMAINS = [[3, 5, 2], [900, 4_000, 70_000], [2**30, 2**30, 2**30]]

@@ -84,7 +84,7 @@ def test_k_holds_and_labels_cover_the_truth(count: int, k: int) -> None:
 
 
 def test_merged_counts_give_the_same_classes() -> None:
-    """Whoever counted which rows, in whatever order: the release of a row is the same."""
+    """The release of a row depends neither on the worker that counted it nor on the order of the counts."""
     original = rows(400, seed=4)
     parts = [original.slice(0, 150), original.slice(150, 50), original.slice(200)]
     assert release(parts, 4).to_pylist() == release([original], 4).to_pylist()
@@ -94,7 +94,7 @@ def test_less_is_lost_than_by_mondrian(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the same rows, hierarchies and k."""
     original = rows(800, seed=8)
     lattice = loss(release([original], 5), original)
-    monkeypatch.setattr("microflow.anonymize.cover.MOST_ELEMENTS", 0)
+    monkeypatch.setattr("microflow.anonymize.recode.MOST_ELEMENTS", 0)
     assert lattice < 0.9 * loss(release([original], 5), original)
 
 
@@ -109,7 +109,7 @@ def test_diversity_costs_less_than_by_mondrian(asked: dict[str, object], monkeyp
     schema = DatasetSchema("letters", (*SCHEMA.columns, Column("ill", Role.SENSITIVE)), "gdpr")
     losses = []
     for most in (20_000, 0):
-        monkeypatch.setattr("microflow.anonymize.cover.MOST_ELEMENTS", most)
+        monkeypatch.setattr("microflow.anonymize.recode.MOST_ELEMENTS", most)
         settings = MethodSettings(Method.K_ANONYMITY, k=5, **asked)  # type: ignore[arg-type]
         anonymizer = cast("DatasetAnonymizer", build_anonymizer(settings, schema))
         anonymizer.observe(many)
