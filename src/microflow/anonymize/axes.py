@@ -343,7 +343,7 @@ class DictionaryCoder:
         return values
 
     def examples(self, codes: Codes) -> pa.Array:
-        """For each code a value that has it, as another worker's coder would meet it."""
+        """Example value of each code, as the coder of another worker would meet it."""
         return self._known.take(pa.array(codes)).cast(self._column.dtype.arrow)
 
     def axis(self, weights: Index) -> tuple[Axis, Codes]:

@@ -42,7 +42,7 @@ class Point(NamedTuple):
 
 
 class Covered(NamedTuple):
-    """What a label covers: the lowest and highest value of a scale, the node of a ladder, the codes of a bag."""
+    """Values that a label covers: lowest and highest of a scale, the node of a ladder, or the codes of a bag."""
 
     shape: Any
     missing: bool
@@ -51,7 +51,7 @@ class Covered(NamedTuple):
 
 
 class Written(NamedTuple):
-    """How a cluster leaves: what each label covers, the labels by column, and the summed loss."""
+    """Release of a cluster: the values of each label, the labels by column, and the summed loss."""
 
     covered: list[Covered]
     labels: list[str | None]
@@ -84,7 +84,7 @@ class Space:
 
     @property
     def weights(self) -> Floats:
-        """What one unit of each entry loses."""
+        """Loss of one unit of each entry."""
         for scale in self._growing:
             self._weights[scale.entry : scale.entry + 2] = scale.weight
         return self._weights
@@ -162,7 +162,7 @@ class StreamScale:
         self.weight = 1.0 if self.grows else 1.0 / (self._high - self._low or 1.0)
 
     def position(self, value: Any) -> float:
-        """Where a value lies; NaN where it is missing, the nearest bound where it is outside the declared ones."""
+        """Position of a value; NaN if it is missing, the nearest bound if it is outside the declared ones."""
         if _is_missing(value):
             return math.nan
         if self._order is not None:
@@ -184,7 +184,7 @@ class StreamScale:
         return Covered((low, high), missing, set_label([self._write(low, high)], missing=missing), loss)
 
     def covers(self, covered: Covered, value: Any) -> bool:
-        """Whether the value may be released under a label."""
+        """True if the value may be released under a label."""
         if _is_missing(value) or covered.shape is None:
             return _is_missing(value) and covered.missing
         low, high = covered.shape
@@ -355,7 +355,7 @@ def note_added(
     row: Floats, rows: Floats, weights: Floats, gains: tuple[Floats, ...], codes: tuple[int, ...], equal: float,
     added: Floats, near: Index,
 ) -> tuple[int, float]:  # fmt: skip
-    """What a point adds to each slot: how many slots have the least, which are noted in ``near``, and the least."""
+    """Note in ``near`` the slots to which a point adds least; return their number and the least addition."""
     slots, width = rows.shape
     least = np.inf
     for s in range(slots):

@@ -1,4 +1,4 @@
-"""From counted tuples to equivalence classes with labels, verified before anybody may use them.
+"""Equivalence classes with labels, made from counted tuples and verified before use.
 
 `Cube` counts distinct tuples of codes: in a dense table while the domain is small, as sorted keys when it is huge. A
 tuple becomes one key: its codes side by side, each in as many bits as its column needs, in a 64-bit integer, or in
@@ -38,7 +38,7 @@ Cells = tuple[list[Codes], Index]
 
 
 class Packing:
-    """How tuples become keys when column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
+    """Layout of a tuple in one key: column ``i`` has codes 0 … ``sizes[i]`` (the last stands for unknown)."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.bits = [size.bit_length() for size in sizes]
@@ -68,7 +68,7 @@ class Packing:
         return codes[::-1]
 
     def holds(self, sizes: Sequence[int]) -> bool:
-        """Whether columns that have grown to these sizes still fit their bits."""
+        """True if columns that have grown to these sizes still fit their bits."""
         return all(size.bit_length() <= bits for size, bits in zip(sizes, self.bits, strict=True))
 
 

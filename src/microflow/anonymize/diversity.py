@@ -110,7 +110,7 @@ class Diversity:
         )
 
     def allows(self, members: Index, groups: Index, count: int) -> Flags:
-        """For each of ``count`` groups whether it may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
+        """Flags of the ``count`` groups that may be a class; tuple ``members[i]`` belongs to ``groups[i]``."""
         allowed = np.ones(count, np.bool_)
         for column, cells in enumerate(self._cells(members, groups)):
             for excess in self._excesses(column, *cells, count):
@@ -128,7 +128,7 @@ class Diversity:
         return found
 
     def excess(self, profiles: Sequence[Floats]) -> Floats:
-        """By how much each class exceeds what is asked for, from its `profiles`: 0 for one that is allowed."""
+        """Excess of each class over the limits, from its `profiles`; 0 for a class that is allowed."""
         beyond = np.zeros(len(profiles[0]))
         for column, rows in enumerate(profiles):
             group, rank = np.nonzero(rows)

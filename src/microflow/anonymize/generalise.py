@@ -203,7 +203,7 @@ def name_of(value: Value) -> str:
 
 
 def text_order(column: Column) -> Callable[[str], tuple[int, str]]:
-    """What texts of a column are sorted by: categories as declared, and behind them everything else in text order.
+    """Sort key of a column's texts: categories as declared, and behind them all others in text order.
 
     >>> sorted(["c", "low", "high", "b"], key=text_order(Column("risk", categories=("low", "high"))))
     ['low', 'high', 'b', 'c']

@@ -131,7 +131,7 @@ def guarantee(schema: DatasetSchema, k: int, among: str) -> str:
 
 
 def require_classes(settings: MethodSettings, schema: DatasetSchema, scope: Scope = Scope.DATASET) -> None:
-    """What k-anonymity asks for in every scope, and what it does not offer in a stream.
+    """Check the settings that k-anonymity needs in every scope, and refuse those that a stream does not offer.
 
     Raises:
         MicroflowError: k is below 2, a share is not one, c and l do not fit, or there is no quasi-identifier; in a

@@ -187,12 +187,20 @@ def _places_of(rule: Rule, policy: Policy) -> Callable[[Value], Iterator[tuple[i
     condition = rule.condition
     if isinstance(condition, Contains):
         own = [pattern for pattern in PATTERNS if pattern.name == condition.pattern]
-        searches = [(re.compile(pattern.expression, re.ASCII).finditer, pattern.measure) for pattern in own]
+        searches = [
+            (
+                re.compile(pattern.expression, re.ASCII),
+                re.compile(rf"(?:{pattern.behind})\Z", re.ASCII),
+                pattern.measure,
+            )
+            for pattern in own
+        ]
 
         def spans(value: Value) -> Iterator[tuple[int, int]]:
-            for matches, counts in searches:
-                if isinstance(value, str):
-                    yield from (match.span() for match in matches(value) if counts(match))
+            for expression, behind, counts in searches:
+                for match in expression.finditer(value) if isinstance(value, str) else ():
+                    if counts(match) and behind.search(match.string, 0, match.start()):
+                        yield match.span()
 
         return spans
     broken, asks_for_null = condition.forms(policy.reference_date).predicate, condition.word == "missing"

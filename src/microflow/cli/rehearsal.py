@@ -197,7 +197,7 @@ class Rehearsal:
 
 
 def same(messages: Sequence[bytes], other: Sequence[bytes]) -> bool:
-    """Whether two sequences are equal as multisets; partitions are read in any order."""
+    """True if two sequences are equal as multisets; partitions are read in any order."""
     return Counter(messages) == Counter(other)
 
 

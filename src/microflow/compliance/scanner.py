@@ -230,7 +230,7 @@ def _imported(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        hint = "pip install 'microflow[ner]' and a spaCy model, or take the line out"
+        hint = f"pip install {package.replace('_', '-')} and a spaCy model, or remove the policy's recogniser"
         raise SetupError(f"the policy's recogniser needs {package}, which is not installed", hint=hint) from error
 
 

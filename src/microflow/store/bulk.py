@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -37,21 +39,60 @@ def copy_table(cursor: Cursor, name: str, table: pa.Table) -> int:
 
     Part of the caller's transaction. Nulls are SQL nulls; an empty string stays an empty string.
     """
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.column_names))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(name), columns)
-    cursor.copy_expert(statement, io.BytesIO(_csv(table)), size=_PIECE_BYTES)
-    return len(table)
+    return copy_tables(cursor, name, iter([table]))
 
 
 def copy_tables(cursor: Cursor, name: str, tables: Iterator[pa.Table]) -> int:
-    """`copy_table` for tables that are made one by one: the server stores one while a thread makes the next."""
-    rows = 0
+    """`copy_table` for tables of equal columns that are made one by one: the server stores one as the next is made.
+
+    Raises:
+        StoreError: whatever making a table raises; nothing is appended then.
+    """
+    first = next(tables)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, first.column_names))
+    )
+    # A thread makes the next table while this one waits for the server to take the last.
     with ThreadPoolExecutor(1) as maker:
-        made = maker.submit(lambda: next(tables, None))
-        while (table := made.result()) is not None:
-            made = maker.submit(lambda: next(tables, None))
-            rows += copy_table(cursor, name, table)
-    return rows
+        stream = _CsvStream(chain([first], tables), maker)
+        try:
+            cursor.copy_expert(statement, stream, size=_PIECE_BYTES)
+        except psycopg2.Error:
+            if stream.error is not None:
+                raise stream.error from None
+            raise
+    return stream.rows
+
+
+class _CsvStream(io.BufferedIOBase):
+    """Tables as a file of CSV that the driver reads piece by piece; ``maker`` is one table ahead."""
+
+    def __init__(self, tables: Iterator[pa.Table], maker: Executor) -> None:
+        self._tables = tables
+        self._maker = maker
+        self._current = io.BytesIO()
+        self._next = maker.submit(self._make)
+        self.rows = 0
+        self.error: StoreError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        while not (piece := self._current.read(size)):
+            try:
+                made = self._next.result()
+            except StoreError as error:
+                self.error = error  # the driver would hide it behind an error of its own
+                raise
+            if made is None:
+                break
+            self._current, rows = made
+            self.rows += rows
+            self._next = self._maker.submit(self._make)
+        return piece
+
+    def _make(self) -> tuple[io.BytesIO, int] | None:
+        table = next(self._tables, None)
+        return None if table is None else (io.BytesIO(_csv(table)), table.num_rows)
 
 
 def _csv(table: pa.Table) -> pa.Buffer:
@@ -87,7 +128,7 @@ Dicts = Sequence[Mapping[str, Any]]
 Ids = npt.NDArray[np.int64]
 
 #: Rows that are made into columns while the server stores those before them.
-_PIECE_ROWS = 2_000
+_PIECE_ROWS = 1_000
 
 
 class Field(NamedTuple):
