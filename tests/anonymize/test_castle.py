@@ -24,11 +24,16 @@ def stream(k: int, delta: int, **more: object) -> StreamKAnonymity:
 
 
 def run(anonymizer: StreamKAnonymity, records: list[Record]) -> dict[int, Record]:
-    """All releases by ordinal; each record must leave once, and within delta further records."""
-    delta = anonymizer.describe()["delta_records"]
+    """All releases by ordinal; each record must leave once, and within delta further records.
+
+    Records are suppressed only where all that are held are fewer than k, so that none is held afterwards.
+    """
+    delta, k = anonymizer.describe()["delta_records"], anonymizer.describe()["k"]
     assert isinstance(delta, int)
+    assert isinstance(k, int)
     released: dict[int, Record] = {}
     for ordinal, record in enumerate(records):
+        before = len(anonymizer.suppressed)
         for left, written in anonymizer.push(ordinal, record):
             assert left not in released
             released[left] = written
@@ -36,9 +41,14 @@ def run(anonymizer: StreamKAnonymity, records: list[Record]) -> dict[int, Record
         assert ordinal + 1 - gone <= delta
         waiting = set(range(ordinal + 1)) - released.keys() - set(anonymizer.suppressed)
         assert all(ordinal - oldest < delta for oldest in waiting)
+        if len(anonymizer.suppressed) > before:
+            assert len(anonymizer.suppressed) - before < k
+            assert not waiting
+    before = len(anonymizer.suppressed)
     for left, written in anonymizer.flush():
         assert left not in released
         released[left] = written
+    assert len(anonymizer.suppressed) - before < k
     return released
 
 
@@ -54,7 +64,6 @@ def test_random_streams_are_k_anonymous_in_time(records: list[Record], k: int, d
     anonymizer = stream(k, delta, beta=beta)
     released = run(anonymizer, records)
     assert sorted([*released, *anonymizer.suppressed]) == list(range(len(records)))
-    assert len(anonymizer.suppressed) < k
     if released:
         assert smallest_class(released) >= k
     for ordinal, written in released.items():
