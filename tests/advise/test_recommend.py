@@ -89,7 +89,7 @@ def test_the_answer_has_everything_that_it_rests_on(records: Path, tmp_path: Pat
     assert all(one["risk"]["is_extrapolated"] for one in found["candidates"])
     said = " ".join(found["reasons"])
     assert "keeps most" in said
-    assert "Nearly won:" in said
+    assert "Second best:" in said
     assert "With --max-risk" in said, "what would change the choice"
     assert found["command"].startswith(f"microflow run {records} ")
     by_workers = {int(count): one for count, one in found["job_seconds"].items()}

@@ -130,7 +130,7 @@ class Recommendation:
         )
         second = next((candidate for candidate in self.search.feasible if candidate is not advised), None)
         if second is not None:
-            yield f"Nearly won: {setting_name(second.settings)} (risk {second.risk}, keeps {second.utility:.1%})."
+            yield f"Second best: {setting_name(second.settings)} (risk {second.risk}, keeps {second.utility:.1%})."
         better = [candidate for candidate in self.search.frontier if candidate.utility > advised.utility]
         if better:
             milder = min(better, key=lambda candidate: candidate.needs)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from microflow.anonymize.generalise import Label, parse, text_of
+from microflow.anonymize.generalise import Label, name_of, parse, text_of, text_order
 from microflow.schema import Column, Hierarchy, Value
 
 __all__ = ["Domain", "Floats", "Index", "Labels", "NumberLabels", "TextLabels", "distinct", "read_labels"]
@@ -44,6 +44,7 @@ class Domain:
 
     def __init__(self, column: Column, original: pa.ChunkedArray) -> None:
         self.column = column
+        self._rank = text_order(column)
         self.codes, self.values = distinct(original)
         absent = (value is None or value != value for value in self.values)  # noqa: PLR0124 - only NaN differs
         self.missing = np.fromiter(absent, np.bool_, len(self.values))
@@ -79,13 +80,6 @@ class Domain:
         """The texts as the column orders them (categories as declared, then all else), and the place of each."""
         ranks = [self._rank(text) for text in self.texts]
         return sorted(ranks), np.array(sorted(range(len(ranks)), key=ranks.__getitem__), np.int64)
-
-    def _rank(self, text: str) -> tuple[int, str]:
-        return self._declared.get(text, len(self._declared)), text
-
-    @cached_property
-    def _declared(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.column.categories)}
 
     @cached_property
     def _below(self) -> dict[str, Index]:
@@ -135,7 +129,7 @@ class Domain:
         for number in self.values if hierarchy is not None else ():
             if hierarchy is None or not isinstance(number, int | float):
                 continue
-            text = text_of(int(number) if isinstance(number, float) and number.is_integer() else number)
+            text = name_of(number)
             prefixes = [text[:length] for length in range(1, len(text) + 1)]
             for node in prefixes if hierarchy.prefix else hierarchy.path(text):
                 low, high = hulls.get(node, (number, number))
