@@ -105,8 +105,8 @@ def _terminated(folder: Path, case: str, name: str, after: float) -> Outcome:
         "release": ("release", "big.csv", "term.csv", *_TOKENS, "--overwrite"),
     }[name]
     if not (folder / "big.csv").exists():
-        head, *rows = (folder / "released.csv").read_bytes().splitlines(keepends=True)
-        (folder / "big.csv").write_bytes(head + b"".join(rows) * 100)
+        microflow("generate", _SCHEMA, "many.csv", "--rows", "300000", folder=folder)
+        microflow("run", "many.csv", "big.csv", *_TOKENS, "--reversible", "--no-database", folder=folder)
     before = _listing(folder)
     environment = {**os.environ, "MICROFLOW_TOKEN_KEY": "5e" * 32}
     process = subprocess.Popen(
