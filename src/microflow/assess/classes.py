@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from microflow.anonymize.generalise import text_order
 from microflow.assess.labels import Floats, Index, distinct
 from microflow.assess.pair import Pair, counted
 from microflow.schema import Column, Value
@@ -82,16 +83,14 @@ def column_held(
 
 
 def _ranks(column: Column, values: Sequence[Value]) -> Index:
-    """The rank of each value: missing ones, then numbers by size; texts as declared, then all others by letters."""
-    declared = {value: place for place, value in enumerate(column.categories)}
+    """The rank of each value: missing ones, then numbers by size; texts as the column orders them."""
+    order = text_order(column)
 
     def place(code: int) -> tuple[float, str]:
         value = values[code]
         if value is None or value != value:  # noqa: PLR0124 - only NaN differs from itself
             return -math.inf, ""
-        if isinstance(value, int | float):
-            return float(value), ""
-        return float(declared.get(value, len(declared))), value
+        return (float(value), "") if isinstance(value, int | float) else order(value)
 
     rank_of = np.empty(len(values), np.int64)
     rank_of[sorted(range(len(values)), key=place)] = np.arange(len(values))
