@@ -102,6 +102,16 @@ def test_every_prefix_of_a_sample_is_stratified() -> None:
         assert found == pytest.approx(ill * size, abs=1)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 7])
+def test_a_file_made_with_the_seed_of_the_draw_is_sampled_at_random(seed: int) -> None:
+    """The rows drawn do not follow the file's values, whatever seed made these: mean and spread are the file's."""
+    values = np.random.default_rng(seed).random(20_000)
+    whole = pa.record_batch({"n": values.astype(str), "s": ["well"] * 20_000})
+    drawn = sample_rows([whole], SCHEMA, most=2_000, seed=seed).rows.column("n").to_numpy(zero_copy_only=False)
+    assert float(drawn.astype(float).mean()) == pytest.approx(0.5, abs=4 * 0.289 / 2_000**0.5)
+    assert float(drawn.astype(float).std()) == pytest.approx(0.289, abs=0.02)
+
+
 def test_a_small_file_is_taken_whole() -> None:
     """Nothing is sampled where nothing needs to be."""
     sample = sample_rows(batches(1_500), SCHEMA)
