@@ -85,6 +85,13 @@ def test_one_worker_count_promises_no_speed_up() -> None:
     assert found.seconds(200_000, 8).seconds == pytest.approx(found.seconds(200_000, 1).seconds)
 
 
+def test_disturbed_jobs_promise_no_row_for_nothing() -> None:
+    """Where the job of few rows took longer than that of many, a row still costs its pure processing."""
+    disturbed = [Observed(1_200, 1, 0.9), Observed(6_000, 1, 0.8), Observed(6_000, 2, 0.8)]
+    assert fit(disturbed).seconds(1e9).high < 2, "the fit alone would promise this"
+    assert fit(disturbed, least_parallel=2e-6).seconds(1e9, 8).low > 200
+
+
 def test_jobs_of_one_size_are_refused() -> None:
     """A start cannot be told from a slope."""
     with pytest.raises(ValueError, match="two sizes"):

@@ -34,8 +34,8 @@ __all__ = [
     "sample_rows", "setting_name",
 ]  # fmt: skip
 
-#: Random streams of their own. A file made with the same seed would otherwise share its stream with the draw of rows, and
-#: a "random" sample of it would be the rows whose first column is smallest.
+#: Random streams of their own: a file that numpy made with the same seed would otherwise share its stream with the draw
+#: of rows, and a "random" sample of it would be the rows whose first column is smallest.
 _ROWS_STREAM, _TARGETS_STREAM = 0x726F7773, 0x74617267
 
 #: Rows kept of a file: enough to extrapolate from, few enough to try a dozen settings on within a minute.
