@@ -6,13 +6,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
-from microflow.figures.style import COLUMN_IN, INK, beside, canvas, look, plain_log, tick_between, titled
+from microflow.figures.style import COLUMN_IN, GREY, INK, beside, canvas, look, plain_log, tick_between, titled
 
 __all__ = ["NAMES", "draw_effort", "draw_frontier"]
 
@@ -26,9 +27,11 @@ NAMES = {
 }
 #: Parts of an axis within which two names would touch.
 _NEAR = 0.25
+#: So many points of print away, a name is no longer beside its point, and a thin line leads there.
+_BESIDE = 8
 #: Where a name may stand beside its point, in points, best first.
 _PLACES = (
-    (4, 6), (4, -6), (-4, 6), (-4, -6), (0, 10), (0, -10), (0, 17), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24),
+    (4, 6), (4, -6), (0, 10), (0, -10), (-4, 6), (-4, -6), (0, 17), (4, 15), (4, -15), (-4, 15), (-4, -15), (10, 24),
     (-10, 24), (10, -24), (14, 0), (24, 10), (24, 22), (24, 34), (40, 14), (40, 28), (60, 10),
 )  # fmt: skip
 
@@ -79,8 +82,7 @@ def _labels(ax: Axes, frame: pd.DataFrame) -> None:
         taken += [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
         curve = at[_is_joined(points).to_numpy()]
         for begin, end in pairwise(curve):
-            steps = np.linspace(begin, end, 2 + int(np.hypot(*(end - begin)) / 4))
-            taken += [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in steps]
+            taken += _along(begin, end)
     for method, points in groups:
         name, joined = NAMES.get(method, method), points[_is_joined(points)]
         first, last = joined.iloc[0], joined.iloc[-1]
@@ -92,8 +94,8 @@ def _labels(ax: Axes, frame: pd.DataFrame) -> None:
         else:
             _name_point(ax, first, named, taken)
             _name_point(ax, last, last["setting"], taken)
-        for _, point in points[~_is_joined(points)].iterrows():
-            _name_point(ax, point, point["setting"], taken)
+    for _, point in frame[~_is_joined(frame)].iterrows():
+        _name_point(ax, point, point["setting"], taken)
 
 
 def _near(ax: Axes, points: pd.DataFrame) -> bool:
@@ -124,7 +126,19 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
         else:
             label.remove()
     assert best is not None
-    taken.append(best[2])
+    _, _, box = best
+    taken.append(box)
+    place = ax.transData.transform((point["loss"], point["risk"]))
+    near = np.clip(place, box.min, box.max)
+    if np.hypot(*(place - near)) > _BESIDE * ax.figure.dpi / 72:
+        taken += _along(place, near)
+        ax.plot(*ax.transData.inverted().transform([place, near]).T, color=GREY, linewidth=0.4, zorder=1)
+
+
+def _along(begin: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> list[Bbox]:
+    """Small boxes along a line, in pixels."""
+    steps = np.linspace(begin, end, 2 + int(np.hypot(*(end - begin)) / 4))
+    return [Bbox.from_bounds(x - 2, y - 2, 4, 4) for x, y in steps]
 
 
 def _area(box: Bbox, other: BboxBase) -> float:

@@ -53,7 +53,7 @@ _LOOKS: dict[str, Look] = {
     "storm": Look("#009E73", "P", (0, (3, 1, 1, 1))),
     "linger": Look("#56B4E9", "^", (0, (1, 1))),
     "natural": Look("#009E73", "P", (0, (3, 1, 1, 1))),
-    "coin": Look("#CC79A7", "v", ":"),
+    "coin": Look("#CC79A7", "v", (0, (7, 1.5, 1.5, 1.5))),
     "identity": Look("#8a8a8a", "v", ":"),
     "k_anonymity": Look("#0072B2", "o", "-"),
     "k_anonymity_stream": Look("#009E73", "^", (0, (1, 1))),
@@ -163,16 +163,18 @@ def beside(ax: Axes, text: str, place: tuple[float, float], offset: tuple[float,
 
 
 def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: float = 9.0) -> None:
-    """Names beside the right ends of lines, moved apart where they would touch.
+    """Names of arms beside the right ends of their lines, moved apart where they would touch.
 
-    ``ends`` are (x, y, text) in data coordinates. They are dark whatever their line's colour is: grey paper takes that
-    away. Call it when limits and scales are final.
+    ``ends`` are (x, y, arm) in data coordinates. In front of each name is a piece of its line, and the name is dark
+    whatever the line's colour is: grey paper takes that away. Call it when limits and scales are final.
     """
     if not ends:
         return
     to_screen = ax.transData.transform
-    heights = [float(to_screen((x, y))[1]) for x, y, _ in ends]
+    places = [to_screen((x, y)) for x, y, _ in ends]
     points = 72.0 / ax.figure.dpi
-    for (x, y, text), height, placed in zip(ends, heights, spread(heights, gap_points / points), strict=True):
-        offset = (5.0, (placed - height) * points)
-        beside(ax, text, (x, y), offset, color=INK, annotation_clip=False)
+    for (x, y), height, (_, _, arm) in zip(places, spread([y for _, y in places], gap_points / points), ends, strict=True):
+        style = look(arm)
+        piece = ax.transData.inverted().transform([(x + left / points, height) for left in (6.0, 20.0)])
+        ax.plot(*piece.T, color=style.color, linestyle=style.line, linewidth=0.9, clip_on=False)
+        beside(ax, arm, tuple(piece[1]), (3.0, 0.0), color=INK, annotation_clip=False)
