@@ -194,9 +194,9 @@ class Trial:
 class Trials:
     """Settings tried on prefixes of one sample.
 
-    Check and remedy are the same for every setting of a method, which they depend on (what it counts, such as persons,
-    must be left to it): they are compiled once, and run once for each prefix. Noise is seeded: advice is the same each time it is asked for, and the release that follows draws its own. Tokens get a key
-    that is not kept.
+    Check and remedy depend on the method alone (what it counts, such as persons, must be left to it): for all of its
+    settings they are compiled once, and run once for each prefix. Noise is seeded: advice is the same each time it is
+    asked for, and the release that follows draws its own. Tokens get a key that is not kept.
 
     Args:
         sample: Rows of the file.
