@@ -9,7 +9,7 @@ from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine
 from microflow.lab.results import Results
 from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.timing.meters import ResourceUsage
 
 
 def launched(result: object) -> Launch:

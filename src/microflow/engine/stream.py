@@ -23,7 +23,7 @@ from microflow.errors import InputError, MicroflowError
 from microflow.records import Microflow, coerce, to_batch
 from microflow.schema import Record
 from microflow.timing.clock import PhaseClock
-from microflow.timing.latency import LatencyRecorder
+from microflow.timing.meters import LatencyRecorder
 
 __all__ = ["AnonymizeBolt", "ComplianceBolt", "Passing", "StormStreamProcessor", "releasing"]
 

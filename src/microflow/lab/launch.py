@@ -22,7 +22,7 @@ import numpy as np
 
 from microflow.errors import MicroflowError, SetupError
 from microflow.lab.machine import Machine
-from microflow.timing.resources import ResourceMeter, ResourceUsage, TreeWatch
+from microflow.timing.meters import ResourceMeter, ResourceUsage, TreeWatch
 
 __all__ = ["START_S", "Launch", "launch"]
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, SimulatedFeed
-from microflow.timing.latency import LatencyRecorder, LatencySummary
+from microflow.timing.meters import LatencyRecorder, LatencySummary
 
 __all__ = [
     "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",

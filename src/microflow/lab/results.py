@@ -20,7 +20,7 @@ from microflow.lab.experiment import Experiment, Matrix, config_hash, settled
 from microflow.lab.launch import Launch
 from microflow.lab.machine import Machine, refuse_unlike
 from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, run_trials
-from microflow.timing.resources import ResourceUsage
+from microflow.timing.meters import ResourceUsage
 
 if TYPE_CHECKING:
     import pandas as pd
