@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Launch, Machine
 from microflow.lab.results import Results
 from microflow.lab.trials import Planned, Trial
 from microflow.timing.meters import ResourceUsage

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from microflow.errors import MicroflowError
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.lab.report import Table, short
 from microflow.lab.statistics import bootstrap_interval
 from microflow.lab.trials import Samples, interleaved

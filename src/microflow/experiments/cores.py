@@ -23,7 +23,7 @@ from microflow.engine import build_processor
 from microflow.experiments.work import TOKENS, data_checksum, source, spec_of
 from microflow.jvm import missing_java
 from microflow.lab.experiment import Experiment, Matrix, scale_of
-from microflow.lab.machine import cores_here
+from microflow.lab.launch import cores_here
 from microflow.lab.report import UNKNOWN, Answer, Table, design, pure_or_not, ratio_text, rounded, with_interval
 from microflow.lab.results import Frame, Results, data_frame
 from microflow.lab.statistics import Estimate, typical

@@ -22,7 +22,7 @@ from microflow.figures import charts, methods
 from microflow.figures.style import ieee, mark_preview, png, save
 from microflow.lab.experiment import PREVIEWS, Experiment, Plot
 from microflow.lab.report import Answer, Table, design, hardware, ratio_text, short
-from microflow.lab.results import IncompleteError, Results, Skipped
+from microflow.lab.results import IncompleteError, Results, Skipped, results_or_missing
 from microflow.lab.statistics import Estimate
 from microflow.sinks.whole_file import write_whole
 from microflow.store.experiments import ExperimentStore
@@ -104,20 +104,16 @@ def drawing_of(plot: Plot) -> Callable[[pd.DataFrame], Figure]:
 def readings(profile: str, store: ExperimentStore) -> Iterator[tuple[Experiment, Results | IncompleteError]]:
     """Every experiment with its results, or with what is missing of them."""
     for experiment in all_experiments():
-        try:
-            found: Results | IncompleteError = Results.read(experiment.matrix(profile), store)
-        except IncompleteError as error:
-            found = error
-        yield experiment, found
+        yield experiment, results_or_missing(experiment, profile, store)
 
 
 def _reading(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | Skipped:
-    try:
-        return Results.read(experiment.matrix(profile), store)
-    except IncompleteError as error:
-        if experiment.optional:
-            return Skipped(experiment.name, experiment.missing() or error.reason)
-        raise
+    found = results_or_missing(experiment, profile, store)
+    if isinstance(found, Results):
+        return found
+    if not experiment.optional:
+        raise found
+    return Skipped(experiment.name, experiment.missing() or found.reason)
 
 
 def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:

@@ -36,14 +36,14 @@ class _Way:
     before: _Way | None
 
 
-def simulate(schedule: Schedule, router: Router, costs: Costs, *, give_up_s: float = 5.0) -> OpenLoopRun:
+def simulate(schedule: Schedule, router: Router, costs: Costs) -> OpenLoopRun:
     """A router's run in simulated time, where serving costs exactly ``costs``: equal on every machine."""
 
     def cost(route: Route) -> int:
         size = len(route.records)
         return round(costs.together(size) if route.together else costs.alone(size))
 
-    return OpenLoop(schedule, give_up_s=give_up_s).simulate(router, lambda route: route.records, service_ns=cost)
+    return OpenLoop(schedule).simulate(router, lambda route: route.records, service_ns=cost)
 
 
 def oracle(schedule: Schedule, costs: Costs, *, beam: int = 8) -> OpenLoopRun:

@@ -361,13 +361,13 @@ def repetitions_for(pilot: npt.ArrayLike, half_width: float, *, least: int = 5, 
     return math.ceil(min(max(wanted, least), most))
 
 
-def bootstrap_interval(sample: Floats, *, draws: int = 2_000, seed: int = 1) -> tuple[float, float]:
+def bootstrap_interval(sample: Floats) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the sample's median."""
     from scipy.stats import bootstrap
 
     if len(sample) < _FEWEST_BLOCKS:
         return float(sample[0]), float(sample[0])
-    found = bootstrap((sample,), np.median, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed))
+    found = bootstrap((sample,), np.median, n_resamples=2_000, method="percentile", rng=np.random.default_rng(1))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
