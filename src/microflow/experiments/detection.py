@@ -234,7 +234,7 @@ _SCALES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """One trial a data type, and one over the labelled corpus where it is at hand: counts do not vary."""
     types, rows = scale_of(_SCALES, profile)
     arms = [Arm(data_type, f"{__name__}:trial", {"data_type": data_type, "rows": rows}) for data_type in types]
@@ -242,7 +242,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     digest = _CORPUS_SHA256 if path is None else sha256(path.read_bytes()).hexdigest()
     config = {"data_type": _CORPUS, "corpus": digest}
     arms.append(Arm(_CORPUS, f"{__name__}:corpus_trial", config, absent=path is None))
-    return Matrix("detection", tuple(arms), 1, seed, side_by_side=True)
+    return Matrix("detection", tuple(arms), 1, side_by_side=True)
 
 
 def measured(results: Results, *, corpus: bool = False) -> list[Accuracy]:

@@ -55,7 +55,7 @@ _SCALES: dict[str, tuple[_Settings, _Settings, _Settings, int, int, int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Every setting released and attacked, the identity among them; every block has data and seeds of its own.
 
     What works record by record releases the same rows on every pipeline; k-anonymity does not, because its scope does
@@ -67,7 +67,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         cells += [setting.cell | {"pipeline": pipeline} for setting in own]
     work = {"data_type": "healthcare", "rows": rows, "attempts": attempts}
     arms = [Arm(f"{form_of(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
-    return Matrix("rq2-privacy", tuple(arms), blocks, seed, side_by_side=True)
+    return Matrix("rq2-privacy", tuple(arms), blocks, side_by_side=True)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
