@@ -153,11 +153,11 @@ def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> T
         IncompleteError: not all of its trials have run, although they could.
     """
     chosen = experiment_named(name)
-    tables = chosen.tables or {}
-    if not tables or (which and which not in tables):
-        raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(tables) or 'none'}")
+    which = which or next(iter(chosen.tables))
+    if which not in chosen.tables:
+        raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(chosen.tables)}")
     found = _reading(chosen, profile, store)
-    return found if isinstance(found, Skipped) else tables[which or next(iter(tables))](found).of(profile)
+    return found if isinstance(found, Skipped) else chosen.tables[which](found).of(profile)
 
 
 def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
@@ -197,10 +197,10 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
     for experiment, found in readings(profile, store):
         if isinstance(found, IncompleteError):
             lacking = Drawn.lacking("", experiment, found)
-            written += [replace(lacking, name=f"table-{name}") for name in experiment.tables or {}]
+            written += [replace(lacking, name=f"table-{name}") for name in experiment.tables]
             missing += [found.message] * lacking.needed
             continue
-        for name, build in (experiment.tables or {}).items():
+        for name, build in experiment.tables.items():
             path = folder / f"table-{name}.tex"
             write_whole(path, build(found).of(profile).to_latex(name))
             written.append(Drawn(path.stem, (path,)))
@@ -275,7 +275,7 @@ def results_block(profile: str, store: ExperimentStore) -> str:
         if isinstance(found, IncompleteError):
             continue  # what has not run yet is left out here; `microflow figures` names it
         parts.append(f"**{experiment.asks}** {experiment.answer(found).of(profile).sentence}")
-        parts += [build(found).of(profile).to_markdown() for build in (experiment.tables or {}).values()]
+        parts += [build(found).of(profile).to_markdown() for build in experiment.tables.values()]
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""

@@ -209,7 +209,7 @@ class Experiment:
     answer: Callable[[Results], Answer]
     same: tuple[str, ...]
     seconds: Callable[[Mapping[str, Any]], float]
-    tables: Mapping[str, Callable[[Results], Table]] | None = None
+    tables: Mapping[str, Callable[[Results], Table]]
     plot: Plot | None = None
     ratios: Callable[[Results], Mapping[str, Estimate]] = lambda _: {}
     missing: Callable[[], str] = str

@@ -244,7 +244,7 @@ class OpenLoop:
         return arrived if arrived > oldest else feed.wait(oldest + 1)
 
     def _is_lost(self, completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> bool:
-        """Whether so many records are too late that the objective cannot be kept; cheap as long as none is."""
+        """True if so many records are late that the objective cannot be kept; cheap as long as none is."""
         if self._late_ns is None or not done or now - self._schedule[done[0]] <= self._late_ns:
             return False
         late = completed[self._counted :] - self._schedule[self._counted :] > self._late_ns

@@ -227,9 +227,9 @@ def rounded(value: float) -> str:
     return f"{value:.3g}"
 
 
-def from_to(first: str, last: str, mark: str = " to ") -> str:
+def from_to(first: str, last: str) -> str:
     """Two ends as text; the first alone where both are said alike."""
-    return first if first == last else f"{first}{mark}{last}"
+    return first if first == last else f"{first} to {last}"
 
 
 def per_cent(share: float) -> str:

@@ -152,7 +152,7 @@ def _beside(url: str, suffix: str) -> str:
 
 
 def _unequal(earlier: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """What was recorded and is otherwise now; a recording of an earlier version may not know all that is asked."""
+    """Answers that differ from the record, which may be of an earlier version and not hold all that is asked."""
     for name, value in sorted(earlier.items()):
         if name not in again or not _same(value, again[name]):
             yield name, str(value), str(again.get(name, "nothing"))
@@ -169,7 +169,7 @@ def _said(estimate: Estimate | None) -> str:
 
 
 def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Those with an interval: one block says nothing about noise."""
+    """The estimates with an interval: one block says nothing about noise."""
     return {name: estimate for name, estimate in found.items() if not math.isnan(estimate.low)}
 
 
