@@ -91,9 +91,9 @@ class Line:
     holds: bool | None = None
 
 
-def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
+def measure(cases: Sequence[Case], *, rounds: int, warmups: int = 1) -> list[Line]:
     """Time all cases side by side, interleaved; one `Line` a case, in the order given."""
-    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups, seed=seed)
+    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups)
     return [compared(case.name, samples, case.reference, case.goal, case.unit) for case in cases]
 
 

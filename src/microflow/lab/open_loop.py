@@ -178,12 +178,12 @@ class OpenLoop:
             completed = self._drive(feed, dispatcher, serve, flush)
             return OpenLoopRun(self._schedule, completed, feed.lags())
 
-    def hurry(self, dispatcher: Dispatcher[P], serve: Serve[P]) -> OpenLoopRun:
+    def hurry(self, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None) -> OpenLoopRun:
         """Real services and decisions in simulated time: idle time between arrivals is skipped.
 
         Nothing comes from another process, so that its wake-ups are not in the latencies.
         """
-        completed = self._drive(HurriedFeed(self._schedule), dispatcher, serve)
+        completed = self._drive(HurriedFeed(self._schedule), dispatcher, serve, flush)
         return OpenLoopRun(self._schedule, completed, np.empty(0, np.int64))
 
     def simulate(
@@ -204,7 +204,7 @@ class OpenLoop:
         return OpenLoopRun(self._schedule, self._drive(feed, dispatcher, timed, flush), np.empty(0, np.int64))
 
     def _drive(
-        self, feed: Feed, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None = None
+        self, feed: Feed, dispatcher: Dispatcher[P], serve: Serve[P], flush: Flush | None
     ) -> npt.NDArray[np.int64]:
         total = len(self._schedule)
         completed = np.full(total, -1, np.int64)
