@@ -70,21 +70,6 @@ class Counts:
         """The share of the violations that are found, with Wilson's interval."""
         return Rate.of(self.hits, self.hits + self.misses)
 
-    @property
-    def f1(self) -> Rate:
-        """The harmonic mean of precision and recall.
-
-        ``F* = hits / (hits + false alarms + misses)`` is a share, so Wilson's interval holds for it, and F1 grows with
-        it as ``2 F* / (1 + F*)`` (Hand, Christen and Kirielle, Machine Learning 110, 2021).
-
-        >>> counts = Counts(90, 10, 10)
-        >>> round(counts.f1.value, 3), counts.f1.low < 0.9 < counts.f1.high
-        (0.9, True)
-        """
-        star = Rate.of(self.hits, self.hits + self.false_alarms + self.misses)
-        value, low, high = (2 * share / (1 + share) for share in (star.value, star.low, star.high))
-        return Rate(star.successes, star.attempts, value, low, high)
-
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
