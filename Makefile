@@ -31,7 +31,8 @@ MICROFLOW := cd $(ROOT) && $(BIN)/microflow
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(ROOT)/Makefile
+	@bold= plain=; if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; fi; \
+	  awk -F ':.*## ' "/^[a-z-]+:.*## / {printf \"  $$bold%-14s$$plain %s\\n\", \$$1, \$$2}" $(ROOT)/Makefile
 	@echo
 	@echo "  The main job:  make experiments        (PROFILE=$(PROFILE), then look into figures/)"
 

@@ -133,8 +133,7 @@ def test_a_public_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes[node.name] = classes.get(node.name, 0) + 1
             elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                counted = room_of(module) not in ALIKE and "versions" not in module.parts
-                functions[node.name] = functions.get(node.name, 0) + counted
+                functions[node.name] = functions.get(node.name, 0) + (room_of(module) not in ALIKE)
     assert {name for name, count in classes.items() if count > 1} - TWICE == set()
     assert {name for name, count in functions.items() if count > 1} - BY_CONTRACT - {"format_of", "text_of"} == set()
 

@@ -85,6 +85,13 @@ def test_one_worker_count_promises_no_speed_up() -> None:
     assert found.seconds(200_000, 8).seconds == pytest.approx(found.seconds(200_000, 1).seconds)
 
 
+def test_disturbed_jobs_promise_no_row_for_nothing() -> None:
+    """Where the job of few rows took longer than that of many, a row still costs its pure processing."""
+    disturbed = [Observed(1_200, 1, 0.9), Observed(6_000, 1, 0.8), Observed(6_000, 2, 0.8)]
+    assert fit(disturbed).seconds(1e9).high < 2, "the fit alone would promise this"
+    assert fit(disturbed, least_parallel=2e-6).seconds(1e9, 8).low > 200
+
+
 def test_jobs_of_one_size_are_refused() -> None:
     """A start cannot be told from a slope."""
     with pytest.raises(ValueError, match="two sizes"):
@@ -100,6 +107,16 @@ def test_every_prefix_of_a_sample_is_stratified() -> None:
     for size in (100, 500, 1_000):
         found = sample.first(size).column("s").to_pylist().count("ill")
         assert found == pytest.approx(ill * size, abs=1)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 7])
+def test_a_file_made_with_the_seed_of_the_draw_is_sampled_at_random(seed: int) -> None:
+    """The rows drawn do not follow the file's values, whatever seed made these: mean and spread are the file's."""
+    values = np.random.default_rng(seed).random(20_000)
+    whole = pa.record_batch({"n": values.astype(str), "s": ["well"] * 20_000})
+    drawn = sample_rows([whole], SCHEMA, most=2_000, seed=seed).rows.column("n").to_numpy(zero_copy_only=False)
+    assert float(drawn.astype(float).mean()) == pytest.approx(0.5, abs=4 * 0.289 / 2_000**0.5)
+    assert float(drawn.astype(float).std()) == pytest.approx(0.289, abs=0.02)
 
 
 def test_a_small_file_is_taken_whole() -> None:

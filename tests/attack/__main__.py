@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from attack import hostile, leaks, places
+from attack import endings, hostile, leaks, places
 
-THEMES = {"hostile": hostile.cases, "leaks": leaks.cases, "places": places.cases}
+THEMES = {"hostile": hostile.cases, "leaks": leaks.cases, "places": places.cases, "endings": endings.cases}
 
 
 def main() -> int:

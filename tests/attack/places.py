@@ -1,16 +1,12 @@
-"""Places that cannot be written and disks that are full, for everything that writes; and SIGTERM at any moment."""
+"""Places that cannot be written and disks that are full, for everything that writes."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from attack.stand import PATIENCE_S, Outcome, judge, microflow
+from attack.stand import Outcome, judge, microflow
 
 __all__ = ["cases"]
 
@@ -30,7 +26,7 @@ Command = tuple[str | Path, ...]
 
 
 def cases(folder: Path, word: str = "") -> Iterator[Outcome]:
-    """Every command that writes, with every place; then a limit to files' sizes; then SIGTERM."""
+    """Every command that writes, with every place; then a limit to files' sizes."""
     folder = folder / "places"
     folder.mkdir()
     microflow("generate", _SCHEMA, "in.csv", "--rows", str(_ROWS), "--truth", "truth.csv", folder=folder)
@@ -45,10 +41,6 @@ def cases(folder: Path, word: str = "") -> Iterator[Outcome]:
                 yield _refused(folder, case, command, path)
         if word in (case := f"{name}: a full disk"):
             yield _full(folder, case, command)
-    for name in ("generate", "run", "run, two workers", "detokenize", "release"):
-        for after in (0.7, 1.2, 1.8):
-            if word in (case := f"SIGTERM: {name} after {after} s"):
-                yield _terminated(folder, case, name, after)
 
 
 def _commands(job: str) -> dict[str, Command]:
@@ -93,38 +85,6 @@ def _full(folder: Path, case: str, command: Command) -> Outcome:
     if ended.status == 2 and "File too large" not in ended.said:
         faults.append("no reason given")
     return Outcome(case, outcome.leaks, tuple(faults), outcome.cost)
-
-
-def _terminated(folder: Path, case: str, name: str, after: float) -> Outcome:
-    """SIGTERM: the status says so, and nothing is left that no job can be resumed from."""
-    command: Command = {
-        "generate": ("generate", _SCHEMA, "term.csv", "--rows", "3000000"),
-        "run": ("run", "big.csv", "term.csv", *_TOKENS, "--no-database", "--overwrite"),
-        "run, two workers": ("run", "big.csv", "term.csv", *_TOKENS, "--no-database", "--overwrite", "--workers", "2"),
-        "detokenize": ("detokenize", "big.csv", "term.csv", "--schema", _SCHEMA, "--overwrite"),
-        "release": ("release", "big.csv", "term.csv", *_TOKENS, "--overwrite"),
-    }[name]
-    if not (folder / "big.csv").exists():
-        microflow("generate", _SCHEMA, "many.csv", "--rows", "300000", folder=folder)
-        microflow("run", "many.csv", "big.csv", *_TOKENS, "--reversible", "--no-database", folder=folder)
-    before = _listing(folder)
-    environment = {**os.environ, "MICROFLOW_TOKEN_KEY": "5e" * 32}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "microflow", *map(str, command)], cwd=folder, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    time.sleep(after)
-    process.send_signal(signal.SIGTERM)
-    started = time.monotonic()
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    faults = []
-    # Before Python has come as far as the command line, the signal ends it as any other process.
-    if process.returncode not in {0, 128 + signal.SIGTERM, -signal.SIGTERM}:
-        faults.append(f"status {process.returncode}")
-    if "Traceback" in said:
-        faults.append("traceback")
-    faults += [f"left {name}" for name in sorted(_hidden(_listing(folder) - before))]
-    return Outcome(case, faults=tuple(faults), cost=f"{time.monotonic() - started:5.1f} s")
 
 
 def _listing(folder: Path) -> set[str]:

@@ -16,7 +16,7 @@ import pytest
 from microflow import descriptors
 from microflow.errors import InputError, JobConflictError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.pipeline.paths import held_output
+from microflow.pipeline.paths import held_files
 from microflow.store.connector import PostgreSQLConnector
 from pipeline.alike import METHODS, run
 
@@ -118,12 +118,18 @@ def test_what_is_there_is_not_overwritten_unasked(a_job: Make, tmp_path: Path) -
     assert not (tmp_path / "bad.csv").exists()
 
 
-def test_an_output_belongs_to_one_job_at_a_time(a_job: Make) -> None:
-    """The second job is refused by the first one's name."""
-    first = a_job(job_id="first-one")
-    with held_output(first), pytest.raises(JobConflictError, match="first-one"):
-        PipelineOrchestrator(None).run(a_job(job_id="second-one"))
-    assert not list(Path(first.output).parent.glob(".*"))
+def test_a_file_belongs_to_one_job_at_a_time(a_job: Make, tmp_path: Path) -> None:
+    """Output, quarantine or metrics, as whatever the second job wants it and spells it: refused by the first's name."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    held = {name: tmp_path / f"held.{name}" for name in ("output", "quarantine", "metrics")}
+    spellings = (tmp_path, tmp_path / "link", tmp_path / "link" / ".." / tmp_path.name)
+    with held_files(a_job(job_id="first-one", **held)):
+        for path in held.values():
+            for folder in spellings:
+                for name in held:
+                    with pytest.raises(JobConflictError, match="first-one"):
+                        PipelineOrchestrator(None).run(a_job(job_id="second-one", **{name: folder / path.name}))
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith((".", "held"))] == []
 
 
 def imported_by(people: Path, target: Path, *words: str, **environment: str) -> set[str]:

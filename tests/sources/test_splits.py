@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -104,13 +107,19 @@ def test_files_of_a_folder_follow_each_other(tmp_path):
     assert everything(tmp_path / "[ab].csv", 1)[0] == rows
 
 
-def test_a_changed_file_is_noticed(tmp_path):
-    """Size and time of a file that was read are those it had at first."""
+@pytest.mark.parametrize("content", ["a,b,c\n1,x,y\n2,x,y\n", "a,b,c\n", "a,b,c\n2,z,z\n"])
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_a_changed_file_is_noticed(tmp_path, content, keeps_time):
+    """Longer, shorter, or of the same size; also where the time is set to what it was."""
     path = tmp_path / "in.csv"
     path.write_text("a,b,c\n1,x,y\n")
+    before = path.stat()
     source = Source(path, SCHEMA)
     list(source.splits())
     source.refuse_changes()
-    path.write_text("a,b,c\n1,x,y\n2,x,y\n")
+    time.sleep(0.02)  # longer than the clock of a file system stands still
+    path.write_text(content)
+    if keeps_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(InputError, match="changed while it was read"):
         source.refuse_changes()

@@ -62,14 +62,15 @@ def test_processes_that_migrate_together_take_turns(empty_url: str) -> None:
     assert {"jobs", "trials", "alembic_version"} <= tables(empty_url)
 
 
-def test_a_database_of_the_future_is_left_alone(empty_url: str) -> None:
-    """An older version of the package neither migrates nor uses a schema it does not know."""
+@pytest.mark.parametrize(("revision", "said"), [("9999", "newer than this version"), ("0001", "older than this")])
+def test_a_database_of_another_time_is_left_alone(empty_url: str, revision: str, said: str) -> None:
+    """This version of the package neither migrates nor uses a schema it does not know."""
     migrate(empty_url)
     engine = create_engine(engine_url(empty_url))
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
     engine.dispose()
-    with pytest.raises(StoreError, match="newer than this version"):
+    with pytest.raises(StoreError, match=said):
         ensure_schema(empty_url)
 
 

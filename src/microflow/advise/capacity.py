@@ -83,8 +83,13 @@ class Capacity:
         return Prediction(value, low, high, workers > self.most_workers)
 
 
-def fit(observed: Sequence[Observed]) -> Capacity:
+def fit(observed: Sequence[Observed], *, least_parallel: float = 0.0) -> Capacity:
     """Fit the law to jobs of at least two sizes, by non-negative least squares on relative errors.
+
+    Args:
+        observed: Jobs that were timed.
+        least_parallel: Seconds that workers are known to share a row at least: its pure processing. Without it, jobs
+            that were disturbed on a busy machine may fit a row that costs nothing, and any deadline would be met.
 
     Raises:
         ValueError: all jobs have the same size.
@@ -102,10 +107,10 @@ def fit(observed: Sequence[Observed]) -> Capacity:
     design = np.array([[1.0, run.rows, run.rows / run.workers] for run in observed])
     design /= np.array([[run.seconds] for run in observed])
     scale = np.linalg.norm(design, axis=0)
-    parts, error = nnls(design / scale, np.ones(len(observed)))
-    start, serial, parallel = map(float, parts / scale)
+    parts, error = nnls(design / scale, 1 - least_parallel * design[:, 2])
+    start, serial, above = map(float, parts / scale)
     scatter = max(error / math.sqrt(max(len(observed) - 3, 1)), _LEAST_SCATTER)
-    return Capacity(start, serial, parallel, scatter, max(run.workers for run in observed))
+    return Capacity(start, serial, least_parallel + above, scatter, max(run.workers for run in observed))
 
 
 _ARRIVALS = 20_000

@@ -279,4 +279,4 @@ def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, a
             except KeyMaterialError:
                 return None  # tokens need a key, and advice does not
             observed.append(Observed(rows, workers, time.perf_counter() - started))
-    return fit(observed)
+    return fit(observed, least_parallel=1 / advised.rate)

@@ -10,12 +10,14 @@ import traceback
 import warnings
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from microflow import __version__
 from microflow.cli.config import CONFIG, defaults_for
+from microflow.cli.signals import TerminatingSignals
 from microflow.errors import MicroflowError
 
 __all__ = ["main"]
@@ -82,6 +84,18 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if signals := ctx.find_object(TerminatingSignals):  # there are none where a shell asks for completions
+            signals.handle()
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with TerminatingSignals() as ctx.obj:
+            return super().invoke(ctx)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="microflow")
@@ -124,7 +138,6 @@ def main() -> None:
 
     SIGTERM stops a command as Ctrl-C does: partial files are removed, unless a job can be resumed from them.
     """
-    signal.signal(signal.SIGTERM, _stop)
     try:
         status = cli(standalone_mode=False)
     except click.ClickException as error:
@@ -161,7 +174,3 @@ def _print_error(error: MicroflowError) -> None:
     click.echo(f"error: {error.message}", err=True)
     if error.hint:
         click.echo(f"hint: {error.hint}", err=True)
-
-
-def _stop(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)

@@ -24,7 +24,7 @@ from microflow.pipeline.job import JobSpec, check_seal, sealed, work_hash
 from microflow.pipeline.journal import DatabaseJournal, MemoryJournal
 from microflow.pipeline.output import drop_quarantine
 from microflow.pipeline.partial import sha256_of
-from microflow.pipeline.paths import held_output, refuse_clashes, refuse_overwriting
+from microflow.pipeline.paths import held_files, refuse_clashes, refuse_overwriting
 from microflow.settings import MICROFLOW_ROWS, Retries
 from microflow.sinks.whole_file import write_whole
 from microflow.sources.files import STANDARD, files_of, is_folder, is_url
@@ -153,7 +153,7 @@ class PipelineOrchestrator:
         """Work to the end, or say to others why not."""
         journal = MemoryJournal()
         try:
-            with held_output(attempt.job, resumed=resumed):
+            with held_files(attempt.job, resumed=resumed):
                 if jobs is not None:
                     with attempt.clock.pre():
                         journal = _begun(jobs, attempt)

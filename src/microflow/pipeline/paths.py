@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from microflow.errors import InputError, JobConflictError
@@ -14,7 +14,7 @@ from microflow.pipeline.output import is_part
 from microflow.sinks.whole_file import is_device, refuse_unwritable
 from microflow.sources.files import STANDARD, is_folder, is_url
 
-__all__ = ["held_output", "refuse_clashes", "refuse_overwriting", "require_free"]
+__all__ = ["held_files", "refuse_clashes", "refuse_overwriting", "require_free"]
 
 #: How a quarantine and a metrics document of ours begin: an old one may be replaced.
 _QUARANTINE = (b"line,column,reason", b"file,line,column,reason")
@@ -113,20 +113,27 @@ def _begins(path: Path, heads: tuple[bytes, ...]) -> bool:
 
 
 @contextmanager
-def held_output(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
-    """The output, held by this job until the block is left; a second job on it is refused by name.
+def held_files(job: JobSpec, *, resumed: bool = False) -> Iterator[None]:
+    """Output, quarantine and metrics, held by this job until the block is left; a second job is refused by name.
 
-    The same job may take it over from an attempt that hangs (``resumed``): the database's fence keeps that one out.
+    The same job may take them over from an attempt that hangs (``resumed``): the database's fence keeps that one out.
 
     Raises:
-        JobConflictError: another job is writing it.
+        JobConflictError: another job is writing one of them.
     """
-    if not _is_local(job.output) or is_device(job.output):
+    places = [place for place in (job.output, job.quarantine, job.metrics) if place is not None and _is_local(place)]
+    with ExitStack() as held:
+        for target in map(Path, places):
+            if not is_device(target) or target.is_dir():
+                held.enter_context(_held(target, job.name, resumed=resumed))
         yield
-        return
-    target = Path(job.output)
-    path = target.resolve().with_name(f".{target.name}.lock")
-    descriptor = _hold(path, target, job.name, resumed=resumed)
+
+
+@contextmanager
+def _held(target: Path, job_id: str, *, resumed: bool) -> Iterator[None]:
+    # A name is what belongs to a job, in its folder however that is called: a link there is replaced, not followed.
+    path = target.parent.resolve() / f".{target.name}.lock"
+    descriptor = _hold(path, target, job_id, resumed=resumed)
     try:
         yield
     finally:

@@ -40,8 +40,9 @@ FORMATS = {
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 
-#: What tells one state of a file from another: device, inode, bytes, nanoseconds of the last change.
-Identity = tuple[int, int, int, int]
+#: What tells one state of a file from another: device, inode, bytes, nanoseconds of the last change of its content and
+#: of its entry (the first can be set to what it was, the second cannot).
+Identity = tuple[int, int, int, int, int]
 
 
 def is_url(place: Path | str) -> bool:
@@ -245,4 +246,6 @@ def identity_of(place: str) -> Identity | None:
         found = Path(place).stat()
     if stat.S_ISDIR(found.st_mode):
         raise InputError("this is a directory", path=place, hint="give a file")
-    return None if not stat.S_ISREG(found.st_mode) else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -108,8 +108,8 @@ def _administer(url: str, statement: str) -> None:
         raise StoreError(f"PostgreSQL refused: {str(error).strip()}") from error
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Run every migration that is missing up to ``revision``, in one transaction; safe to call from many processes.
+def migrate(url: str) -> None:
+    """Run every migration that is missing, in one transaction; safe to call from many processes.
 
     Raises:
         StoreError: PostgreSQL cannot be reached or refuses.
@@ -121,7 +121,7 @@ def migrate(url: str, revision: str = "head") -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            _upgrade(connection, revision)
+            _upgrade(connection)
     except SQLAlchemyError as error:
         # The driver's first line; the statement and its parameters stay out.
         reason = _first_line(getattr(error, "orig", None) or error)
@@ -134,12 +134,15 @@ def ensure_schema(url: str) -> None:
     """Migrate unless the database is at the newest schema already (then no privilege to change it is needed).
 
     Raises:
-        StoreError: as `migrate`, or the database was made by a newer version of this package.
+        StoreError: as `migrate`, or the database was made by a newer version of this package, or by one before 0.2.
     """
     found = _revision(url)
-    known = sorted(path.name[1:5] for path in _MIGRATIONS.glob("versions/v????_*.py"))
+    known = sorted(path.name[1:5] for path in _MIGRATIONS.glob("v????_*.py"))
     if found == known[-1]:
         return
+    if found is not None and found < known[0]:
+        hint = "it was made before version 0.2: export its experiments with the microflow that made it, then drop it"
+        raise StoreError(f"the database has schema {found}, which is older than this version can update", hint=hint)
     if found is not None and found not in known:
         raise StoreError(f"the database has schema {found}, which is newer than this version", hint="update microflow")
     migrate(url)
@@ -157,19 +160,20 @@ def _revision(url: str) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def _upgrade(connection: Connection) -> None:
     """From Python: no ini file, no environment script, no working directory."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    for option in ("script_location", "version_locations"):
+        config.set_main_option(option, str(_MIGRATIONS))
     config.set_main_option("path_separator", "os")
     scripts = ScriptDirectory.from_config(config)
 
     def steps(current: Any, _: object) -> Any:
-        return scripts._upgrade_revs(revision, current)  # noqa: SLF001 - what alembic.command.upgrade itself passes
+        return scripts._upgrade_revs("head", current)  # noqa: SLF001 - what alembic.command.upgrade itself passes
 
     with EnvironmentContext(config, scripts, fn=steps) as environment:
         environment.configure(connection=connection)

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy 2 models; `microflow.store.migrations` builds the same, and a test compares the two.
+"""The tables, as SQLAlchemy 2 models; `microflow.store.migrations` creates them.
 
 Three groups: experiments → trials → samples hold measurements; jobs → checkpoints say how far a job has come;
 data_records, violations and original_records say what happened to each row. No table holds a personal value unless a
