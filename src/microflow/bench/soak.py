@@ -32,7 +32,7 @@ from microflow.engine.service import MessageService
 from microflow.errors import MicroflowError, SetupError
 from microflow.experiments.kafka import missing
 from microflow.experiments.work import spec_of
-from microflow.timing.latency import LatencyRecorder
+from microflow.timing.meters import LatencyRecorder
 
 __all__ = ["soak"]
 
