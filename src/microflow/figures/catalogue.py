@@ -342,7 +342,7 @@ def _machine(store: ExperimentStore) -> str:
 
 
 def peers_block(document: Mapping[str, Any]) -> str:
-    """The block ``peers``, of a document that ``microflow bench peers --json`` has written: lines with a ratio."""
+    """The block ``peers``, of a document that ``make peers`` has written: lines with a ratio."""
     rows = [
         [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
         for line in document["lines"]

@@ -25,7 +25,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from microflow.bench.harness import Line, fixed
+from benchmarks.harness import Line, fixed
 from microflow.datasets import generate
 from microflow.engine import PIPELINES, ProcessingSpec, build_processor
 from microflow.engine.kernel import BatchKernel

@@ -103,7 +103,8 @@ def in_one_thread(module: str, rows: int) -> list[Line]:
     Raises:
         MicroflowError: it failed.
     """
-    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, "-m", module, str(rows)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
