@@ -162,7 +162,7 @@ def test_a_newcomer_can_follow_the_code(path_title: str) -> None:
     )
     assert 8 <= len(steps) <= 12
     #: The notebooks stand between the command and the lab, and a trial's process between the lab and its target.
-    entered = {"cli/run.py", "cli/experiments.py", "experiments/throughput.py", "figures/catalogue.py"}
+    entered = {"cli/run.py", "cli/experiments.py", "experiments/speed.py", "figures/catalogue.py"}
     passed: set[str] = set()
     for step in steps:
         module = "microflow." + step.removesuffix(".py").replace("/", ".")

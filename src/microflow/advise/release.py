@@ -27,8 +27,7 @@ from microflow.advise.search import Constraints
 from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
-from microflow.assess.classes import achieved
-from microflow.assess.pair import Pair
+from microflow.assess.pair import Pair, achieved
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError

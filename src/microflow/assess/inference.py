@@ -62,7 +62,7 @@ def inference(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack | N
 def _guesses(
     pair: Pair, targets: Index, votes: Floats, released: Index, rng: np.random.Generator
 ) -> tuple[Index, Index]:
-    """What is guessed of each target with its row in the release, and without it."""
+    """Guesses about each target, with its row in the release and without it."""
     row_of = np.full(pair.original.num_rows, -1)
     row_of[pair.ordinals] = np.arange(len(pair.ordinals))
     found = np.empty((2, len(targets)), np.int64)

@@ -159,7 +159,7 @@ def _count(columns: Iterator[Any]) -> float:
 
 
 def _numpy_laplace(ages: pa.Array) -> pa.Array:
-    """What is commonly written; its floating-point noise leaks (Mironov 2012)."""
+    """Noise as it is commonly written; in floating point it leaks (Mironov 2012)."""
     noisy = ages.to_numpy() + np.random.default_rng().laplace(0, 120 / _EPSILON, len(ages))
     return pa.array(np.clip(np.rint(noisy), 0, 120).astype(np.int64))
 

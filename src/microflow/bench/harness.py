@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from microflow.errors import MicroflowError
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.lab.report import Table, short
 from microflow.lab.statistics import bootstrap_interval
 from microflow.lab.trials import Samples, interleaved
@@ -91,9 +91,9 @@ class Line:
     holds: bool | None = None
 
 
-def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
+def measure(cases: Sequence[Case], *, rounds: int, warmups: int = 1) -> list[Line]:
     """Time all cases side by side, interleaved; one `Line` a case, in the order given."""
-    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups, seed=seed)
+    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups)
     return [compared(case.name, samples, case.reference, case.goal, case.unit) for case in cases]
 
 

@@ -96,7 +96,7 @@ class _Arms:
         return len(self._connector.batch_insert_records(self._records))
 
     def typed(self) -> int:
-        """What a job commits by default."""
+        """Typed columns, which a job commits by default."""
         loaded = self._connector.transaction(lambda cursor: copy_table(cursor, "data_records", self._typed))
         return loaded or 0
 

@@ -78,7 +78,6 @@ def cost_of(
     half_width: float = 0.3,
     limit_s: float = 20,
     spent_ns: Callable[[], int] = time.process_time_ns,
-    seed: int = 1,
 ) -> PairedCost:
     """The second clock's spans beside the first's, over pairs of equal work.
 
@@ -104,7 +103,7 @@ def cost_of(
     deadline = time.perf_counter_ns() + round(limit_s * 1e9)
     plain = guarded = np.empty(0)
     while True:
-        more = interleaved(arms, _ROUND, seed=seed + len(plain))
+        more = interleaved(arms, _ROUND, seed=1 + len(plain))
         plain, guarded = np.append(plain, more["plain"]), np.append(guarded, more["guarded"])
         ratios = np.log(guarded / plain)
         middle, low, high = (100 * math.expm1(end) for end in (np.median(ratios), *bootstrap_interval(ratios)))
@@ -139,9 +138,9 @@ class Bench:
         }
 
 
-def coverage(bench: Bench, *, experiments: int = 1_000, effect: float = math.log(1.3), seed: int = 1) -> float:
+def coverage(bench: Bench, *, experiments: int = 1_000) -> float:
     """The part of simulated experiments whose 95 % interval holds the true effect."""
-    rng = np.random.default_rng(seed)
+    rng, effect = np.random.default_rng(1), math.log(1.3)
     held = 0
     for number in range(experiments):
         samples = bench.run({"arm": effect, "reference": 0.0}, rng)
@@ -150,10 +149,9 @@ def coverage(bench: Bench, *, experiments: int = 1_000, effect: float = math.log
     return held / experiments
 
 
-def false_alarms(bench: Bench, *, experiments: int = 500, arms: int = 3, seed: int = 1) -> float:
+def false_alarms(bench: Bench, *, experiments: int = 500) -> float:
     """The part of simulated experiments *without* any effect that report at least one difference."""
-    rng = np.random.default_rng(seed)
-    names = ["reference", "again", *(f"arm {number}" for number in range(arms))]
+    rng, names = np.random.default_rng(1), ["reference", "again", "arm 0", "arm 1", "arm 2"]
     alarms = 0
     for number in range(experiments):
         samples = bench.run(dict.fromkeys(names, 0.0), rng)

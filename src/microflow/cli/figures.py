@@ -57,9 +57,11 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
 @click.option(
     "--rows", type=click.IntRange(1_000), help="Rows to process; by default as many as fit into 50 s on two cores."
 )
+@click.option("--soak", type=click.FloatRange(0.01), metavar="MINUTES",
+              help="With live: run the service for so long at half load, and watch its memory.")  # fmt: skip
 @click.option("--json", "json_file", type=OUTPUT, help="Also write the results as JSON to this file.")
 @click.option("--into", type=EXISTING, help="With peers: write the table between the marks of this file.")
-def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | None) -> None:
+def bench(suite: str, rows: int | None, soak: float | None, json_file: Path | None, into: Path | None) -> None:
     """Measure speeds beside their references.
 
     Each SUITE prints a table of rates, ratios with intervals, and whether each goal is reached.
@@ -69,14 +71,22 @@ def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | Non
       microflow bench compliance
       microflow bench k_anonymity                 # information loss beside that of ARX and anonypy
       microflow bench store --rows 100000 --json store.json
+      microflow bench live --soak 10              # ten minutes
       microflow bench peers --into docs/peers.md
     """
+    if soak is not None and suite != "live":
+        raise click.UsageError("--soak says for how many minutes the live service runs")
     if into is not None and suite != "peers":
         raise click.UsageError("--into says where the table of peers goes")
     from microflow.bench.harness import document, render, save
     from microflow.figures.catalogue import peers_block, with_block
 
-    lines = measured(suite, rows)
+    if soak is None:
+        lines = measured(suite, rows)
+    else:
+        from microflow.bench import soak as soaking
+
+        lines = soaking.soak(soak, rows)
     click.echo(render(lines))
     if json_file is not None:
         save(lines, json_file)

@@ -6,7 +6,7 @@ field's value.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
@@ -179,14 +179,14 @@ class RecordChecker(Compiled):
         compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = compiled.all
         self._absent: list[tuple[str, int, tuple[Predicate, ...]]] = []
-        present: dict[str, list[tuple[int, Predicate, tuple[Predicate, ...]]]] = defaultdict(list)
+        self._present: list[tuple[str, int, Predicate, tuple[Predicate, ...]]] = []
         for index, target, condition in compiled.plain:
             guards = tuple(_guard(guard, column, policy.reference_date) for guard, column in target.guards)
             if condition.word == "missing":
                 self._absent.append((target.field, index, guards))
             else:
-                present[target.field].append((index, condition.forms(policy.reference_date).predicate, guards))
-        self._present = [(name, tuple(tests)) for name, tests in present.items()]
+                broken = condition.forms(policy.reference_date).predicate
+                self._present.append((target.field, index, broken, guards))
         self._texts = [(field.name, field.findings) for field in compiled.texts]
         self._whole = [target.violation() for target in self.targets]
 
@@ -194,12 +194,10 @@ class RecordChecker(Compiled):
         """Every violation of one record, by rule, then by position."""
         found: list[tuple[int, int, int]] = []
         get = record.get
-        for name, tests in self._present:
+        for name, index, broken, guards in self._present:
             value = get(name)
-            if value is not None:
-                for index, broken, guards in tests:
-                    if broken(value) and all(guard(record) for guard in guards):
-                        found.append((index, -1, -1))
+            if value is not None and broken(value) and all(guard(record) for guard in guards):
+                found.append((index, -1, -1))
         for name, index, guards in self._absent:
             if get(name) is None and all(guard(record) for guard in guards):
                 found.append((index, -1, -1))

@@ -144,12 +144,12 @@ class OwnIdentifiers:
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.
 
-        ``values`` are those of `columns`. Spans of one pattern do not overlap.
+        ``values`` are those of `columns`, or of `named` alone. Spans of one pattern do not overlap.
         """
         simple = simplified(text)
         wanted = [
             (kind, pattern, written)
-            for (kind, pattern), value in zip(self._columns, values, strict=True)
+            for (kind, pattern), value in zip(self._columns, values, strict=False)
             if value is not None and _may_hold(simple, kind, written := str(value))
         ]
         if not wanted:
@@ -174,6 +174,8 @@ def _may_hold(text: str, kind: str, value: str) -> bool:
 
     Or not so much of it in one piece as has to be so.
     """
+    if kind == "code" and (head := value[:_HEAD]).isalnum() and head.isascii() and head.lower() not in text:
+        return False
     value = value[:200].lower()
     if _is_readable(value) is None or (
         kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in text)
@@ -183,8 +185,6 @@ def _may_hold(text: str, kind: str, value: str) -> bool:
         return any(piece in text for piece in _pieces(value)) or _has_no_piece(value) is not None
     if not value.isascii() or "&" in value:
         return True
-    if kind == "code" and (head := value[:_HEAD]).isalnum():
-        return head in text
     compact, there = value.encode().translate(None, _MARKS), text.encode().translate(None, _MARKS)
     if kind in WITH_DIGITS:
         return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in there.translate(None, _LETTERS)

@@ -109,7 +109,7 @@ def sentences(text: str) -> Iterator[str]:
 
 
 class _Sources:
-    """What the database holds: answers by experiment, and the experiment of every number's macro."""
+    """Evidence in the database: answers by experiment, and the experiment of every number's macro."""
 
     def __init__(self, profile: str, store: ExperimentStore) -> None:
         self.command = f"make experiments PROFILE={profile}"
@@ -144,7 +144,7 @@ def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
     if "results" in blocks:
         for experiment, answer in sources.answers:
             yield sources.row(answer.sentence, experiment)
-            yield from (sources.row(f"table {name}", experiment) for name in experiment.tables or {})
+            yield from (sources.row(f"table {name}", experiment) for name in experiment.tables)
     if "headlines" in blocks:
         for experiment, answer in sources.answers:
             if answer.headline:

@@ -183,7 +183,7 @@ def _p(value: float) -> str:
     return f"<{_SMALLEST_P:g}" if value < _SMALLEST_P else f"{value:.3f}"
 
 
-def ratio_text(ratio: Estimate, unit: str = "×") -> str:
+def ratio_text(ratio: Estimate) -> str:
     """A ratio with its interval; none where the interval is wider than ± `WIDEST`, or there is no interval at all.
 
     >>> ratio_text(Estimate(2.0, 1.9, 2.1)), ratio_text(Estimate(2.0, 1.0, 4.0))
@@ -191,12 +191,12 @@ def ratio_text(ratio: Estimate, unit: str = "×") -> str:
     """
     if math.isnan(ratio.low) or ratio.low <= 0 or math.sqrt(ratio.high / ratio.low) - 1 > WIDEST:
         return UNKNOWN
-    return with_interval(ratio.value, ratio.low, ratio.high, unit)
+    return with_interval(ratio.value, ratio.low, ratio.high, "×")
 
 
-def pure_or_not(results: Results, arms: Sequence[str] | None = None) -> str:
+def pure_or_not(results: Results) -> str:
     """Purity that the trials of each arm show, as text; an arm without evidence is never called pure."""
-    shown, open_ = results.purity(arms)
+    shown, open_ = results.purity()
     if not open_:
         return "every timed span is shown to have touched memory only"
     rest = f"; shown for {', '.join(shown)}" if shown else ""
@@ -227,9 +227,9 @@ def rounded(value: float) -> str:
     return f"{value:.3g}"
 
 
-def from_to(first: str, last: str, mark: str = " to ") -> str:
+def from_to(first: str, last: str) -> str:
     """Two ends as text; the first alone where both are said alike."""
-    return first if first == last else f"{first}{mark}{last}"
+    return first if first == last else f"{first} to {last}"
 
 
 def per_cent(share: float) -> str:

@@ -22,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.errors import MicroflowError
-from microflow.lab.launch import Launch, launch
-from microflow.lab.machine import refuse_unlike
+from microflow.lab.launch import Launch, launch, refuse_unlike
 
 __all__ = [
     "Arm", "Planned", "Samples", "Trial", "again", "by_group", "find_warm_up", "gather", "interleaved", "plan",
@@ -144,7 +143,7 @@ def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     return dict(groups)
 
 
-def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
+def gather(trials: Iterable[Trial]) -> dict[str, list[npt.NDArray[np.float64]]]:
     """Steady-state samples by arm, one array per block, ready for `compare`.
 
     Raises:
@@ -157,7 +156,7 @@ def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.
     samples: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     blocks: dict[str, list[int]] = defaultdict(list)
     for trial in found:
-        values = np.asarray(trial.run.result[key], np.float64)
+        values = np.asarray(trial.run.result["samples"], np.float64)
         samples[trial.planned.arm.name].append(values[find_warm_up(values) :])
         blocks[trial.planned.arm.name].append(trial.planned.block)
     if len({tuple(numbers) for numbers in blocks.values()}) > 1:

@@ -40,7 +40,7 @@ from microflow.sources.splits import SPLIT_BYTES, Source
 from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.resources import ResourceMeter
+from microflow.timing.meters import ResourceMeter
 
 __all__ = ["Attempt", "CommitPolicy", "Observer"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from microflow.engine.split_work import Effort
 from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
-from microflow.timing.resources import ResourceUsage
+from microflow.timing.meters import ResourceUsage
 
 __all__ = ["metrics_document"]
 
