@@ -24,7 +24,7 @@ _inlined = numba.njit(cache=True, nogil=True, inline="always")
 
 @_inlined
 def _loss_at(tuples, t, at, node_at, loss):
-    """What tuple ``t`` loses in an element: ``node_at[at[c] + rank]`` is its node in column ``c``."""
+    """Loss of tuple ``t`` in an element: ``node_at[at[c] + rank]`` is its node in column ``c``."""
     total = 0.0
     for c in range(tuples.shape[1]):
         total += loss[node_at[at[c] + tuples[t, c]]]
@@ -193,7 +193,7 @@ def _above(node, low, high, nodes):
 
 @_compiled
 def _joined_loss(hull, tuples, t, nodes, loss):
-    """What a class loses when tuple ``t`` joins it."""
+    """Loss of a class once tuple ``t`` has joined it."""
     total = 0.0
     for c in range(tuples.shape[1]):
         total += loss[_above(hull[c], tuples[t, c], tuples[t, c], nodes)]
@@ -258,7 +258,7 @@ def nearest(a, classes, hull, loss_of, count, nodes, loss, wanted, blur, found, 
 
 @_compiled
 def _common_loss(a, b, nodes, loss, most):
-    """What two hulls lose together; infinity once it is above ``most``."""
+    """Loss of two hulls merged; infinity once it is above ``most``."""
     total = 0.0
     for c in range(len(a)):
         total += loss[_above(a[c], nodes[b[c], 0], nodes[b[c], 1], nodes)]

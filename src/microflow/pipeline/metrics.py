@@ -106,7 +106,7 @@ def _rate(rows: int, ns: int) -> float | None:
 
 
 def _overhead(costs: Sequence[tuple[int, int]]) -> dict[str, float | int]:
-    """What commits would have added to the pure time had they been inside the clock, as a share of it.
+    """Share of the pure time that commits would have added to it, had they been inside the clock.
 
     ``low`` and ``high`` are a 95 % bootstrap interval over the commits; 0 where there was nothing to commit.
     """
