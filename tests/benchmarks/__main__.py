@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from benchmarks import SUITES, measured, soak
-from benchmarks.harness import document, render, save
+from benchmarks.harness import document, peers_block, render, save
 from microflow.cli.options import EXISTING, OUTPUT
-from microflow.figures.catalogue import peers_block, with_block
+from microflow.figures.catalogue import with_block
 from microflow.sinks.whole_file import write_whole
 
 __all__ = ["bench"]

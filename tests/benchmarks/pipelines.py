@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.compliance import POLARS_THERE, plain_polars
-from benchmarks.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, measure
+from benchmarks.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, interleaved, measure
 from microflow.anonymize.contract import Method
 from microflow.datasets import generate
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
@@ -25,7 +25,6 @@ from microflow.experiments.controls import ORACLE, called, make_router, mean_lat
 from microflow.experiments.work import TOKENS, spec_of
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
-from microflow.lab.trials import interleaved
 from microflow.records import Microflow, microflows
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks.harness import Goal, Line, compared, document, interleaved, render, skipped
+from benchmarks.harness import Goal, Line, bootstrap_interval, compared, document, interleaved, render, skipped
 
 
 def test_every_arm_runs_once_a_round_in_changing_order() -> None:
@@ -75,3 +75,13 @@ def test_peers_are_the_lines_that_stand_beside_something(monkeypatch: pytest.Mon
     found = [line.name for line in benchmarks.measured("peers", 7)]
     assert found == ["compliance beside", "anonymize beside", "store beside"]
     assert asked == ["compliance 7", "anonymize 7", "store 7"]
+
+
+def test_bootstrap_interval_holds_the_median() -> None:
+    """The harness's interval surrounds the median it belongs to, and narrows with more rounds."""
+    rng = np.random.default_rng(1)
+    few, many = rng.normal(5, 1, 10), rng.normal(5, 1, 1_000)
+    low, high = bootstrap_interval(few)
+    assert low <= np.median(few) <= high
+    narrow = bootstrap_interval(many)
+    assert narrow[1] - narrow[0] < high - low

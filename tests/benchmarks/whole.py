@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.harness import Case, Goal, Line, compared
+from benchmarks.harness import Case, Goal, Line, Samples, compared, interleaved
 from microflow.anonymize.contract import Method
 from microflow.anonymize.tokenization import KEY_VARIABLE
 from microflow.errors import MicroflowError
 from microflow.experiments.work import write_rows
 from microflow.jvm import missing_java
-from microflow.lab.trials import Samples, interleaved
 
 __all__ = ["run"]
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import bench
-from benchmarks.harness import Line, document
-from microflow.figures.catalogue import MARKED, peers_block
+from benchmarks.harness import Line, document, peers_block
+from microflow.figures.catalogue import MARKED
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = [
