@@ -158,6 +158,21 @@ def test_prose_is_plain(file: Path) -> None:
     assert [line for line in lines if OBSCURE.search(line) and "Walk-in" not in line] == []
 
 
+#: Rooms whose docstrings say what a thing is, not what it answers.
+NAMED = {"lab", "experiments", "figures", "timing", "datasets", "assess"}
+
+
+@pytest.mark.parametrize(
+    "module", [file for file in MODULES if room_of(file) in NAMED], ids=lambda path: str(path.relative_to(SRC))
+)
+def test_a_docstring_begins_with_a_noun_or_a_verb(module: Path) -> None:
+    """A question word makes a reader look for the question: "Number of rows", not "How many rows there are"."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, documented)]
+    texts = [text for node in nodes if (text := ast.get_docstring(node))]
+    assert [text for text in texts if re.match(r"(What|Whether|Those|How|Where|Which)\b", text)] == []
+
+
 @pytest.mark.parametrize("path_title", ["A record of a file", "A trial"])
 def test_a_newcomer_can_follow_the_code(path_title: str) -> None:
     """At most twelve files; each is imported by an earlier one, or names an arm's target that a process loads."""
