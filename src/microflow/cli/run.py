@@ -26,8 +26,8 @@ from microflow.cli.options import (
 )
 from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
+from microflow.pipeline.metrics import JobVerdict, quarantine_reasons
 from microflow.pipeline.orchestrator import UNWRITTEN
-from microflow.pipeline.verdict import JobVerdict, quarantine_reasons
 from microflow.sources.files import STANDARD, is_url
 
 if TYPE_CHECKING:
