@@ -40,7 +40,6 @@ COMMANDS = {
     "assess": ("assess", "Measure the privacy and utility of a release."),
     "detokenize": ("data", "Turn reversible tokens back."),
     "policy": ("policy", "Explain and check policies."),
-    "bench": ("figures", "Measure speeds beside their references."),
     "experiments": ("experiments", "Run the experiments and manage their results."),
     "figures": ("figures", "Draw figures and tables from the results database."),
     "db": ("system", "Start, stop and migrate the results database."),

@@ -165,7 +165,7 @@ def table(results: Results) -> Table:
 
 
 def _known(results: Results) -> str:
-    """How far the router is from the oracle."""
+    """Sentence about the distance of the router from the oracle."""
     means = _means(results)
     ratio = ratio_of(means[ADAPTIVE], means[ORACLE])
     return (

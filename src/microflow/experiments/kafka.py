@@ -164,7 +164,7 @@ def _warm_up(address: str, messages: Sequence[bytes], reader: Any) -> None:
 
 
 def _paced(address: str, offered: _Offered, reader: Any) -> tuple[dict[int, int], dict[int, bytes]]:
-    """When each released record was seen, and what it was; a thread appends, this one reads."""
+    """Time at which each released record was seen, and its text; a thread appends, this one reads."""
     start = time.perf_counter_ns()
     feeder = threading.Thread(target=_feed, args=(address, offered, start))
     feeder.start()
@@ -214,7 +214,7 @@ def frame(results: Results) -> Frame:
 
 
 def _added(results: Results, part: float) -> str:
-    """What the broker adds to a quantile, block by block, in ms."""
+    """Difference that the broker makes to a quantile, block by block, in ms."""
     here, kafka = (_milliseconds(results, arm, part) for arm in results.matrix.arms)
     return _text(mean_of(np.subtract(kafka, here)))
 

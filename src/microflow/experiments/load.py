@@ -206,7 +206,7 @@ def _served_whole(results: Results) -> list[tuple[float, dict[str, list[list[flo
 
 
 def _uncompared(results: Results) -> str:
-    """Where there is no ratio: who alone served everything."""
+    """Sentences about loads without a ratio: who alone served everything."""
     said = ""
     for load, samples in _served_whole(results):
         if ADAPTIVE not in samples:

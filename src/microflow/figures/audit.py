@@ -28,7 +28,7 @@ COMMANDS = (
     Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/engine"),
     Claim(r"mode 0[0-7]{3}", "pytest tests/pipeline tests/store"),
     Claim(r"groups of at least \d+ alike", "microflow verify"),
-    Claim(r"bench k_anonymity", "microflow bench k_anonymity"),
+    Claim(r"SUITE=k_anonymity", "make bench SUITE=k_anonymity"),
 )
 #: Digits that belong to a name, a version, a law, a standard or a path.
 _NAMES = re.compile(

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,15 +20,14 @@ from microflow.experiments import all_experiments, experiment_named
 from microflow.figures import charts, methods
 from microflow.figures.style import ieee, mark_preview, png, save
 from microflow.lab.experiment import PREVIEWS, Experiment, Plot
-from microflow.lab.report import Answer, Table, design, hardware, ratio_text, short
+from microflow.lab.report import Answer, Table, design, hardware
 from microflow.lab.results import IncompleteError, Results, Skipped, results_or_missing
-from microflow.lab.statistics import Estimate
 from microflow.sinks.whole_file import write_whole
 from microflow.store.experiments import ExperimentStore
 
 __all__ = [
     "MARKED", "Drawn", "Note", "Plate", "answer", "answers", "answers_table", "caption_of", "draw_all", "drawing_of",
-    "headlines_block", "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "readings", "results_block",
+    "headlines_block", "macro", "marked", "numbers_tex", "plan", "plate", "readings", "results_block",
     "table", "with_block", "with_blocks", "write_tables",
 ]  # fmt: skip
 
@@ -339,21 +337,3 @@ def _machine(store: ExperimentStore) -> str:
     trials = [store.trials(name) for name in store.experiments()]
     newest = max((table.iloc[-1] for table in trials if len(table)), key=lambda row: row["created_at"])
     return hardware(newest["machine"])
-
-
-def peers_block(document: Mapping[str, Any]) -> str:
-    """The block ``peers``, of a document that ``microflow bench peers --json`` has written: lines with a ratio."""
-    rows = [
-        [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
-        for line in document["lines"]
-    ]
-    origin = f"on {hardware(document['machine'])}; written by `make peers`"
-    caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
-    table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
-    return marked("peers", table.to_markdown())
-
-
-def _ratio(line: Mapping[str, Any]) -> str:
-    if line["low"] is None:
-        return f"{short(line['ratio'])}×"  # nothing was timed: no interval to have
-    return ratio_text(Estimate(float(line["ratio"]), float(line["low"]), float(line["high"])))

@@ -23,7 +23,7 @@ from microflow.errors import MicroflowError
 
 __all__ = [
     "CONFIDENCE", "MARGIN", "Analysis", "Blocks", "Comparison", "Estimate", "LogRatio", "PowerLaw", "Verdict",
-    "block_log_ratios", "bootstrap_interval", "compare", "fit_power_law", "log_ratio", "mean_of", "ratio_of",
+    "block_log_ratios", "compare", "fit_power_law", "log_ratio", "mean_of", "ratio_of",
     "repetitions_for", "typical",
 ]  # fmt: skip
 
@@ -358,16 +358,6 @@ def repetitions_for(pilot: npt.ArrayLike, half_width: float, *, least: int = 5, 
         raise MicroflowError("a pilot has at least two blocks, and an interval a positive width")
     wanted = (_t_quantile(len(values) - 1) * float(values.std(ddof=1)) / half_width) ** 2
     return math.ceil(min(max(wanted, least), most))
-
-
-def bootstrap_interval(sample: Floats) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the sample's median."""
-    from scipy.stats import bootstrap
-
-    if len(sample) < _FEWEST_BLOCKS:
-        return float(sample[0]), float(sample[0])
-    found = bootstrap((sample,), np.median, n_resamples=2_000, method="percentile", rng=np.random.default_rng(1))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _t_quantile(degrees: int) -> float:

@@ -13,7 +13,7 @@ holds its positive measurements in order, warm-up included; ``data_checksum`` sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -25,13 +25,10 @@ from microflow.errors import MicroflowError
 from microflow.lab.launch import Launch, launch, refuse_unlike
 
 __all__ = [
-    "Arm", "Planned", "Samples", "Trial", "again", "by_group", "find_warm_up", "gather", "interleaved", "plan",
-    "run_trials",
+    "Arm", "Planned", "Trial", "again", "by_group", "find_warm_up", "gather", "order_of", "plan", "run_trials",
 ]  # fmt: skip
 
 T = TypeVar("T")
-#: One value a round, by arm.
-Samples = dict[str, npt.NDArray[np.float64]]
 
 _TOO_SHORT = 4
 #: How much worse than the best score a cut may be: in steady noise scores differ by chance, by less than this.
@@ -89,27 +86,16 @@ def plan(arms: Sequence[Arm], blocks: int, seed: int) -> list[Planned]:
         raise MicroflowError("two arms have the same name", hint=f"arms are: {', '.join(names)}")
     turns = []
     for block in range(blocks):
-        block_seed, order = _order_of(arms, seed, block)
+        block_seed, order = order_of(arms, seed, block)
         turns += [Planned(arm, block, position, block_seed) for position, arm in enumerate(order)]
     return turns
 
 
-def _order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
-    """A seed for a block, and the random order in which its members take their turns: the one interleaving there is."""
+def order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
+    """A seed for a block, and the random order in which its members take their turns."""
     rng = np.random.default_rng((seed, block))
     block_seed = int(rng.integers(2**31))
     return block_seed, [things[index] for index in rng.permutation(len(things))]
-
-
-def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, *, warm_ups: int = 0, seed: int = 1) -> Samples:
-    """Randomised complete blocks inside this process: every arm once a round; the first rounds are thrown away."""
-    samples: dict[str, list[float]] = {name: [] for name in arms}
-    for block in range(warm_ups + rounds):
-        for name in _order_of(list(arms), seed, block)[1]:
-            value = arms[name]()
-            if block >= warm_ups:
-                samples[name].append(value)
-    return {name: np.array(values) for name, values in samples.items()}
 
 
 def run_trials(

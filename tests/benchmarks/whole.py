@@ -1,4 +1,4 @@
-"""``microflow bench whole``: whole jobs beside the time in which Polars reads and writes the same file.
+"""``make bench SUITE=whole``: whole jobs beside the time in which Polars reads and writes the same file.
 
 Start-up, imports, workers and the last fsync are in it. Every round runs all commands in a fresh random order; a ratio
 is the median over the rounds. Answers are checked first: workers and one process must give the same bytes. Spark, where
@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness import Case, Goal, Line, Samples, compared, interleaved
 from microflow.anonymize.contract import Method
 from microflow.anonymize.tokenization import KEY_VARIABLE
-from microflow.bench.harness import Case, Goal, Line, compared
 from microflow.errors import MicroflowError
 from microflow.experiments.work import write_rows
 from microflow.jvm import missing_java
-from microflow.lab.trials import Samples, interleaved
 
 __all__ = ["run"]
 

@@ -25,15 +25,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from microflow.bench.harness import Line, fixed
+from benchmarks.harness import Line, bootstrap_interval, fixed, interleaved
 from microflow.datasets import generate
 from microflow.engine import PIPELINES, ProcessingSpec, build_processor
 from microflow.engine.kernel import BatchKernel
 from microflow.experiments.work import TOKENS, spec_of
 from microflow.lab.arrivals import poisson, steady
 from microflow.lab.open_loop import OpenLoop, Portions
-from microflow.lab.statistics import Verdict, bootstrap_interval, compare, log_ratio
-from microflow.lab.trials import interleaved
+from microflow.lab.statistics import Verdict, compare, log_ratio
 from microflow.records import Microflow, microflows
 from microflow.sinks.writers import open_writer
 from microflow.timing.clock import PhaseClock, PhaseReport

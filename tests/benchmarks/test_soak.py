@@ -2,7 +2,7 @@
 
 import pytest
 
-from microflow.bench import soak
+from benchmarks import soak
 
 
 def test_each_record_comes_out_once_and_memory_is_watched() -> None:

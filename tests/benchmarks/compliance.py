@@ -1,4 +1,4 @@
-"""``microflow bench compliance``: the check of a microflow and of a record, each beside its competitors.
+"""``make bench SUITE=compliance``: the check of a microflow and of a record, each beside its competitors.
 
 Everything runs in a process of its own in which Polars has one thread. Healthcare records with hard cases are checked
 in morsels, as the engines do, and in microflows of 1,000 rows; that the forms agree is asserted before anything is
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from microflow.bench.harness import Case, Goal, Line, fixed, hand_over, in_one_thread, measure
+from benchmarks.harness import Case, Goal, Line, fixed, hand_over, in_one_thread, measure
 from microflow.compliance import BatchChecker, Policy, RecordChecker, Rule, Violation, load_policy
 from microflow.compliance.checkers import plain_expressions
 from microflow.compliance.conditions import Contains

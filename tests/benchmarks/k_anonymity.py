@@ -1,4 +1,4 @@
-"""``microflow bench k_anonymity``: beside anonypy and ARX, speed on three quasi-identifiers and loss on Adult.
+"""``make bench SUITE=k_anonymity``: beside anonypy and ARX, speed on three quasi-identifiers and loss on Adult.
 
 ARX's figures are constants, as `microflow.experiments.effort` tells.
 """
@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmarks.harness import Case, Goal, Line, fixed, measure, skipped
 from microflow.anonymize.castle import StreamKAnonymity
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.generalise import exact_label, number_label, set_label
 from microflow.anonymize.k_anonymity import KAnonymity, MicroflowKAnonymity
 from microflow.assess.loss import gcp
 from microflow.assess.pair import Pair
-from microflow.bench.harness import Case, Goal, Line, fixed, measure, skipped
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 from microflow.experiments.advice import adult_file

@@ -1,4 +1,4 @@
-"""``microflow bench live --soak MINUTES``: the live service in a process of its own, at half of what it carries.
+"""``make bench SUITE=live ARGS='--soak MINUTES'``: the live service in a process of its own, at half load.
 
 A service that runs for long must not grow, slow down, lose a record or give one twice. Records are numbered, so each
 that comes out is known; which of them are suppressed is worked out in this process beforehand. The service stands
@@ -24,8 +24,8 @@ import msgspec
 import numpy as np
 import psutil
 
-from microflow.bench.harness import Line, fixed
-from microflow.bench.pipelines import WORK
+from benchmarks.harness import Line, fixed
+from benchmarks.pipelines import WORK
 from microflow.datasets import generate
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.service import MessageService
