@@ -14,7 +14,7 @@ from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
 from microflow.lab.report import Table
-from microflow.pipeline.verdict import JobVerdict
+from microflow.pipeline.metrics import JobVerdict
 
 if TYPE_CHECKING:
     from microflow.assess import Assessment

@@ -32,7 +32,7 @@ from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.pipeline.verdict import JobVerdict
+from microflow.pipeline.metrics import JobVerdict
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress

@@ -68,7 +68,7 @@ class MethodSettings:
     strict: bool = False
     """Strict Mondrian (equal values stay together) instead of relaxed."""
     effort: int = 1
-    """How hard k-anonymity searches for classes that lose less: rounds of refinement, or sizes that are tried."""
+    """Effort of k-anonymity's search for classes that lose less: rounds of refinement, or sizes that are tried."""
     suppress: float = 0.0
     """The share of rows that k-anonymity may give up where the others lose less by more."""
     l_diversity: int = 1

@@ -247,8 +247,8 @@ class _Forest:
         return replace(self, tuples=self.tuples[some], leaves=self.leaves[some], weights=self.weights[some])
 
     @property
-    def placed(self) -> tuple[Index, Index, Index]:
-        return self.tuples, self.leaves, self.weights
+    def placed(self) -> tuple[Index, Index]:
+        return self.leaves, self.weights
 
 
 def _begins(sizes: Iterable[int]) -> Index:

@@ -43,8 +43,8 @@ COMMANDS = {
     "experiments": ("experiments", "Run the experiments and manage their results."),
     "figures": ("figures", "Draw figures and tables from the results database."),
     "db": ("system", "Start, stop and migrate the results database."),
-    "storm": ("storm", "Run the topology on Apache Storm."),
-    "kafka": ("kafka", "Feed a Kafka topic, and test the recovery of streams."),
+    "storm": ("demonstrations", "Run the topology on Apache Storm."),
+    "kafka": ("demonstrations", "Feed a Kafka topic, and test the recovery of streams."),
     "doctor": ("system", "Report what can run on this machine."),
     "completion": ("system", "Print the completion script of a shell."),
 }
