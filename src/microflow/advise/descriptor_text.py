@@ -121,7 +121,7 @@ def _about(description: Description, name: str, *, examples: bool) -> str:
 
 
 def _settings(column: Column) -> dict[str, Any]:
-    """What a descriptor says of a column, defaults left out."""
+    """Entries of a descriptor about a column, defaults left out."""
     settings: dict[str, Any] = {"role": str(column.role)}
     if column.dtype is not Dtype.STRING:
         settings["type"] = str(column.dtype)
@@ -138,7 +138,7 @@ def _settings(column: Column) -> dict[str, Any]:
 
 
 def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | list[str]:
-    """What stands below a label of a hierarchy; below none, the root."""
+    """Labels and values below a label of a hierarchy; below none, the root."""
     children = (
         [child for child, parent in parents.items() if parent == label]
         if label

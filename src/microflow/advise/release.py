@@ -90,7 +90,7 @@ def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.T
 
 
 def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
-    """What a release shows by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
+    """Measures of a release by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
     rows = _release_of(file, schema)
     of_release = schema.released(Role.RECORD_ID, Role.SENSITIVE)
     found = achieved(Pair.of(of_release, rows, rows, np.arange(rows.num_rows)))

@@ -102,7 +102,7 @@ class Verification:
         return lines
 
     def _judged(self) -> Iterator[tuple[bool, str]]:
-        """Whether each requirement is met, in words that "not" may stand before."""
+        """Verdict on each requirement, in words that "not" may stand before."""
         asked, members = self.required, self.unit if self.k == 1 else f"{self.unit}s"
         said = f"{self.rows:,} rows in {self.classes:,} classes, the smallest has {self.k} {members}"
         if self.classes_below:

@@ -116,7 +116,7 @@ def plain_expressions(targets: Targets, shared: Mapping[Question, str] | None = 
 
 
 def _asked_often(targets: Targets) -> dict[Question, str]:
-    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
+    """Questions (a field, coded words) that several rules ask, each with a name: to answer them once is enough."""
     asked = [(target.field, condition) for _, target, condition in targets.plain]
     guards = (guard for _, target, _ in targets.plain for guard in target.guards)
     asked += [(column.name, guard.condition) for guard, column in guards if column is not None]
@@ -130,7 +130,7 @@ def _asked_often(targets: Targets) -> dict[Question, str]:
 
 
 def _looks(field: TextField) -> tuple[pl.Expr, pl.Expr]:
-    """Which texts bear a clue; and in which a name of the record may stand, or all, for a language model."""
+    """Texts that bear a clue; and those in which a name of the record may stand, or all, for a language model."""
     text = pl.col(field.name)
     clue = field.scanner.bears_clue(text, any_digit=bool(field.own.columns)).fill_null(value=False)
     named = field.own.may_be_named(text) if field.recogniser is None else text.is_not_null()

@@ -212,7 +212,7 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[Pattern, _Ot
 
 
 def _may_be(pattern: Pattern, digits: int) -> bool:
-    """Whether it may begin where so many digits follow each other; it says nothing of other places."""
+    """True if it may begin where so many digits follow each other; it says nothing of other places."""
     return not digits or not pattern.digits or digits in pattern.digits
 
 

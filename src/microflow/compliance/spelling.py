@@ -90,7 +90,7 @@ class Spelled:
 
 
 class _Table(dict[str, str]):
-    """What each character is read as; found out when it is first met."""
+    """Reading of each character; found out when it is first met."""
 
     def __missing__(self, char: str) -> str:
         read = self[char] = self.read(char)
@@ -128,7 +128,7 @@ _PLAIN, _FOLDED = _Table(), _FoldedTable()
 
 
 def _is_plain(text: str) -> bool:
-    """Whether every character is searched for where it stands."""
+    """True if every character is searched for where it stands."""
     if "&" in text or _ONE_BY_ONE.search(text) is not None or _has_words_for_marks(text):
         return False
     return text.isascii() or _ODD.search(text) is None or all(_PLAIN[char] == char for char in set(text) - _ASCII)

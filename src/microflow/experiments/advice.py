@@ -181,7 +181,7 @@ _SCALES: dict[str, tuple[dict[str, tuple[str, ...]], int, int, int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Files by where they come from, UCI Adult among them where it is at hand, and one whose advice is timed."""
     groups, rows, sampled, timed_rows = scale_of(_SCALES, profile)
     work = {"rows": rows, "sampled": sampled}
@@ -190,7 +190,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         for name, files in groups.items()
     ]
     arms.append(Arm(_TIME, f"{__name__}:timed_trial", {"file": "healthcare", "rows": timed_rows}))
-    return Matrix("advice", tuple(arms), 1, seed, side_by_side=profile in PREVIEWS)
+    return Matrix("advice", tuple(arms), 1, side_by_side=profile in PREVIEWS)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:

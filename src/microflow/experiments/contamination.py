@@ -255,7 +255,7 @@ def frame(results: Results) -> Frame:
     Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
     """
     rows = [
-        (work, found.arm, found.ratio.value, found.ratio.low, found.ratio.high, analysis.noise_floor)
+        (work, found.arm, *found.ratio, analysis.noise_floor)
         for work, analysis in analyses(results).items()
         for found in analysis.comparisons
     ]

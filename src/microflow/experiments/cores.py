@@ -99,9 +99,7 @@ def laws(results: Results) -> dict[str, PowerLaw]:
 
 def scaling_frame(results: Results) -> Frame:
     """Every trial with its arm's fit, as `microflow.figures.charts` wants it."""
-    fits = [
-        (arm, law.scale, law.exponent.value, law.exponent.low, law.exponent.high) for arm, law in laws(results).items()
-    ]
+    fits = [(arm, law.scale, *law.exponent) for arm, law in laws(results).items()]
     columns = ["arm", "scale", "exponent", "exponent_low", "exponent_high"]
     return _trials(results).merge(data_frame(fits, columns), on="arm")
 
@@ -275,7 +273,7 @@ def cores_frame(results: Results) -> Frame:
             rate = typical([[1 / slope] for _, slope in lines])
             beside = typical([[cores * slope / local_ns] for (_, slope), local_ns in zip(lines, local, strict=True)])
         fixed_s = float(np.median([height for height, _ in lines]))
-        found.append((cores, fixed_s, rate.value, rate.low, rate.high, 1 / float(np.median(local)), beside))
+        found.append((cores, fixed_s, *rate, 1 / float(np.median(local)), beside))
     return data_frame(found, ["cores", "fixed_s", "rate", "low", "high", "local", "beside"])
 
 

@@ -28,7 +28,7 @@ from microflow.lab.report import (
     with_spread,
 )
 from microflow.lab.results import Frame, Results, data_frame
-from microflow.lab.statistics import Analysis, compare, typical
+from microflow.lab.statistics import MARGIN, Analysis, compare, typical
 from microflow.lab.trials import Arm
 
 __all__ = [
@@ -72,7 +72,7 @@ def pipeline_frame(results: Results) -> Frame:
         for arm, blocks in results.samples[data_type].items():
             if arm != _AGAIN:
                 rate = typical(blocks).inverse(_NS)
-                rows.append((data_type, arm, arm, rate.value, rate.low, rate.high, analysis.noise_floor))
+                rows.append((data_type, arm, arm, *rate, analysis.noise_floor))
     return data_frame(rows, ["data_type", "arm", "look", "rate", "low", "high", "noise_floor"])
 
 
@@ -104,7 +104,7 @@ def pipeline_answer(results: Results) -> Answer:
     numbers["rq1 stream over batch"] = ratio_text(analysis["stream"].ratio)
     numbers["rq1 hybrid over batch"] = ratio_text(analysis["hybrid"].ratio)
     numbers["rq1 noise floor"] = f"{100 * analysis.noise_floor:.1f} %"
-    numbers["rq1 margin"] = f"±{analysis.margin:.0%}"
+    numbers["rq1 margin"] = f"±{MARGIN:.0%}"
     sentence = (
         f"On {data_type} records one core processes {rounded(rates['batch'])} records/s in batch, "
         f"{rounded(rates['hybrid'])} in hybrid and {rounded(rates['stream'])} as a stream; beside the batch's time, "
@@ -199,7 +199,7 @@ def method_frame(results: Results) -> Frame:
         config, (group, _, name) = arm.config, arm.name.rpartition(": ")
         rate = typical(results.samples[group][name]).inverse(_NS)
         place = (config["method"]["method"], config["setting"], config["pipeline"], config["rows"])
-        found.append((arm.name, *place, rate.value, rate.low, rate.high))
+        found.append((arm.name, *place, *rate))
     return data_frame(found, ["arm", "method", "setting", "pipeline", "rows", "rate", "low", "high"])
 
 

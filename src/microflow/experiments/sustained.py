@@ -170,14 +170,14 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**asdict(found), "capacity": capacity, "data_checksum": system.checksum}
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """The three pipelines on healthcare records, tokenized."""
     search_s, confirm_s, blocks = scale_of(_SCALES, profile)
     slope = _SLOPE if confirm_s >= _LONG_S else SHORT_SLOPE
     search = {"p99_ms": P99_MS, "search_s": search_s, "confirm_s": confirm_s, "slope": slope}
     work = {"data_type": "healthcare", "method": TOKENS, **search}
     arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in PIPELINES]
-    return Matrix("rq1-sustained", tuple(arms), blocks, seed, timeout_s=1_800)
+    return Matrix("rq1-sustained", tuple(arms), blocks, timeout_s=1_800)
 
 
 def frame(results: Results) -> Frame:
@@ -193,7 +193,7 @@ def frame(results: Results) -> Frame:
         rate = typical([[value] for value in found]) if min(found) > 0 else Estimate(0.0, 0.0, max(found))
         capacity = float(np.median([result["capacity"] for result in own]))
         bounded = all(result["bounded"] for result in own)
-        rows.append((arm.name, rate.value, rate.low, rate.high, bounded, capacity))
+        rows.append((arm.name, *rate, bounded, capacity))
     return data_frame(rows, ["pipeline", "rate", "low", "high", "bounded", "capacity"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from microflow.lab.experiment import PREVIEWS
 from microflow.lab.results import Results
-from microflow.lab.statistics import Analysis, Comparison, Estimate
+from microflow.lab.statistics import MARGIN, Analysis, Comparison, Estimate
 
 __all__ = [
     "UNKNOWN", "WIDEST", "Answer", "Table", "comparison_cells", "design", "family", "from_to", "hardware",
@@ -164,7 +164,7 @@ def family(analysis: Analysis) -> str:
     """The declared design of a family of comparisons: margin, correction, noise floor."""
     count = len(analysis.comparisons)
     return (
-        f"{count} comparisons, corrected by Holm; equivalent: within ±{analysis.margin:.0%} by two one-sided tests; "
+        f"{count} comparisons, corrected by Holm; equivalent: within ±{MARGIN:.0%} by two one-sided tests; "
         f"different: outside the A/A noise floor of {analysis.noise_floor:.1%} and p < 0.05; else undecided"
     )
 
@@ -191,7 +191,7 @@ def ratio_text(ratio: Estimate) -> str:
     """
     if math.isnan(ratio.low) or ratio.low <= 0 or math.sqrt(ratio.high / ratio.low) - 1 > WIDEST:
         return UNKNOWN
-    return with_interval(ratio.value, ratio.low, ratio.high, "×")
+    return with_interval(*ratio, "×")
 
 
 def pure_or_not(results: Results) -> str:

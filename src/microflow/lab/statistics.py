@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +46,7 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A value and its 95 % interval; ``low`` and ``high`` are ``nan`` where one block says nothing about noise."""
 
     value: float
@@ -97,12 +97,10 @@ class Comparison:
 class Analysis:
     """A family of comparisons with one reference.
 
-    ``noise_floor`` is a part of the time: 0.02 means that an A/A comparison may show ±2 %. ``margin`` is the declared
-    equivalence margin.
+    ``noise_floor`` is a part of the time: 0.02 means that an A/A comparison may show ±2 %.
     """
 
     noise_floor: float
-    margin: float
     comparisons: tuple[Comparison, ...]
 
     def __getitem__(self, arm: str) -> Comparison:
@@ -118,7 +116,6 @@ def compare(
     reference: str,
     noise: str | None = None,
     *,
-    margin: float = MARGIN,
     draws: int = 10_000,
     seed: int = 1,
 ) -> Analysis:
@@ -134,7 +131,6 @@ def compare(
         reference: The arm that all others are divided by.
         noise: The A/A arm: the reference run once more under another name. The farther end of its interval is the noise
             floor.
-        margin: Of equivalence, as a part.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -144,7 +140,7 @@ def compare(
     for name in (reference, *([noise] if noise else [])):
         if name not in samples:
             raise MicroflowError(f"no samples of arm {name!r}", hint=f"arms are: {', '.join(samples)}")
-    estimate = partial(log_ratio, reference=samples[reference], margin=margin, draws=draws, seed=seed)
+    estimate = partial(log_ratio, reference=samples[reference], draws=draws, seed=seed)
     found = {arm: estimate(own) for arm, own in samples.items() if arm not in {reference, noise}}
     floor = 0.0
     if noise is not None:
@@ -156,7 +152,7 @@ def compare(
         Comparison(arm, test.ratio, p, q, _verdict(test.mean, p, q, floor))
         for (arm, test), p, q in zip(found.items(), different, equivalent, strict=True)
     ]
-    return Analysis(math.expm1(floor), margin, tuple(compared))
+    return Analysis(math.expm1(floor), tuple(compared))
 
 
 def _verdict(mean: float, p_different: float, p_equivalent: float, floor: float) -> Verdict:
@@ -178,9 +174,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def log_ratio(
-    arm: Blocks, reference: Blocks, *, margin: float = MARGIN, draws: int = 10_000, seed: int = 1
-) -> LogRatio:
+def log_ratio(arm: Blocks, reference: Blocks, *, draws: int = 10_000, seed: int = 1) -> LogRatio:
     """The mean over blocks of ``mean(log arm) - mean(log reference)``, with a hierarchical bootstrap interval.
 
     Blocks and, within blocks, iterations are drawn again. Drawing raw iterations would count their variance twice (a
@@ -199,18 +193,18 @@ def log_ratio(
         raise MicroflowError("one block says nothing about noise", hint="run at least two blocks")
     draw = _draw_means(ratios, _logs(arm), _logs(reference), draws, np.random.default_rng(seed))
     mean, reach = float(ratios.mean()), _t_quantile(len(ratios) - 1) * float(draw.std())
-    return LogRatio(mean, mean - reach, mean + reach, *_paired_tests(ratios, margin))
+    return LogRatio(mean, mean - reach, mean + reach, *_paired_tests(ratios))
 
 
-def _paired_tests(ratios: Floats, margin: float) -> tuple[float, float]:
+def _paired_tests(ratios: Floats) -> tuple[float, float]:
     """P of the t-test for a mean other than 0, and of TOST for one inside the margin."""
     if float(ratios.std()) <= 1e-12 * max(1.0, float(np.abs(ratios).max())):
         mean = abs(float(ratios.mean()))  # no spread at all: the tests' statistics are 0 or infinite
-        return float(mean == 0), float(mean >= math.log1p(margin))
+        return float(mean == 0), float(mean >= math.log1p(MARGIN))
     from scipy.stats import ttest_1samp
     from statsmodels.stats.weightstats import DescrStatsW
 
-    limit = math.log1p(margin)
+    limit = math.log1p(MARGIN)
     return float(ttest_1samp(ratios, 0).pvalue), float(DescrStatsW(ratios).ttost_mean(-limit, limit)[0])
 
 
