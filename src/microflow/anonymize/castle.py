@@ -24,8 +24,8 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Floats, Index
 from microflow.anonymize.castle_space import Point, Space, compiled, note_added
-from microflow.anonymize.contract import MethodSettings, Scope
-from microflow.anonymize.k_anonymity import claim_of, released_schema, require_classes
+from microflow.anonymize.contract import MethodSettings, Scope, with_text
+from microflow.anonymize.k_anonymity import claim_of, require_classes
 from microflow.errors import MicroflowError
 from microflow.records import copied
 from microflow.schema import DatasetSchema, Record, Value
@@ -260,7 +260,7 @@ class StreamKAnonymity:
             raise MicroflowError(f"beta must be at least 1, not {beta}")
         if seconds is not None and now is None:
             raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
-        self.output_schema: pa.Schema = released_schema(schema)
+        self.output_schema: pa.Schema = with_text(schema, schema.quasi_identifiers)
         self._settings = settings
         self._k, self._delta = settings.k, settings.delta
         self._seconds = seconds

@@ -20,22 +20,16 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Coder, Codes, DictionaryCoder, coder_for
 from microflow.anonymize.classes import CellIndex, Cells, Classes, Cube, Decision, Packing, decide
-from microflow.anonymize.contract import MethodSettings, Released, Scope
+from microflow.anonymize.contract import MethodSettings, Released, Scope, with_text
 from microflow.anonymize.diversity import Reached, diverse_columns
 from microflow.errors import MicroflowError
 from microflow.schema import DatasetSchema, Role
 
-__all__ = ["KAnonymity", "MicroflowKAnonymity", "claim_of", "released_schema", "require_classes"]
+__all__ = ["KAnonymity", "MicroflowKAnonymity", "claim_of", "require_classes"]
 
 #: Rows that wait in Arrow before they are counted: encoding many at once costs a fraction of encoding each microflow.
 _WAITING_ROWS = 65_536
 _COUNT = "__count__"
-
-
-def released_schema(schema: DatasetSchema) -> pa.Schema:
-    """The Arrow schema of k-anonymous rows: quasi-identifiers are text, everything else keeps its type."""
-    labels = {column.name for column in schema.quasi_identifiers}
-    return pa.schema([pa.field(f.name, pa.string() if f.name in labels else f.type) for f in schema.arrow])
 
 
 class _Generalisation:
@@ -57,7 +51,7 @@ class _Generalisation:
         self._diverse = [column.name for column in sensitive]
         self._names = [column.name for column in (*schema.quasi_identifiers, *sensitive, *persons)]
         #: Quasi-identifiers as text, everything else as it came.
-        self.output_schema = released_schema(schema)
+        self.output_schema = with_text(schema, schema.quasi_identifiers)
         labels = {column.name: i for i, column in enumerate(schema.quasi_identifiers)}
         #: Per column of the output the quasi-identifier whose label it holds, and the type of nothing.
         self._plan = [
