@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from microflow.store.connector import PostgreSQLConnector
 from microflow.topics import Position, Result
 from microflow.topics.broker import Broker
 from microflow.topics.exchange import GroupSource, KafkaSink, _ahead_of, _until_done, places
-from microflow.topics.kafka import KafkaWriter, create_topic
+from microflow.topics.kafka import KafkaReader, KafkaWriter, create_topic
 from pipeline.alike import topic_results
 
 ROWS = 10_000
@@ -172,6 +172,31 @@ def test_a_commit_under_way_is_refused_once_the_partitions_are_shared_anew(broke
     first.close()
     second.close()
     assert 0 in others
+
+
+@pytest.mark.timeout(60)
+def test_a_transaction_that_times_out_while_it_is_aborted_costs_no_process(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker has fenced its producer by then; the next commit has a producer of its own."""
+    create_topic(broker.address, "fence")
+    sink = KafkaSink(broker.address, "fence", client={"transaction.timeout.ms": "1000"})
+    produce = sink._produce
+
+    def late(results: Sequence[Result]) -> None:
+        produce(results)
+        sink._producer.flush(10)
+        time.sleep(4)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, txn_requires_abort=True))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "_produce", late)
+        first = sink._producer
+        assert sink.commit([Result(0, 0, text=b"0")], {}) is False
+    assert sink._producer is not first
+    assert sink.commit([Result(0, 0, text=b"1")], {})
+    with KafkaReader(broker.address, "fence") as reader:
+        assert [message.value for message in reader.poll(10, 5)] == [b"1"]
 
 
 @given(st.integers(0, 10**12), st.sets(st.integers(1, 3_000)))

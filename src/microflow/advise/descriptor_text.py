@@ -126,7 +126,7 @@ def _about(description: Description, name: str, *, examples: bool) -> str:
 
 
 def _settings(column: Column) -> dict[str, Any]:
-    """What a descriptor says of a column, defaults left out."""
+    """Entries of a descriptor about a column, defaults left out."""
     settings: dict[str, Any] = {"role": str(column.role)}
     if column.dtype is not Dtype.STRING:
         settings["type"] = str(column.dtype)
@@ -148,7 +148,7 @@ def _urgency(rule: UrgencyRule) -> dict[str, Any]:
 
 
 def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | list[str]:
-    """What stands below a label of a hierarchy; below none, the root."""
+    """Labels and values below a label of a hierarchy; below none, the root."""
     children = (
         [child for child, parent in parents.items() if parent == label]
         if label

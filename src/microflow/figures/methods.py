@@ -128,7 +128,7 @@ def _name_point(ax: Axes, point: pd.Series[Any], text: str, taken: list[Bbox]) -
 
 
 def _area(box: Bbox, other: BboxBase) -> float:
-    """What two boxes share, in pixels."""
+    """Area that two boxes share, in pixels."""
     shared = Bbox.intersection(box, other)
     return 0.0 if shared is None else float(shared.width * shared.height)
 

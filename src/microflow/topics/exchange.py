@@ -246,17 +246,20 @@ class KafkaSink:
         return producer
 
     def _give_up(self, failed: KafkaException) -> None:
-        """Abort. A producer whose transaction timed out at the broker is replaced.
+        """Abort. A producer whose transaction timed out at the broker, even while it was aborted, is replaced.
 
         What became of its last transaction the positions say: the broker tells them when it is decided, and not before.
         """
         try:
             if failed.args[0].txn_requires_abort():
                 _until_done(self._producer.abort_transaction)
-            elif failed.args[0].fatal():
-                self._producer = self._new_producer()
-            else:
-                raise failed
+                return
+        except KafkaException as error:
+            failed = error
+        if not failed.args[0].fatal():
+            raise StoreError(f"the transaction failed: {_why(failed)}", hint=_RESTART) from failed
+        try:
+            self._producer = self._new_producer()
         except KafkaException as error:
             raise StoreError(f"the transaction failed: {_why(error)}", hint=_RESTART) from error
 
