@@ -28,6 +28,8 @@ BIN := $(CONDA_PREFIX)/bin
 READY := $(CONDA_PREFIX)/.microflow-ready
 endif
 MICROFLOW := cd $(ROOT) && $(BIN)/microflow
+# Benchmarks belong to the checkout, not to the package.
+BENCH := cd $(ROOT) && PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 .PHONY: help
 help: ## This list
@@ -71,7 +73,11 @@ readme: $(READY) ## Write RESULTS.md and the README's results from the database 
 
 .PHONY: peers
 peers: $(READY) ## Measure other tools beside Microflow, write the table of docs/peers.md (some minutes)
-	@$(MICROFLOW) bench peers --json data/peers.json --into docs/peers.md
+	@$(BENCH) peers --json data/peers.json --into docs/peers.md
+
+.PHONY: bench
+bench: $(READY) ## Measure speeds beside their references (SUITE=compliance, or another; ARGS, e.g. "--rows 100000")
+	@$(BENCH) $(or $(SUITE),compliance) $(ARGS)
 
 .PHONY: reproduce
 reproduce: $(READY) ## Run recorded trials again and list every difference (PROFILE=paper by default, BUNDLE=results.zip)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "microflow"
 MODULES = sorted(SRC.rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "tests" / "benchmarks").glob("*.py"))
 PAGES = [SRC / "ARCHITECTURE.md", ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FOUNDATION = {
@@ -43,7 +44,7 @@ MAY_IMPORT["lab"] = {"timing", "store", "engine", "sinks"}
 MAY_IMPORT["advise"] = {*MAY_IMPORT} - FOUNDATION
 MAY_IMPORT["experiments"] = {room for room in MAY_IMPORT if room not in FOUNDATION}
 #: These may import every room, and no room imports them.
-TOP = {"bench", "figures", "explore", "cli", "spark", "__main__"}
+TOP = {"figures", "explore", "cli", "spark", "__main__"}
 MAY_IMPORT |= {room: {*MAY_IMPORT, "experiments", *TOP} for room in TOP}
 
 #: A variable is called what it is: a column, a trial, a row.
@@ -121,7 +122,7 @@ TWICE = {
 }  # fmt: skip
 #: What every experiment, command, benchmark or migration defines by contract is no second meaning.
 BY_CONTRACT = {"main", "migrate", "warm"}
-ALIKE = {"experiments", "cli", "bench", "figures", "explore", "lab", "advise", "assess", "datasets"}
+ALIKE = {"experiments", "cli", "figures", "explore", "lab", "advise", "assess", "datasets"}
 
 
 def test_a_public_name_means_one_thing() -> None:
@@ -146,11 +147,24 @@ OBSCURE = re.compile(
 )
 
 
-@pytest.mark.parametrize("file", [*MODULES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "file",
+    [*MODULES, *BENCHMARKS, *PAGES],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_prose_is_plain(file: Path) -> None:
     """No whimsical or obscure word; lists of words that the tool looks for in data are no prose."""
     lines = file.read_text("utf-8").splitlines()
     assert [line for line in lines if OBSCURE.search(line) and "Walk-in" not in line] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_docstring_begins_with_a_noun_or_a_verb(module: Path) -> None:
+    """A question word makes a reader look for the question: "Number of rows", not "How many rows there are"."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(module.read_text("utf-8"))) if isinstance(node, documented)]
+    texts = [text for node in nodes if (text := ast.get_docstring(node))]
+    assert [text for text in texts if re.match(r"(What|Whether|Those|How|Where|Which)\b", text)] == []
 
 
 @pytest.mark.parametrize("path_title", ["A record of a file", "A trial"])
@@ -162,7 +176,7 @@ def test_a_newcomer_can_follow_the_code(path_title: str) -> None:
     )
     assert 8 <= len(steps) <= 12
     #: The notebooks stand between the command and the lab, and a trial's process between the lab and its target.
-    entered = {"cli/run.py", "cli/experiments.py", "experiments/throughput.py", "figures/catalogue.py"}
+    entered = {"cli/run.py", "cli/experiments.py", "experiments/speed.py", "figures/catalogue.py"}
     passed: set[str] = set()
     for step in steps:
         module = "microflow." + step.removesuffix(".py").replace("/", ".")

@@ -143,7 +143,7 @@ class TimeFormat(Format):
 
 
 def _unknown_part(letters: str, written: str) -> str:
-    """What is wrong with a date format; one in the letters of strptime or of Java is translated."""
+    """Mistake in a date format, as text; one in the letters of strptime or of Java is translated."""
     meant = _STRPTIME.sub(lambda match: _LETTERS.get(match[1], match[0]), written)
     if meant == written:
         for theirs, ours in (("'", ""), ("uuuu", "YYYY"), ("yyyy", "YYYY"), ("yy", "YY"), ("dd", "DD")):
@@ -355,7 +355,7 @@ _APOSTROPHES = "'’"
 
 
 def _separators(separators: list[str], body: str) -> tuple[str, str]:
-    """What groups digits, and what comes before decimals."""
+    """Signs that group digits, and that come before decimals."""
     if len(set(separators)) > 2:  # noqa: PLR2004 - one of each
         raise ValueError("the format of a number has at most two separators, such as 1,234.50")
     if not separators:

@@ -213,7 +213,7 @@ def _find(packed: bytes) -> Callable[[_Batches], _Batches]:
 
 @lru_cache(maxsize=4)
 def _made(make: Callable[..., Any], packed: bytes) -> Any:
-    """What is made of a pickled thing, once in each executor."""
+    """Object made of a pickled thing, once in each executor."""
     return make(pickle.loads(packed))  # noqa: S301 - our own bytes
 
 

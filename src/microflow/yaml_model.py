@@ -170,7 +170,7 @@ def _composed(text: str, place: str, kind: type[InputError]) -> yaml.Node:
 
 
 def _problems(text: str) -> Iterator[tuple[str, int]]:
-    """What is refused though it is YAML, and its line."""
+    """Parts that are refused although they are YAML, each with its line."""
     documents = 0
     anchors: list[str | None] = []  # of the collections that are open
     known: set[str | None] = set()
@@ -206,7 +206,7 @@ def _is_quoted(node: yaml.ScalarNode) -> bool:
 
 
 def _entries(document: Document[Any], node: yaml.Node, where: Place) -> dict[str, yaml.Node]:
-    """What stands behind each key of a mapping, or of nothing; the lines of the keys are noted in the document."""
+    """Node behind each key of a mapping, or of nothing; the lines of the keys are noted in the document."""
     entries: dict[str, yaml.Node] = {}
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         problem = hint = ""
@@ -225,7 +225,7 @@ def _entries(document: Document[Any], node: yaml.Node, where: Place) -> dict[str
 
 
 def _build(document: Document[Any], node: yaml.Node, annotation: Any, where: Place) -> Any:
-    """What the annotation asks for, of a node; the lines of its parts are noted in the document."""
+    """Value that the annotation asks for, of a node; the lines of its parts are noted in the document."""
     document.lines.setdefault(where, _line(node))
     if get_origin(annotation) is Annotated and get_args(annotation)[0] not in _WRITTEN:
         annotation = get_args(annotation)[0]  # what describes it to an editor
@@ -316,7 +316,7 @@ def _wrong(document: Document[Any], where: Place, what: str, hint: str = "") -> 
 
 
 def _unknown(document: Document[Any], where: Place, what: str, word: str, allowed: Iterable[str]) -> InputError:
-    """What is wrong is said of the part that holds the word, at the word's own line."""
+    """Error about the part that holds an unknown word, at the word's own line."""
     words, way = list(allowed), _way(where[:-1])
     close = difflib.get_close_matches(word, words, n=1)
     hint = f"did you mean {close[0]!r}? {_words(words)}" if close else _words(words)

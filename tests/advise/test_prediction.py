@@ -150,6 +150,22 @@ def test_persons_are_drawn_with_all_of_their_rows() -> None:
     assert sum(count != 3 for count in rows.values()) <= 1
 
 
+@pytest.mark.parametrize("unlisted", ["pass", "treat", "drop"])
+def test_a_trial_does_not_depend_on_those_before_it(unlisted: str) -> None:
+    """What a policy removes under one method (whose rows they are) is still there for the next, which counts it."""
+    columns = (
+        Column("who", Role.PERSON, kind="unique_id"), Column("town", Role.QUASI_IDENTIFIER), Column("s", Role.ATTRIBUTE)
+    )  # fmt: skip
+    schema = DatasetSchema("p", columns, "hipaa", unlisted=unlisted)
+    cells = [[f"p{row % 500}" for row in range(1_000)], [f"t{row % 40}" for row in range(1_000)], ["x"] * 1_000]
+    rows = pa.RecordBatch.from_arrays([pa.array(texts) for texts in cells], schema=schema.arrow)
+    alone, later = (Trials(FileSample(schema, rows, 1_000), load_policy("hipaa")) for _ in range(2))
+    later.attempt(SETTINGS[0], 1_000)
+    found, again = (trials.attempt(SETTINGS[3], 1_000) for trials in (alone, later))
+    assert (found.risk, found.loss) == (again.risk, again.loss)
+    assert found.loss < 0.5
+
+
 def test_a_method_that_cannot_be_used_is_left_out_and_said() -> None:
     """No public domain, no noise: the other methods are advised, and the reason is there."""
     schema = DatasetSchema("d", (Column("town", Role.QUASI_IDENTIFIER), Column("s", Role.SENSITIVE)), "gdpr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,48 @@ def test_the_answer_has_everything_that_it_rests_on(records: Path, tmp_path: Pat
     assert found["advised"] in drawn
     assert 'r="10"' in drawn, "the advised setting is ringed"
     assert "greatest risk allowed" in drawn
+
+
+VISITS = """name: visits
+policy: combined
+source: {delimiter: ";", encoding: cp1252, decimal: ","}
+columns:
+  pat: {role: person, kind: unique_id}
+  geb: {role: quasi_identifier, type: date, kind: date, format: DD.MM.YYYY}
+  ort: {role: quasi_identifier}
+  größe: {role: sensitive, type: number, format: "1,5"}
+"""
+
+
+def test_another_dialect_and_policy_are_followed(tmp_path: Path) -> None:
+    """Jobs are timed on a copy that can be read; the command names the policy, and a file that it can write."""
+    (tmp_path / "visits.yaml").write_text(VISITS, "utf-8")
+    rows = [
+        f"p{n % 2_500};{n % 28 + 1:02}.0{n % 9 + 1}.{1950 + n * 7 % 60};Ort {n % 509};1,{n % 80 + 10}"
+        for n in range(5_000)
+    ]
+    (tmp_path / "my visits.2024.txt").write_text("\n".join(["pat;geb;ort;größe", *rows, ""]), "cp1252")
+    done = CliRunner().invoke(cli, [
+        "recommend", str(tmp_path / "my visits.2024.txt"), "--schema", str(tmp_path / "visits.yaml"),
+        "--policy", "hipaa", "--max-risk", "0.2", "--deadline", "1h", "--json",
+    ])  # fmt: skip
+    found = json.loads(done.output)
+    assert done.exit_code == 0
+    assert set(found["job_seconds"]) == {"1", "2", "4", "8"}
+    said = shlex.split(found["command"])
+    assert said[:4] == ["microflow", "run", str(tmp_path / "my visits.2024.txt"), "my visits.released.csv"]
+    assert said[said.index("--policy") + 1] == "hipaa"
+    kept = {one["setting"]: 1 - one["loss"]["value"] for one in found["candidates"]}
+    assert kept["k-anonymity, k=2"] > 0.5, "persons are counted, and a year covers its days"
+
+
+def test_a_deadline_that_was_not_checked_is_not_met(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens cannot be timed without a key: no word that the deadline holds, and what is missing."""
+    monkeypatch.delenv("MICROFLOW_TOKEN_KEY", raising=False)
+    monkeypatch.delenv("MICROFLOW_TOKEN_KEY_FILE", raising=False)
+    status, text = recommend(records, "--max-risk", "1", "--deadline", "1h")
+    assert status == 1
+    assert "The deadline was not checked: tokens need a key" in text
 
 
 def test_a_deadline_that_cannot_be_met_says_what_to_allow(records: Path) -> None:

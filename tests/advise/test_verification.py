@@ -15,8 +15,7 @@ from pycanon import anonymity as canon
 
 from microflow.advise.verification import Verification, stated, verified
 from microflow.anonymize.contract import Method, MethodSettings
-from microflow.assess.classes import ColumnHeld, achieved
-from microflow.assess.pair import Pair
+from microflow.assess.pair import ColumnHeld, Pair, achieved
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.schema import DatasetSchema, Role

@@ -14,8 +14,7 @@ from anonymize.people import QI, release
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, Scope, StreamAnonymizer
 from microflow.anonymize.k_anonymity import KAnonymity
-from microflow.assess.classes import achieved
-from microflow.assess.pair import Pair
+from microflow.assess.pair import Pair, achieved
 from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, Role
 
 TOWNS = Hierarchy(parents={"a": "north", "b": "north", "c": "south", "d": "south", "north": "land", "south": "land"})

@@ -12,8 +12,7 @@ from pycanon import anonymity
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.diversity import Diversity, Sensitive
-from microflow.assess.classes import _ordered_distances, achieved, column_held
-from microflow.assess.pair import Pair
+from microflow.assess.pair import Pair, _ordered_distances, achieved, column_held
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 
 SCHEMA = DatasetSchema(

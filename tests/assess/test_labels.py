@@ -64,6 +64,21 @@ def test_a_shortened_code_covers_its_longer_forms() -> None:
     assert everything(texts(ZIP, ["941"], original[::2]), original[::2]).tolist() == [[0], [1]]
 
 
+def test_a_year_covers_its_days() -> None:
+    """A remedy leaves 1994 of a day, and ranges are made of years: both ends are whole years."""
+    born, days = Column("born", Role.QUASI_IDENTIFIER, Dtype.DATE), ["1992-07-14", "1994-12-31", "1995-01-01"]
+    found = texts(born, ["1994", "[1992..1994]", "1994-12", "1994-12-31", "{1992,1995}", "1993"], days)
+    assert (everything(found, days) == 0).astype(int).tolist() == [
+        [0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0]
+    ]  # fmt: skip
+
+
+def test_a_code_without_a_hierarchy_may_be_shortened_too() -> None:
+    """Only where the domain does not know the text itself, and never nothing at all."""
+    plain, codes = Column("zip", Role.QUASI_IDENTIFIER, kind="zip"), ["941", "94110", "10001"]
+    assert everything(texts(plain, ["941", "100", ""], codes), codes).tolist() == [[0, 1, 1], [1, 1, 1], [1, 0, 1]]
+
+
 @given(values=st.lists(st.text(max_size=8), min_size=1, max_size=8))
 def test_any_text_released_as_it_is_covers_itself(values: list[str]) -> None:
     """Methods that do not generalise may release text that looks like a label, or like a broken one."""

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.cli import cli
 from microflow.datasets import generate
-from microflow.errors import StoreError
+from microflow.errors import MicroflowError, StoreError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
 from microflow.store.connector import PostgreSQLConnector
+from microflow.store.progress import JobProgress
 
 pytestmark = pytest.mark.database
 
@@ -71,3 +72,26 @@ def test_an_unknown_job_is_one_clear_line(database_url: str, monkeypatch: pytest
     monkeypatch.setenv("DATABASE_URL", database_url)
     with pytest.raises(StoreError, match="no job 'nobody'"):
         CliRunner().invoke(cli, ["report", "nobody"], catch_exceptions=False)
+
+
+def test_a_resumed_job_prints_the_verdict_of_a_whole_one(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a job says at its end does not depend on whether it was stopped in between."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    (batch,) = generate("healthcare", 600, seed=3)
+    pacsv.write_csv(batch.rows, tmp_path / "in.csv")
+    words = ["run", str(tmp_path / "in.csv"), str(tmp_path / "whole.csv"), "--schema", "healthcare"]
+    whole = CliRunner().invoke(cli, [*words, "--method", "k_anonymity", "--job", "whole"], catch_exceptions=False)
+
+    def stop(_: JobProgress) -> None:
+        raise MicroflowError("stopped by the test")
+
+    settings = MethodSettings(Method.K_ANONYMITY)
+    job = JobSpec(tmp_path / "in.csv", tmp_path / "stopped.csv", "healthcare", settings, job_id="stopped")
+    with PostgreSQLConnector(database_url) as connector, pytest.raises(MicroflowError, match="stopped by the test"):
+        PipelineOrchestrator(connector, observe=stop).run(job)
+    resumed = CliRunner().invoke(cli, ["resume", "stopped"], catch_exceptions=False)
+    assert resumed.exit_code == whole.exit_code == 0
+    assert "guarantee: " in resumed.output
+    assert resumed.output == whole.output.replace("whole", "stopped")

@@ -45,7 +45,7 @@ def test_every_command_is_there(name):
     assert command.help.splitlines()[0] in " ".join(shown.output.split())
 
 
-@pytest.mark.parametrize("name", ["run", "generate", "verify", "assess", "bench", "doctor", "completion"])
+@pytest.mark.parametrize("name", ["run", "generate", "verify", "assess", "figures", "doctor", "completion"])
 def test_help_teaches_by_example(name):
     """Below the usage line stands at least one whole command to copy."""
     shown = CliRunner().invoke(cli, [name, "--help"]).output

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from microflow.cli import cli
-from microflow.cli import storm as command
+from microflow.cli import demonstrations as command
 from microflow.storm.local import StormTrial
 from microflow.storm.shell import Acks
 

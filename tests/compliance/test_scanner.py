@@ -14,8 +14,8 @@ from stdnum.iban import _ibandb
 from microflow.compliance import RecordChecker, RecordRemedy, load_policy
 from microflow.compliance.measures import IBAN_LENGTHS
 from microflow.compliance.patterns import BEHIND, PATTERN_NAMES, PATTERNS, Pattern
-from microflow.compliance.scanner import TextScanner
-from microflow.compliance.spelling import plain
+from microflow.compliance.scanner import TextScanner, has_no_clue
+from microflow.compliance.spelling import folded, plain
 from microflow.descriptors import load_schema
 
 EVERYTHING = TextScanner(PATTERN_NAMES)
@@ -239,6 +239,25 @@ def test_clues_and_short_cuts_lose_nothing(text_values: Any, data: st.DataObject
     if found:
         asked = [TextScanner(names).bears_clue(pl.col("text"), any_digit=any_digit) for any_digit in (True, False)]
         assert [pl.DataFrame({"text": [text]}).select(clue).item() for clue in asked] == [True, True]
+
+
+@given(data=st.data())
+def test_at_a_glance_no_digit_and_no_identifier_is_lost(text_values: Any, data: st.DataObject) -> None:
+    """A text without a clue holds no finding and no digit, however one is spelled."""
+    text = data.draw(st.one_of(text_values(), st.lists(st.sampled_from(CLUELESS)).map("".join)))
+    if has_no_clue(text):
+        assert EVERYTHING.spans(text) == []
+        assert re.search("[0-9]", plain(text).text + folded(text).text) is None
+
+
+#: What a clue is made of, and what is nearly one.
+CLUELESS = [*" ._-:wWtT([{<)]}>", "w.", "ww.", "anna at x dot org", "(at)", "[DATE]", "[ punkt ]", ".org", "anna", "é"]
+
+
+def test_no_character_is_a_clue_in_disguise() -> None:
+    clueless = "".join(filter(has_no_clue, map(chr, range(0x110000))))
+    assert len(clueless) > 200
+    assert re.search("[0-9@/&]", plain(clueless).text + folded(clueless).text) is None
 
 
 def at_every_place(original: str, names: set[str]) -> list[tuple[str, int, int]]:

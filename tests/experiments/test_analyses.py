@@ -9,7 +9,7 @@ import pytest
 
 from lab.made_up import made_up
 from microflow.engine import PIPELINES
-from microflow.experiments import detection, experiment_named, load, privacy, speed, throughput, whole_job
+from microflow.experiments import detection, experiment_named, load, privacy, speed, whole_job
 from microflow.experiments.privacy import bound
 from microflow.experiments.privacy import trial as attack
 from microflow.experiments.work import throughput as timed
@@ -39,11 +39,11 @@ def test_rates_and_verdicts_are_those_of_the_trials() -> None:
         own = cost.get(turn.arm.name.partition(": ")[2], 1_000.0)
         return {"samples": list(own * rng.lognormal(0, 0.001, 3)), "data_checksum": turn.arm.config["data_type"]}
 
-    results = made_up(throughput.matrix("smoke"), result)
-    rates = throughput.frame(results).set_index(["data_type", "arm"])["rate"]
+    results = made_up(speed.pipeline_matrix("smoke"), result)
+    rates = speed.pipeline_frame(results).set_index(["data_type", "arm"])["rate"]
     assert rates["healthcare", "batch"] == pytest.approx(1e6, rel=0.01)
     assert rates["healthcare", "stream"] == pytest.approx(1e5, rel=0.01)
-    analysis = throughput.analyses(results)["healthcare"]
+    analysis = speed.analyses(results)["healthcare"]
     assert analysis["stream"].verdict is Verdict.DIFFERENT
     assert analysis["hybrid"].verdict is Verdict.EQUIVALENT
     assert "batch again" not in set(rates.reset_index()["arm"])
@@ -142,7 +142,7 @@ def evidence(**seen: int) -> dict[str, object]:
 )
 def test_without_evidence_nothing_is_called_pure(result: dict[str, object]) -> None:
     """No evidence, no span, or a call: not shown to be pure, in words; with evidence of every pass it is shown."""
-    matrix = throughput.matrix("smoke")
+    matrix = speed.pipeline_matrix("smoke")
     shown = made_up(matrix, lambda _: {"samples": [1.0] * 3, "evidence": [evidence()]})
     assert pure_or_not(shown) == "every timed span is shown to have touched memory only"
     one = matrix.arms[0].name
@@ -236,7 +236,7 @@ def test_settings_have_their_ratio_to_the_identity() -> None:
         own = 1_000.0 if turn.arm.name.endswith(speed.IDENTITY) else 2_000.0
         return {"samples": [own] * 3, "data_checksum": str(turn.arm.config["rows"])}
 
-    table = speed.table(made_up(matrix, result))
+    table = speed.method_table(made_up(matrix, result))
     rows = {row[0]: row for row in table.rows}
     assert rows["k-anonymity, k=5"][-1].startswith("2×")
     assert rows["identity"][-1] == "1"

@@ -13,7 +13,7 @@ from microflow.engine.router import Costs
 from microflow.experiments import bursts, load
 from microflow.experiments.controls import HABITS, ORACLE, make_router, mean_latencies, remains
 from microflow.lab.arrivals import bursts as burst_schedule
-from microflow.lab.oracle import simulate
+from microflow.lab.open_loop import simulate
 from microflow.lab.report import UNKNOWN
 from microflow.lab.trials import Planned
 

@@ -43,7 +43,7 @@ def test_names_tables_and_figures_are_told_apart() -> None:
     every = all_experiments()
     for names in (
         [one.name for one in every],
-        [table for one in every for table in one.tables or {}],
+        [table for one in every for table in one.tables],
         [one.plot.name for one in every if one.plot],
     ):
         assert len(names) == len(set(names))

@@ -96,7 +96,7 @@ def test_every_table_and_answer_can_be_shown(one: object, complete_store: Experi
     said = answer(one.name, "smoke", complete_store)
     assert said.sentence.startswith("Preview (smoke): ")
     assert "nan" not in said.sentence
-    for name in one.tables or {}:
+    for name in one.tables:
         shown = table(one.name, "smoke", complete_store, name)
         assert isinstance(shown, Table)
         assert all("nan" not in cell.split() for row in shown.rows for cell in row)

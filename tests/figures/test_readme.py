@@ -44,7 +44,7 @@ def test_the_block_answers_every_question_in_the_words_of_the_answers(complete_s
     block = results_block("smoke", complete_store)
     for one, answer in answers("smoke", complete_store):
         assert f"**{one.asks}** {answer.sentence}" in block
-        for name in one.tables or {}:
+        for name in one.tables:
             assert table(one.name, "smoke", complete_store, name).to_markdown() in block
     assert "\n\n\n" not in block
 

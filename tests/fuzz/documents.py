@@ -27,7 +27,7 @@ from microflow.compliance import BatchChecker, RecordChecker, RecordRemedy, load
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.lab.bundle import import_bundle
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.sources.columns import Refusals
 from microflow.sources.reader import read_split
 from microflow.sources.splits import Source

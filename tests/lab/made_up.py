@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from microflow.lab.experiment import Matrix
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Launch, Machine
 from microflow.lab.results import Results
 from microflow.lab.trials import Planned, Trial
-from microflow.timing.resources import ResourceUsage
+from microflow.timing.meters import ResourceUsage
 
 
 def launched(result: object) -> Launch:

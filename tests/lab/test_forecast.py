@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from microflow.experiments import all_experiments, experiment_named
-from microflow.lab.experiment import Matrix, Precision
-from microflow.lab.forecast import forecast, forecast_table
+from microflow.lab.experiment import Matrix, Precision, forecast, forecast_table
 from microflow.lab.launch import START_S
 from microflow.lab.trials import Arm
 

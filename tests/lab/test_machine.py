@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from microflow.errors import MicroflowError
-from microflow.lab.machine import Machine, refuse_unlike
+from microflow.lab.launch import Machine, refuse_unlike
 
 
 def test_this_machine_is_described() -> None:

@@ -48,6 +48,7 @@ def made(matrix: Matrix, **changes: Any) -> Experiment:
         matrix=lambda _: matrix,
         frame=lambda found: found.frame,
         answer=lambda _: Answer(""),
+        tables={},
         seconds=lambda _: 0.1,
         same=("rows", "output_checksum", "loss"),
         ratios=lambda found: beside(found.trials, "fast"),

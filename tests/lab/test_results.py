@@ -12,7 +12,7 @@ import pytest
 from lab.made_up import launched
 from microflow.errors import MicroflowError
 from microflow.lab.experiment import Matrix, Precision
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.lab.results import IncompleteError, Progress, Results, run_matrix
 from microflow.lab.statistics import log_ratio
 from microflow.lab.trials import Arm, gather

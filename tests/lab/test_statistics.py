@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from microflow.errors import MicroflowError
-from microflow.lab.statistics import bootstrap_interval, log_ratio, repetitions_for
+from microflow.lab.statistics import log_ratio, repetitions_for
 
 
 def blocks(rng: np.random.Generator, factor: float, *, count: int = 12, noise: float = 0.02) -> list[np.ndarray]:
@@ -28,7 +28,6 @@ def test_a_constant_ratio_is_found_exactly() -> None:
     found = log_ratio(arm, reference)
     assert found.mean == pytest.approx(math.log(3))
     assert found.low == pytest.approx(found.high) == pytest.approx(math.log(3))
-    assert found.blocks == 3
 
 
 def test_p_is_that_of_the_paired_t_test(rng: np.random.Generator) -> None:
@@ -99,12 +98,3 @@ def test_what_cannot_be_compared_is_refused(arm: list, reference: list, words: s
     """Bad data give one clear error, never a number."""
     with pytest.raises(MicroflowError, match=words):
         log_ratio(arm, reference)
-
-
-def test_bootstrap_interval_holds_the_median(rng: np.random.Generator) -> None:
-    """The harness's interval surrounds the median it belongs to, and narrows with more rounds."""
-    few, many = rng.normal(5, 1, 10), rng.normal(5, 1, 1_000)
-    low, high = bootstrap_interval(few)
-    assert low <= np.median(few) <= high
-    narrow = bootstrap_interval(many)
-    assert narrow[1] - narrow[0] < high - low

@@ -11,7 +11,7 @@ from microflow.pipeline.metrics import metrics_document
 from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityEvidence, PurityGuard
-from microflow.timing.resources import ResourceMeter
+from microflow.timing.meters import ResourceMeter
 
 
 def effort(worker: str, spans: int, **seen: int) -> Effort:

@@ -15,8 +15,8 @@ from microflow.sinks.writers import open_writer
 from microflow.store.connector import PostgreSQLConnector
 
 ROWS = 100_000
-#: The goal is 2 %, printed by ``microflow bench timing``; a machine that is busy with other things may take the process
-#: off its core at any place.
+#: The goal is 2 %, printed by ``make bench SUITE=timing``; a machine that is busy with other things may take the
+#: process off its core at any place.
 MOST_RESIDUAL = 0.10
 
 

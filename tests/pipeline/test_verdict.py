@@ -8,7 +8,7 @@ import pytest
 
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.compliance import load_policy
-from microflow.pipeline.verdict import JobVerdict, quarantine_reasons, verdict
+from microflow.pipeline.metrics import JobVerdict, quarantine_reasons, verdict
 from microflow.schema import Column, DatasetSchema, Dtype, Role
 from microflow.sources.reader import REPEATED_ID
 

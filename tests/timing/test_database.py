@@ -12,8 +12,8 @@ import sqlalchemy
 from microflow.errors import TimingContaminationError
 from microflow.store.database import engine_url
 from microflow.timing.clock import PhaseClock
-from microflow.timing.database import GuardedConnection
 from microflow.timing.guard import PurityGuard
+from microflow.timing.refusal import guarded_connection
 
 pytestmark = pytest.mark.database
 
@@ -32,7 +32,7 @@ def engine(database_url: str, clock: PhaseClock) -> Iterator[sqlalchemy.Engine]:
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[psycopg2.extensions.connection]:
-    connection = psycopg2.connect(database_url, connection_factory=GuardedConnection)
+    connection = psycopg2.connect(database_url, connection_factory=guarded_connection())
     yield connection
     connection.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microflow.cli.options import tokenizing
+from microflow.cli.demonstrations import tokenization_of
 from microflow.cli.rehearsal import Rehearsal, Work, same
 from microflow.errors import SetupError
 from microflow.figures.charts import draw_lag
@@ -24,7 +24,7 @@ def test_whoever_is_killed_every_record_is_there_once(broker: Broker, tmp_path: 
     """Equal to the in-process run as a multiset; messages that cannot be read are dead letters, each once."""
     rehearsal = Rehearsal(broker.address, Work("healthcare", 9_000, 1_500, 1, broken=500), tmp_path, broker)
     rehearsal.run("rehearsed")
-    expected, broken = rehearsal.expected(tokenizing("healthcare"))
+    expected, broken = rehearsal.expected(tokenization_of("healthcare"))
     found, dead = rehearsal.results(len(expected), broken)
     assert same(found, expected)
     assert dead == broken == 18

@@ -24,7 +24,7 @@ from microflow.engine import ProcessingSpec
 from microflow.engine.router import AdaptiveRouter, Costs, Router, StaticRouter
 from microflow.engine.service import Service, Workload, measured_costs
 from microflow.lab.arrivals import poisson
-from microflow.lab.oracle import simulate
+from microflow.lab.open_loop import simulate
 from microflow.settings import MICROFLOW_ROWS
 
 __all__ = [

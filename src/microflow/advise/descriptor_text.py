@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
 import yaml
 
 from microflow.advise.describe import Description
-from microflow.schema import Column, DatasetSchema, Dtype, Hierarchy, SourceFormat
+from microflow.schema import DEFAULT_URGENCY, Column, DatasetSchema, Dtype, Hierarchy, SourceFormat, UrgencyRule
 
 __all__ = ["as_data", "as_yaml", "schema_as_yaml"]
 
@@ -66,6 +67,10 @@ def schema_as_yaml(
         lines.append(f"source: {_flow(source)}")
     if schema.others != "refuse":
         lines.append(f"others: {schema.others}")
+    if schema.unlisted != "pass":
+        lines.append(f"unlisted: {schema.unlisted}")
+    if schema.urgent != DEFAULT_URGENCY:
+        lines.append(f"urgent: {_flow([_urgency(rule) for rule in schema.urgent])}")
     lines.append("columns:")
     for column in schema.columns:
         if comments:
@@ -121,7 +126,7 @@ def _about(description: Description, name: str, *, examples: bool) -> str:
 
 
 def _settings(column: Column) -> dict[str, Any]:
-    """What a descriptor says of a column, defaults left out."""
+    """Entries of a descriptor about a column, defaults left out."""
     settings: dict[str, Any] = {"role": str(column.role)}
     if column.dtype is not Dtype.STRING:
         settings["type"] = str(column.dtype)
@@ -137,8 +142,13 @@ def _settings(column: Column) -> dict[str, Any]:
     return settings
 
 
+def _urgency(rule: UrgencyRule) -> dict[str, Any]:
+    words = {word: list(value) if isinstance(value, tuple) else value for word, value in asdict(rule).items()}
+    return {word: value for word, value in words.items() if value not in (None, [])}
+
+
 def _below(parents: Mapping[str, str], label: str | None) -> dict[str, Any] | list[str]:
-    """What stands below a label of a hierarchy; below none, the root."""
+    """Labels and values below a label of a hierarchy; below none, the root."""
     children = (
         [child for child, parent in parents.items() if parent == label]
         if label

@@ -14,7 +14,7 @@ from microflow.advise.sample import setting_name
 from microflow.advise.search import Estimate
 from microflow.anonymize.contract import Method
 from microflow.lab.report import Table
-from microflow.pipeline.verdict import JobVerdict
+from microflow.pipeline.metrics import JobVerdict
 
 if TYPE_CHECKING:
     from microflow.assess import Assessment
@@ -199,7 +199,7 @@ def _settings(facts: Mapping[str, object], method: Mapping[str, Any]) -> str:
 
 
 def _verdict(found: JobVerdict) -> str:
-    """What became of the rows, why some were quarantined, and what a person must know."""
+    """Fate of the rows, reasons why some were quarantined, and what a person must know."""
     rows = [[name, f"{getattr(found, name):,}"] for name in _ROWS]
     reasons = [[reason, f"{count:,}"] for reason, count in found.quarantine_reasons.items()]
     quarantine = _table(("reason of the quarantine", "rows"), reasons) if reasons else ""

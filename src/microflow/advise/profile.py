@@ -51,7 +51,7 @@ _NAME = re.compile(r"[^\W\d][\w .\-/()#%&:'?]{0,79}")
 
 
 def _dialect(file: IO[bytes]) -> tuple[SourceFormat, tuple[str, ...]]:
-    """How delimited text is written, from where a file stands to its end, and the names in its header.
+    """Dialect of delimited text, from where a file stands to its end, and the names in its header.
 
     The delimiter is the one that cuts the most rows into equally many fields, more fields winning; what cannot be
     found is the plain form (RFC 4180, UTF-8). Without a header columns are named ``column_1`` and so on.
@@ -121,7 +121,7 @@ def _regularity(lines: Sequence[str], delimiter: str, quote: str) -> tuple[float
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row holds names: no data where the column holds data, or words that no row repeats."""
+    """True if the first row holds names: no data where the column holds data, or words that no row repeats."""
     names, body = rows[0], rows[1:]
     columns = [[row[place] for row in body if place < len(row) and row[place]] for place in range(len(names))]
     votes = [
@@ -138,7 +138,7 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_data(text: str) -> bool:
-    """Whether a text is a number, date or address rather than a name."""
+    """True if a text is a number, date or address rather than a name."""
     return _DATA.fullmatch(text.strip()) is not None
 
 
@@ -336,7 +336,7 @@ def text_blocks(path: Path | str, schema: DatasetSchema, quarantine: Quarantine)
 
 
 def _written(path: Path | str, sheet: str) -> tuple[SourceFormat, tuple[str, ...]]:
-    """How a file is written, and the names of its columns, of which none occurs twice."""
+    """Format of a file, and the names of its columns, of which none occurs twice."""
     if not is_url(path) and Path(path).is_dir():
         raise InputError("this is a directory", path=path, hint="give its files")
     if is_table(path) or format_of(path) != "csv":

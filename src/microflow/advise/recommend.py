@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,13 +22,16 @@ from microflow.advise.capacity import (
     fit,
     preferred,
 )
+from microflow.advise.descriptor_text import schema_as_yaml
 from microflow.advise.sample import FileSample, Trials, command_options, read_sample, setting_name
 from microflow.advise.search import Candidate, Constraints, Search, search
 from microflow.compliance import load_policy
 from microflow.engine import ProcessingSpec
 from microflow.errors import KeyMaterialError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
+from microflow.schema import DatasetSchema, SourceFormat
 from microflow.sinks.writers import open_writer
+from microflow.sources.files import files_of, input_format
 
 __all__ = ["Goals", "Recommendation", "advise"]
 
@@ -56,8 +60,9 @@ class Goals:
 class Recommendation:
     """The answer, with everything that it rests on: candidates tried on ``sampled`` rows, and what else was asked for.
 
-    ``source`` and ``schema`` are file and descriptor as they were named, ``output`` is where the advised command writes
-    to. ``capacity`` is known where jobs could be timed, ``architectures`` where a rate was given.
+    ``source``, ``schema`` and ``policy`` are as they were named, ``output`` is where the advised command writes to.
+    ``capacity`` is known where jobs could be timed, and ``untimed`` says why they could not; ``architectures`` are
+    compared where a rate was given.
     """
 
     source: str
@@ -66,7 +71,9 @@ class Recommendation:
     search: Search
     goals: Goals
     capacity: Capacity | None = None
+    untimed: str = ""
     architectures: Sequence[ArchitectureLatency] = ()
+    policy: str | None = None
     output: str = "released.csv"
 
     @property
@@ -94,9 +101,8 @@ class Recommendation:
 
     @property
     def is_late(self) -> bool:
-        """True if there is a deadline that no number of workers meets."""
-        is_timed = self.goals.deadline_s is not None and self.capacity is not None
-        return is_timed and self.workers_for_deadline is None
+        """True if there is a deadline that no number of workers is known to meet."""
+        return self.goals.deadline_s is not None and self.workers_for_deadline is None
 
     @property
     def is_met(self) -> bool:
@@ -108,8 +114,9 @@ class Recommendation:
         """Command line that runs the advised setting."""
         if self.advised is None or self.pipeline is None:
             return None
-        options = command_options(self.advised.settings)
         source, schema, output = map(shlex.quote, (self.source, self.schema, self.output))
+        options = f"{'' if self.policy is None else f'--policy {shlex.quote(self.policy)} '}"
+        options += command_options(self.advised.settings)
         if self.goals.rate is not None and self.pipeline != "batch":
             return f"microflow stream SOURCE SINK --schema {schema} {options} --pipeline {self.pipeline}"
         workers = f" --workers {self.workers_for_deadline}" if self.workers_for_deadline else ""
@@ -140,6 +147,8 @@ class Recommendation:
             )
         if self.pipeline is None:
             yield self._latency_concession()
+        if self.is_late and self.untimed:
+            yield f"The deadline was not checked: {self.untimed}."
         most = max(self.goals.workers)
         if self.is_late and (least := self.job_time(most)) is not None:
             yield (
@@ -244,39 +253,58 @@ def advise(
     rules = load_policy(policy or sample.schema.policy)
     found = search(Trials(sample, rules), constraints, rows=rows, progress=lambda _done, _all: progress(1))
     advised, architectures = found.advised, list[ArchitectureLatency]()
-    law = None if advised is None else _capacity(file, schema_name, policy, sample, advised)
+    law, untimed = (None, "no setting is advised") if advised is None else _capacity(file, policy, sample, advised)
     if advised is not None and goals.rate is not None:
         key = secrets.token_bytes(advised.settings.key_bits // 8)
         spec = ProcessingSpec(sample.schema, rules, advised.settings, key=key)
         architectures = compare_architectures(spec, sample.first(24_000), goals.rate)
     return Recommendation(
-        str(file), schema_name, sample.rows.num_rows, found, goals, law, architectures,
-        output=f"{file.name.split('.')[0]}.released{''.join(file.suffixes)}",
+        str(file), schema_name, sample.rows.num_rows, found, goals, law, untimed, architectures, policy,
+        output=f"{_bare(file)}.released.{_format(file)}",
     )  # fmt: skip
 
 
-def _capacity(file: Path, schema: str, policy: str | None, sample: FileSample, advised: Candidate) -> Capacity | None:
+def _format(file: Path) -> str:
+    """The format of a file, or of the first of several, as a suffix that can be written."""
+    return input_format(files_of(file)[0])
+
+
+def _bare(file: Path) -> str:
+    """The name of a file without its suffixes, and without what makes it a pattern."""
+    return re.sub(r"[*?\[\]]", "", file.name.split(".")[0]).strip("-_") or "file"
+
+
+def _plain(schema: DatasetSchema) -> DatasetSchema:
+    """The schema of a copy that we write: our own delimiter, and values as they are without a format."""
+    columns = tuple(replace(column, format=None) for column in schema.columns)
+    return replace(schema, source=SourceFormat(), columns=columns)
+
+
+def _capacity(file: Path, policy: str | None, sample: FileSample, advised: Candidate) -> tuple[Capacity | None, str]:
     """Time whole jobs of the advised setting on few and on many rows, on one worker and, where there are cores, two.
 
-    ``None`` where the sample is too small to tell.
+    Returns:
+        The law, or ``None`` and why it is not known.
     """
     most = min(sample.rows.num_rows, _TIMED_ROWS)
     few, pair = most // 5, [2] * ((os.cpu_count() or 1) > 1)
     if few < 1_000:  # noqa: PLR2004 - a start would hide what a row costs
-        return None
+        return None, f"{most:,} rows are too few to time a job on"
     observed = []
     with TemporaryDirectory(prefix="microflow-advise-") as folder:
+        described = Path(folder) / "sample.yaml"
+        described.write_text(schema_as_yaml(_plain(sample.schema)), "utf-8")
         for rows, workers in [(few, 1), *((most, count) for count in (1, *pair))]:
-            source = Path(folder) / f"sample-{rows}{''.join(file.suffixes)}"
+            source = Path(folder) / f"sample-{rows}.{_format(file)}"
             if not source.exists():
                 with open_writer(source, sample.rows.schema, escape_formulas=False) as writer:
                     writer.write(sample.first(rows))
             output = source.with_name(f"out-{workers}-{source.name}")
-            job = JobSpec(source, output, schema, advised.settings, policy=policy, workers=workers)
+            job = JobSpec(source, output, str(described), advised.settings, policy=policy, workers=workers)
             started = time.perf_counter()
             try:
                 PipelineOrchestrator(None).run(job)
             except KeyMaterialError:
-                return None  # tokens need a key, and advice does not
+                return None, "tokens need a key, which advice does not"
             observed.append(Observed(rows, workers, time.perf_counter() - started))
-    return fit(observed, least_parallel=1 / advised.rate)
+    return fit(observed, least_parallel=1 / advised.rate), ""

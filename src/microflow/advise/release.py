@@ -27,13 +27,12 @@ from microflow.advise.search import Constraints
 from microflow.advise.verification import verified
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.assess import Assessment, align, assess, needed_columns
-from microflow.assess.classes import achieved
-from microflow.assess.pair import Pair
+from microflow.assess.pair import Pair, achieved
 from microflow.compliance import load_policy
 from microflow.descriptors import load_schema
 from microflow.errors import InputError, MicroflowError
 from microflow.pipeline import JobSpec, PipelineOrchestrator
-from microflow.pipeline.verdict import JobVerdict
+from microflow.pipeline.metrics import JobVerdict
 from microflow.schema import DatasetSchema, Role
 from microflow.sources import Quarantine, read_microflows
 from microflow.store.progress import JobProgress
@@ -91,7 +90,7 @@ def _table(path: Path, schema: DatasetSchema, *, is_whole: bool = False) -> pa.T
 
 
 def _guarantee(file: Path, schema: DatasetSchema) -> dict[str, Any]:
-    """What a release shows by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
+    """Measures of a release by itself: ``rows``, and ``k``, ``l``, ``t`` and ``c`` with the ``unit`` that k counts."""
     rows = _release_of(file, schema)
     of_release = schema.released(Role.RECORD_ID, Role.SENSITIVE)
     found = achieved(Pair.of(of_release, rows, rows, np.arange(rows.num_rows)))

@@ -175,7 +175,7 @@ def _by_values(profile: ColumnProfile, words: str) -> Judgement | None:
 
 
 def _are_mostly(profile: ColumnProfile, holds: Callable[..., object]) -> bool:
-    """Whether something holds for nearly all of a few values; not where there is no value."""
+    """True if something holds for nearly all of a few values; not where there is no value."""
     few = profile.examples[:200]
     return bool(few) and sum(bool(holds(text)) for text in few) / len(few) >= _MOSTLY
 

@@ -194,9 +194,9 @@ class Trial:
 class Trials:
     """Settings tried on prefixes of one sample.
 
-    Check and remedy are the same for every setting: they are compiled once, and run once for each prefix. Noise is
-    seeded: advice is the same each time it is asked for, and the release that follows draws its own. Tokens get a key
-    that is not kept.
+    Check and remedy depend on the method alone (what it counts, such as persons, must be left to it): for all of its
+    settings they are compiled once, and run once for each prefix. Noise is seeded: advice is the same each time it is
+    asked for, and the release that follows draws its own. Tokens get a key that is not kept.
 
     Args:
         sample: Rows of the file.
@@ -208,8 +208,8 @@ class Trials:
         self.sample = sample
         self._policy, self._seed = policy, seed
         self._key = secrets.token_bytes(32)
-        self._screening: Screening | None = None
-        self._screened: tuple[Released, Findings, int] | None = None
+        self._screenings: dict[Method, Screening] = {}
+        self._screened: tuple[Method, Released, Findings, int] | None = None
         self._done: dict[tuple[MethodSettings, int], Trial] = {}
 
     def _spec(self, settings: MethodSettings) -> ProcessingSpec:
@@ -230,11 +230,14 @@ class Trials:
     def release(self, settings: MethodSettings, rows: int) -> Release:
         """Check, remedy and anonymize the first ``rows`` rows of the sample, as the batch engine does."""
         spec, whole = self._spec(settings), self.sample.first(rows)
-        self._screening = self._screening or Screening(spec)
-        if self._screened is None or self._screened[0].seen != whole.num_rows:
+        method, held = settings.method, self._screened
+        if held is None or (held[0], held[1].seen) != (method, whole.num_rows):
+            if method not in self._screenings:
+                self._screenings[method] = Screening(spec)
             started = time.perf_counter_ns()
-            self._screened = *self._screening.screen(whole), time.perf_counter_ns() - started
-        screened, findings, screen_ns = self._screened
+            held = (method, *self._screenings[method].screen(whole), time.perf_counter_ns() - started)
+            self._screened = held
+        _, screened, findings, screen_ns = held
         anonymizer = cast("BatchAnonymizer", build_anonymizer(spec.method, spec.schema, spec.key))
         started = time.perf_counter_ns()
         if isinstance(anonymizer, DatasetAnonymizer):

@@ -243,7 +243,7 @@ def search(
 
 
 def _is_out(candidate: Candidate, racing: Sequence[Candidate], constraints: Constraints) -> bool:
-    """Whether a candidate misses the constraints for certain, or another is sure to meet them and to keep more."""
+    """True if a candidate misses the constraints for certain, or another is sure to meet them and to keep more."""
     if not candidate.may_meet(constraints):
         return True
     return any(other.meets(constraints) and other.loss.high < candidate.loss.low for other in racing)

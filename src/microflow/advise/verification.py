@@ -18,9 +18,8 @@ import pyarrow as pa
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.diversity import diverse_columns
 from microflow.anonymize.k_anonymity import require_classes
-from microflow.assess.classes import ColumnHeld, column_held
 from microflow.assess.labels import Index, distinct
-from microflow.assess.pair import counted, group
+from microflow.assess.pair import ColumnHeld, column_held, counted, group
 from microflow.errors import InputError, MicroflowError
 from microflow.schema import DatasetSchema
 from microflow.sources import Quarantine, read_microflows
@@ -103,7 +102,7 @@ class Verification:
         return lines
 
     def _judged(self) -> Iterator[tuple[bool, str]]:
-        """Whether each requirement is met, in words that "not" may stand before."""
+        """Verdict on each requirement, in words that "not" may stand before."""
         asked, members = self.required, self.unit if self.k == 1 else f"{self.unit}s"
         said = f"{self.rows:,} rows in {self.classes:,} classes, the smallest has {self.k} {members}"
         if self.classes_below:

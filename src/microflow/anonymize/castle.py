@@ -24,8 +24,8 @@ import pyarrow as pa
 
 from microflow.anonymize.axes import Floats, Index
 from microflow.anonymize.castle_space import Point, Space, compiled, note_added
-from microflow.anonymize.contract import MethodSettings, Scope
-from microflow.anonymize.k_anonymity import guarantee, released_schema, require_classes, unit_of
+from microflow.anonymize.contract import MethodSettings, Scope, with_text
+from microflow.anonymize.k_anonymity import claim_of, require_classes
 from microflow.errors import MicroflowError
 from microflow.records import copied
 from microflow.schema import DatasetSchema, Record, Value
@@ -183,7 +183,7 @@ class Clusters:
 
 @compiled
 def _apart(a: int, b: int, rows: Floats, weights: Floats, traits: Index, steps: Floats) -> float:
-    """What two records lose together."""
+    """Loss of two records in one class."""
     total = 0.0
     for j in range(rows.shape[1]):
         beyond = rows[a, j] - rows[b, j]
@@ -260,7 +260,7 @@ class StreamKAnonymity:
             raise MicroflowError(f"beta must be at least 1, not {beta}")
         if seconds is not None and now is None:
             raise MicroflowError("a delay bound in seconds needs a clock", hint="pass now=time.monotonic")
-        self.output_schema: pa.Schema = released_schema(schema)
+        self.output_schema: pa.Schema = with_text(schema, schema.quasi_identifiers)
         self._settings = settings
         self._k, self._delta = settings.k, settings.delta
         self._seconds = seconds
@@ -289,15 +289,10 @@ class StreamKAnonymity:
     def describe(self) -> dict[str, object]:
         """The claim, with both bounds of the delay."""
         return {
-            "method": self._settings.method.value,
-            "scope": self.scope.value,
-            "k": self._k,
+            **claim_of(self._settings, self._schema, self.scope, "of the whole stream"),
             "delta_records": self._delta,
             "delta_seconds": self._seconds,
             "beta": self._clusters.limit,
-            "quasi_identifiers": self._quasi,
-            "unit": unit_of(self._schema),
-            "guarantee": guarantee(self._schema, self._k, "of the whole stream"),
             "achieved_k": self._smallest,
             "classes": self._classes,
             "records_suppressed": len(self._suppressed),

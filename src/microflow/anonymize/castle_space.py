@@ -378,7 +378,7 @@ def note_added(
 
 @compiled
 def _common_length(node: Index, length: int, path: Index) -> int:
-    """How many levels from the root down two paths share."""
+    """Number of levels, from the root down, that two paths share."""
     for level in range(length):
         if node[level] != path[level]:
             return level
@@ -389,7 +389,7 @@ def _common_length(node: Index, length: int, path: Index) -> int:
 def _note_gain(
     node: Index, length: int, levels: Index, first: int, last: int, steps: Floats, gain: Floats, slot: int
 ) -> None:
-    """What some values would add to the loss of a slot's node: the steps of its own levels in which they differ."""
+    """Note the loss that some values would add to a slot's node: the steps of its levels in which they differ."""
     for code in range(first, last):
         total = 0.0
         for level in range(length):

@@ -269,7 +269,7 @@ def _homes(owner: Index, persons: Codes, ranks: Sequence[Codes], kept: Index) ->
 
 
 def _distinct_persons(same: Index, class_of_cell: Codes, persons: Codes) -> Index:
-    """How many persons each class has; classes that are written alike are one."""
+    """Number of persons of each class; classes that are written alike are one."""
     placed = class_of_cell >= 0
     size = int(persons.max(initial=0)) + 1
     pairs = np.unique(same[class_of_cell[placed]] * size + persons[placed])

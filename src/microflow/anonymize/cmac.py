@@ -259,7 +259,7 @@ def _double(block: bytes) -> bytes:
 
 
 def _last_tails(whole: bytes, padded: bytes) -> _Blocks:
-    """What is XORed to a last block of 0 to 16 bytes: padding and the subkey that belongs to it."""
+    """Masks of a last block of 0 to 16 bytes, to be XORed with it: padding and the subkey that belongs to it."""
     tails = np.zeros((BLOCK_BYTES + 1, 2), np.uint64)
     for length in range(BLOCK_BYTES):
         padding = (bytes(length) + b"\x80").ljust(BLOCK_BYTES, b"\0")

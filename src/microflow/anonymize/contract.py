@@ -16,7 +16,7 @@ All work on memory only: no file, socket or clock is touched here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self, runtime_checkable
@@ -26,11 +26,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.errors import MicroflowError
-from microflow.schema import DatasetSchema, Record
+from microflow.schema import Column, DatasetSchema, Record
 
 __all__ = [
     "Anonymizer", "BatchAnonymizer", "DatasetAnonymizer", "Identity", "Method", "MethodSettings", "RecordAnonymizer",
-    "Released", "Scope", "StreamAnonymizer",
+    "Released", "Scope", "StreamAnonymizer", "with_text",
 ]  # fmt: skip
 
 
@@ -68,7 +68,7 @@ class MethodSettings:
     strict: bool = False
     """Strict Mondrian (equal values stay together) instead of relaxed."""
     effort: int = 1
-    """How hard k-anonymity searches for classes that lose less: rounds of refinement, or sizes that are tried."""
+    """Effort of k-anonymity's search for classes that lose less: rounds of refinement, or sizes that are tried."""
     suppress: float = 0.0
     """The share of rows that k-anonymity may give up where the others lose less by more."""
     l_diversity: int = 1
@@ -104,6 +104,13 @@ class Released:
     def whole(cls, rows: pa.RecordBatch) -> Self:
         """Rows of which none was suppressed."""
         return cls(rows, np.arange(rows.num_rows, dtype=np.int64), rows.num_rows)
+
+
+def with_text(schema: DatasetSchema, columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of rows that hold text in some columns, as labels and tokens are; the others keep their type."""
+    return pa.schema(
+        [pa.field(column.name, pa.string() if column in columns else column.dtype.arrow) for column in schema.columns]
+    )
 
 
 class Anonymizer(Protocol):

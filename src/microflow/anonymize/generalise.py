@@ -155,7 +155,7 @@ def parse(text: str | None, column: Column) -> Label:
 
 
 def _single(text: str | None, column: Column) -> Label:
-    """What is no set; there are none within sets."""
+    """Label that is no set, read back; a set has none within."""
     if text is None or text == _MISSING:
         return Label(column, missing=True)
     if column.is_numeric and (numbers := _NUMBERS.fullmatch(text)):

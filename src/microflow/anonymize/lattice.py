@@ -24,7 +24,7 @@ _inlined = numba.njit(cache=True, nogil=True, inline="always")
 
 @_inlined
 def _loss_at(tuples, t, at, node_at, loss):
-    """What tuple ``t`` loses in an element: ``node_at[at[c] + rank]`` is its node in column ``c``."""
+    """Loss of tuple ``t`` in an element: ``node_at[at[c] + rank]`` is its node in column ``c``."""
     total = 0.0
     for c in range(tuples.shape[1]):
         total += loss[node_at[at[c] + tuples[t, c]]]
@@ -192,44 +192,46 @@ def _above(node, low, high, nodes):
 
 
 @_compiled
-def _joined_loss(hull, tuples, t, nodes, loss):
-    """What a class loses when tuple ``t`` joins it."""
+def _common_loss(a, b, nodes, loss, most):
+    """Loss of two hulls merged; infinity once it is above ``most``. A tuple's leaves are a hull, too."""
     total = 0.0
-    for c in range(tuples.shape[1]):
-        total += loss[_above(hull[c], tuples[t, c], tuples[t, c], nodes)]
+    for c in range(len(a)):
+        total += loss[_above(a[c], nodes[b[c], 0], nodes[b[c], 1], nodes)]
+        if total > most:
+            return np.inf
     return total
 
 
 @_compiled
-def _join(hull, tuples, t, nodes, loss):
-    """Widen a class's hull by tuple ``t``; what it loses then."""
+def _join(a, b, nodes, loss):
+    """Widen hull ``a`` by another; what it loses then."""
     total = 0.0
-    for c in range(tuples.shape[1]):
-        hull[c] = _above(hull[c], tuples[t, c], tuples[t, c], nodes)
-        total += loss[hull[c]]
+    for c in range(len(a)):
+        a[c] = _above(a[c], nodes[b[c], 0], nodes[b[c], 1], nodes)
+        total += loss[a[c]]
     return total
 
 
 @_compiled
-def _put(t, a, tuples, leaves, weights, nodes, loss, hull, loss_of, count, head, links):
+def _put(t, a, leaves, weights, nodes, loss, hull, loss_of, count, head, links):
     """Tuple ``t`` becomes one of class ``a``."""
     if head[a] < 0:
         hull[a, :] = leaves[t]
-    loss_of[a] = _join(hull[a], tuples, t, nodes, loss)
+    loss_of[a] = _join(hull[a], leaves[t], nodes, loss)
     count[a] += weights[t]
     links[t] = head[a]
     head[a] = t
 
 
 @_compiled
-def hulls(tuples, leaves, weights, class_of, capacity, nodes, loss):
+def hulls(leaves, weights, class_of, capacity, nodes, loss):
     """Lowest common ancestors, loss and rows of each class, and its tuples as linked lists."""
-    hull = np.full((capacity, tuples.shape[1]), -1, np.int64)
+    hull = np.full((capacity, leaves.shape[1]), -1, np.int64)
     loss_of, count = np.zeros(capacity), np.zeros(capacity, np.int64)
-    head, links = np.full(capacity, -1, np.int64), np.full(len(tuples), -1, np.int64)
-    for t in range(len(tuples)):
+    head, links = np.full(capacity, -1, np.int64), np.full(len(leaves), -1, np.int64)
+    for t in range(len(leaves)):
         if class_of[t] >= 0:
-            _put(t, class_of[t], tuples, leaves, weights, nodes, loss, hull, loss_of, count, head, links)
+            _put(t, class_of[t], leaves, weights, nodes, loss, hull, loss_of, count, head, links)
     return hull, loss_of, count, head, links
 
 
@@ -257,50 +259,36 @@ def nearest(a, classes, hull, loss_of, count, nodes, loss, wanted, blur, found, 
 
 
 @_compiled
-def _common_loss(a, b, nodes, loss, most):
-    """What two hulls lose together; infinity once it is above ``most``."""
-    total = 0.0
-    for c in range(len(a)):
-        total += loss[_above(a[c], nodes[b[c], 0], nodes[b[c], 1], nodes)]
-        if total > most:
-            return np.inf
-    return total
-
-
-@_compiled
 def absorb(a, b, hull, loss_of, count, nodes, loss):
     """Class ``a`` takes class ``b``."""
-    loss_of[a] = 0.0
-    for c in range(hull.shape[1]):
-        hull[a, c] = _above(hull[a, c], nodes[hull[b, c], 0], nodes[hull[b, c], 1], nodes)
-        loss_of[a] += loss[hull[a, c]]
+    loss_of[a] = _join(hull[a], hull[b], nodes, loss)
     count[a] += count[b]
     count[b] = 0
 
 
 @_compiled
-def attach(tuples, leaves, weights, class_of, nodes, loss):
+def attach(leaves, weights, class_of, nodes, loss):
     """Each tuple without a class (-1) joins the one that loses least by it."""
-    hull, loss_of, count, _, _ = hulls(tuples, leaves, weights, class_of, class_of.max() + 1, nodes, loss)
-    for t in range(len(tuples)):
+    hull, loss_of, count, _, _ = hulls(leaves, weights, class_of, class_of.max() + 1, nodes, loss)
+    for t in range(len(leaves)):
         if class_of[t] >= 0:
             continue
         cheapest, chosen = np.inf, 0
         for b in range(len(count)):
-            joined = _joined_loss(hull[b], tuples, t, nodes, loss)
+            joined = _common_loss(hull[b], leaves[t], nodes, loss, np.inf)
             cost = count[b] * (joined - loss_of[b]) + joined
             if cost < cheapest:
                 cheapest, chosen = cost, b
         class_of[t] = chosen
-        loss_of[chosen] = _join(hull[chosen], tuples, t, nodes, loss)
+        loss_of[chosen] = _join(hull[chosen], leaves[t], nodes, loss)
 
 
 @_compiled
-def refine(tuples, leaves, weights, class_of, nodes, loss, k, trials, wanted, seed):
+def refine(leaves, weights, class_of, nodes, loss, k, trials, wanted, seed):
     """One round: every class and its nearest ones are taken apart and clustered again, where that loses less."""
     np.random.seed(seed)
-    n, classes = len(tuples), class_of.max() + 1
-    hull, loss_of, count, head, links = hulls(tuples, leaves, weights, class_of, n + 1, nodes, loss)
+    n, classes = len(leaves), class_of.max() + 1
+    hull, loss_of, count, head, links = hulls(leaves, weights, class_of, n + 1, nodes, loss)
     found, costs = np.empty(wanted, np.int64), np.empty(wanted)
     members, names, best = np.empty(_MEMBERS, np.int64), np.empty(_MEMBERS, np.int64), np.empty(_MEMBERS, np.int64)
     rest, into = np.empty(_MEMBERS, np.int64), np.empty(_MEMBERS, np.int64)
@@ -324,7 +312,7 @@ def refine(tuples, leaves, weights, class_of, nodes, loss, k, trials, wanted, se
             continue
         lowest, most = before - 1e-9, 0
         for _ in range(trials):
-            made, total = _cluster(tuples, leaves, weights, members[:size], rest, into, k, lowest, nodes, loss)
+            made, total = _cluster(leaves, weights, members[:size], rest, into, k, lowest, nodes, loss)
             if total < lowest:
                 lowest, most = total, made
                 best[:size] = into[:size]
@@ -338,17 +326,17 @@ def refine(tuples, leaves, weights, class_of, nodes, loss, k, trials, wanted, se
         for i in range(size):
             t = members[i]
             class_of[t] = names[best[i]]
-            _put(t, class_of[t], tuples, leaves, weights, nodes, loss, hull, loss_of, count, head, links)
+            _put(t, class_of[t], leaves, weights, nodes, loss, hull, loss_of, count, head, links)
         if classes + _MEMBERS >= n:
             break
     return class_of
 
 
 @_compiled
-def _cluster(tuples, leaves, weights, members, rest, into, k, lowest, nodes, loss):
+def _cluster(leaves, weights, members, rest, into, k, lowest, nodes, loss):
     """k-member clustering (Byun et al., DASFAA 2007): clusters and loss, infinite if not below ``lowest``."""
     left, made, total, rows = len(members), 0, 0.0, 0
-    hull, loss_of, count = np.empty((left, tuples.shape[1]), np.int64), np.empty(left), np.empty(left, np.int64)
+    hull, loss_of, count = np.empty((left, leaves.shape[1]), np.int64), np.empty(left), np.empty(left, np.int64)
     for i in range(left):
         rest[i] = i
         rows += weights[members[i]]
@@ -364,7 +352,7 @@ def _cluster(tuples, leaves, weights, members, rest, into, k, lowest, nodes, los
             if count[made] == 0:
                 hull[made, :] = leaves[t]
             else:
-                loss_of[made] = _join(hull[made], tuples, t, nodes, loss)
+                loss_of[made] = _join(hull[made], leaves[t], nodes, loss)
             count[made] += weights[t]
             rows -= weights[t]
             if count[made] >= k:
@@ -372,7 +360,7 @@ def _cluster(tuples, leaves, weights, members, rest, into, k, lowest, nodes, los
             cheapest, j = np.inf, -1
             for q in range(left):
                 u = members[rest[q]]
-                joined = _joined_loss(hull[made], tuples, u, nodes, loss)
+                joined = _common_loss(hull[made], leaves[u], nodes, loss, np.inf)
                 cost = (count[made] + weights[u]) * joined - count[made] * loss_of[made]
                 cost *= (1.0 + 0.2 * np.random.random()) / weights[u]
                 if cost < cheapest:
@@ -385,13 +373,13 @@ def _cluster(tuples, leaves, weights, members, rest, into, k, lowest, nodes, los
         t = members[i]
         cheapest, b = np.inf, 0
         for q in range(made):
-            joined = _joined_loss(hull[q], tuples, t, nodes, loss)
+            joined = _common_loss(hull[q], leaves[t], nodes, loss, np.inf)
             cost = (count[q] + weights[t]) * joined - count[q] * loss_of[q]
             if cost < cheapest:
                 cheapest, b = cost, q
         into[i] = b
         total += cheapest
-        loss_of[b] = _join(hull[b], tuples, t, nodes, loss)
+        loss_of[b] = _join(hull[b], leaves[t], nodes, loss)
         count[b] += weights[t]
         if total >= lowest:
             return made, np.inf

@@ -180,7 +180,7 @@ def partition(
 
 @dataclass(frozen=True)
 class _Search:
-    """What `partition` was given."""
+    """Arguments of `partition`, and its two phases."""
 
     tuples: Tuples
     axes: Sequence[Axis]
@@ -323,7 +323,7 @@ def _extremes(segments: Segments, axis: Axis, column: int, other: int, last_left
 
 
 def _counts(segments: Segments, axis: Axis, column: int, other: int, last_left: Index) -> _Sides:  # noqa: ARG001
-    """How many different ranks of ``other`` are on both sides."""
+    """Number of different ranks of ``other`` on both sides."""
     order = segments.orders[column]
     place = np.empty(len(segments.tuples), np.int64)
     place[order] = np.arange(len(order))

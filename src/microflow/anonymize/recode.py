@@ -179,7 +179,7 @@ def _losses(task: Recoding, members: Members) -> Floats:
 
 
 def _distances(task: Recoding, members: Members) -> Floats:
-    """How much each member would lose together with the middle of its class: the median of each column."""
+    """Loss of each member together with the middle of its class, which is the median of each column."""
     rows = task.rows[members.order]
     total = np.add.reduceat(rows, members.starts)
     apart = np.zeros(len(rows))
@@ -247,12 +247,12 @@ class _Forest:
         return replace(self, tuples=self.tuples[some], leaves=self.leaves[some], weights=self.weights[some])
 
     @property
-    def placed(self) -> tuple[Index, Index, Index]:
-        return self.tuples, self.leaves, self.weights
+    def placed(self) -> tuple[Index, Index]:
+        return self.leaves, self.weights
 
 
 def _begins(sizes: Iterable[int]) -> Index:
-    """Where each of some arrays begins when they stand in one."""
+    """First place of each of some arrays when they stand in one."""
     return np.cumsum([0, *sizes])[:-1]
 
 

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from microflow.anonymize.cmac import ManyCmac, TextSpans, as_text, hex_columns
-from microflow.anonymize.contract import Method, MethodSettings, Released, Scope
+from microflow.anonymize.contract import Method, MethodSettings, Released, Scope, with_text
 from microflow.errors import InputError, KeyMaterialError
 from microflow.formats import plain_time
 from microflow.records import copied
@@ -268,10 +268,7 @@ class Tokenizer:
         derived = derived_key(key, "reversible" if settings.reversible else "one-way", settings.key_bits)
         fields = [token_domain(column, schema) for column in identifiers]
         self._codes = algorithm(derived, fields, self._key_id)
-        tokens = {column.name for column in identifiers}
-        self.output_schema = pa.schema(
-            [pa.field(f.name, pa.string() if f.name in tokens else f.type) for f in schema.arrow]
-        )
+        self.output_schema = with_text(schema, identifiers)
 
     def anonymize(self, rows: pa.RecordBatch) -> Released:
         """Tokenize one microflow; every row is kept."""

@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 
 from microflow.anonymize.tokenization import REVERSIBLE, VERSIONS
 from microflow.assess.attacks import THRESHOLD, Attack, Reidentification, linkage, reidentification, singling_out
-from microflow.assess.classes import Achieved, achieved
 from microflow.assess.inference import Presence, inference, linkage_by_passed, presence
 from microflow.assess.loss import Loss, Utility, measure_loss, measure_utility
-from microflow.assess.pair import Pair
+from microflow.assess.pair import Achieved, Pair, achieved
 from microflow.errors import InputError
 from microflow.schema import DatasetSchema, named_like_persons
 

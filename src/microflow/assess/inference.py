@@ -62,7 +62,7 @@ def inference(pair: Pair, attempts: int, rng: np.random.Generator) -> Attack | N
 def _guesses(
     pair: Pair, targets: Index, votes: Floats, released: Index, rng: np.random.Generator
 ) -> tuple[Index, Index]:
-    """What is guessed of each target with its row in the release, and without it."""
+    """Guesses about each target, with its row in the release and without it."""
     row_of = np.full(pair.original.num_rows, -1)
     row_of[pair.ordinals] = np.arange(len(pair.ordinals))
     found = np.empty((2, len(targets)), np.int64)
@@ -206,8 +206,8 @@ def _require_others(pair: Pair, others: pa.Table) -> None:
 _FEWEST = 30
 
 
-def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: float = 0.95) -> float:
-    """Lower confidence bound of ε, for columns that are perturbed independently of each other.
+def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]]) -> float:
+    """Lower 95 % confidence bound of ε, for columns that are perturbed independently of each other.
 
     Half of the rows choose the pair of values and the output that differ most; the other half measures them
     (Clopper-Pearson intervals), so that nothing is gained by having looked. Columns share the error (Bonferroni), and
@@ -215,7 +215,6 @@ def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: floa
 
     Args:
         columns: Codes of the true and of the released values of each perturbed column, row by row.
-        confidence: That the whole bound holds.
 
     >>> rng = np.random.default_rng(1)
     >>> truth = rng.integers(0, 2, 20_000)
@@ -223,7 +222,7 @@ def epsilon_lower_bound(columns: Sequence[tuple[Index, Index]], confidence: floa
     >>> 0.8 < epsilon_lower_bound([(truth, np.where(kept, truth, 1 - truth))]) < math.log(3)
     True
     """
-    error = (1 - confidence) / max(2 * len(columns), 1)
+    error = 0.05 / max(2 * len(columns), 1)
     return sum(_of_column(truth, released, error) for truth, released in columns)
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from microflow.anonymize.generalise import Label, name_of, parse, text_of, text_order
-from microflow.schema import Column, Hierarchy, Value
+from microflow.schema import Column, Dtype, Hierarchy, Value
 
 __all__ = ["Domain", "Floats", "Index", "Labels", "NumberLabels", "TextLabels", "distinct", "read_labels"]
 
@@ -30,6 +30,8 @@ _BINS = 20
 #: A column with more distinct texts is compared on the most frequent ones and "any other".
 _MOST_TEXTS = 256
 _LAST_CHARACTER = chr(0x10FFFF)
+#: Types of which a policy may leave the year: a range that ends with one holds all of its days.
+_SHORTENED = frozenset({Dtype.DATE, Dtype.TIMESTAMP})
 
 
 def distinct(array: pa.ChunkedArray) -> tuple[Index, list[Value]]:
@@ -101,7 +103,8 @@ class Domain:
         if label.exact is not None:
             return self._named(label.exact)
         keys, places = self._by_rank
-        return places[bisect_left(keys, self._rank(str(label.low))) : bisect_right(keys, self._rank(str(label.high)))]
+        high = str(label.high) if self.column.dtype not in _SHORTENED else f"{label.high}{_LAST_CHARACTER}"
+        return places[bisect_left(keys, self._rank(str(label.low))) : bisect_right(keys, self._rank(high))]
 
     def _named(self, text: str) -> Index:
         """A text itself, what is below the node of this name, or what the text is a shortened form of."""
@@ -110,7 +113,8 @@ class Domain:
             return self._beginning_with(text)
         if hierarchy is not None and not hierarchy.prefix:
             return self._below.get(text, np.empty(0, np.int64))
-        return self.itself(text)
+        own = self.itself(text)
+        return own if len(own) or not text else self._beginning_with(text)
 
     def itself(self, text: str) -> Index:
         """The place of one text; empty where the domain does not know it."""

@@ -68,9 +68,7 @@ def measure_loss(pair: Pair, rng: np.random.Generator) -> Loss:
     return Loss(
         gcp=gcp(pair),
         columns={compared.column.name: _column_loss(pair, compared, sample) for compared in columns},
-        correlation_change=_correlation_change(
-            [encode(compared, _CORRELATED_TEXTS, before, after) for compared in columns]
-        ),
+        correlation_change=_correlation_change(*_features(columns, _CORRELATED_TEXTS, before, after)),
     )
 
 
@@ -102,10 +100,8 @@ def _row_widths(pair: Pair, compared: Compared) -> Floats:
     return np.where(absent, 0.0, compared.labels.width[compared.labels.codes])
 
 
-def _correlation_change(columns: Sequence[Encoded]) -> float:
+def _correlation_change(before: Floats, after: Floats) -> float:
     """Columns that are constant on either side cannot be correlated and are left out."""
-    before = np.concatenate([encoded.before for encoded in columns], axis=1)
-    after = np.concatenate([encoded.after for encoded in columns], axis=1)
     # By rounding, a constant column of 0.1 has a standard deviation of 1e-17 and would be divided by it.
     alive = (np.ptp(before, axis=0) > _CONSTANT) & (np.ptp(after, axis=0) > _CONSTANT)
     if alive.sum() <= 1:
@@ -114,34 +110,28 @@ def _correlation_change(columns: Sequence[Encoded]) -> float:
     return float(change[np.triu_indices(len(change), 1)].mean())
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One column as features: ``before`` has shape (original rows, features), ``after`` (released rows, features)."""
-
-    before: Floats
-    after: Floats
-
-
-def encode(compared: Compared, most_texts: int, before: Index, after: Index) -> Encoded:
-    """Some rows of a column as numbers, the same way on both sides.
+def _features(columns: Sequence[Compared], most_texts: int, before: Index, after: Index) -> tuple[Floats, Floats]:
+    """Some rows of columns as numbers, the same way on both sides; each has the shape (rows, features).
 
     A numeric column is the middle of its label from 0 to 1; a missing one is the original's mean. A text column is the
     probability of each of its ``most_texts`` most frequent values.
     """
-    original, released = compared.before, compared.labels
-    if isinstance(original, TextLabels) and isinstance(released, TextLabels):
-        cells = slice(None, -2)
-        return Encoded(
-            original.spread(most_texts)[original.codes[before], cells],
-            released.spread(most_texts)[released.codes[after], cells],
-        )
-    assert isinstance(original, NumberLabels)
-    assert isinstance(released, NumberLabels)
-    known = original.centre[original.codes]
+    sides: tuple[list[Floats], list[Floats]] = [], []
+    for compared in columns:
+        original, released = compared.before, compared.labels
+        mean = _mean_centre(original) if isinstance(original, NumberLabels) else 0.0
+        for side, labels, rows in zip(sides, (original, released), (before, after), strict=True):
+            if isinstance(labels, TextLabels):
+                side.append(labels.spread(most_texts)[labels.codes[rows], :-2])
+            else:
+                side.append(np.nan_to_num(labels.centre[labels.codes[rows]], nan=mean)[:, None])
+    return np.concatenate(sides[0], axis=1), np.concatenate(sides[1], axis=1)
+
+
+def _mean_centre(labels: NumberLabels) -> float:
+    known = labels.centre[labels.codes]
     known = known[~np.isnan(known)]
-    mean = float(known.mean()) if len(known) else 0.0
-    sides = ((original, before), (released, after))
-    return Encoded(*(np.nan_to_num(side.centre[side.codes[rows]], nan=mean)[:, None] for side, rows in sides))
+    return float(known.mean()) if len(known) else 0.0
 
 
 _MOST_ROWS = 10_000
@@ -182,9 +172,7 @@ def measure_utility(pair: Pair, rng: np.random.Generator) -> Utility | None:
     enough = min(len(usable), len(known), len(test)) >= _FEWEST_ROWS
     if not enough or len(np.unique(truth[known])) <= 1:
         return None
-    columns = [encode(quasi, _MOST_TEXTS, np.concatenate([known, test]), usable) for quasi in pair.quasi]
-    before = np.concatenate([encoded.before for encoded in columns], axis=1)
-    after = np.concatenate([encoded.after for encoded in columns], axis=1)
+    before, after = _features(pair.quasi, _MOST_TEXTS, np.concatenate([known, test]), usable)
     before, held_out = before[: len(known)], before[len(known) :]
     of_originals = _score(before, truth[known], held_out, truth[test])
     of_released = _score(after, released[usable], held_out, truth[test])

@@ -179,8 +179,8 @@ def plan(profile: str) -> None:
       microflow experiments plan --profile quick
     """
     from microflow.experiments import all_experiments
-    from microflow.lab.forecast import forecast, forecast_table
-    from microflow.lab.machine import Machine
+    from microflow.lab.experiment import forecast, forecast_table
+    from microflow.lab.launch import Machine
     from microflow.store.experiments import ExperimentStore
 
     cores = Machine.here().cores

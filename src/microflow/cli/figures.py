@@ -1,4 +1,4 @@
-"""``microflow figures`` and ``bench``: figures and tables of the recorded trials, and benchmarks."""
+"""``microflow figures``: figures and tables of the recorded trials."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from microflow.bench import SUITES, measured
-from microflow.cli.options import EXISTING, OUTPUT, profile_option
+from microflow.cli.options import EXISTING, profile_option
 from microflow.sinks.whole_file import write_whole
 
-__all__ = ["bench", "figures"]
+__all__ = ["figures"]
 
 
 @click.command()
@@ -50,35 +49,3 @@ def figures(profile: str, folder: Path, readme: bool, into: Path | None) -> None
         click.echo(f"{figure.name:<24} {', '.join(str(path) for path in figure.files) or figure.missing}")
     if any(figure.missing and figure.needed for figure in drawn):
         raise SystemExit(1)
-
-
-@click.command()
-@click.argument("suite", type=click.Choice(SUITES))
-@click.option(
-    "--rows", type=click.IntRange(1_000), help="Rows to process; by default as many as fit into 50 s on two cores."
-)
-@click.option("--json", "json_file", type=OUTPUT, help="Also write the results as JSON to this file.")
-@click.option("--into", type=EXISTING, help="With peers: write the table between the marks of this file.")
-def bench(suite: str, rows: int | None, json_file: Path | None, into: Path | None) -> None:
-    """Measure speeds beside their references.
-
-    Each SUITE prints a table of rates, ratios with intervals, and whether each goal is reached.
-
-    \b
-    Examples:
-      microflow bench compliance
-      microflow bench k_anonymity                 # information loss beside that of ARX and anonypy
-      microflow bench store --rows 100000 --json store.json
-      microflow bench peers --into docs/peers.md
-    """
-    if into is not None and suite != "peers":
-        raise click.UsageError("--into says where the table of peers goes")
-    from microflow.bench.harness import document, render, save
-    from microflow.figures.catalogue import peers_block, with_block
-
-    lines = measured(suite, rows)
-    click.echo(render(lines))
-    if json_file is not None:
-        save(lines, json_file)
-    if into is not None:
-        write_whole(into, with_block(into.read_text("utf-8"), peers_block(document(lines))))

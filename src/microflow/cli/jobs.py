@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microflow.cli.options import OUTPUT, busy, job_argument, json_option, rows_bar
+from microflow.cli.run import print_verdict
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
 from microflow.pipeline import PipelineOrchestrator
-from microflow.pipeline.orchestrator import UNWRITTEN
 from microflow.sinks.whole_file import write_whole
 from microflow.store.connector import PostgreSQLConnector
 from microflow.store.jobs import INTERRUPTED, JobStore, JobView
@@ -89,15 +89,8 @@ def resume(job_id: str) -> None:
     with PostgreSQLConnector() as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).resume(job_id)
         view = JobStore(connector).load(job_id)
-    counted = metrics["processing_metrics"]
-    click.echo(
-        f"{counted['total_records'] + counted['quarantined']:,} rows read = {counted['released']:,} released"
-        f" + {counted['suppressed']:,} suppressed + {counted['quarantined']:,} quarantined\n"
-        f"{counted['violations_found']:,} violations found and remedied before anything was released\n"
-        f"written to {view.spec['output']}"
-    )
-    if UNWRITTEN in metrics:
-        click.echo(f"warning: {metrics[UNWRITTEN]}", err=True)
+    quarantine = view.spec["quarantine"]
+    print_verdict(metrics, view.spec["output"], Path(quarantine) if quarantine else None)
 
 
 @click.command()

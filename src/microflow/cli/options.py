@@ -22,8 +22,6 @@ from microflow.store.progress import JobProgress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from microflow.engine.contract import ProcessingSpec
-
 __all__ = [
     "EXISTING",
     "FILE",
@@ -33,7 +31,6 @@ __all__ = [
     "busy",
     "complete_policy",
     "complete_schema",
-    "generator_options",
     "job_argument",
     "json_option",
     "method_options",
@@ -42,11 +39,9 @@ __all__ = [
     "policy_option",
     "profile_option",
     "progress_bar",
-    "require_equal",
     "rows_bar",
-    "rows_text",
     "schema_option",
-    "tokenizing",
+    "together",
 ]
 
 FILE = click.Path(path_type=Path, exists=False, dir_okay=True)
@@ -158,7 +153,7 @@ def profile_option(default: str, purpose: str) -> Decorator:
     return click.option("--profile", type=click.Choice(PROFILES), default=default, show_default=True, help=purpose)
 
 
-def _together(*options: Decorator) -> Decorator:
+def together(*options: Decorator) -> Decorator:
     """Decorator that adds several options, in the order in which the help lists them."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -211,7 +206,7 @@ def method_options(command: Callable[..., Any], *, required: bool = True) -> Cal
     method = click.option(
         "--method", type=click.Choice([str(m) for m in Method]), required=required, help="Method of anonymization."
     )
-    return _together(method, *_PARAMETERS)(command)
+    return together(method, *_PARAMETERS)(command)
 
 
 def method_settings(options: dict[str, Any], *, is_recorded: bool = True) -> MethodSettings:
@@ -277,40 +272,3 @@ def rows_bar() -> Iterator[Callable[[JobProgress], None]]:
             bar.update(progress.rows_read - bar.n)
 
         yield follow
-
-
-def generator_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator that adds the options of generated records, besides their number."""
-    from microflow.datasets import DATA_TYPES  # slow to load, and other commands need no generator
-
-    schema = click.option("--schema", type=click.Choice(DATA_TYPES), default="healthcare", show_default=True,
-                          help="Type of the generated records.")  # fmt: skip
-    seed = click.option("--seed", type=int, default=1, show_default=True, help="Seed of the generator.")
-    return _together(schema, seed)(command)
-
-
-def tokenizing(schema: str) -> ProcessingSpec:
-    """Specification of a demonstration: a data type under its own policy, tokenized with the key of the environment.
-
-    Raises:
-        KeyMaterialError: there is no key; other processes of the demonstration must be able to read the same one.
-    """
-    from microflow.anonymize.tokenization import read_key
-    from microflow.compliance import load_policy
-    from microflow.descriptors import load_schema
-    from microflow.engine.contract import ProcessingSpec
-
-    described, settings = load_schema(schema), MethodSettings(Method.TOKENIZATION)
-    return ProcessingSpec(described, load_policy(described.policy), settings, key=read_key(settings.key_bits))
-
-
-def rows_text(rows_in: int, rows_out: int, *, equal: bool) -> str:
-    """Two lines that compare the rows of a demonstration with the same work in this process."""
-    answer = "yes" if equal else "NO"
-    return f"rows in       {rows_in:,}\nrows out      {rows_out:,}, equal to the in-process run: {answer}"
-
-
-def require_equal(rows_in: int, rows_out: int, *, equal: bool) -> None:
-    """End with exit status 1 unless rows out = rows in and all are equal."""
-    if not equal or rows_in != rows_out:
-        raise click.exceptions.Exit(1)

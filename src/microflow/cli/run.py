@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +25,14 @@ from microflow.cli.options import (
 )
 from microflow.engine import ENGINES, PIPELINES
 from microflow.pipeline import JobSpec, PipelineOrchestrator, StoreRecords
+from microflow.pipeline.metrics import JobVerdict, quarantine_reasons
 from microflow.pipeline.orchestrator import UNWRITTEN
-from microflow.pipeline.verdict import JobVerdict, quarantine_reasons
 from microflow.sources.files import STANDARD, is_url
 
 if TYPE_CHECKING:
     from microflow.store.connector import PostgreSQLConnector
 
-__all__ = ["run"]
+__all__ = ["print_verdict", "run"]
 
 
 @click.command()
@@ -108,29 +107,38 @@ def run(
         connection = PostgreSQLConnector()
     with connection as connector, rows_bar() as follow:
         metrics = PipelineOrchestrator(connector, observe=follow).run(job)
-    say = partial(click.echo, err=str(output) == STANDARD)
-    found = _judged(metrics, job)
-    if as_json:
-        say(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        say("\n".join([*found.lines(), f"written to {output}"]))
-        if found.quarantined:
-            say(f"quarantined rows: {job.quarantine}" if job.quarantine else "--quarantine would list these rows")
-    if not no_database and not as_json:
-        say(f"job {metrics['job_id']}: microflow report {metrics['job_id']}")
-    if UNWRITTEN in metrics:
-        click.echo(f"warning: {metrics[UNWRITTEN]}", err=True)
+    found = print_verdict(metrics, output, job.quarantine, as_json=as_json, is_stored=not no_database)
     if found.read and (found.share_released < min_released or not found.released):
         wanted = f"--min-released asks for {min_released:.0%}" if found.released else "nothing was released"
         click.echo(f"error: {found.share_released:.1%} of the rows were released, and {wanted}", err=True)
         raise click.exceptions.Exit(1)
 
 
-def _judged(metrics: dict[str, Any], job: JobSpec) -> JobVerdict:
-    """Verdict of a finished job, with the most frequent reasons in its quarantine."""
-    found = JobVerdict.from_dict(metrics["verdict"])
-    most = Counter(quarantine_reasons(job.quarantine) if job.quarantine else {}).most_common(3)
-    return replace(found, quarantine_reasons=dict(most))
+def print_verdict(
+    metrics: dict[str, Any],
+    output: Path | str,
+    quarantine: Path | None,
+    *,
+    as_json: bool = False,
+    is_stored: bool = True,
+) -> JobVerdict:
+    """Print the verdict of a finished job; on standard error if the rows went to standard output.
+
+    Returns:
+        The verdict, with the most frequent reasons in the quarantine.
+    """
+    most = Counter(quarantine_reasons(quarantine) if quarantine else {}).most_common(3)
+    found = replace(JobVerdict.from_dict(metrics["verdict"]), quarantine_reasons=dict(most))
+    lines = [*found.lines(), f"written to {output}"]
+    if found.quarantined:
+        lines.append(f"quarantined rows: {quarantine}" if quarantine else "--quarantine would list these rows")
+    if is_stored:
+        lines.append(f"job {metrics['job_id']}: microflow report {metrics['job_id']}")
+    text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(lines)
+    click.echo(text, err=str(output) == STANDARD)
+    if UNWRITTEN in metrics:
+        click.echo(f"warning: {metrics[UNWRITTEN]}", err=True)
+    return found
 
 
 def _beside(output: Path | str, suffix: str) -> Path | None:

@@ -13,7 +13,7 @@ from click.shell_completion import get_completion_class
 from microflow.anonymize.tokenization import KEY_FILE_VARIABLE, KEY_VARIABLE
 from microflow.errors import MicroflowError
 from microflow.jvm import find_java
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.settings import Settings
 
 __all__ = ["Finding", "completion", "db", "doctor", "examine"]

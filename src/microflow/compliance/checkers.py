@@ -6,7 +6,7 @@ field's value.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
@@ -116,7 +116,7 @@ def plain_expressions(targets: Targets, shared: Mapping[Question, str] | None = 
 
 
 def _asked_often(targets: Targets) -> dict[Question, str]:
-    """Which fields hold which coded words is asked by several rules, and takes longest: once is enough."""
+    """Questions (a field, coded words) that several rules ask, each with a name: to answer them once is enough."""
     asked = [(target.field, condition) for _, target, condition in targets.plain]
     guards = (guard for _, target, _ in targets.plain for guard in target.guards)
     asked += [(column.name, guard.condition) for guard, column in guards if column is not None]
@@ -130,7 +130,7 @@ def _asked_often(targets: Targets) -> dict[Question, str]:
 
 
 def _looks(field: TextField) -> tuple[pl.Expr, pl.Expr]:
-    """Which texts bear a clue; and in which a name of the record may stand, or all, for a language model."""
+    """Texts that bear a clue; and those in which a name of the record may stand, or all, for a language model."""
     text = pl.col(field.name)
     clue = field.scanner.bears_clue(text, any_digit=bool(field.own.columns)).fill_null(value=False)
     named = field.own.may_be_named(text) if field.recogniser is None else text.is_not_null()
@@ -179,14 +179,14 @@ class RecordChecker(Compiled):
         compiled = Targets(policy, schema)
         self.targets: tuple[Target, ...] = compiled.all
         self._absent: list[tuple[str, int, tuple[Predicate, ...]]] = []
-        present: dict[str, list[tuple[int, Predicate, tuple[Predicate, ...]]]] = defaultdict(list)
+        self._present: list[tuple[str, int, Predicate, tuple[Predicate, ...]]] = []
         for index, target, condition in compiled.plain:
             guards = tuple(_guard(guard, column, policy.reference_date) for guard, column in target.guards)
             if condition.word == "missing":
                 self._absent.append((target.field, index, guards))
             else:
-                present[target.field].append((index, condition.forms(policy.reference_date).predicate, guards))
-        self._present = [(name, tuple(tests)) for name, tests in present.items()]
+                broken = condition.forms(policy.reference_date).predicate
+                self._present.append((target.field, index, broken, guards))
         self._texts = [(field.name, field.findings) for field in compiled.texts]
         self._whole = [target.violation() for target in self.targets]
 
@@ -194,12 +194,10 @@ class RecordChecker(Compiled):
         """Every violation of one record, by rule, then by position."""
         found: list[tuple[int, int, int]] = []
         get = record.get
-        for name, tests in self._present:
+        for name, index, broken, guards in self._present:
             value = get(name)
-            if value is not None:
-                for index, broken, guards in tests:
-                    if broken(value) and all(guard(record) for guard in guards):
-                        found.append((index, -1, -1))
+            if value is not None and broken(value) and all(guard(record) for guard in guards):
+                found.append((index, -1, -1))
         for name, index, guards in self._absent:
             if get(name) is None and all(guard(record) for guard in guards):
                 found.append((index, -1, -1))

@@ -20,7 +20,7 @@ from microflow.compliance.conditions import Condition, Contains, FieldCondition
 from microflow.compliance.forms import pattern_of
 from microflow.compliance.own import OwnIdentifiers, joined_spans
 from microflow.compliance.policy import Guard, Policy, Rule
-from microflow.compliance.scanner import Span, TextScanner, load_recogniser
+from microflow.compliance.scanner import Span, TextScanner, has_no_clue, load_recogniser
 from microflow.errors import PolicyError
 from microflow.schema import Column, DatasetSchema, Dtype, Role, Value
 
@@ -134,9 +134,14 @@ class TextField:
 
     def findings(self, text: str, record: Mapping[str, Value]) -> list[tuple[int, int, int]]:
         """Target index, start and end of every finding in one text of a record."""
-        own = [record.get(name) for name in self.own.columns]
-        spans = self._with_own(text, self.scanner.spans(text), own)
-        return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]] if spans else []
+        if has_no_clue(text):  # only a name, or another value of words, can be in it
+            spans, columns = [], self.own.named
+            if self.recogniser is None and not any(map(record.get, columns)):
+                return []
+        else:
+            spans, columns = self.scanner.spans(text), self.own.columns
+        spans = self._with_own(text, spans, [*map(record.get, columns)])
+        return [(index, start, end) for name, start, end in spans for index in self.by_pattern[name]]
 
     def findings_in(self, texts: Sequence[str]) -> list[tuple[int, int, int, int]]:
         """Index of the text, target index, start and end of every finding in many texts, by patterns alone."""

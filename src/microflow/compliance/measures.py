@@ -260,7 +260,7 @@ def _with(behind: re.Pattern[str], match: re.Match[str], length: int) -> int:
 
 
 def _is_called(text: str, start: int) -> bool:
-    """Whether the words in front call it a telephone number."""
+    """True if the words in front call it a telephone number."""
     before = text[max(start - _WINDOW, 0) : start]
     return before.rstrip(" .:=,#\n-")[-2:].lower() in _CUE_ENDS and _CUE_BEFORE.search(before) is not None
 

@@ -126,7 +126,7 @@ class OwnIdentifiers:
         return np.flatnonzero(worth)
 
     def _bears_code(self, rows: pl.DataFrame, text: str) -> npt.NDArray[np.bool_]:
-        """Whether the beginning of a code is in the text, or is not found out so simply."""
+        """Flags of texts that hold the beginning of a code, or of which that is not found out so simply."""
         heads = rows.select_seq(
             pl.col(text).str.to_lowercase(),
             *(pl.col(name).cast(pl.String).str.slice(0, _HEAD).str.to_lowercase() for name in self._codes),
@@ -144,12 +144,12 @@ class OwnIdentifiers:
     def spans(self, text: str, values: Sequence[Value]) -> list[Span]:
         """Pattern, start and end (code points) of a record's own identifiers in one of its texts, by start.
 
-        ``values`` are those of `columns`. Spans of one pattern do not overlap.
+        ``values`` are those of `columns`, or of `named` alone. Spans of one pattern do not overlap.
         """
         simple = simplified(text)
         wanted = [
             (kind, pattern, written)
-            for (kind, pattern), value in zip(self._columns, values, strict=True)
+            for (kind, pattern), value in zip(self._columns, values, strict=False)
             if value is not None and _may_hold(simple, kind, written := str(value))
         ]
         if not wanted:
@@ -174,6 +174,8 @@ def _may_hold(text: str, kind: str, value: str) -> bool:
 
     Or not so much of it in one piece as has to be so.
     """
+    if kind == "code" and (head := value[:_HEAD]).isalnum() and head.isascii() and head.lower() not in text:
+        return False
     value = value[:200].lower()
     if _is_readable(value) is None or (
         kind in _BY_WORD and ((word := _first_word(value)) is None or word[0] not in text)
@@ -183,8 +185,6 @@ def _may_hold(text: str, kind: str, value: str) -> bool:
         return any(piece in text for piece in _pieces(value)) or _has_no_piece(value) is not None
     if not value.isascii() or "&" in value:
         return True
-    if kind == "code" and (head := value[:_HEAD]).isalnum():
-        return head in text
     compact, there = value.encode().translate(None, _MARKS), text.encode().translate(None, _MARKS)
     if kind in WITH_DIGITS:
         return compact.translate(None, _LETTERS)[-SHORTEST_PHONE:] in there.translate(None, _LETTERS)
@@ -199,7 +199,7 @@ class _Search:
         self.original, self.text, self._written = spelled.original, spelled.text, text
 
     def places(self, terms: Terms) -> list[tuple[int, int]]:
-        """Where these terms stand in the folded text."""
+        """Places of these terms in the folded text."""
         words = [(word, capital) for word, capital in terms.words if word in self.text]
         found = [place for word, capital in words for place in self._words(word, capital)]
         if words or not terms.words:  # the whole of a name is not there without its parts
@@ -223,7 +223,7 @@ class _Search:
 
     @cached_property
     def _stands(self) -> list[int]:
-        """Where each letter and digit stands in the text."""
+        """Place of each letter and digit in the text."""
         return [place for place, char in enumerate(self.text) if char.isalnum()]
 
     def _wholes(self, term: str) -> Iterable[tuple[int, int]]:
@@ -278,7 +278,7 @@ def _are_one(text: str, end: int, start: int) -> bool:
 
 
 def _is_mask(text: str, start: int, end: int) -> bool:
-    """Whether it is what a remedy put there, as ``[NAME]``."""
+    """True if it is what a remedy put there, as ``[NAME]``."""
     return text[start - 1 : start] == "[" and text[end : end + 1] == "]" and text[start:end].isupper()
 
 
@@ -305,7 +305,7 @@ def joined_spans(text: str, found: list[Span], own: list[Span]) -> list[Span]:
 
 
 def _trimmed(text: str, name: str, start: int, end: int) -> list[Span]:
-    """What is left of a span beside another, without the marks at its ends; nothing, where it is only marks."""
+    """Rest of a span beside another, without the marks at its ends; nothing, if it is only marks."""
     while start < end and not text[start].isalnum():
         start += 1
     while start < end and not text[end - 1].isalnum():

@@ -147,7 +147,7 @@ def _redacted(text: str, spans: Mapping[tuple[int, int], Callable[[str], str]]) 
 
 
 def _span_remedy(rule: Rule) -> Callable[[str], str] | None:
-    """What a span in free text becomes: a masked card, or what it was in brackets, as ``[EMAIL]``."""
+    """Replacement of a span in free text: a masked card, or its kind in brackets, as ``[EMAIL]``."""
     if rule.remedy == "mask_card":
         return _mask_card
     if isinstance(rule.condition, Contains) and rule.remedy == "redact":

@@ -18,10 +18,10 @@ from typing import Any
 import polars as pl
 
 from microflow.compliance.patterns import LEAD, PATTERNS, PLACES, Pattern
-from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, plain, with_marks
+from microflow.compliance.spelling import RESPELLED, SUSPICIOUS, bracketed_mark, plain, with_marks
 from microflow.errors import SetupError
 
-__all__ = ["Recogniser", "Span", "TextScanner", "load_recogniser"]
+__all__ = ["Recogniser", "Span", "TextScanner", "has_no_clue", "load_recogniser"]
 
 #: Name of the pattern, start and end (code points).
 Span = tuple[str, int, int]
@@ -31,13 +31,28 @@ Search = Callable[[str, int], re.Match[str] | None]
 
 #: One of these is in every identifier that a pattern finds.
 _CLUE = r"[0-9@]|://|[Ww]{2}[0-9]{0,2}\.|\.[A-Za-z]{2,3}/"
-_first_clue = re.compile(_CLUE).search
+#: The same, from a class of characters on, to the next of which Python's engine skips quickly.
+_first_clue = re.compile(r"[0-9@:Ww.](?:(?<=[0-9@])|(?<=:)//|(?<=[Ww])[Ww][0-9]{0,2}\.|(?<=\.)[A-Za-z]{2,3}/)").search
+#: A clue has one of these characters however it is spelled, or one of the words that `has_no_clue` asks for.
+_first_odd = re.compile(r"[0-9@/&(\[{<\x80-\xbf\u0250-\U0010ffff]").search
 _DIGITS = frozenset("0123456789")
 #: So many digits in a row are as good as more.
 _MANY = 20
 _run_of_digits = re.compile("[0-9]+").match
 #: Stands between texts that are searched as one; no pattern and no look around a match crosses it.
 _BETWEEN = "\n\x00\n"
+
+
+def has_no_clue(text: str) -> bool:
+    """True of most prose, at a glance, and only of texts in which neither a pattern nor a digit is.
+
+    >>> has_no_clue("Seen today (no fever)."), has_no_clue("anna at x dot org"), has_no_clue("room ４")
+    (True, False, False)
+    """
+    odd = _first_odd(text)
+    while odd is not None and odd[0] in "([{<" and bracketed_mark(text, odd.start()) is None:
+        odd = _first_odd(text, odd.end())
+    return odd is None and not ("w." in text or "W." in text or "dot" in text or "DOT" in text)
 
 
 class TextScanner:
@@ -197,7 +212,7 @@ def _union(patterns: Sequence[Pattern]) -> tuple[Search, list[tuple[Pattern, _Ot
 
 
 def _may_be(pattern: Pattern, digits: int) -> bool:
-    """Whether it may begin where so many digits follow each other; it says nothing of other places."""
+    """True if it may begin where so many digits follow each other; it says nothing of other places."""
     return not digits or not pattern.digits or digits in pattern.digits
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 __all__ = [
-    "RESPELLED", "SHORTEST_PHONE", "SUSPICIOUS", "TITLES", "WITH_DIGITS", "Spelled", "Terms", "folded", "plain",
-    "simplified", "terms_of", "with_marks",
+    "RESPELLED", "SHORTEST_PHONE", "SUSPICIOUS", "TITLES", "WITH_DIGITS", "Spelled", "Terms", "bracketed_mark",
+    "folded", "plain", "simplified", "terms_of", "with_marks",
 ]  # fmt: skip
 
 #: Characters without a width that are no marks of format (Cf) and no marks on another character (Mn, Me).
@@ -59,7 +59,8 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _REFERENCE_OR_MARK = re.compile(f"{_MARK.pattern}|{_REFERENCE.pattern}", re.IGNORECASE)
-_has_bracketed = re.compile(r"[\[({<] ?(?:at|@|dot|\.|pun|poi)|%40", re.IGNORECASE).search
+_BRACKETED = re.compile(r"[\[({<] ?(?:at|@|dot|\.|pun|poi)", re.IGNORECASE)
+_has_bracketed, bracketed_mark = _BRACKETED.search, _BRACKETED.match
 #: How often a character reference may have been escaped.
 _TIMES = 4
 #: Digits one by one; where two blanks follow each other, a group ends.
@@ -89,7 +90,7 @@ class Spelled:
 
 
 class _Table(dict[str, str]):
-    """What each character is read as; found out when it is first met."""
+    """Reading of each character; found out when it is first met."""
 
     def __missing__(self, char: str) -> str:
         read = self[char] = self.read(char)
@@ -127,15 +128,15 @@ _PLAIN, _FOLDED = _Table(), _FoldedTable()
 
 
 def _is_plain(text: str) -> bool:
-    """Whether every character is searched for where it stands."""
+    """True if every character is searched for where it stands."""
     if "&" in text or _ONE_BY_ONE.search(text) is not None or _has_words_for_marks(text):
         return False
     return text.isascii() or _ODD.search(text) is None or all(_PLAIN[char] == char for char in set(text) - _ASCII)
 
 
 def _has_words_for_marks(text: str) -> bool:
-    may = "dot" in text or "DOT" in text or " @" in text or "@ " in text or _has_bracketed(text) is not None
-    return may and _MARK.search(text) is not None
+    may = "dot" in text or "DOT" in text or " @" in text or "@ " in text or "%40" in text
+    return (may or _has_bracketed(text) is not None) and _MARK.search(text) is not None
 
 
 def plain(text: str) -> Spelled:

@@ -114,7 +114,7 @@ def as_json(rows: pa.RecordBatch) -> list[bytes]:
 
 
 def _is_plain(column: pa.Array) -> bool:
-    """Whether Polars writes it as `msgspec` does, whose exponents look otherwise."""
+    """True if Polars writes it as `msgspec` does, whose exponents look otherwise."""
     if pa.types.is_floating(column.type):
         size = np.abs(column.drop_null().to_numpy(zero_copy_only=False))
         return bool(np.all((size == 0) | ((size >= _LEAST) & (size < _MOST))))

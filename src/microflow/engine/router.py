@@ -106,7 +106,7 @@ class LearnedCosts:
 
 
 def _sums(records: int, ns: float) -> tuple[float, ...]:
-    """What least squares adds up: count, records, nanoseconds, records squared, records × nanoseconds."""
+    """Sums of least squares: count, records, nanoseconds, records squared, records × nanoseconds."""
     return 1.0, float(records), ns, float(records * records), records * ns
 
 
@@ -309,7 +309,7 @@ class AdaptiveRouter(_InOrder):
             self._bound = min(self._bound + round(_GROWTH * self._most), self._most)
 
     def _is_faster(self, records: int) -> bool:
-        """Whether so many are served faster together."""
+        """True if so many are served faster together."""
         return records > self._learned.break_even and records >= self._fewest
 
     def _take_around(self, waiting: int) -> Route | None:

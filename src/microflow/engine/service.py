@@ -299,7 +299,7 @@ class MessageService:
         self._numbers.clear()
 
     def _go_along(self, ways: dict[bool, list[int]]) -> None:
-        """Where a microflow is served anyway, the tail of the backlog costs less in it than alone."""
+        """Put the tail of the backlog into a microflow that is served anyway: it costs less in it than alone."""
         assert self._router is not None
         ways[True] = sorted(ways[True] + ways[False])
         self._router.reasons["low load"] -= len(ways[False])

@@ -95,7 +95,7 @@ class SparkPool:
 
 
 class _Task:
-    """What an executor is to do, as it travels there."""
+    """Task of an executor, as it travels there."""
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ class _Worker:
         self._sent: object | None = None
 
     def call(self, number: int, name: str, arguments: tuple[object, ...]) -> Any:
-        """What `Server.answer` says.
+        """Answer of `Server.answer`.
 
         Raises:
             MicroflowError: the process was killed.
@@ -243,7 +243,7 @@ class Server:
         return str(Path(self._work.folder, f"{number:06d}-{uuid.uuid4().hex}.{kind}"))
 
     def _effort(self) -> Effort:
-        """What was measured since the last answer; evidence adds up over the life of the process."""
+        """Measurements since the last answer; evidence adds up over the life of the process."""
         report, reported, clock = self._clock.report(), self._reported, self._clock
         assert clock.guard is not None
         spans = clock.pure_spans

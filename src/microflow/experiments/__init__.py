@@ -1,9 +1,9 @@
-"""Research questions: one module for each experiment, and the list of them.
+"""Research questions: a module for each, and the list of the experiments.
 
-Each module holds the experiment's matrix, its trial (where it has one of its own), its analysis, table, figure, answer,
-and what must come out again when it is repeated. Everything that runs, draws, writes, repeats or audits experiments
-goes through `EXPERIMENTS`. Nothing is imported before it is asked for: a trial's process loads its target's module,
-and what that needs, and no more; modules import what only their analysis needs where it is used.
+A module holds the matrix of an experiment, its trial (where it has one of its own), its analysis, table, figure,
+answer, and what must come out again when it is repeated. Everything that runs, draws, writes, repeats or audits
+experiments goes through `EXPERIMENTS`. Nothing is imported before it is asked for: a trial's process loads its target's
+module, and what that needs, and no more; modules import what only their analysis needs where it is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXPERIMENTS = (
     ("whole_job", "WHOLE_JOB"),
     ("contamination", "CONTAMINATION"),
     ("detection", "DETECTION"),
-    ("throughput", "THROUGHPUT"),
+    ("speed", "THROUGHPUT"),
     ("storm", "STORM"),
     ("kafka", "KAFKA"),
     ("load", "LATENCY"),
@@ -35,7 +35,7 @@ EXPERIMENTS = (
     ("privacy", "PRIVACY"),
     ("effort", "EFFORT"),
     ("advice", "ADVICE"),
-    ("scaling", "SCALING"),
+    ("cores", "SCALING"),
     ("cores", "CORES"),
 )
 #: In the order in which they run; the last one draws what the others have measured.

@@ -144,7 +144,7 @@ def _pairs(schema: DatasetSchema, batches: list[pa.RecordBatch], sampled: int, s
 def _judged(
     advised: Candidate | None, best: MethodSettings | None, passing: Mapping[MethodSettings, float]
 ) -> dict[str, Any]:
-    """Whether the advice holds, and what it costs beside the best; declining is right where nothing passes."""
+    """Judgement of the advice: does it hold, and at what regret; to decline is right where nothing passes."""
     named = None if advised is None else advised.settings
     had = 0.0 if named is None else passing.get(named, 0.0)
     regret = 0.0 if best is None else max(1 - had / passing[best], 0.0)
@@ -181,7 +181,7 @@ _SCALES: dict[str, tuple[dict[str, tuple[str, ...]], int, int, int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Files by where they come from, UCI Adult among them where it is at hand, and one whose advice is timed."""
     groups, rows, sampled, timed_rows = scale_of(_SCALES, profile)
     work = {"rows": rows, "sampled": sampled}
@@ -190,7 +190,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         for name, files in groups.items()
     ]
     arms.append(Arm(_TIME, f"{__name__}:timed_trial", {"file": "healthcare", "rows": timed_rows}))
-    return Matrix("advice", tuple(arms), 1, seed, side_by_side=profile in PREVIEWS)
+    return Matrix("advice", tuple(arms), 1, side_by_side=profile in PREVIEWS)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -205,7 +205,7 @@ def frame(results: Results) -> Frame:
 
 
 def _summary(pairs: Frame) -> tuple[Rate, float, float]:
-    """How many pairs hold, and mean and greatest regret where the advice holds."""
+    """Number of pairs that hold, and mean and greatest regret of these."""
     regret = pairs[pairs["holds"]]["regret"]
     return Rate.of(int(pairs["holds"].sum()), len(pairs)), float(regret.mean()), float(regret.max())
 
@@ -304,7 +304,7 @@ def architecture_advice(profile: str) -> Answer:
 
 
 def _architecture(rate: float, advised: Callable[[float], ArchitectureLatency | None]) -> str:
-    """Which architecture at this rate; where none keeps up, how many workers would, each with its part of it."""
+    """Architecture for this rate; where none keeps up, the number of workers that would, each with its part of it."""
     arrive = f"at {rounded(rate)} records/s"
     for workers in range(1, _MOST_WORKERS + 1):
         chosen = advised(rate / workers)

@@ -99,13 +99,13 @@ def _slices(run: OpenLoopRun, sizes: Any) -> dict[str, list[float]]:
     }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Every pipeline and control under a load that jumps tenfold for a fifth of each second; and the oracle."""
     seconds, blocks = scale_of(_SCALES, profile)
     work = {"data_type": "healthcare", "method": TOKENS, "rate": 12_000, "peak_rate": 120_000, "seconds": seconds}
     arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in HABITS]
     known = Arm(ORACLE, f"{__name__}:offline", work | {"pipeline": ORACLE})
-    return Matrix("rq1-bursts", (*arms, known), blocks, seed)
+    return Matrix("rq1-bursts", (*arms, known), blocks)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -165,12 +165,12 @@ def table(results: Results) -> Table:
 
 
 def _known(results: Results) -> str:
-    """How far the router is from the oracle."""
+    """Sentence about the distance of the router from the oracle."""
     means = _means(results)
     ratio = ratio_of(means[ADAPTIVE], means[ORACLE])
     return (
         "In simulated time, with the costs measured here, the hybrid's mean latency in a burst is "
-        f"{with_interval(ratio.value, ratio.low, ratio.high, '×')} that of an offline oracle, which knows all arrivals."
+        f"{with_interval(*ratio, '×')} that of an offline oracle, which knows all arrivals."
     )
 
 

@@ -224,7 +224,7 @@ _SCALES: dict[str, tuple[int, int, tuple[str, ...], int, Precision | None]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Every work with every intrusion, and the clean arms once more as the noise floor."""
     rows, passes, intrusions, blocks, precision = scale_of(_SCALES, profile)
     shared = {"data_type": "healthcare", "rows": rows, "passes": passes}
@@ -233,7 +233,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         for work, intrusion in itertools.product(WORKS, intrusions)
     ]
     arms += [again(arm) for arm in arms if arm.config["intrusion"] == CLEAN]
-    return Matrix("contamination", tuple(arms), blocks, seed, precision=precision)
+    return Matrix("contamination", tuple(arms), blocks, precision=precision)
 
 
 def analyses(results: Results) -> dict[str, Analysis]:
@@ -255,7 +255,7 @@ def frame(results: Results) -> Frame:
     Columns: ``work``, ``arm``, ``ratio``, ``low``, ``high``, ``noise_floor``; the heaviest intrusion first.
     """
     rows = [
-        (work, found.arm, found.ratio.value, found.ratio.low, found.ratio.high, analysis.noise_floor)
+        (work, found.arm, *found.ratio, analysis.noise_floor)
         for work, analysis in analyses(results).items()
         for found in analysis.comparisons
     ]

@@ -70,21 +70,6 @@ class Counts:
         """The share of the violations that are found, with Wilson's interval."""
         return Rate.of(self.hits, self.hits + self.misses)
 
-    @property
-    def f1(self) -> Rate:
-        """The harmonic mean of precision and recall.
-
-        ``F* = hits / (hits + false alarms + misses)`` is a share, so Wilson's interval holds for it, and F1 grows with
-        it as ``2 F* / (1 + F*)`` (Hand, Christen and Kirielle, Machine Learning 110, 2021).
-
-        >>> counts = Counts(90, 10, 10)
-        >>> round(counts.f1.value, 3), counts.f1.low < 0.9 < counts.f1.high
-        (0.9, True)
-        """
-        star = Rate.of(self.hits, self.hits + self.false_alarms + self.misses)
-        value, low, high = (2 * share / (1 + share) for share in (star.value, star.low, star.high))
-        return Rate(star.successes, star.attempts, value, low, high)
-
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
@@ -234,7 +219,7 @@ _SCALES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """One trial a data type, and one over the labelled corpus where it is at hand: counts do not vary."""
     types, rows = scale_of(_SCALES, profile)
     arms = [Arm(data_type, f"{__name__}:trial", {"data_type": data_type, "rows": rows}) for data_type in types]
@@ -242,7 +227,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     digest = _CORPUS_SHA256 if path is None else sha256(path.read_bytes()).hexdigest()
     config = {"data_type": _CORPUS, "corpus": digest}
     arms.append(Arm(_CORPUS, f"{__name__}:corpus_trial", config, absent=path is None))
-    return Matrix("detection", tuple(arms), 1, seed, side_by_side=True)
+    return Matrix("detection", tuple(arms), 1, side_by_side=True)
 
 
 def measured(results: Results, *, corpus: bool = False) -> list[Accuracy]:

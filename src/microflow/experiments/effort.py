@@ -55,7 +55,7 @@ _SCALES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Efforts at k = 5 on six and on eight quasi-identifiers, and ARX's other k at effort 1."""
     sizes, efforts, others, blocks = scale_of(_SCALES, profile)
     cells = [
@@ -65,7 +65,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
     ]
     name = "{columns} columns: k={k}, effort {effort}"
     arms = tuple(Arm(name.format(**cell), f"{__name__}:trial", cell) for cell in cells)
-    return Matrix("rq2-effort", arms, blocks, seed)
+    return Matrix("rq2-effort", arms, blocks)
 
 
 def missing() -> str:

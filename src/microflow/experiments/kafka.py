@@ -33,7 +33,7 @@ from microflow.lab.experiment import Experiment, Matrix, scale_of
 from microflow.lab.open_loop import OpenLoop, Portions
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
 from microflow.lab.results import Frame, Results, data_frame
-from microflow.lab.statistics import Estimate, mean_of
+from microflow.lab.statistics import mean_of
 from microflow.lab.trials import Arm
 
 __all__ = ["KAFKA", "answer", "frame", "in_process", "matrix", "missing", "table", "through_a_broker"]
@@ -48,7 +48,7 @@ _WARM_UPS, _WARM_UP_ROWS, _FIRST = 12, 100, b"first"
 _SCALES = {"smoke": (500, 1.0, 1), "quick": (500, 2.0, 1), "paper": (1_000, 5.0, 5)}
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Healthcare records, tokenized by the hybrid service: here, and from topic to topic."""
     load, seconds, blocks = scale_of(_SCALES, profile)
     work = {"data_type": "healthcare", "method": TOKENS, "load": load, "seconds": seconds}
@@ -56,7 +56,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         Arm(_HERE, f"{__name__}:in_process", work | {"broker": False}),
         Arm(_KAFKA, f"{__name__}:through_a_broker", work | {"broker": True}),
     )
-    return Matrix("rq1-kafka", arms, blocks, seed)
+    return Matrix("rq1-kafka", arms, blocks)
 
 
 def missing() -> str:
@@ -164,7 +164,7 @@ def _warm_up(address: str, messages: Sequence[bytes], reader: Any) -> None:
 
 
 def _paced(address: str, offered: _Offered, reader: Any) -> tuple[dict[int, int], dict[int, bytes]]:
-    """When each released record was seen, and what it was; a thread appends, this one reads."""
+    """Time at which each released record was seen, and its text; a thread appends, this one reads."""
     start = time.perf_counter_ns()
     feeder = threading.Thread(target=_feed, args=(address, offered, start))
     feeder.start()
@@ -214,18 +214,17 @@ def frame(results: Results) -> Frame:
 
 
 def _added(results: Results, part: float) -> str:
-    """What the broker adds to a quantile, block by block, in ms."""
+    """Difference that the broker makes to a quantile, block by block, in ms."""
     here, kafka = (_milliseconds(results, arm, part) for arm in results.matrix.arms)
-    return _text(mean_of(np.subtract(kafka, here)))
-
-
-def _text(estimate: Estimate) -> str:
-    return with_interval(estimate.value, estimate.low, estimate.high)
+    return with_interval(*mean_of(np.subtract(kafka, here)))
 
 
 def table(results: Results) -> Table:
     """Latency in process and through the broker, and the difference."""
-    rows = [[row["arm"], _text(row["p50"]), _text(row["p99"])] for row in frame(results).to_dict("records")]
+    rows = [
+        [row["arm"], with_interval(*row["p50"]), with_interval(*row["p99"])]
+        for row in frame(results).to_dict("records")
+    ]
     rows.append(["what Kafka adds", _added(results, 0.5), _added(results, 0.99)])
     config = results.matrix.arms[0].config
     return Table(

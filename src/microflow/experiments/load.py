@@ -121,14 +121,14 @@ def open_loop(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**series, "data_checksum": system.checksum}
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Every pipeline, and controls, at several offered loads."""
     loads, seconds, blocks = scale_of(_SCALES, profile)
     work = {"method": TOKENS, "loads": list(loads), "seconds": seconds}
     # A coin is no contest but in a burst, where luck may do.
     named = {name: work | {"pipeline": name} for name in HABITS if name != "coin"}
     arms = arms_by_type(["healthcare"], f"{__name__}:open_loop", named)
-    return Matrix("rq1-latency", arms, blocks, seed, timeout_s=1_200)
+    return Matrix("rq1-latency", arms, blocks, timeout_s=1_200)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:
@@ -206,7 +206,7 @@ def _served_whole(results: Results) -> list[tuple[float, dict[str, list[list[flo
 
 
 def _uncompared(results: Results) -> str:
-    """Where there is no ratio: who alone served everything."""
+    """Sentences about loads without a ratio: who alone served everything."""
     said = ""
     for load, samples in _served_whole(results):
         if ADAPTIVE not in samples:

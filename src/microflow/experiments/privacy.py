@@ -55,7 +55,7 @@ _SCALES: dict[str, tuple[_Settings, _Settings, _Settings, int, int, int]] = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Every setting released and attacked, the identity among them; every block has data and seeds of its own.
 
     What works record by record releases the same rows on every pipeline; k-anonymity does not, because its scope does
@@ -67,7 +67,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         cells += [setting.cell | {"pipeline": pipeline} for setting in own]
     work = {"data_type": "healthcare", "rows": rows, "attempts": attempts}
     arms = [Arm(f"{form_of(cell)} {cell['setting']}".strip(), f"{__name__}:trial", work | cell) for cell in cells]
-    return Matrix("rq2-privacy", tuple(arms), blocks, seed, side_by_side=True)
+    return Matrix("rq2-privacy", tuple(arms), blocks, side_by_side=True)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _risk(found: Attack | None) -> dict[str, float] | None:
 
 
 def _of_noise(spec: ProcessingSpec, original: pa.Table, released: pa.Table, ordinals: Index) -> dict[str, Any]:
-    """What is measured of perturbed columns with small domains: estimates from them, and an audit of ε."""
+    """Measures of perturbed columns with small domains: estimates from them, and an audit of ε."""
     if spec.method.method is not Method.DIFFERENTIAL_PRIVACY:
         return {"aggregates": [], "epsilon_shown": None}
     every = perturbed_columns(spec.schema, spec.method.epsilon)
@@ -151,7 +151,7 @@ def _codes(perturbed: Perturbed, table: pa.Table) -> Index:
 
 
 def _estimate(perturbed: Perturbed, truth: Index, reported: Index) -> dict[str, Any]:
-    """How far an unbiased estimate of a statistic of a column is from the truth.
+    """Unbiased estimate of a statistic of a column, beside the truth.
 
     Categories: the frequency of the first; numbers: the mean. With the mechanism's matrix ``P[true, released]`` the
     estimator ``mean(w[released])`` with ``P w = v`` is unbiased for ``mean(v[true])``; its standard deviation follows

@@ -41,7 +41,7 @@ _SCALES = {
 }
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """Healthcare records, tokenized: batch and stream in process, and on Storm; on paper there also as one bolt."""
     rows, paced, load, blocks, topologies = scale_of(_SCALES, profile)
     work = {"data_type": "healthcare", "method": TOKENS, "rows": rows}
@@ -52,7 +52,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         Arm(name, f"{__name__}:trial", storm | {"topology": topology})
         for name, topology in ((_STORM, "stream"), (_ONE_BOLT, "one-bolt"))[:topologies]
     ]
-    return Matrix("rq1-storm", tuple(arms), blocks, seed)
+    return Matrix("rq1-storm", tuple(arms), blocks)
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ is only survived for a moment, with a growing backlog, is not sustained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,16 @@ from microflow.engine import PIPELINES
 from microflow.experiments.load import SHORT_SLOPE, WARM_UP_S, System
 from microflow.experiments.work import TOKENS
 from microflow.lab.experiment import Experiment, Matrix, scale_of
-from microflow.lab.open_loop import Objective, Probe, find_sustainable, judge
+from microflow.lab.open_loop import Objective, OpenLoopRun
 from microflow.lab.report import Answer, Table, design, rounded, with_interval
 from microflow.lab.results import Frame, Results, data_frame
 from microflow.lab.statistics import Estimate, typical
 from microflow.lab.trials import Arm
 
-__all__ = ["P99_MS", "SUSTAINED", "answer", "frame", "matrix", "table", "trial"]
+__all__ = [
+    "P99_MS", "SUSTAINED", "Probe", "Sustainable", "answer", "find_sustainable", "frame", "judge", "matrix", "table",
+    "trial",
+]  # fmt: skip
 
 #: The objective: long enough for a microflow of 1,000 to fill at the lowest load that is looked for.
 P99_MS = 250
@@ -31,6 +36,106 @@ P99_MS = 250
 _SLOPE, _LONG_S = 0.01, 30.0
 #: Seconds of the loads that bracket the answer, seconds for which it is offered, blocks.
 _SCALES = {"smoke": (0.4, 0.5, 1), "quick": (0.3, 1.0, 1), "paper": (1.0, _LONG_S, 5)}
+
+
+#: How often a search goes down to find a rate that is sustained at all, and one that stays so for longer.
+_HALVINGS, _CONFIRMATIONS = 6, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Result of one rate that was tried (records/s)."""
+
+    rate: float
+    p99_ns: int
+    slope: float
+    unserved: int
+    sustained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sustainable:
+    """``rate`` is the highest that was sustained (0 if none was); all probes are kept in the order they were run.
+
+    ``bounded`` is false when every rate tried was sustained: then the true rate is higher.
+    """
+
+    rate: float
+    bounded: bool
+    probes: tuple[Probe, ...]
+
+
+def judge(run: OpenLoopRun, rate: float, objective: Objective, *, warm_up_s: float = 0.0) -> Probe:
+    """Judgement on a run: whether ``rate`` kept the objective after its warm-up."""
+    p99 = run.summary(warm_up_s).p99_ns
+    slope = run.backlog_slope(warm_up_s)
+    sustained = run.unserved == 0 and p99 <= objective.p99_ns and slope <= objective.slope
+    return Probe(rate, p99, slope, run.unserved, sustained)
+
+
+def find_sustainable(
+    attempt: Callable[[float], Probe],
+    low: float,
+    high: float,
+    *,
+    confirm: Callable[[float], Probe] | None = None,
+    precision: float = 0.05,
+) -> Sustainable:
+    """Bisect between a rate that is sustained and one that fails, until they are within ``precision`` of each other.
+
+    Args:
+        attempt: Runs one rate (records/s), for example
+            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(Portions(), serve), rate, objective)``.
+        low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
+        high: No rate above it is tried: the system's own throughput, or what is more than enough.
+        confirm: Runs a rate for longer. What the search found is moved by ``precision``, up or down, until it passes
+            this run and the next rate above it fails it: both ends of the answer are then of long runs.
+        precision: Of the rate, as a part.
+
+    >>> limit = 700.0
+    >>> found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= limit), 100, 10_000)
+    >>> 0.95 * limit <= found.rate <= limit, found.bounded
+    (True, True)
+    """
+    probes: list[Probe] = []
+
+    def holds(rate: float, run: Callable[[float], Probe]) -> bool:
+        probes.append(run(rate))
+        return probes[-1].sustained
+
+    top, failed = high, False
+    for _ in range(_HALVINGS):
+        if holds(low, attempt):
+            break
+        low, high, failed = low / 2, low, True
+    else:
+        return Sustainable(0.0, bounded=True, probes=tuple(probes))
+    if not failed and holds(high, attempt):
+        low = high
+    else:
+        failed = True
+    while high / low > 1 + precision:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle, attempt) else (low, middle)
+    if confirm is not None:
+        low, failed = _confirmed(low, top, 1 + precision, partial(holds, run=confirm))
+    return Sustainable(low, failed, tuple(probes))
+
+
+def _confirmed(rate: float, top: float, step: float, holds: Callable[[float], bool]) -> tuple[float, bool]:
+    """The rate, moved until it holds and the next above it does not; and whether one above it failed."""
+    if not holds(rate):
+        for _ in range(_CONFIRMATIONS):
+            rate /= step
+            if holds(rate):
+                return rate, True
+        return 0.0, True
+    while rate < top:
+        higher = min(rate * step, top)
+        if not holds(higher):
+            return rate, True
+        rate = higher
+    return rate, False
 
 
 def trial(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,14 +170,14 @@ def trial(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**asdict(found), "capacity": capacity, "data_checksum": system.checksum}
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """The three pipelines on healthcare records, tokenized."""
     search_s, confirm_s, blocks = scale_of(_SCALES, profile)
     slope = _SLOPE if confirm_s >= _LONG_S else SHORT_SLOPE
     search = {"p99_ms": P99_MS, "search_s": search_s, "confirm_s": confirm_s, "slope": slope}
     work = {"data_type": "healthcare", "method": TOKENS, **search}
     arms = [Arm(name, f"{__name__}:trial", work | {"pipeline": name}) for name in PIPELINES]
-    return Matrix("rq1-sustained", tuple(arms), blocks, seed, timeout_s=1_800)
+    return Matrix("rq1-sustained", tuple(arms), blocks, timeout_s=1_800)
 
 
 def frame(results: Results) -> Frame:
@@ -88,7 +193,7 @@ def frame(results: Results) -> Frame:
         rate = typical([[value] for value in found]) if min(found) > 0 else Estimate(0.0, 0.0, max(found))
         capacity = float(np.median([result["capacity"] for result in own]))
         bounded = all(result["bounded"] for result in own)
-        rows.append((arm.name, rate.value, rate.low, rate.high, bounded, capacity))
+        rows.append((arm.name, *rate, bounded, capacity))
     return data_frame(rows, ["pipeline", "rate", "low", "high", "bounded", "capacity"])
 
 

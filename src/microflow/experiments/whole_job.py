@@ -2,7 +2,7 @@
 
 This is the one experiment in which Spark stands beside the local engines: its tasks use every core and pay for a JVM,
 so that only the time of a whole job is the same thing on both sides. What a core of it does is in
-`microflow.experiments.scaling`.
+`microflow.experiments.cores`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _forget(connector: PostgreSQLConnector, job_id: str) -> None:
     connector.transaction(delete, doing="cleaning up after a trial")
 
 
-def matrix(profile: str, *, seed: int = 1) -> Matrix:
+def matrix(profile: str) -> Matrix:
     """The three pipelines on healthcare data; on paper Spark beside them, whose start alone takes seconds."""
     rows, blocks, spark = scale_of(_SCALES, profile)
     engines = [(name, name, "local") for name in PIPELINES] + [(_SPARK, "batch", "spark")] * spark
@@ -103,7 +103,7 @@ def matrix(profile: str, *, seed: int = 1) -> Matrix:
         Arm(name, f"{__name__}:trial", work | {"pipeline": pipeline, "engine": engine})
         for name, pipeline, engine in engines
     ]
-    return Matrix("whole-job", tuple(arms), blocks, seed)
+    return Matrix("whole-job", tuple(arms), blocks)
 
 
 def _seconds(config: Mapping[str, Any]) -> float:

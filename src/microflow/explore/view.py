@@ -51,7 +51,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the controls said when work was asked for."""
+    """Values of the controls when work was asked for."""
 
     data: str
     policy: str | None
@@ -267,7 +267,7 @@ class _Latest:
 
     @property
     def is_superseded(self) -> bool:
-        """Whether something else was asked for meanwhile."""
+        """True if something else was asked for meanwhile."""
         return self._waiting is not None
 
     def wait(self, seconds: float) -> None:

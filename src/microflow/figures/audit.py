@@ -28,7 +28,7 @@ COMMANDS = (
     Claim(r"at most 1,000 rows|two dozen at once|thousand rows", "pytest tests/engine"),
     Claim(r"mode 0[0-7]{3}", "pytest tests/pipeline tests/store"),
     Claim(r"groups of at least \d+ alike", "microflow verify"),
-    Claim(r"bench k_anonymity", "microflow bench k_anonymity"),
+    Claim(r"SUITE=k_anonymity", "make bench SUITE=k_anonymity"),
 )
 #: Digits that belong to a name, a version, a law, a standard or a path.
 _NAMES = re.compile(
@@ -109,7 +109,7 @@ def sentences(text: str) -> Iterator[str]:
 
 
 class _Sources:
-    """What the database holds: answers by experiment, and the experiment of every number's macro."""
+    """Evidence in the database: answers by experiment, and the experiment of every number's macro."""
 
     def __init__(self, profile: str, store: ExperimentStore) -> None:
         self.command = f"make experiments PROFILE={profile}"
@@ -144,7 +144,7 @@ def _of_markdown(text: str, sources: _Sources) -> Iterator[tuple[str, ...]]:
     if "results" in blocks:
         for experiment, answer in sources.answers:
             yield sources.row(answer.sentence, experiment)
-            yield from (sources.row(f"table {name}", experiment) for name in experiment.tables or {})
+            yield from (sources.row(f"table {name}", experiment) for name in experiment.tables)
     if "headlines" in blocks:
         for experiment, answer in sources.answers:
             if answer.headline:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,15 +20,14 @@ from microflow.experiments import all_experiments, experiment_named
 from microflow.figures import charts, methods
 from microflow.figures.style import ieee, mark_preview, png, save
 from microflow.lab.experiment import PREVIEWS, Experiment, Plot
-from microflow.lab.report import Answer, Table, design, hardware, ratio_text, short
-from microflow.lab.results import IncompleteError, Results, Skipped
-from microflow.lab.statistics import Estimate
+from microflow.lab.report import Answer, Table, design, hardware
+from microflow.lab.results import IncompleteError, Results, Skipped, results_or_missing
 from microflow.sinks.whole_file import write_whole
 from microflow.store.experiments import ExperimentStore
 
 __all__ = [
     "MARKED", "Drawn", "Note", "Plate", "answer", "answers", "answers_table", "caption_of", "draw_all", "drawing_of",
-    "headlines_block", "macro", "marked", "numbers_tex", "peers_block", "plan", "plate", "readings", "results_block",
+    "headlines_block", "macro", "marked", "numbers_tex", "plan", "plate", "readings", "results_block",
     "table", "with_block", "with_blocks", "write_tables",
 ]  # fmt: skip
 
@@ -104,20 +102,16 @@ def drawing_of(plot: Plot) -> Callable[[pd.DataFrame], Figure]:
 def readings(profile: str, store: ExperimentStore) -> Iterator[tuple[Experiment, Results | IncompleteError]]:
     """Every experiment with its results, or with what is missing of them."""
     for experiment in all_experiments():
-        try:
-            found: Results | IncompleteError = Results.read(experiment.matrix(profile), store)
-        except IncompleteError as error:
-            found = error
-        yield experiment, found
+        yield experiment, results_or_missing(experiment, profile, store)
 
 
 def _reading(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | Skipped:
-    try:
-        return Results.read(experiment.matrix(profile), store)
-    except IncompleteError as error:
-        if experiment.optional:
-            return Skipped(experiment.name, experiment.missing() or error.reason)
-        raise
+    found = results_or_missing(experiment, profile, store)
+    if isinstance(found, Results):
+        return found
+    if not experiment.optional:
+        raise found
+    return Skipped(experiment.name, experiment.missing() or found.reason)
 
 
 def plate(name: str, profile: str, store: ExperimentStore) -> Plate | Skipped:
@@ -157,11 +151,11 @@ def table(name: str, profile: str, store: ExperimentStore, which: str = "") -> T
         IncompleteError: not all of its trials have run, although they could.
     """
     chosen = experiment_named(name)
-    tables = chosen.tables or {}
-    if not tables or (which and which not in tables):
-        raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(tables) or 'none'}")
+    which = which or next(iter(chosen.tables))
+    if which not in chosen.tables:
+        raise MicroflowError(f"{name} has no table {which!r}", hint=f"its tables are: {', '.join(chosen.tables)}")
     found = _reading(chosen, profile, store)
-    return found if isinstance(found, Skipped) else tables[which or next(iter(tables))](found).of(profile)
+    return found if isinstance(found, Skipped) else chosen.tables[which](found).of(profile)
 
 
 def answer(name: str, profile: str, store: ExperimentStore) -> Answer | Skipped:
@@ -201,10 +195,10 @@ def write_tables(profile: str, store: ExperimentStore, folder: Path) -> list[Dra
     for experiment, found in readings(profile, store):
         if isinstance(found, IncompleteError):
             lacking = Drawn.lacking("", experiment, found)
-            written += [replace(lacking, name=f"table-{name}") for name in experiment.tables or {}]
+            written += [replace(lacking, name=f"table-{name}") for name in experiment.tables]
             missing += [found.message] * lacking.needed
             continue
-        for name, build in (experiment.tables or {}).items():
+        for name, build in experiment.tables.items():
             path = folder / f"table-{name}.tex"
             write_whole(path, build(found).of(profile).to_latex(name))
             written.append(Drawn(path.stem, (path,)))
@@ -279,7 +273,7 @@ def results_block(profile: str, store: ExperimentStore) -> str:
         if isinstance(found, IncompleteError):
             continue  # what has not run yet is left out here; `microflow figures` names it
         parts.append(f"**{experiment.asks}** {experiment.answer(found).of(profile).sentence}")
-        parts += [build(found).of(profile).to_markdown() for build in (experiment.tables or {}).values()]
+        parts += [build(found).of(profile).to_markdown() for build in experiment.tables.values()]
     if not parts:
         raise MicroflowError(f"no question of profile {profile!r} has run yet", hint="make experiments")
     preview = " These are a preview, not to be cited." if profile in PREVIEWS else ""
@@ -343,21 +337,3 @@ def _machine(store: ExperimentStore) -> str:
     trials = [store.trials(name) for name in store.experiments()]
     newest = max((table.iloc[-1] for table in trials if len(table)), key=lambda row: row["created_at"])
     return hardware(newest["machine"])
-
-
-def peers_block(document: Mapping[str, Any]) -> str:
-    """The block ``peers``, of a document that ``microflow bench peers --json`` has written: lines with a ratio."""
-    rows = [
-        [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
-        for line in document["lines"]
-    ]
-    origin = f"on {hardware(document['machine'])}; written by `make peers`"
-    caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
-    table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
-    return marked("peers", table.to_markdown())
-
-
-def _ratio(line: Mapping[str, Any]) -> str:
-    if line["low"] is None:
-        return f"{short(line['ratio'])}×"  # nothing was timed: no interval to have
-    return ratio_text(Estimate(float(line["ratio"]), float(line["low"]), float(line["high"])))

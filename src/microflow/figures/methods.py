@@ -142,7 +142,7 @@ def _along(begin: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> list
 
 
 def _area(box: Bbox, other: BboxBase) -> float:
-    """What two boxes share, in pixels."""
+    """Area that two boxes share, in pixels."""
     shared = Bbox.intersection(box, other)
     return 0.0 if shared is None else float(shared.width * shared.height)
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from microflow import __version__
 from microflow.errors import InputError
-from microflow.lab.machine import Machine
+from microflow.lab.launch import Machine
 from microflow.lab.results import series_of
 from microflow.sinks.whole_file import WholeFile, refused_as
 from microflow.store.experiments import ExperimentStore

@@ -1,7 +1,11 @@
-"""The contract of an experiment: its matrix of trials, its analysis, and what it may claim.
+"""The contract of an experiment: its matrix of trials, its analysis, what it may claim, and how long it will take.
 
-An experiment is one module of `microflow.experiments` with one `Experiment`. The matrix is data: arms, blocks and a
-seed, and for each cell a hash that names its configuration.
+An experiment is an `Experiment` in a module of `microflow.experiments`. The matrix is data: arms, blocks and a seed,
+and for each cell a hash that names its configuration.
+
+An experiment declares what a trial of a configuration takes, on a core like those of a small server. A `Forecast`
+rests on that: what the database holds of the experiment, in whatever profile, says by which factor this machine
+differs. A pilot decides how many blocks follow, so that an experiment with a precision has a least and a most.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microflow.errors import MicroflowError
+from microflow.lab.launch import START_S
 from microflow.lab.statistics import Blocks, Estimate, block_log_ratios, ratio_of, repetitions_for
 from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, plan
 
@@ -21,16 +26,17 @@ if TYPE_CHECKING:
 
     from microflow.lab.report import Answer, Table
     from microflow.lab.results import Results
+    from microflow.store.experiments import ExperimentStore
 
 __all__ = [
-    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Matrix", "Plot", "Precision", "beside", "config_hash",
-    "ratios_to", "scale_of", "settled",
+    "PREVIEWS", "PROFILES", "Claim", "Experiment", "Forecast", "Matrix", "Plot", "Precision", "beside", "config_hash",
+    "forecast", "forecast_table", "ratios_to", "scale_of", "settled",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
 #: How long everything may take: seconds (the notebooks' own test), minutes (`make experiments`), an hour and more (for
-#: print; `microflow.lab.forecast` says how long).
+#: print; `forecast` says how long).
 PROFILES = ("smoke", "quick", "paper")
 #: Profiles whose results show that everything runs, and are not to be cited.
 PREVIEWS = ("smoke", "quick")
@@ -203,9 +209,85 @@ class Experiment:
     answer: Callable[[Results], Answer]
     same: tuple[str, ...]
     seconds: Callable[[Mapping[str, Any]], float]
-    tables: Mapping[str, Callable[[Results], Table]] | None = None
+    tables: Mapping[str, Callable[[Results], Table]]
     plot: Plot | None = None
     ratios: Callable[[Results], Mapping[str, Estimate]] = lambda _: {}
     missing: Callable[[], str] = str
     optional: bool = False
     claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Forecast of one experiment in one profile.
+
+    Attributes:
+        experiment: Its name.
+        arms: How many there are.
+        blocks: The least and the most.
+        trials: The least and the most.
+        held: Trials that the database holds already.
+        minutes: The least and the most, of all trials.
+        left: The same, of those that it does not hold.
+        recorded: How many recorded trials say how fast this machine is; with none the declared seconds stand.
+    """
+
+    experiment: str
+    arms: int
+    blocks: tuple[int, int]
+    trials: tuple[int, int]
+    held: int
+    minutes: tuple[float, float]
+    left: tuple[float, float]
+    recorded: int
+
+
+def forecast(experiment: Experiment, profile: str, store: ExperimentStore, *, cores: int) -> Forecast:
+    """Forecast of an experiment on this machine; trials that run side by side share its ``cores``."""
+    matrix, recorded = experiment.matrix(profile), store.trials(experiment.name)
+    declared = [experiment.seconds(config["config"]) for config in recorded["config"]]
+    factor = sum(row["usage"]["wall_s"] for row in recorded["metrics"]) / sum(declared) if declared else 1.0
+    each = {arm.name: (experiment.seconds(arm.config) * factor + START_S) / 60 for arm in matrix.arms}
+    most = max(matrix.blocks, matrix.precision.most) if matrix.precision else matrix.blocks
+    cells = [replace(matrix, blocks=blocks).cells() for blocks in (matrix.blocks, most)]
+    held, at_once = set(recorded["config_hash"]), cores if matrix.side_by_side else 1
+
+    def minutes(without: set[str]) -> tuple[float, float]:
+        low, high = (
+            sum(each[turn.arm.name] for cell, turn in part.items() if cell not in without) / at_once for part in cells
+        )
+        return low, high
+
+    return Forecast(
+        experiment.name, len(matrix.arms), (matrix.blocks, most), (len(cells[0]), len(cells[1])),
+        len(cells[1].keys() & held), minutes(set()), minutes(held), len(declared),
+    )  # fmt: skip
+
+
+def forecast_table(found: Sequence[Forecast], profile: str, cores: int) -> Table:
+    """Table by experiment and in all: blocks, trials, minutes, and the remaining part of them."""
+    from microflow.lab.report import Table
+
+    rows = [
+        [
+            entry.experiment, str(entry.arms), _between(entry.blocks), _between(entry.trials), str(entry.held),
+            _between(entry.minutes, digits=1), _between(entry.left, digits=1),
+            f"{entry.recorded} trials" if entry.recorded else "declared",
+        ]
+        for entry in found
+    ]  # fmt: skip
+    trials, minutes, left = (
+        _between([sum(getattr(entry, name)[end] for entry in found) for end in (0, 1)])
+        for name in ("trials", "minutes", "left")
+    )
+    rows.append(["in all", "", "", trials, str(sum(entry.held for entry in found)), minutes, left, ""])
+    return Table(
+        ["experiment", "arms", "blocks", "trials", "held", "minutes", "left", "by"],
+        rows,
+        f"Profile {profile} on {cores} cores; a pilot decides between least and most. Minutes rest on declared seconds "
+        "of a trial, scaled by what the database holds of the experiment.",
+    )
+
+
+def _between(ends: Sequence[float], digits: int = 0) -> str:
+    return "–".join(dict.fromkeys(f"{end:.{digits}f}" for end in ends))

@@ -7,27 +7,24 @@
 The load generator is a process outside the system under test (Karimov et al., ICDE 2018) and does not wait for it, so
 that a stall delays every record that came meanwhile, and all of them are seen (no coordinated omission; Tene, wrk2).
 Kinds of system differ in their `Dispatcher` alone: `Portions` hands over fixed numbers of records, a router decides
-each time. `find_sustainable` looks for the highest load that a system keeps up with (Karimov et al.; Theodolite): a
-rate that is only survived for a moment, with a growing backlog, is not a throughput.
+each time.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from microflow.engine.router import Costs, Route, Router
 from microflow.lab.arrivals import Feed, HurriedFeed, LiveFeed, Schedule, SimulatedFeed
-from microflow.timing.latency import LatencyRecorder, LatencySummary
+from microflow.timing.meters import LatencyRecorder, LatencySummary
 
 __all__ = [
-    "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Probe", "Serve",
-    "Sustainable", "find_sustainable", "judge",
+    "Dispatcher", "Flush", "Lingers", "Objective", "OpenLoop", "OpenLoopRun", "Portions", "Serve", "simulate",
 ]  # fmt: skip
 
 P = TypeVar("P")
@@ -38,8 +35,6 @@ Serve = Callable[[P], Sequence[int]]
 Flush = Callable[[], Sequence[int]]
 
 _GRID = 200
-#: How often a search goes down to find a rate that is sustained at all, and one that stays so for longer.
-_HALVINGS, _CONFIRMATIONS = 6, 12
 #: Of an objective: the part of the records that may be later than its p99, and the time between two looks at them.
 _MAY_BE_LATE, _LOOK_NS = 0.01, 50_000_000
 #: Two points make a line.
@@ -249,7 +244,7 @@ class OpenLoop:
         return arrived if arrived > oldest else feed.wait(oldest + 1)
 
     def _is_lost(self, completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> bool:
-        """Whether so many records are too late that the objective cannot be kept; cheap as long as none is."""
+        """True if so many records are late that the objective cannot be kept; cheap as long as none is."""
         if self._late_ns is None or not done or now - self._schedule[done[0]] <= self._late_ns:
             return False
         late = completed[self._counted :] - self._schedule[self._counted :] > self._late_ns
@@ -263,97 +258,11 @@ def _note(completed: npt.NDArray[np.int64], done: Sequence[int], now: int) -> No
         completed[list(done)] = now
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Result of one rate that was tried (records/s)."""
+def simulate(schedule: Schedule, router: Router, costs: Costs) -> OpenLoopRun:
+    """A router's run in simulated time, where serving costs exactly ``costs``: equal on every machine."""
 
-    rate: float
-    p99_ns: int
-    slope: float
-    unserved: int
-    sustained: bool
+    def cost(route: Route) -> int:
+        size = len(route.records)
+        return round(costs.together(size) if route.together else costs.alone(size))
 
-
-@dataclass(frozen=True, slots=True)
-class Sustainable:
-    """``rate`` is the highest that was sustained (0 if none was); all probes are kept in the order they were run.
-
-    ``bounded`` is false when every rate tried was sustained: then the true rate is higher.
-    """
-
-    rate: float
-    bounded: bool
-    probes: tuple[Probe, ...]
-
-
-def judge(run: OpenLoopRun, rate: float, objective: Objective, *, warm_up_s: float = 0.0) -> Probe:
-    """Judgement on a run: whether ``rate`` kept the objective after its warm-up."""
-    p99 = run.summary(warm_up_s).p99_ns
-    slope = run.backlog_slope(warm_up_s)
-    sustained = run.unserved == 0 and p99 <= objective.p99_ns and slope <= objective.slope
-    return Probe(rate, p99, slope, run.unserved, sustained)
-
-
-def find_sustainable(
-    attempt: Callable[[float], Probe],
-    low: float,
-    high: float,
-    *,
-    confirm: Callable[[float], Probe] | None = None,
-    precision: float = 0.05,
-) -> Sustainable:
-    """Bisect between a rate that is sustained and one that fails, until they are within ``precision`` of each other.
-
-    Args:
-        attempt: Runs one rate (records/s), for example
-            ``lambda rate: judge(OpenLoop(poisson(rate, 4, seed)).run(Portions(), serve), rate, objective)``.
-        low: Where to begin; halved until it is sustained, at most `_HALVINGS` times.
-        high: No rate above it is tried: the system's own throughput, or what is more than enough.
-        confirm: Runs a rate for longer. What the search found is moved by ``precision``, up or down, until it passes
-            this run and the next rate above it fails it: both ends of the answer are then of long runs.
-        precision: Of the rate, as a part.
-
-    >>> limit = 700.0
-    >>> found = find_sustainable(lambda rate: Probe(rate, 0, 0.0, 0, rate <= limit), 100, 10_000)
-    >>> 0.95 * limit <= found.rate <= limit, found.bounded
-    (True, True)
-    """
-    probes: list[Probe] = []
-
-    def holds(rate: float, run: Callable[[float], Probe]) -> bool:
-        probes.append(run(rate))
-        return probes[-1].sustained
-
-    top, failed = high, False
-    for _ in range(_HALVINGS):
-        if holds(low, attempt):
-            break
-        low, high, failed = low / 2, low, True
-    else:
-        return Sustainable(0.0, bounded=True, probes=tuple(probes))
-    if not failed and holds(high, attempt):
-        low = high
-    else:
-        failed = True
-    while high / low > 1 + precision:
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if holds(middle, attempt) else (low, middle)
-    if confirm is not None:
-        low, failed = _confirmed(low, top, 1 + precision, partial(holds, run=confirm))
-    return Sustainable(low, failed, tuple(probes))
-
-
-def _confirmed(rate: float, top: float, step: float, holds: Callable[[float], bool]) -> tuple[float, bool]:
-    """The rate, moved until it holds and the next above it does not; and whether one above it failed."""
-    if not holds(rate):
-        for _ in range(_CONFIRMATIONS):
-            rate /= step
-            if holds(rate):
-                return rate, True
-        return 0.0, True
-    while rate < top:
-        higher = min(rate * step, top)
-        if not holds(higher):
-            return rate, True
-        rate = higher
-    return rate, False
+    return OpenLoop(schedule).simulate(router, lambda route: route.records, service_ns=cost)

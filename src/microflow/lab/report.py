@@ -11,7 +11,7 @@ import numpy as np
 
 from microflow.lab.experiment import PREVIEWS
 from microflow.lab.results import Results
-from microflow.lab.statistics import Analysis, Comparison, Estimate
+from microflow.lab.statistics import MARGIN, Analysis, Comparison, Estimate
 
 __all__ = [
     "UNKNOWN", "WIDEST", "Answer", "Table", "comparison_cells", "design", "family", "from_to", "hardware",
@@ -164,7 +164,7 @@ def family(analysis: Analysis) -> str:
     """The declared design of a family of comparisons: margin, correction, noise floor."""
     count = len(analysis.comparisons)
     return (
-        f"{count} comparisons, corrected by Holm; equivalent: within ±{analysis.margin:.0%} by two one-sided tests; "
+        f"{count} comparisons, corrected by Holm; equivalent: within ±{MARGIN:.0%} by two one-sided tests; "
         f"different: outside the A/A noise floor of {analysis.noise_floor:.1%} and p < 0.05; else undecided"
     )
 
@@ -183,7 +183,7 @@ def _p(value: float) -> str:
     return f"<{_SMALLEST_P:g}" if value < _SMALLEST_P else f"{value:.3f}"
 
 
-def ratio_text(ratio: Estimate, unit: str = "×") -> str:
+def ratio_text(ratio: Estimate) -> str:
     """A ratio with its interval; none where the interval is wider than ± `WIDEST`, or there is no interval at all.
 
     >>> ratio_text(Estimate(2.0, 1.9, 2.1)), ratio_text(Estimate(2.0, 1.0, 4.0))
@@ -191,12 +191,12 @@ def ratio_text(ratio: Estimate, unit: str = "×") -> str:
     """
     if math.isnan(ratio.low) or ratio.low <= 0 or math.sqrt(ratio.high / ratio.low) - 1 > WIDEST:
         return UNKNOWN
-    return with_interval(ratio.value, ratio.low, ratio.high, unit)
+    return with_interval(*ratio, "×")
 
 
-def pure_or_not(results: Results, arms: Sequence[str] | None = None) -> str:
+def pure_or_not(results: Results) -> str:
     """Purity that the trials of each arm show, as text; an arm without evidence is never called pure."""
-    shown, open_ = results.purity(arms)
+    shown, open_ = results.purity()
     if not open_:
         return "every timed span is shown to have touched memory only"
     rest = f"; shown for {', '.join(shown)}" if shown else ""
@@ -227,9 +227,9 @@ def rounded(value: float) -> str:
     return f"{value:.3g}"
 
 
-def from_to(first: str, last: str, mark: str = " to ") -> str:
+def from_to(first: str, last: str) -> str:
     """Two ends as text; the first alone where both are said alike."""
-    return first if first == last else f"{first}{mark}{last}"
+    return first if first == last else f"{first} to {last}"
 
 
 def per_cent(share: float) -> str:

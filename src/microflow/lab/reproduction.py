@@ -21,8 +21,8 @@ from sqlalchemy.engine import make_url
 from microflow.errors import MicroflowError, StoreError
 from microflow.lab.bundle import import_bundle
 from microflow.lab.experiment import Experiment
-from microflow.lab.machine import Machine
-from microflow.lab.results import IncompleteError, Progress, Results, commit_of, run_matrix
+from microflow.lab.launch import Machine
+from microflow.lab.results import IncompleteError, Progress, Results, commit_of, results_or_missing, run_matrix
 from microflow.lab.statistics import Estimate
 from microflow.store.database import create_database, drop_database
 from microflow.store.experiments import ExperimentStore
@@ -72,15 +72,16 @@ def reproduce(
     Raises:
         MicroflowError: nothing of this profile is recorded, or a trial failed.
     """
-    readings = [(experiment, _reading(experiment, profile, recorded)) for experiment in experiments]
+    readings = [(experiment, results_or_missing(experiment, profile, recorded)) for experiment in experiments]
     if not any(isinstance(found, Results) for _, found in readings):
         raise MicroflowError(
             f"nothing is recorded of profile {profile!r}", hint="choose the profile that is, or run make experiments"
         )
     for experiment, reading in readings:
-        if isinstance(reading, Difference):
+        if isinstance(reading, IncompleteError):
             if not experiment.optional:
-                yield Agreement(reading.experiment, 0, 0, 0, (reading,))
+                lacking = Difference(reading.experiment, "configuration", reading.message, "not run")
+                yield Agreement(reading.experiment, 0, 0, 0, (lacking,))
             continue
         # What this machine has the data for.
         matrix = replace(reading.matrix, arms=tuple(arm for arm in reading.matrix.arms if not arm.absent))
@@ -150,16 +151,8 @@ def _beside(url: str, suffix: str) -> str:
     return f"{database[:_LONGEST]}_{suffix}"
 
 
-def _reading(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | Difference:
-    matrix = experiment.matrix(profile)
-    try:
-        return Results.read(matrix, store)
-    except IncompleteError as error:
-        return Difference(matrix.experiment, "configuration", error.message, "not run")
-
-
 def _unequal(earlier: Mapping[str, object], again: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """What was recorded and is otherwise now; a recording of an earlier version may not know all that is asked."""
+    """Answers that differ from the record, which may be of an earlier version and not hold all that is asked."""
     for name, value in sorted(earlier.items()):
         if name not in again or not _same(value, again[name]):
             yield name, str(value), str(again.get(name, "nothing"))
@@ -176,7 +169,7 @@ def _said(estimate: Estimate | None) -> str:
 
 
 def _known(found: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Those with an interval: one block says nothing about noise."""
+    """The estimates with an interval: one block says nothing about noise."""
     return {name: estimate for name, estimate in found.items() if not math.isnan(estimate.low)}
 
 

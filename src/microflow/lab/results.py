@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from microflow.errors import MicroflowError, SetupError
 from microflow.lab.experiment import Experiment, Matrix, config_hash, settled
-from microflow.lab.launch import Launch
-from microflow.lab.machine import Machine, refuse_unlike
+from microflow.lab.launch import Launch, Machine, refuse_unlike
 from microflow.lab.trials import Arm, Planned, Trial, by_group, gather, run_trials
-from microflow.timing.resources import ResourceUsage
+from microflow.timing.meters import ResourceUsage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Frame", "IncompleteError", "Progress", "Results", "Skipped", "commit_of", "data_frame", "is_series",
-    "run_experiment", "run_matrix", "series_of",
+    "results_or_missing", "run_experiment", "run_matrix", "series_of",
 ]  # fmt: skip
 
 #: pandas and the database are loaded where they are used: a trial's process has no use for them.
@@ -126,7 +125,7 @@ class Results:
             found[group][name] = gathered[arm.name]
         return found
 
-    def purity(self, arms: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
+    def purity(self) -> tuple[list[str], list[str]]:
         """The arms whose every trial shows that the clock ran on memory only, and the arms that do not show it.
 
         Shown means: the guard watched at least one span of each pass, and neither it nor the kernel saw anything. A
@@ -135,9 +134,16 @@ class Results:
         shown: dict[str, bool] = {}
         for trial in self.trials:
             name = trial.planned.arm.name
-            if arms is None or name in arms:
-                shown[name] = shown.get(name, True) and _shows_purity(trial.run.result)
+            shown[name] = shown.get(name, True) and _shows_purity(trial.run.result)
         return [name for name, pure in shown.items() if pure], [name for name, pure in shown.items() if not pure]
+
+
+def results_or_missing(experiment: Experiment, profile: str, store: ExperimentStore) -> Results | IncompleteError:
+    """Results of an experiment in a profile, or what is missing of them."""
+    try:
+        return Results.read(experiment.matrix(profile), store)
+    except IncompleteError as error:
+        return error
 
 
 def _shows_purity(result: dict[str, Any]) -> bool:
@@ -180,8 +186,16 @@ def _trial(turn: Planned, row: dict[Any, Any], series: dict[str, list[float]]) -
     return Trial(turn, run)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class _Line:
+    """A line that begins with the name of an experiment, which Jupyter shows in bold."""
+
+    def _repr_html_(self) -> str:
+        name, _, rest = str(self).partition(": ")
+        return f"<b>{html.escape(name)}</b>: {html.escape(rest)}"
+
+
+@dataclass(frozen=True)
+class Progress(_Line):
     """Progress of a matrix: all cells, cells that ran now, and cells that the database already held."""
 
     experiment: str
@@ -192,12 +206,9 @@ class Progress:
     def __str__(self) -> str:
         return f"{self.experiment}: {self.cells} trials, {self.ran} run now, {self.kept} kept from before"
 
-    def _repr_html_(self) -> str:
-        return _bold(str(self))
 
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
+@dataclass(frozen=True)
+class Skipped(_Line):
     """An experiment that cannot run here, and why."""
 
     experiment: str
@@ -205,14 +216,6 @@ class Skipped:
 
     def __str__(self) -> str:
         return f"{self.experiment}: skipped on this machine: {self.reason}"
-
-    def _repr_html_(self) -> str:
-        return _bold(str(self))
-
-
-def _bold(line: str) -> str:
-    name, _, rest = line.partition(": ")
-    return f"<b>{html.escape(name)}</b>: {html.escape(rest)}"
 
 
 def run_experiment(

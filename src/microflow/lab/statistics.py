@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from microflow.errors import MicroflowError
 
 __all__ = [
     "CONFIDENCE", "MARGIN", "Analysis", "Blocks", "Comparison", "Estimate", "LogRatio", "PowerLaw", "Verdict",
-    "block_log_ratios", "bootstrap_interval", "compare", "fit_power_law", "log_ratio", "mean_of", "ratio_of",
+    "block_log_ratios", "compare", "fit_power_law", "log_ratio", "mean_of", "ratio_of",
     "repetitions_for", "typical",
 ]  # fmt: skip
 
@@ -45,8 +46,7 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A value and its 95 % interval; ``low`` and ``high`` are ``nan`` where one block says nothing about noise."""
 
     value: float
@@ -75,7 +75,6 @@ class LogRatio:
     high: float
     p_different: float
     p_equivalent: float
-    blocks: int
 
     @property
     def ratio(self) -> Estimate:
@@ -98,12 +97,10 @@ class Comparison:
 class Analysis:
     """A family of comparisons with one reference.
 
-    ``noise_floor`` is a part of the time: 0.02 means that an A/A comparison may show ±2 %. ``margin`` is the declared
-    equivalence margin.
+    ``noise_floor`` is a part of the time: 0.02 means that an A/A comparison may show ±2 %.
     """
 
     noise_floor: float
-    margin: float
     comparisons: tuple[Comparison, ...]
 
     def __getitem__(self, arm: str) -> Comparison:
@@ -119,7 +116,6 @@ def compare(
     reference: str,
     noise: str | None = None,
     *,
-    margin: float = MARGIN,
     draws: int = 10_000,
     seed: int = 1,
 ) -> Analysis:
@@ -135,7 +131,6 @@ def compare(
         reference: The arm that all others are divided by.
         noise: The A/A arm: the reference run once more under another name. The farther end of its interval is the noise
             floor.
-        margin: Of equivalence, as a part.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -145,7 +140,7 @@ def compare(
     for name in (reference, *([noise] if noise else [])):
         if name not in samples:
             raise MicroflowError(f"no samples of arm {name!r}", hint=f"arms are: {', '.join(samples)}")
-    estimate = partial(log_ratio, reference=samples[reference], margin=margin, draws=draws, seed=seed)
+    estimate = partial(log_ratio, reference=samples[reference], draws=draws, seed=seed)
     found = {arm: estimate(own) for arm, own in samples.items() if arm not in {reference, noise}}
     floor = 0.0
     if noise is not None:
@@ -157,7 +152,7 @@ def compare(
         Comparison(arm, test.ratio, p, q, _verdict(test.mean, p, q, floor))
         for (arm, test), p, q in zip(found.items(), different, equivalent, strict=True)
     ]
-    return Analysis(math.expm1(floor), margin, tuple(compared))
+    return Analysis(math.expm1(floor), tuple(compared))
 
 
 def _verdict(mean: float, p_different: float, p_equivalent: float, floor: float) -> Verdict:
@@ -179,9 +174,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def log_ratio(
-    arm: Blocks, reference: Blocks, *, margin: float = MARGIN, draws: int = 10_000, seed: int = 1
-) -> LogRatio:
+def log_ratio(arm: Blocks, reference: Blocks, *, draws: int = 10_000, seed: int = 1) -> LogRatio:
     """The mean over blocks of ``mean(log arm) - mean(log reference)``, with a hierarchical bootstrap interval.
 
     Blocks and, within blocks, iterations are drawn again. Drawing raw iterations would count their variance twice (a
@@ -192,26 +185,26 @@ def log_ratio(
     block, the interval is wider than it need be.
 
     >>> found = log_ratio([[2.0], [2.2], [1.9]], [[1.0], [1.1], [1.0]])
-    >>> bool(found.low < np.log(2) < found.high), found.blocks
-    (True, 3)
+    >>> bool(found.low < np.log(2) < found.high)
+    True
     """
     ratios = block_log_ratios(arm, reference)
     if len(ratios) < _FEWEST_BLOCKS:
         raise MicroflowError("one block says nothing about noise", hint="run at least two blocks")
     draw = _draw_means(ratios, _logs(arm), _logs(reference), draws, np.random.default_rng(seed))
     mean, reach = float(ratios.mean()), _t_quantile(len(ratios) - 1) * float(draw.std())
-    return LogRatio(mean, mean - reach, mean + reach, *_paired_tests(ratios, margin), len(ratios))
+    return LogRatio(mean, mean - reach, mean + reach, *_paired_tests(ratios))
 
 
-def _paired_tests(ratios: Floats, margin: float) -> tuple[float, float]:
+def _paired_tests(ratios: Floats) -> tuple[float, float]:
     """P of the t-test for a mean other than 0, and of TOST for one inside the margin."""
     if float(ratios.std()) <= 1e-12 * max(1.0, float(np.abs(ratios).max())):
         mean = abs(float(ratios.mean()))  # no spread at all: the tests' statistics are 0 or infinite
-        return float(mean == 0), float(mean >= math.log1p(margin))
+        return float(mean == 0), float(mean >= math.log1p(MARGIN))
     from scipy.stats import ttest_1samp
     from statsmodels.stats.weightstats import DescrStatsW
 
-    limit = math.log1p(margin)
+    limit = math.log1p(MARGIN)
     return float(ttest_1samp(ratios, 0).pvalue), float(DescrStatsW(ratios).ttost_mean(-limit, limit)[0])
 
 
@@ -263,7 +256,7 @@ def _mean_variance(block: Floats) -> float:
 
 
 def _draw_noise(blocks: list[Floats], draws: int, rng: np.random.Generator) -> Floats | float:
-    """What iterations add to the mean over blocks: residuals of all blocks, pooled, scaled to their true variance."""
+    """Draws of what iterations add to the mean over blocks: residuals of all, pooled, scaled to their true variance."""
     repeated = [block for block in blocks if len(block) > 1]
     if not repeated:
         return 0.0
@@ -359,16 +352,6 @@ def repetitions_for(pilot: npt.ArrayLike, half_width: float, *, least: int = 5, 
         raise MicroflowError("a pilot has at least two blocks, and an interval a positive width")
     wanted = (_t_quantile(len(values) - 1) * float(values.std(ddof=1)) / half_width) ** 2
     return math.ceil(min(max(wanted, least), most))
-
-
-def bootstrap_interval(sample: Floats, *, draws: int = 2_000, seed: int = 1) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the sample's median."""
-    from scipy.stats import bootstrap
-
-    if len(sample) < _FEWEST_BLOCKS:
-        return float(sample[0]), float(sample[0])
-    found = bootstrap((sample,), np.median, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _t_quantile(degrees: int) -> float:

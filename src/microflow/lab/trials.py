@@ -13,7 +13,7 @@ holds its positive measurements in order, warm-up included; ``data_checksum`` sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -22,17 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microflow.errors import MicroflowError
-from microflow.lab.launch import Launch, launch
-from microflow.lab.machine import refuse_unlike
+from microflow.lab.launch import Launch, launch, refuse_unlike
 
 __all__ = [
-    "Arm", "Planned", "Samples", "Trial", "again", "by_group", "find_warm_up", "gather", "interleaved", "plan",
-    "run_trials",
+    "Arm", "Planned", "Trial", "again", "by_group", "find_warm_up", "gather", "order_of", "plan", "run_trials",
 ]  # fmt: skip
 
 T = TypeVar("T")
-#: One value a round, by arm.
-Samples = dict[str, npt.NDArray[np.float64]]
 
 _TOO_SHORT = 4
 #: How much worse than the best score a cut may be: in steady noise scores differ by chance, by less than this.
@@ -90,27 +86,16 @@ def plan(arms: Sequence[Arm], blocks: int, seed: int) -> list[Planned]:
         raise MicroflowError("two arms have the same name", hint=f"arms are: {', '.join(names)}")
     turns = []
     for block in range(blocks):
-        block_seed, order = _order_of(arms, seed, block)
+        block_seed, order = order_of(arms, seed, block)
         turns += [Planned(arm, block, position, block_seed) for position, arm in enumerate(order)]
     return turns
 
 
-def _order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
-    """A seed for a block, and the random order in which its members take their turns: the one interleaving there is."""
+def order_of(things: Sequence[T], seed: int, block: int) -> tuple[int, list[T]]:
+    """A seed for a block, and the random order in which its members take their turns."""
     rng = np.random.default_rng((seed, block))
     block_seed = int(rng.integers(2**31))
     return block_seed, [things[index] for index in rng.permutation(len(things))]
-
-
-def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, *, warm_ups: int = 0, seed: int = 1) -> Samples:
-    """Randomised complete blocks inside this process: every arm once a round; the first rounds are thrown away."""
-    samples: dict[str, list[float]] = {name: [] for name in arms}
-    for block in range(warm_ups + rounds):
-        for name in _order_of(list(arms), seed, block)[1]:
-            value = arms[name]()
-            if block >= warm_ups:
-                samples[name].append(value)
-    return {name: np.array(values) for name, values in samples.items()}
 
 
 def run_trials(
@@ -144,7 +129,7 @@ def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
     return dict(groups)
 
 
-def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.NDArray[np.float64]]]:
+def gather(trials: Iterable[Trial]) -> dict[str, list[npt.NDArray[np.float64]]]:
     """Steady-state samples by arm, one array per block, ready for `compare`.
 
     Raises:
@@ -157,7 +142,7 @@ def gather(trials: Iterable[Trial], key: str = "samples") -> dict[str, list[npt.
     samples: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     blocks: dict[str, list[int]] = defaultdict(list)
     for trial in found:
-        values = np.asarray(trial.run.result[key], np.float64)
+        values = np.asarray(trial.run.result["samples"], np.float64)
         samples[trial.planned.arm.name].append(values[find_warm_up(values) :])
         blocks[trial.planned.arm.name].append(trial.planned.block)
     if len({tuple(numbers) for numbers in blocks.values()}) > 1:

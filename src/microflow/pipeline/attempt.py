@@ -25,9 +25,8 @@ from microflow.engine.worker import ProcessPool
 from microflow.errors import InputError, JobCancelledError, MicroflowError
 from microflow.pipeline.job import JobSpec, StoreRecords
 from microflow.pipeline.journal import MemoryJournal
-from microflow.pipeline.metrics import metrics_document
+from microflow.pipeline.metrics import metrics_document, verdict
 from microflow.pipeline.output import Files
-from microflow.pipeline.verdict import verdict
 from microflow.records import Microflow, microflows
 from microflow.schema import DatasetSchema
 from microflow.settings import MORSEL, Retries, Settings
@@ -40,7 +39,7 @@ from microflow.sources.splits import SPLIT_BYTES, Source
 from microflow.store.progress import JobProgress
 from microflow.timing.clock import PhaseClock
 from microflow.timing.guard import PurityGuard
-from microflow.timing.resources import ResourceMeter
+from microflow.timing.meters import ResourceMeter
 
 __all__ = ["Attempt", "CommitPolicy", "Observer"]
 
@@ -218,7 +217,7 @@ class Attempt:
         return self._engine_pieces(self._processor, done)
 
     def _engine_pieces(self, processor: Processor, done: Done) -> Iterator[tuple[int, Piece]]:
-        """What an engine that takes the source as one stream makes of it."""
+        """Pieces of an engine that takes the source as one stream."""
         job, work = self.job, self._split_work()
         reading = SplitReader(work, list(self.source.splits()), Ids(SeenIds()), done.refused)
         encode = encoder(work.text)

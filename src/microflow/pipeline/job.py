@@ -68,9 +68,9 @@ class JobSpec:
     workers: int | None = None
     """Worker processes; ``None``: one a core, and none for a small input."""
     split_bytes: int | None = None
-    """How large a split of the input is; ``None``: what suits most."""
+    """Size of a split of the input; ``None``: what suits most."""
     is_stored: bool = False
-    """Whether the results database knows of it, so that it can be resumed."""
+    """True if the results database knows of it, so that it can be resumed."""
 
     @property
     def name(self) -> str:

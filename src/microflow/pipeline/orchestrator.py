@@ -274,7 +274,7 @@ def _completed(job_id: str) -> CheckpointError:
 
 
 def _is_in_place(job: JobSpec, sha256: str | None) -> bool:
-    """Whether a job that had committed every row got as far as putting its output in place, as it was."""
+    """True if a job that had committed every row had also put its output in place, as it still is."""
     if sha256 is None or str(job.output) == STANDARD or is_url(job.output) or not Path(job.output).exists():
         return False
     return sha256_of(Path(job.output)) == sha256

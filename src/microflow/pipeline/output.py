@@ -318,7 +318,7 @@ def _stream(batch: pa.RecordBatch) -> bytes:
 
 
 def _rows_of(body: Text | pa.RecordBatch, text: str) -> Iterator[bytes | pa.RecordBatch]:
-    """What a sink takes: pieces of text, or the batches of Arrow streams, one after the other."""
+    """Input of a sink: pieces of text, or the batches of Arrow streams, one after the other."""
     if isinstance(body, pa.RecordBatch):
         yield body
     elif isinstance(body, bytes) or text != "arrow":

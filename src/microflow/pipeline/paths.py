@@ -168,7 +168,7 @@ def _hold(path: Path, output: Path, job_id: str, *, resumed: bool) -> int:
 
 
 def _names(path: Path, descriptor: int) -> bool:
-    """Whether the path is still the file that is open."""
+    """True if the path is still the file that is open."""
     try:
         named = path.stat()
     except FileNotFoundError:

@@ -195,7 +195,7 @@ class Stream:
 
 @dataclass(slots=True)
 class _Commit:
-    """What is being committed, and when that ended."""
+    """Commit under way: the messages that leave by it, and when it ended."""
 
     left: Sequence[tuple[Received, float]]
     outcomes: Sequence[Outcome]
@@ -217,7 +217,7 @@ def _seldom_collecting() -> Iterator[None]:
 
 
 class _Partition:
-    """What of a partition has left: ``ahead`` holds offsets that left before an earlier one."""
+    """Progress within a partition: ``ahead`` holds offsets that left before an earlier one."""
 
     def __init__(self) -> None:
         self.ahead: set[int] = set()
@@ -234,7 +234,7 @@ class _Partition:
         self.ahead.add(offset)
 
     def position(self) -> Position:
-        """What directly follows is done too: nothing may come behind it to move the position on."""
+        """Position to commit. Offsets ahead that directly follow it count: no later message may move it on."""
         first = next(iter(self._open), self._end)
         done = next(offset for offset in count(first) if offset not in self.ahead)
         self.ahead = {offset for offset in self.ahead if offset > done}

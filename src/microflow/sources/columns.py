@@ -142,7 +142,7 @@ _MOST_SHOWN, _LONGEST_NAME = 50, 60
 
 
 def _why_absent(found: Sequence[str], absent: list[str], schema: DatasetSchema, *, header: bool) -> str:
-    """What to do about columns that are not there: often the header, the delimiter or the encoding is another."""
+    """Remedy for columns that are not there: often the header, the delimiter or the encoding is another."""
     described = f"the schema describes: {_listed(schema.names)}"
     wanted = {_bare(name) for name in absent}
     nested = [name for name in found for prefix in absent if name.startswith(f"{prefix}.")]
@@ -161,7 +161,7 @@ def _why_absent(found: Sequence[str], absent: list[str], schema: DatasetSchema, 
 
 
 def _other_delimiter(found: Sequence[str], schema: DatasetSchema) -> str | None:
-    """What seems to separate the names of a header that was read as one field or too few, and what to do."""
+    """Remedy for a header that was read as one field or too few: what seems to separate its names."""
     own = schema.source.delimiter
     text = own.join(found)
     wanted = set(map(str.strip, schema.names))
@@ -312,7 +312,7 @@ def _bytes_of(text: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
 
 
 def _are_made_of(text: pa.Array, signs: npt.NDArray[np.bool_], most: int) -> bool:
-    """Whether all texts are at most so many of these signs and nothing else: then no pattern has to look at them."""
+    """True if all texts are at most so many of these signs and nothing else: then no pattern has to look at them."""
     content, ends = _bytes_of(text)
     if not signs[content].all():
         return False

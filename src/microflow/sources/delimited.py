@@ -67,7 +67,7 @@ def _header(feed: Feed, place: str, source: SourceFormat) -> tuple[list[str], in
 
 
 def _source_of(place: str, source: SourceFormat) -> SourceFormat:
-    """How one file is written; a spreadsheet or database is plain CSV by now, whatever else is described."""
+    """Format of one file; a spreadsheet or database is plain CSV by now, whatever else is described."""
     if not is_table(place):
         return source.of(place)
     return SourceFormat(",", header=source.header or is_database(place), trim=source.trim, missing=source.missing)

@@ -328,7 +328,7 @@ def _only_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @lru_cache(maxsize=100)
 def _decoder(missing: frozenset[str]) -> Callable[[str], Any]:
-    """What reads JSON and sees double keys; NaN and Infinity are none unless they spell a missing value."""
+    """Reader of JSON that sees double keys; NaN and Infinity are none unless they spell a missing value."""
     return json.JSONDecoder(parse_constant=_constant(missing), object_pairs_hook=_only_once).decode
 
 

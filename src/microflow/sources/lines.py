@@ -99,7 +99,7 @@ class Feed:
         return first
 
     def _line_end(self, look: int) -> int:
-        """Where the line at hand ends, its end included; 0 if that is not known yet. Nothing ends before ``look``."""
+        """End of the line at hand, its end included; 0 if that is not known yet. Nothing ends before ``look``."""
         feed = self._kept.find(b"\n", look)
         carriage = self._kept.find(b"\r", look, len(self._kept) if feed < 0 else feed)
         end = feed + 1 if carriage < 0 else carriage + (2 if feed == carriage + 1 else 1)
@@ -143,7 +143,7 @@ class Feed:
 
 
 class _Seen(NamedTuple):
-    """What a line does to a row: ``end`` if the row ends with it, ``fields`` it adds, ``error`` if it breaks it."""
+    """Effect of a line on a row: ``end`` if the row ends with it, ``fields`` it adds, ``error`` if it breaks it."""
 
     end: bool
     fields: int

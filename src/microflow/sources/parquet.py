@@ -216,7 +216,7 @@ def _unreadable(kind: pa.DataType, dtype: Dtype) -> str:
 
 
 def _holds_as_is(array: pa.Array, dtype: Dtype) -> bool:
-    """Whether the file's type means what the schema's does. Text is always looked at."""
+    """True if the file's type means what the schema's does. Text is always looked at."""
     if dtype is Dtype.BOOLEAN:
         return bool(pa.types.is_boolean(array.type))
     if pa.types.is_floating(array.type):

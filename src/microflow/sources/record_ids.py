@@ -102,7 +102,7 @@ class SeenIds:
 
 
 def _gaps(ascending: _Numbers) -> _Numbers:
-    """Where the next number is not the next whole one (no difference is taken: it may not fit)."""
+    """Places before a number that is not the next whole one (no difference is taken: it may not fit)."""
     return np.flatnonzero(ascending[1:] != ascending[:-1] + 1)
 
 
@@ -111,7 +111,7 @@ def _hashed(ids: pa.Array) -> _Hashes:
 
 
 def _firsts(values: _Numbers | _Hashes) -> _Flags:
-    """Whether each value is the first of its kind."""
+    """Flags of values that are the first of their kind."""
     if not _is_ascending(values):
         ordered = np.sort(values)
         if (ordered[1:] == ordered[:-1]).any():

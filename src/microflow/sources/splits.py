@@ -199,7 +199,7 @@ _Scan = Callable[[bytes], tuple[_Positions, _Positions] | None]
 
 
 def _cuts(file: IO[bytes], start: int, split_bytes: int, scan: _Scan) -> Iterator[tuple[int, int]]:
-    """Where splits end behind ``start``, and the line ends in each; what is behind the last cut is the last split."""
+    """Ends of splits behind ``start``, and the line ends in each; what is behind the last cut is the last split."""
     kept, base, begin, lines = b"", start, start, 0
     while piece := file.read(_SCAN_BYTES):
         kept += piece

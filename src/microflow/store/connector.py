@@ -15,8 +15,7 @@ from microflow.settings import Retries, Settings
 from microflow.store.bulk import ORIGINALS, RECORDS, VIOLATIONS, Ids, check_keys, copy_tables, in_pieces, reserve_ids
 from microflow.store.database import driver_dsn, ensure_schema
 from microflow.store.server import ensure_server
-from microflow.timing.database import GuardedConnection
-from microflow.timing.refusal import refuse_if_pure
+from microflow.timing.refusal import guarded_connection, refuse_if_pure
 
 __all__ = ["PostgreSQLConnector", "is_worth_retrying", "store_error"]
 
@@ -174,7 +173,7 @@ class PostgreSQLConnector:
         refuse_if_pure("connecting to PostgreSQL")
         self.url = self._given_url or ensure_server()
         dsn = driver_dsn(self.url)
-        connection: Connection = psycopg2.connect(dsn, connection_factory=GuardedConnection, **_KEEPALIVE)
+        connection: Connection = psycopg2.connect(dsn, connection_factory=guarded_connection(), **_KEEPALIVE)
         if self.on_connect is not None:
             with connection, connection.cursor() as cursor:
                 self.on_connect(cursor)

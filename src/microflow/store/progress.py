@@ -80,7 +80,7 @@ def json_document(value: Mapping[str, Any] | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: numpy's numbers as numbers, dates and paths as text."""
+    """JSON form of a value that JSON has no word for: numpy's numbers as numbers, dates and paths as text."""
     return value.item() if isinstance(value, np.generic) else str(value)
 
 

@@ -125,7 +125,7 @@ class ServerPlace:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether every user may pass through the folders of ``path`` that exist."""
+    """True if every user may pass through the folders of ``path`` that exist."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in (path, *path.parents) if parent.exists())
 
 
@@ -207,7 +207,7 @@ def remove_stale_pid(place: ServerPlace) -> None:
 
 
 def _is_shared(folder: Path) -> bool:
-    """Whether the folder lies on a network file system, by the longest mount point that holds it."""
+    """True if the folder lies on a network file system, by the longest mount point that holds it."""
     if not _MOUNTS.exists():
         return False
     mounts = (line.split()[1:3] for line in _MOUNTS.read_text("utf-8").splitlines() if len(line.split()) > 2)  # noqa: PLR2004

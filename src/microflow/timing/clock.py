@@ -60,11 +60,6 @@ class PhaseReport:
         """Wall time outside the three phases."""
         return self.wall_ns - (self.pre_ns + self.pure_ns + self.post_ns - self.overlap_ns)
 
-    @property
-    def residual_share(self) -> float:
-        """The residual as a part of wall time, 0 to 1."""
-        return self.residual_ns / self.wall_ns if self.wall_ns else 0.0
-
 
 class Span:
     """One kind of span of one clock, used again and again: making no object per span is what keeps it cheap.

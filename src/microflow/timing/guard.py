@@ -11,11 +11,11 @@ may be at work for the span, `PurityEvidence.is_pure` is false. What unrelated t
 span's doing, and never the same twice (`microflow.timing.system_calls` draws the line).
 
 The guard acts just outside the timed span; inside, the pure phase of every pipeline raises no audit event at all, so
-that there is nothing to pay (``microflow bench timing`` measures both).
+that there is nothing to pay (``make bench SUITE=timing`` measures both).
 Limits: a mapped file read as memory, ``send`` by foreign C code, what was taken before the first guard existed (a
-``time.sleep`` imported by name, a psycopg2 connection that is no `GuardedConnection`), and work handed to a Python
-thread that runs none of this package's code pass the nets; voluntary context switches, part of the evidence, give away
-whatever waits.
+``time.sleep`` imported by name, a psycopg2 connection of another class than `guarded_connection`), and work handed to a
+Python thread that runs none of this package's code pass the nets; voluntary context switches, part of the evidence,
+give away whatever waits.
 """
 
 from __future__ import annotations

@@ -20,15 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import get_ident
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from microflow.errors import TimingContaminationError
 
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812 - the driver's own classes are in lower case
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
 __all__ = [
-    "Watcher", "call_site", "close_gates", "contamination", "gated", "is_foreign", "refuse_if_pure",
+    "Watcher", "close_gates", "contamination", "guarded_connection", "is_foreign", "refuse_if_pure",
     "runs_ours", "start_watching", "stop_watching",
 ]  # fmt: skip
-
 
 #: Where files begin that belong to Python or to a library, to this package, and to its timing.
 _LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
@@ -102,10 +105,10 @@ def refuse_if_pure(what: str) -> None:
 
 def contamination(what: str) -> TimingContaminationError:
     """The error that names ``what`` and the call site."""
-    return TimingContaminationError(f"{what} while the clock was running, at {call_site()}", hint=_HINT)
+    return TimingContaminationError(f"{what} while the clock was running, at {_call_site()}", hint=_HINT)
 
 
-def call_site() -> str:
+def _call_site() -> str:
     """``file:line`` of the innermost frame that belongs neither to this package's timing nor to a library."""
     nearest = sys._getframe(1)  # noqa: SLF001 - the documented way to a caller's frame
     frame: FrameType | None = nearest
@@ -181,16 +184,45 @@ def _gate_sqlalchemy(module: Any) -> None:
         module.event.listen(module.engine.Engine, event, refuse)
 
 
+_CURSOR_CALLS = ("callproc", "copy_expert", "copy_from", "copy_to", "execute", "executemany", "fetchall", "fetchmany")
+
+
+@functools.cache
+def guarded_connection() -> type[Connection]:
+    """Class of psycopg2 connections that refuse cursors and transaction control while the clock runs.
+
+    The first `PurityGuard` makes it the default; a connector that opens connections earlier passes it to
+    ``psycopg2.connect`` as the ``connection_factory``. A cursor is of a class derived from the one asked for.
+    """
+    from psycopg2.extensions import connection, cursor
+
+    @functools.cache
+    def guarded_cursor(kind: type[Cursor]) -> type[Cursor]:
+        calls = {name: gated(getattr(kind, name), f"cursor.{name}") for name in _CURSOR_CALLS}
+        return type(f"Guarded{kind.__name__}", (kind,), calls)
+
+    class GuardedConnection(connection):
+        commit = gated(connection.commit, "a database commit")
+        rollback = gated(connection.rollback, "a database rollback")
+
+        def cursor(self, *args: Any, **kwargs: Any) -> Any:
+            refuse_if_pure("opening a database cursor")
+            # The connection's own default may be unset; the type stubs know only that it may be set.
+            default: Any = self.cursor_factory
+            kind = kwargs.pop("cursor_factory", None) or default or cursor
+            return super().cursor(*args, cursor_factory=guarded_cursor(kind), **kwargs)
+
+    return GuardedConnection
+
+
 def _gate_psycopg2(module: Any) -> None:
     """Every connection made from now on, unless its owner insists on a connection class of their own."""
-    from microflow.timing.database import GuardedConnection
-
     connect = module._connect  # noqa: SLF001 - the one function that every psycopg2 connection comes from
 
     @functools.wraps(connect)
     def gate(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
         refuse_if_pure("psycopg2.connect")
-        return connect(dsn, connection_factory=connection_factory or GuardedConnection, **kwargs)
+        return connect(dsn, connection_factory=connection_factory or guarded_connection(), **kwargs)
 
     module._connect = gate  # noqa: SLF001
 

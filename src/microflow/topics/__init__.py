@@ -57,10 +57,10 @@ class Source(Protocol):
     """Source of messages."""
 
     ended: bool
-    """Whether nothing will ever come again."""
+    """True if nothing will ever come again."""
 
     replays: bool
-    """Whether what is not committed can be read again, by this process or a later one."""
+    """True if what is not committed can be read again, by this process or a later one."""
 
     rewinds: int
     """How often it has gone back to what is committed, by itself or when asked."""

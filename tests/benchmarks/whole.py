@@ -1,4 +1,4 @@
-"""``microflow bench whole``: whole jobs beside the time in which Polars reads and writes the same file.
+"""``make bench SUITE=whole``: whole jobs beside the time in which Polars reads and writes the same file.
 
 Start-up, imports, workers and the last fsync are in it. Every round runs all commands in a fresh random order; a ratio
 is the median over the rounds. Answers are checked first: workers and one process must give the same bytes. Spark, where
@@ -17,18 +17,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.harness import Case, Goal, Line, Samples, compared, interleaved
 from microflow.anonymize.contract import Method
 from microflow.anonymize.tokenization import KEY_VARIABLE
-from microflow.bench.harness import Case, Goal, Line, compared
-from microflow.datasets import generate
 from microflow.errors import MicroflowError
+from microflow.experiments.work import write_rows
 from microflow.jvm import missing_java
-from microflow.lab.trials import Samples, interleaved
-from microflow.sinks.writers import open_writer
 
 __all__ = ["run"]
 
 _ROWS, _ROUNDS = 1_000_000, 3
+_DATA = {"data_type": "healthcare", "seed": 1}
 _METHODS = (Method.K_ANONYMITY, Method.DIFFERENTIAL_PRIVACY, Method.TOKENIZATION)
 #: At most so many times what the reference takes.
 _GOALS = {"csv": 3.0, "parquet": 3.5}
@@ -50,8 +49,8 @@ def run(rows: int | None = None) -> list[Line]:
     with tempfile.TemporaryDirectory(prefix="microflow-bench-") as name:
         folder = Path(name)
         for suffix in _GOALS:
-            _write(folder / f"large.{suffix}", rows or _ROWS)
-        _write(folder / "small.csv", _SMALL_ROWS)
+            write_rows(folder / f"large.{suffix}", _DATA, rows or _ROWS)
+        write_rows(folder / "small.csv", _DATA, _SMALL_ROWS)
         environment = os.environ | {KEY_VARIABLE: secrets.token_hex(32)}
         _check_answers(folder, environment)
         cases = _cases(folder, environment)
@@ -112,10 +111,3 @@ def _beyond_fixed_cost(seconds: Samples) -> Line:
     name, own = "Spark, beyond its fixed cost", f"{_OWN}, beyond its fixed cost"
     beyond = {name: seconds[_SPARK] - seconds[_SPARK_SMALL], own: seconds[_OWN] - seconds[_SMALL]}
     return compared(name, beyond, own, _SPARK_GOAL, "s")
-
-
-def _write(path: Path, rows: int) -> None:
-    batches = [batch.rows for batch in generate("healthcare", rows, seed=1)]
-    with open_writer(path, batches[0].schema) as writer:
-        for batch in batches:
-            writer.write(batch)

@@ -1,6 +1,6 @@
-"""``microflow bench anonymize``: every method beside the systems people would use instead.
+"""``make bench SUITE=anonymize``: every method beside the systems people would use instead.
 
-k-anonymity as `microflow.bench.k_anonymity` has it, tokens beside a loop of HMACs, noise beside diffprivlib and numpy.
+k-anonymity as `benchmarks.k_anonymity` has it, tokens beside a loop of HMACs, noise beside diffprivlib and numpy.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from benchmarks import k_anonymity
+from benchmarks.harness import Case, Goal, Line, measure
 from microflow.anonymize import build_anonymizer
 from microflow.anonymize.contract import Method, MethodSettings, RecordAnonymizer
 from microflow.anonymize.differential_privacy import public_domain
 from microflow.anonymize.mechanisms import TruncatedGeometric, Uniforms
 from microflow.anonymize.tokenization import derived_key, key_id
-from microflow.bench import k_anonymity
-from microflow.bench.harness import Case, Goal, Line, measure
 from microflow.datasets import generate
 from microflow.descriptors import load_schema
 from microflow.errors import MicroflowError
@@ -159,7 +159,7 @@ def _count(columns: Iterator[Any]) -> float:
 
 
 def _numpy_laplace(ages: pa.Array) -> pa.Array:
-    """What is commonly written; its floating-point noise leaks (Mironov 2012)."""
+    """Noise as it is commonly written; in floating point it leaks (Mironov 2012)."""
     noisy = ages.to_numpy() + np.random.default_rng().laplace(0, 120 / _EPSILON, len(ages))
     return pa.array(np.clip(np.rint(noisy), 0, 120).astype(np.int64))
 

@@ -13,24 +13,28 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from microflow.errors import MicroflowError
-from microflow.lab.machine import Machine
-from microflow.lab.report import Table, short
-from microflow.lab.statistics import bootstrap_interval
-from microflow.lab.trials import Samples, interleaved
+from microflow.figures.catalogue import marked
+from microflow.lab.launch import Machine
+from microflow.lab.report import Table, hardware, ratio_text, short
+from microflow.lab.statistics import Estimate, Floats
+from microflow.lab.trials import order_of
 
 __all__ = [
-    "Case", "Goal", "Line", "compared", "document", "fixed", "hand_over", "in_one_thread", "measure", "render", "save",
-    "skipped",
+    "Case", "Goal", "Line", "Samples", "bootstrap_interval", "compared", "document", "fixed", "hand_over",
+    "in_one_thread", "interleaved", "measure", "peers_block", "render", "save", "skipped",
 ]  # fmt: skip
 
 
+#: One value a round, by arm.
+Samples = dict[str, Floats]
 _RATE = "records/s"
 #: From here on a value is printed without decimals.
 _MANY = 1_000
@@ -91,9 +95,20 @@ class Line:
     holds: bool | None = None
 
 
-def measure(cases: Sequence[Case], *, rounds: int = 7, warmups: int = 1, seed: int = 1) -> list[Line]:
+def interleaved(arms: Mapping[str, Callable[[], float]], rounds: int, *, warm_ups: int = 0, seed: int = 1) -> Samples:
+    """Randomised complete blocks inside this process: every arm once a round; the first rounds are thrown away."""
+    samples: dict[str, list[float]] = {name: [] for name in arms}
+    for block in range(warm_ups + rounds):
+        for name in order_of(list(arms), seed, block)[1]:
+            value = arms[name]()
+            if block >= warm_ups:
+                samples[name].append(value)
+    return {name: np.array(values) for name, values in samples.items()}
+
+
+def measure(cases: Sequence[Case], *, rounds: int, warmups: int = 1) -> list[Line]:
     """Time all cases side by side, interleaved; one `Line` a case, in the order given."""
-    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups, seed=seed)
+    samples = interleaved({case.name: case.value for case in cases}, rounds, warm_ups=warmups)
     return [compared(case.name, samples, case.reference, case.goal, case.unit) for case in cases]
 
 
@@ -103,7 +118,8 @@ def in_one_thread(module: str, rows: int) -> list[Line]:
     Raises:
         MicroflowError: it failed.
     """
-    environment = os.environ | {"POLARS_MAX_THREADS": "1"}
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, "-m", module, str(rows)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -130,6 +146,16 @@ def compared(
         return Line(name, value, unit, reference, ratio, low, high)
     said = f"{'≥' if goal.at_least else '≤'} {goal.bound:,g} {'×' if goal.of_ratio else unit}"
     return Line(name, value, unit, reference, ratio, low, high, said, goal.holds(value, ratio))
+
+
+def bootstrap_interval(sample: Floats) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the sample's median."""
+    from scipy.stats import bootstrap
+
+    if len(sample) == 1:
+        return float(sample[0]), float(sample[0])
+    found = bootstrap((sample,), np.median, n_resamples=2_000, method="percentile", rng=np.random.default_rng(1))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def fixed(name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None) -> Line:
@@ -175,3 +201,21 @@ def document(lines: Sequence[Line]) -> dict[str, object]:
 def save(lines: Sequence[Line], path: Path) -> None:
     """Write the `document` of the lines as JSON."""
     path.write_text(json.dumps(document(lines), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def peers_block(document: Mapping[str, Any]) -> str:
+    """The block ``peers``, of a document that ``make peers`` has written: lines with a ratio."""
+    rows = [
+        [line["name"].strip(), f"{short(line['value'])} {line['unit']}", line["reference"], _ratio(line)]
+        for line in document["lines"]
+    ]
+    origin = f"on {hardware(document['machine'])}; written by `make peers`"
+    caption = f"Side by side in one process, ratios with 95 % intervals over rounds, {origin}."
+    table = Table(["what", "here", "beside", "here / beside"], rows, caption, prose=True)
+    return marked("peers", table.to_markdown())
+
+
+def _ratio(line: Mapping[str, Any]) -> str:
+    if line["low"] is None:
+        return f"{short(line['ratio'])}×"  # nothing was timed: no interval to have
+    return ratio_text(Estimate(float(line["ratio"]), float(line["low"]), float(line["high"])))

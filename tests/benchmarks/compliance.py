@@ -1,4 +1,4 @@
-"""``microflow bench compliance``: the check of a microflow and of a record, each beside its competitors.
+"""``make bench SUITE=compliance``: the check of a microflow and of a record, each beside its competitors.
 
 Everything runs in a process of its own in which Polars has one thread. Healthcare records with hard cases are checked
 in morsels, as the engines do, and in microflows of 1,000 rows; that the forms agree is asserted before anything is
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from microflow.bench.harness import Case, Goal, Line, fixed, hand_over, in_one_thread, measure
+from benchmarks.harness import Case, Goal, Line, fixed, hand_over, in_one_thread, measure
 from microflow.compliance import BatchChecker, Policy, RecordChecker, Rule, Violation, load_policy
 from microflow.compliance.checkers import plain_expressions
 from microflow.compliance.conditions import Contains
@@ -183,7 +183,7 @@ def _naive(policy: Policy, schema: DatasetSchema) -> Callable[[Record], list[Vio
 
 
 def _places_of(rule: Rule, policy: Policy) -> Callable[[Value], Iterator[tuple[int, int]]]:
-    """Where in a value a rule is broken; (-1, -1) is the whole of it."""
+    """Places in a value at which a rule is broken; (-1, -1) is the whole of it."""
     condition = rule.condition
     if isinstance(condition, Contains):
         own = [pattern for pattern in PATTERNS if pattern.name == condition.pattern]
@@ -221,7 +221,7 @@ def _presidio(check: Callable[[Record], object], records: list[Record]) -> list[
 
 
 def _presidio_search(field: str) -> Callable[[Record], int]:
-    """How many identifiers Presidio's recognisers find in a field, called directly; for what the policy looks for."""
+    """Count of the identifiers that Presidio's recognisers, called directly, find in a field, of the policy's kinds."""
     from presidio_analyzer import Pattern, PatternRecognizer
     from presidio_analyzer import predefined_recognizers as known
 

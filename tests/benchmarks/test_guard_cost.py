@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from microflow.bench.timing import cost_of, guard_cost
+from benchmarks.timing import cost_of, guard_cost
 from microflow.timing.clock import PhaseClock
 
 

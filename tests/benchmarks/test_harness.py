@@ -6,8 +6,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from microflow import bench
-from microflow.bench.harness import Goal, Line, compared, document, interleaved, render, skipped
+import benchmarks
+from benchmarks.harness import Goal, Line, bootstrap_interval, compared, document, interleaved, render, skipped
 
 
 def test_every_arm_runs_once_a_round_in_changing_order() -> None:
@@ -61,9 +61,9 @@ def test_what_cannot_be_measured_is_named_and_is_no_number() -> None:
 
 def test_peers_are_the_lines_that_stand_beside_something(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three suites; every suite on the command line is a module with `run`."""
-    for name in bench.SUITES:
+    for name in benchmarks.SUITES:
         if name != "peers":
-            assert callable(import_module(f"microflow.bench.{name}").run)
+            assert callable(import_module(f"benchmarks.{name}").run)
     asked: list[str] = []
 
     def run(name: str, rows: int | None) -> list[Line]:
@@ -71,7 +71,17 @@ def test_peers_are_the_lines_that_stand_beside_something(monkeypatch: pytest.Mon
         return [Line(name, 1.0, "s"), Line(f"{name} beside", 1.0, "s", "theirs", 2.0)]
 
     for name in ("compliance", "anonymize", "store"):
-        monkeypatch.setattr(f"microflow.bench.{name}.run", partial(run, name))
-    found = [line.name for line in bench.measured("peers", 7)]
+        monkeypatch.setattr(f"benchmarks.{name}.run", partial(run, name))
+    found = [line.name for line in benchmarks.measured("peers", 7)]
     assert found == ["compliance beside", "anonymize beside", "store beside"]
     assert asked == ["compliance 7", "anonymize 7", "store 7"]
+
+
+def test_bootstrap_interval_holds_the_median() -> None:
+    """The harness's interval surrounds the median it belongs to, and narrows with more rounds."""
+    rng = np.random.default_rng(1)
+    few, many = rng.normal(5, 1, 10), rng.normal(5, 1, 1_000)
+    low, high = bootstrap_interval(few)
+    assert low <= np.median(few) <= high
+    narrow = bootstrap_interval(many)
+    assert narrow[1] - narrow[0] < high - low

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.compliance import POLARS_THERE, plain_polars
+from benchmarks.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, interleaved, measure
 from microflow.anonymize.contract import Method
-from microflow.bench.compliance import POLARS_THERE, plain_polars
-from microflow.bench.harness import Case, Goal, Line, compared, fixed, hand_over, in_one_thread, measure
 from microflow.datasets import generate
 from microflow.engine import HybridProcessor, LocalBatchProcessor, ProcessingSpec, Processor, StormStreamProcessor
 from microflow.engine.router import Costs, Router
@@ -25,7 +25,6 @@ from microflow.experiments.controls import ORACLE, called, make_router, mean_lat
 from microflow.experiments.work import TOKENS, spec_of
 from microflow.lab.arrivals import Schedule, poisson
 from microflow.lab.open_loop import OpenLoop
-from microflow.lab.trials import interleaved
 from microflow.records import Microflow, microflows
 from microflow.settings import MICROFLOW_ROWS, MORSEL_ROWS
 from microflow.timing.clock import PhaseClock

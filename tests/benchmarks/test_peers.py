@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from microflow.bench.harness import Line, document
-from microflow.cli import cli
-from microflow.figures.catalogue import MARKED, peers_block
+from benchmarks.__main__ import bench
+from benchmarks.harness import Line, document, peers_block
+from microflow.figures.catalogue import MARKED
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = [
@@ -40,10 +40,10 @@ def test_the_command_writes_between_the_marks_and_keeps_the_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept gives what was written; the rest of the file stays."""
-    monkeypatch.setattr("microflow.cli.figures.measured", lambda *_: LINES)
+    monkeypatch.setattr("benchmarks.__main__.measured", lambda *_: LINES)
     readme, kept = tmp_path / "README.md", tmp_path / "peers.json"
     readme.write_text("Before.\n<!-- peers -->\n<!-- /peers -->\nAfter.\n", "utf-8")
-    done = CliRunner().invoke(cli, ["bench", "peers", "--json", str(kept), "--into", str(readme)])
+    done = CliRunner().invoke(bench, ["peers", "--json", str(kept), "--into", str(readme)])
     assert done.exit_code == 0, done.output
     assert blocks(readme)["peers"] == peers_block(json.loads(kept.read_text("utf-8")))
     assert readme.read_text("utf-8").startswith("Before.\n<!-- peers -->")
@@ -54,6 +54,6 @@ def test_only_peers_have_a_table(tmp_path: Path) -> None:
     """Another suite is not measured for minutes before it is refused."""
     readme = tmp_path / "README.md"
     readme.touch()
-    done = CliRunner().invoke(cli, ["bench", "store", "--into", str(readme)])
+    done = CliRunner().invoke(bench, ["store", "--into", str(readme)])
     assert done.exit_code == 2
     assert "--into" in done.output

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from microflow.experiments.sustained import Probe, find_sustainable, judge
 from microflow.lab.arrivals import poisson
-from microflow.lab.open_loop import Objective, OpenLoop, Portions, Probe, find_sustainable, judge
+from microflow.lab.open_loop import Objective, OpenLoop, Portions
 
 MS = 1_000_000
 

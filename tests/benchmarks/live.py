@@ -1,4 +1,4 @@
-"""``microflow bench live``: JSON in and out in this process, and exactly once through a broker beside a bare loop.
+"""``make bench SUITE=live``: JSON in and out in this process, and exactly once through a broker beside a bare loop.
 
 The bare loop is what any program must do that reads a topic and writes another one in transactions: it copies the
 values and does nothing else. Where there is no Java, the lines of the broker are left out.
@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from microflow.bench.harness import Case, Goal, Line, fixed, measure
-from microflow.bench.pipelines import WORK
+from benchmarks.harness import Case, Goal, Line, fixed, measure
+from benchmarks.pipelines import WORK
 from microflow.datasets import generate
 from microflow.engine.contract import ProcessingSpec
 from microflow.engine.kernel import BatchKernel

@@ -1,4 +1,4 @@
-"""``microflow bench store``: the load rates of COPY beside the seed's way and beside single rows, in one run.
+"""``make bench SUITE=store``: the load rates of COPY beside the seed's way and beside single rows, in one run.
 
 All arms fill tables of the same server in committed transactions. The seed's way and the single rows write the seed's
 table: documents as JSON. The reader needs none of these documents, so the last arm loads what a job stores by default:
@@ -19,7 +19,7 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extras import execute_values
 
-from microflow.bench.harness import Case, Goal, Line, measure
+from benchmarks.harness import Case, Goal, Line, measure
 from microflow.settings import Settings
 from microflow.store.bulk import RECORDS, columns_of, copy_table
 from microflow.store.connector import PostgreSQLConnector
@@ -78,14 +78,14 @@ class _Arms:
     def pages(self) -> int:
         """The seed's ``batch_insert_records``, as it stands in its documentation."""
         values = [_seed_row(record) for record in self._records]
-        query = f"INSERT INTO seed_records ({_SEED_COLUMNS}) VALUES %s RETURNING id"  # noqa: S608 - names of ours
+        query = f"INSERT INTO seed_records ({_SEED_COLUMNS}) VALUES %s RETURNING id"
         with self._plain, self._plain.cursor() as cursor:
             return len(execute_values(cursor, query, values, page_size=100, fetch=True))
 
     def single_rows(self) -> int:
         """An INSERT and a commit for each record."""
         places = ", ".join(["%s"] * 10)
-        query = f"INSERT INTO seed_records ({_SEED_COLUMNS}) VALUES ({places}) RETURNING id"  # noqa: S608 - names of ours
+        query = f"INSERT INTO seed_records ({_SEED_COLUMNS}) VALUES ({places}) RETURNING id"
         for record in self._records[:_SINGLE_ROWS]:
             with self._plain, self._plain.cursor() as cursor:
                 cursor.execute(query, _seed_row(record))
@@ -96,7 +96,7 @@ class _Arms:
         return len(self._connector.batch_insert_records(self._records))
 
     def typed(self) -> int:
-        """What a job commits by default."""
+        """Typed columns, which a job commits by default."""
         loaded = self._connector.transaction(lambda cursor: copy_table(cursor, "data_records", self._typed))
         return loaded or 0
 
@@ -105,8 +105,8 @@ class _Arms:
         self.pages()
         self.batch()
         columns = "record_id, compliance_status, violation_count, anonymization_applied"
-        seed = self._connector.query(f"SELECT {columns} FROM seed_records ORDER BY id")  # noqa: S608 - names of ours
-        ours = self._connector.query(f"SELECT {columns} FROM data_records ORDER BY id")  # noqa: S608 - names of ours
+        seed = self._connector.query(f"SELECT {columns} FROM seed_records ORDER BY id")
+        ours = self._connector.query(f"SELECT {columns} FROM data_records ORDER BY id")
         assert seed == ours, "the two ways store different records"
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from microflow.engine.router import AdaptiveRouter, Costs, NaturalRouter, Objectives, RandomRouter, Router, StaticRouter
+from microflow.experiments.controls import oracle
 from microflow.lab.arrivals import poisson
-from microflow.lab.open_loop import OpenLoopRun
-from microflow.lab.oracle import oracle, simulate
+from microflow.lab.open_loop import OpenLoopRun, simulate
 from microflow.settings import MORSEL_ROWS
 
 COSTS = Costs(single=10_000, fixed=250_000, each=500)

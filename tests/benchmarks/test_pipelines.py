@@ -1,12 +1,12 @@
 """The saturation bench runs whole, in its own process, on few rows."""
 
+from benchmarks.harness import in_one_thread
 from microflow.anonymize.contract import Method
-from microflow.bench.harness import in_one_thread
 
 
 def test_every_method_is_measured_beside_plain_polars() -> None:
     """A rate, a ratio with its interval, and what the ratio says of the core that the goal is for."""
-    lines = {line.name: line for line in in_one_thread("microflow.bench.pipelines", 3_000)}
+    lines = {line.name: line for line in in_one_thread("benchmarks.pipelines", 3_000)}
     for method in Method:
         line = lines[f"batch, {method}"]
         assert line.value > 0

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from microflow.bench.harness import Line
+    from benchmarks.harness import Line
 
 __all__ = ["SUITES", "measured"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pycanon import anonymity as canon
 
+from benchmarks.k_anonymity import adult, anonypy_labels, information_loss
 from microflow.anonymize.contract import Method, MethodSettings
 from microflow.anonymize.k_anonymity import KAnonymity
-from microflow.bench.k_anonymity import adult, anonypy_labels, information_loss
 
 
 @pytest.mark.parametrize("k", [5, 15])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microflow.bench.timing import Bench, coverage, false_alarms
+from benchmarks.timing import Bench, coverage, false_alarms
 
 
 def test_intervals_hold_the_truth() -> None:
