@@ -299,6 +299,15 @@ def test_many_texts_are_searched_as_one_without_mixing(text_values: Any, data: s
     assert sorted(EVERYTHING.spans_in(texts), key=lambda found: (found[0], found[1][1:])) == alone
 
 
+@pytest.mark.timeout(10)
+def test_groups_behind_a_card_are_taken_away_one_by_one() -> None:
+    """Whatever joins them; where the digits in front are no card number, the search ends, too."""
+    for mark in "_- .":
+        assert EVERYTHING.spans(mark.join(("4111", "1111", "1111", "1111", "2024")))[0] == ("card", 0, 19)
+        none = EVERYTHING.spans(mark.join(("4111", "1111", "1111", "1112", "2024")))
+        assert "card" not in [name for name, *_ in none]
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "unit",
@@ -310,7 +319,7 @@ def test_many_texts_are_searched_as_one_without_mixing(text_values: Any, data: s
         "\u200b1", "１", ".", " ", "\n", "\x00", "x",
         "[at] ", " at a dot ", "(dot)", "a @ ", "3 de ", "1. ", "3 m", ".org/", "x.co/", "[519] ", "SSN1",
         "chart no 1", "'a",
-        "ext ", "call at 555 ", "4111 1111 1111 1111 ", "1.2.3.4.", "DE89 ",
+        "4111_1111_1111_1112_", "ext ", "call at 555 ", "4111 1111 1111 1111 ", "1.2.3.4.", "DE89 ",
     ],
 )  # fmt: skip
 def test_time_is_linear_in_the_length(unit: str, growth: Any) -> None:

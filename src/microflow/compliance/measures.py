@@ -137,7 +137,7 @@ def card(match: re.Match[str]) -> int:
             return len(text)
         groups = text.rstrip(_DIGIT_CHARS)
         digits = digits[: len(digits) - len(text) + len(groups)]
-        text = groups.rstrip(" .-")
+        text = groups.rstrip(" .`-")
     return 0
 
 
