@@ -35,8 +35,15 @@ def everything(source: LineSource, most: int = 3) -> list[tuple[int, bytes]]:
 @given(st.lists(st.binary(max_size=30), max_size=20))
 def test_any_pieces_give_the_same_lines(pieces: list[bytes]) -> None:
     """Numbered as they stand there, blank ones left out."""
-    expected = [(n, line) for n, line in enumerate(b"".join(pieces).split(b"\n")) if line.strip()]
+    text = b"".join(pieces).removeprefix(b"\xef\xbb\xbf")
+    expected = [(n, line) for n, line in enumerate(text.split(b"\n")) if line.strip()]
     assert everything(LineSource(Pieces(pieces))) == expected
+
+
+def test_a_mark_in_front_of_the_first_line_is_no_part_of_it() -> None:
+    """UTF-8 may begin with a mark, on standard input as in a file; later it is what it is."""
+    mark = b"\xef\xbb\xbf"
+    assert everything(LineSource(Pieces([mark[:1], mark[1:] + b"{}\n" + mark]))) == [(0, b"{}"), (1, mark)]
 
 
 def test_a_line_without_end_is_one_unreadable_message() -> None:

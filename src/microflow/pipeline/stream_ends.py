@@ -132,6 +132,8 @@ def _source(stack: ExitStack, stream: StreamSpec, topic: _Topic | None, group: s
     if topic is None:
         if stream.source != "-":
             raise SetupError(f"{stream.source!r} is no source", hint="kafka://HOST:PORT/TOPIC, or '-'")
+        if sys.stdin is None:
+            raise SetupError("standard input is closed", hint="send JSON Lines to it, or name a topic")
         before = kept((0,)) if kept is not None else {}
         # Unbuffered: a thread that waits in a buffer's lock would not let the process end.
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)

@@ -39,7 +39,7 @@ class GroupSource:
         kept: Who keeps the positions; by default Kafka, in the group's own offsets.
 
     Raises:
-        SetupError: a setting is not known.
+        SetupError: a setting is not known, or no broker answers.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class GroupSource:
         }
         try:
             self._consumer = Consumer({**preset, **client_settings(address, client), **settings})
+            self._consumer.list_topics(timeout=PATIENCE_S)
         except KafkaException as error:
             raise SetupError(f"Kafka at {address} cannot be used: {_why(error)}") from error
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked)

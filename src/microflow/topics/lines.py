@@ -6,6 +6,7 @@ done then. Both are written in this order, the file first, so that after a crash
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -56,6 +57,8 @@ class LineSource:
             pass
         lines, self._lines = self._lines[:most], self._lines[most:]
         self.ended = self._is_read and not self._lines
+        if lines and not self._next:
+            lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
         first, self._next = self._next, self._next + len(lines)
         return [Received(0, number, None, line) for number, line in enumerate(lines, first) if line.strip()]
 
