@@ -173,8 +173,9 @@ def label_lines(ax: Axes, ends: Sequence[tuple[float, float, str]], gap_points: 
     to_screen = ax.transData.transform
     places = [to_screen((x, y)) for x, y, _ in ends]
     points = 72.0 / ax.figure.dpi
-    for (x, y), height, (_, _, arm) in zip(places, spread([y for _, y in places], gap_points / points), ends, strict=True):
+    heights = spread([y for _, y in places], gap_points / points)
+    for (right, _), height, (_, _, arm) in zip(places, heights, ends, strict=True):
         style = look(arm)
-        piece = ax.transData.inverted().transform([(x + left / points, height) for left in (6.0, 20.0)])
+        piece = ax.transData.inverted().transform([(right + more / points, height) for more in (6.0, 20.0)])
         ax.plot(*piece.T, color=style.color, linestyle=style.line, linewidth=0.9, clip_on=False)
         beside(ax, arm, tuple(piece[1]), (3.0, 0.0), color=INK, annotation_clip=False)
