@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import types
 from collections.abc import Iterable, Iterator
@@ -87,7 +88,7 @@ def read_named(
     """
     if name in (names := shipped_names(folder)):
         return read_text(folder.joinpath(f"{name}.yaml").read_text("utf-8"), model, f"{name}.yaml", kind)
-    if not Path(name).is_file():
+    if not os.path.isfile(name):  # noqa: PTH113 - a name may be too long for Path to ask
         hint = f"shipped {words[1]} are: {', '.join(names)}; or give the path of a readable YAML file"
         raise kind(f"no {words[0]} {name!r}", hint=hint)
     return read_file(Path(name), model, kind)

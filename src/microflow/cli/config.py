@@ -64,6 +64,8 @@ def _read(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not readable as TOML: {error}", path=path) from error
+    except RecursionError as error:
+        raise InputError("not readable as TOML: nested too deeply", path=path) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
 

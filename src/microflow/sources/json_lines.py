@@ -26,7 +26,7 @@ from microflow.schema import Column, DatasetSchema, Dtype, Record, SourceFormat
 from microflow.sources.columns import Block, Refusals, cleaned, is_text, typed_column
 from microflow.sources.lines import CHUNK_BYTES, LONGEST_LINE
 
-__all__ = ["UnreadableError", "json_names", "read_json_lines", "read_message", "read_messages"]
+__all__ = ["UnreadableError", "is_one_value", "json_names", "read_json_lines", "read_message", "read_messages"]
 
 #: Lines converted at a time: one that is broken slows down the others of its block. Long ones fill a block earlier.
 BLOCK_LINES, BLOCK_BYTES = 5_000, 2 * LONGEST_LINE
@@ -119,6 +119,11 @@ def json_names(file: IO[bytes], *, lists: bool = False) -> tuple[str, ...]:
     return tuple(name for name in names if name not in parents)
 
 
+def is_one_value(line: bytes, place: str) -> bool:
+    """True if the first line of a file begins an array, or in a ``.json`` file an object over several lines."""
+    return line.lstrip().startswith(b"[") or (line.strip() == b"{" and _JSON.search(place) is not None)
+
+
 def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_whole: bool) -> Iterator[Line]:
     """Lines that are not blank, with their numbers; or the elements of an array, with theirs. Long ones are refused."""
     number, is_empty = first, True
@@ -127,10 +132,9 @@ def _lines(file: IO[bytes], place: str, first: int, refusals: Refusals, *, is_wh
         if number == 1 and raw.startswith(_UTF16):
             hint = "convert the file, for instance with iconv -f utf-16 -t utf-8"
             raise InputError("JSON is UTF-8 text, and this is UTF-16", path=place or None, hint=hint)
-        is_object = _JSON.search(place) and line.strip() == b"{"
-        if number == 1 and (is_object or line.lstrip().startswith(b"[")):
+        if number == 1 and is_one_value(line, place):
             # One object over several lines is what an array of one holds.
-            first_piece = b"[" + line if is_object else line
+            first_piece = line if line.lstrip().startswith(b"[") else b"[" + line
             yield from enumerate(_elements(chain([first_piece], iter(lambda: file.read(CHUNK_BYTES), b""))), 1)
             return
         if len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):

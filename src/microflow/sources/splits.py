@@ -31,6 +31,7 @@ from microflow.sources.files import (
     packed,
     readable,
 )
+from microflow.sources.json_lines import is_one_value
 from microflow.sources.lines import LONGEST_LINE, MOST_LINES, Feed
 from microflow.sources.parquet import group_rows
 from microflow.sources.tables import is_database, is_table
@@ -183,7 +184,8 @@ class Source:
         else:
             head = file.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
             file.seek(0)
-            if head.lstrip().startswith(b"["):  # an array of records, whose elements no line end separates
+            # No line end separates records in one value. What begins with many blanks may be one.
+            if not head.strip() or is_one_value(head.partition(b"\n")[0], whole.file):
                 yield whole
                 return
         number = whole.number
