@@ -123,6 +123,25 @@ def test_what_cannot_be_known_is_undecided(text, name, reason, tmp_path):
     assert reason in found.reason
 
 
+@pytest.mark.parametrize("name", ["info", "reason", "x1", "plan name"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ask anna@x.org", "nothing"],
+        ["SSN 123-45-6789 seen", "paid", "open"],
+        ["open"],
+        ["http://x.org/anna", "none"],
+        ["call 519-236-2723", "none", "n/a"],
+    ],
+)
+def test_few_texts_that_hold_identifiers_do_not_pass(name, texts, tmp_path):
+    """Neither a name nor few distinct values let them pass; dates and plain words alone change nothing."""
+    path = tmp_path / "in.csv"
+    path.write_text(f"id,{name}\n" + "".join(f"{n},{texts[n % len(texts)]}\n" for n in range(300)), "utf-8")
+    (_, column) = describe(path).schema.columns
+    assert (column.role is Role.FREE_TEXT) == (texts != ["open"])
+
+
 def test_other_formats(tmp_path):
     """Compressed text, a JSON array and Parquet are described as the plain file is."""
     rows = [{"id": f"p{n:05}x", "email": f"a{n}@example.org", "home": {"zip": "02139"}} for n in range(60)]

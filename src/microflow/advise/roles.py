@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from microflow.advise.profile import ColumnProfile, looks_dated
+from microflow.compliance.scanner import TextScanner
 from microflow.schema import NAMES_A_PERSON, PERSON_WORD, Dtype, Role, words_of
 
 __all__ = ["Judgement", "judge"]
@@ -23,6 +25,8 @@ _BY_NAME, _BY_VALUES, _BY_BOTH, _BY_DEFAULT = 0.7, 0.8, 0.95, 0.5
 _MOSTLY = 0.9
 #: Rows from which it says something that no value occurs twice.
 _MANY = 50
+#: Patterns of which no text that passes untouched may hold one.
+_IN_TEXTS = ("email", "ssn", "phone", "card", "iban", "mrn", "url", "ip")
 #: Distinct values of a yes or no, which identifies no person.
 _TWO = 2
 
@@ -145,11 +149,24 @@ def judge(profile: ColumnProfile, *, is_named: bool = True) -> Judgement:
         or _by_type(profile)
         or _by_spread(profile)
     )
+    if found.role in {_AT, _SE} and _hold_identifiers(profile):
+        # What passes untouched, or is kept for its sense, must not carry them, however few its texts are.
+        return Judgement(_FT, None, "identifiers stand in its texts", _BY_VALUES, Dtype.STRING)
     if not profile.rows and found.confidence <= _BY_DEFAULT:
         return _undecided("the file holds no rows: say what the column is")
     if not is_named and found.confidence <= _BY_DEFAULT and profile.distinct > 1:
         return _undecided("the file has no header: name the column and say what it is")
     return found
+
+
+def _hold_identifiers(profile: ColumnProfile) -> bool:
+    """True if the scanner finds an identifier in one of the first texts; a date alone is none."""
+    return profile.dtype is Dtype.STRING and any(map(_scanner().spans, profile.examples))
+
+
+@cache
+def _scanner() -> TextScanner:
+    return TextScanner(_IN_TEXTS)
 
 
 def _undecided(question: str) -> Judgement:
