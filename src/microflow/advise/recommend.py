@@ -115,8 +115,9 @@ class Recommendation:
         if self.advised is None or self.pipeline is None:
             return None
         source, schema, output = map(shlex.quote, (self.source, self.schema, self.output))
-        options = f"{'' if self.policy is None else f'--policy {shlex.quote(self.policy)} '}"
-        options += command_options(self.advised.settings)
+        options = command_options(self.advised.settings)
+        if self.policy is not None:
+            options = f"--policy {shlex.quote(self.policy)} {options}"
         if self.goals.rate is not None and self.pipeline != "batch":
             return f"microflow stream SOURCE SINK --schema {schema} {options} --pipeline {self.pipeline}"
         workers = f" --workers {self.workers_for_deadline}" if self.workers_for_deadline else ""
@@ -290,12 +291,12 @@ def _capacity(file: Path, policy: str | None, sample: FileSample, advised: Candi
     few, pair = most // 5, [2] * ((os.cpu_count() or 1) > 1)
     if few < 1_000:  # noqa: PLR2004 - a start would hide what a row costs
         return None, f"{most:,} rows are too few to time a job on"
-    observed = []
+    observed, suffix = [], _format(file)
     with TemporaryDirectory(prefix="microflow-advise-") as folder:
         described = Path(folder) / "sample.yaml"
         described.write_text(schema_as_yaml(_plain(sample.schema)), "utf-8")
         for rows, workers in [(few, 1), *((most, count) for count in (1, *pair))]:
-            source = Path(folder) / f"sample-{rows}.{_format(file)}"
+            source = Path(folder) / f"sample-{rows}.{suffix}"
             if not source.exists():
                 with open_writer(source, sample.rows.schema, escape_formulas=False) as writer:
                     writer.write(sample.first(rows))

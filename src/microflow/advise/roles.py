@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from microflow.advise.profile import ColumnProfile, looks_dated
+from microflow.compliance.patterns import PATTERN_NAMES
 from microflow.compliance.scanner import TextScanner
 from microflow.schema import NAMES_A_PERSON, PERSON_WORD, Dtype, Role, words_of
 
@@ -25,8 +26,6 @@ _BY_NAME, _BY_VALUES, _BY_BOTH, _BY_DEFAULT = 0.7, 0.8, 0.95, 0.5
 _MOSTLY = 0.9
 #: Rows from which it says something that no value occurs twice.
 _MANY = 50
-#: Patterns of which no text that passes untouched may hold one.
-_IN_TEXTS = ("email", "ssn", "phone", "card", "iban", "mrn", "url", "ip")
 #: Distinct values of a yes or no, which identifies no person.
 _TWO = 2
 
@@ -166,7 +165,7 @@ def _hold_identifiers(profile: ColumnProfile) -> bool:
 
 @cache
 def _scanner() -> TextScanner:
-    return TextScanner(_IN_TEXTS)
+    return TextScanner(name for name in PATTERN_NAMES if name != "date")
 
 
 def _undecided(question: str) -> Judgement:

@@ -116,8 +116,8 @@ def _one_of(words: tuple[str, ...], reference: date, dtype: Dtype) -> BothForms:
 
 def _not_one_of(words: tuple[str, ...], reference: date, dtype: Dtype) -> BothForms:
     """The text is none of these words."""
-    (are, is_one), as_written = _one_of(words, reference, dtype), frozenset(words)
-    return BothForms(lambda column: ~are(column), lambda value: value not in as_written and not is_one(value))
+    are, is_one = _one_of(words, reference, dtype)
+    return BothForms(lambda column: ~are(column), lambda value: not is_one(value))
 
 
 #: The blanks that both forms take away: ASCII's, no-break space and the wide ones of Unicode's separators.

@@ -257,9 +257,9 @@ class KafkaSink:
                 return
         except KafkaException as error:
             failed = error
-        if not failed.args[0].fatal():
-            raise StoreError(f"the transaction failed: {_why(failed)}", hint=_RESTART) from failed
         try:
+            if not failed.args[0].fatal():
+                raise failed
             self._producer = self._new_producer()
         except KafkaException as error:
             raise StoreError(f"the transaction failed: {_why(error)}", hint=_RESTART) from error
